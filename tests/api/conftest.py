@@ -1,4 +1,4 @@
-"""Worlds for a whole run: every test makes tenants of its own in them."""
+"""Installations for a whole run: every test creates tenants of its own in them."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def postgresql_world(request: pytest.FixtureRequest) -> Iterator[World]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def world(request: pytest.FixtureRequest) -> World:
-    """The API over SQLite, then over PostgreSQL: for what touches storage."""
-    found: World = request.getfixturevalue(f"{request.param}_world")
-    return found
+    """The API over SQLite, then over PostgreSQL, for what depends on the database."""
+    chosen: World = request.getfixturevalue(f"{request.param}_world")
+    return chosen
 
 
 @pytest.fixture
@@ -42,5 +42,5 @@ def tenant(world: World) -> Tenant:
 
 @pytest.fixture
 def quick(sqlite_world: World) -> Tenant:
-    """A workspace without limits, on SQLite: for what does not touch storage."""
+    """A workspace without limits, on SQLite, for what does not depend on the database."""
     return sqlite_world.tenant()

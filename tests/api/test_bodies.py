@@ -1,4 +1,4 @@
-"""Bodies: what is taken, in which order it is refused, and what no body can do."""
+"""Bodies: which are accepted, in which order they are refused, and what no body can do."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SERVER_OWNED = {
 
 
 def calls_with_bodies(client: Client) -> dict[str, tuple[str, str, dict[str, Any]]]:
-    """Every call that takes a body, with one that is good."""
+    """Return every call that takes a body, with a valid one."""
     key, collection = client.created()["id"], client.collection()
     return {
         "create": ("POST", "/v1/keys", {"description": "x"}),
@@ -54,8 +54,8 @@ NAMES = ("create", "change", "rotate", "collection", "title", "put", "batch")
 
 @pytest.mark.slow_on("postgresql")
 @pytest.mark.parametrize("name", NAMES)
-def test_no_body_sets_what_is_the_server_s(quick: Tenant, name: str) -> None:
-    """A member that the call does not take is refused by name, and nothing of the body is done."""
+def test_no_body_sets_members_of_the_server(quick: Tenant, name: str) -> None:
+    """A member that the call does not take is refused by name, and no part of the body is used."""
     client = quick.client()
     method, path, good = calls_with_bodies(client)[name]
     before = quick.event_types()
@@ -106,8 +106,8 @@ def test_a_body_has_its_bound(quick: Tenant, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_nothing_of_a_body_is_read_for_strangers(quick: Tenant, name: str) -> None:
-    """Without a live key that holds the scope, a body of whatever kind is not looked at: 401, then 403."""
+def test_no_body_is_read_without_credentials(quick: Tenant, name: str) -> None:
+    """Without an active key that has the scope, any body is 401, then 403, and is not read."""
     client = quick.client()
     method, path, good = calls_with_bodies(client)[name]
     nobody, dead = quick.world.client(), quick.world.client("ks_nonsense")
@@ -118,7 +118,7 @@ def test_nothing_of_a_body_is_read_for_strangers(quick: Tenant, name: str) -> No
         assert problem(lacking) == (403, "insufficient-scope")
 
 
-def test_a_huge_batch_of_nothing_is_refused_shortly(quick: Tenant) -> None:
+def test_a_huge_invalid_batch_gets_a_small_error(quick: Tenant) -> None:
     """Many thousand wrong values don't make as many entries: the error is small.
 
     Beyond a number of values nothing is built of them: 413.
@@ -190,8 +190,8 @@ def test_unknown_parameters_are_not_multiplied(quick: Tenant) -> None:
         assert len(refused.content) < 4_096, query[:40]
 
 
-def test_a_body_where_none_is_taken_means_nothing(quick: Tenant) -> None:
-    """GET and DELETE have no body here: it is neither read nor refused."""
+def test_an_unexpected_body_is_ignored(quick: Tenant) -> None:
+    """GET and DELETE have no body: it is neither read nor refused."""
     client = quick.client()
     key = client.created()
     assert client.send("GET", "/v1/keys", b"{nonsense").status_code == 200
@@ -200,7 +200,7 @@ def test_a_body_where_none_is_taken_means_nothing(quick: Tenant) -> None:
 
 @pytest.mark.parametrize("body", [None, {}, {"overlap_seconds": 0}])
 def test_a_rotation_needs_no_body(quick: Tenant, body: Any) -> None:
-    """Everything about it has a default."""
+    """Every member has a default."""
     client = quick.client()
     answer = client.post(f"/v1/keys/{client.created()['id']}/rotate", body)
     assert answer.status_code == 201
@@ -208,7 +208,7 @@ def test_a_rotation_needs_no_body(quick: Tenant, body: Any) -> None:
 
 @pytest.mark.slow_on("postgresql")
 def test_names_and_texts_come_back_unchanged(tenant: Tenant) -> None:
-    """What is accepted is what is answered, on both engines: no normalising, no trimming, no lost character."""
+    """Accepted text is returned unchanged on both engines: no normalising, no trimming, no lost character."""
     client = tenant.client()
     path = f"{client.collection()}/documents/d"
     texts = [
@@ -229,8 +229,8 @@ def test_names_and_texts_come_back_unchanged(tenant: Tenant) -> None:
 
 @pytest.mark.parametrize("name", ["create", "change", "collection", "title"])
 @pytest.mark.parametrize("text", ["\u200b", " \u3000", "\u3164"], ids=ascii)
-def test_no_body_names_a_thing_by_what_cannot_be_seen(quick: Tenant, name: str, text: str) -> None:
-    """A description or a title in which nothing is seen is refused by its member, and nothing is written."""
+def test_an_invisible_description_or_title_is_refused(quick: Tenant, name: str, text: str) -> None:
+    """An invisible description or title is refused with its pointer, and nothing is written."""
     client = quick.client()
     method, path, good = calls_with_bodies(client)[name]
     member = "description" if "description" in good else "title"
@@ -239,12 +239,12 @@ def test_no_body_names_a_thing_by_what_cannot_be_seen(quick: Tenant, name: str, 
     assert quick.event_types() == before
 
 
-def test_a_document_title_that_cannot_be_seen_is_none(quick: Tenant) -> None:
+def test_an_invisible_document_title_is_empty(quick: Tenant) -> None:
     """A document sent with such a title has an empty one; sent again without a title it is unchanged."""
     client = quick.client()
     collection = client.collection()
-    one = client.put(f"{collection}/documents/d", {"text": "x", "title": " \u200b"})
-    assert one.json()["title"] == ""
+    created = client.put(f"{collection}/documents/d", {"text": "x", "title": " \u200b"})
+    assert created.json()["title"] == ""
     batch = {"upsert": [{"id": "d", "text": "x"}, {"id": "e", "text": "y", "title": "   "}]}
     report = client.post(f"{collection}/documents/batch", batch).json()
     assert (report["created"], report["unchanged"]) == (1, 1)

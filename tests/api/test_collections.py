@@ -11,32 +11,36 @@ from tests.support.api_client import Tenant, pointers, problem
 MEMBERS = {"name", "title", "documents", "created_at", "updated_at"}
 
 
-def test_a_collection_is_made_seen_titled_and_deleted(tenant: Tenant) -> None:
-    """201 with its place; GET, PATCH and the list show it alike; 204 and then 404."""
+def test_a_collection_is_created_read_titled_and_deleted(tenant: Tenant) -> None:
+    """201 with its Location; GET, PATCH and the list show the same; 204 and then 404."""
     client = tenant.client()
     answer = client.post("/v1/collections", {"name": "handbook", "title": "Product handbook"})
     assert (answer.status_code, answer.headers["location"]) == (201, "/v1/collections/handbook")
-    made = answer.json()
-    assert set(made) == MEMBERS
-    assert (made["name"], made["title"], made["documents"]) == ("handbook", "Product handbook", 0)
+    collection = answer.json()
+    assert set(collection) == MEMBERS
+    assert (collection["name"], collection["title"], collection["documents"]) == (
+        "handbook",
+        "Product handbook",
+        0,
+    )
     path = answer.headers["location"]
-    assert client.get(path).json() == made
-    assert client.get("/v1/collections").json() == {"items": [made], "next_cursor": None}
+    assert client.get(path).json() == collection
+    assert client.get("/v1/collections").json() == {"items": [collection], "next_cursor": None}
     tenant.world.clock.advance(seconds=1)
     titled = client.patch(path, {"title": "Other"}).json()
-    assert titled == made | {"title": "Other", "updated_at": titled["updated_at"]}
-    assert titled["updated_at"] > made["updated_at"]
+    assert titled == collection | {"title": "Other", "updated_at": titled["updated_at"]}
+    assert titled["updated_at"] > collection["updated_at"]
     assert client.delete(path).status_code == 204
     gone = [client.get(path), client.patch(path, {"title": "x"}), client.delete(path)]
     assert [problem(answer) for answer in gone] == [(404, "not-found")] * 3
 
 
 def test_without_a_title_the_name_is_the_title(quick: Tenant) -> None:
-    """Omitted or null."""
+    """The title may be omitted or null."""
     client = quick.client()
     for name, more in (("one", {}), ("two", {"title": None})):
-        made = client.post("/v1/collections", {"name": name, **more}).json()
-        assert made["title"] == name
+        collection = client.post("/v1/collections", {"name": name, **more}).json()
+        assert collection["title"] == name
 
 
 @pytest.mark.parametrize("name", ["", "Handbook", "-a", "_a", "a b", "a/b", "a.b", "ä", "a" * 65])
@@ -49,7 +53,7 @@ def test_a_name_is_a_slug(quick: Tenant, name: str) -> None:
 
 @pytest.mark.parametrize("title", ["", "x" * 301, "two\nlines", None, 1])
 def test_a_title_is_one_line(quick: Tenant, title: Any) -> None:
-    """1-300 characters; in a PATCH not null either."""
+    """1-300 characters; in a PATCH it can't be null either."""
     client = quick.client()
     assert pointers(client.patch(client.collection(), {"title": title})) == ["/title"]
 
@@ -62,7 +66,7 @@ def test_names_are_the_workspace_s_own(tenant: Tenant) -> None:
     assert other.post("/v1/collections", {"name": "handbook"}).status_code == 201
 
 
-def test_a_collection_with_documents_goes_only_with_them(tenant: Tenant) -> None:
+def test_a_collection_with_documents_is_deleted_only_with_them(tenant: Tenant) -> None:
     """409 unless `?documents=delete`, which is the only value."""
     client = tenant.client()
     path = client.collection()
@@ -78,13 +82,13 @@ def test_a_collection_with_documents_goes_only_with_them(tenant: Tenant) -> None
 
 
 def test_no_difference_leaves_no_trace(tenant: Tenant) -> None:
-    """200, the collection as it was, and no event."""
+    """200, an unchanged collection, and no event."""
     client = tenant.client()
     path = client.collection()
-    made, before = client.get(path).json(), tenant.event_types()
+    collection, before = client.get(path).json(), tenant.event_types()
     for body in ({}, {"title": "handbook"}):
         answer = client.patch(path, body)
-        assert (answer.status_code, answer.json()) == (200, made)
+        assert (answer.status_code, answer.json()) == (200, collection)
     assert tenant.event_types() == before
 
 
@@ -95,12 +99,12 @@ def test_the_plan_limits_collections(tenant: Tenant) -> None:
         client.collection(name)
     refused = client.post("/v1/collections", {"name": "d"})
     assert problem(refused) == (409, "limit-reached")
-    told = refused.json()
-    assert (told["limit"], told["used"], told["plan"], told["candidates"]) == (3, 3, "Free", [])
+    body = refused.json()
+    assert (body["limit"], body["used"], body["plan"], body["candidates"]) == (3, 3, "Free", [])
 
 
 def test_collections_are_paged_newest_first(tenant: Tenant) -> None:
-    """Every one once, in order."""
+    """Every collection is listed once, in order."""
     client = tenant.client()
     for name in ("a", "b", "c"):
         client.collection(name)
@@ -111,8 +115,8 @@ def test_collections_are_paged_newest_first(tenant: Tenant) -> None:
     assert second["next_cursor"] is None
 
 
-def test_what_is_missing_is_told_before_what_is_wrong(tenant: Tenant) -> None:
-    """404 before 422 and 409."""
+def test_not_found_comes_before_invalid_values(tenant: Tenant) -> None:
+    """404 comes before 422 and 409."""
     client = tenant.client()
     missing = [
         client.get("/v1/collections/none?x=1"),

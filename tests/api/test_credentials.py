@@ -25,7 +25,7 @@ OPERATIONS = [
 
 
 def shown(answer: httpx2.Response) -> tuple[int, bytes, list[tuple[str, str]]]:
-    """Everything in a response except its request id."""
+    """Return everything in a response except its request ID."""
     return (
         answer.status_code,
         answer.content,
@@ -34,7 +34,7 @@ def shown(answer: httpx2.Response) -> tuple[int, bytes, list[tuple[str, str]]]:
 
 
 def dead_tokens(tenant: Tenant) -> dict[str, str]:
-    """One token for each reason to refuse."""
+    """Return one token for each reason to refuse."""
     services, clock = tenant.world.services, tenant.world.clock
     expired = tenant.token(lives=timedelta(seconds=1))
     revoked, rotated, overlapped = tenant.token(), tenant.token(), tenant.token()
@@ -62,7 +62,7 @@ def dead_tokens(tenant: Tenant) -> dict[str, str]:
 
 
 def forged(token: Token) -> str:
-    """A token with the id of a live key, a right checksum and another secret."""
+    """Return a token with the ID of an active key, a right checksum and another secret."""
     return assemble("ks", number_of(token.key_id), bytes(range(32))).reveal()
 
 
@@ -80,7 +80,7 @@ def test_every_dead_token_is_answered_alike(tenant: Tenant) -> None:
         assert {kind for kind, answer in answers.items() if shown(answer) != shown(first)} == set()
 
 
-def test_the_log_tells_why(quick: Tenant) -> None:
+def test_the_log_has_the_reason(quick: Tenant) -> None:
     """The log has what no response shows: the reason of a denial, and the key if the secret was right."""
     tokens = dead_tokens(quick)
     with capture_logs() as lines:
@@ -94,8 +94,8 @@ def test_the_log_tells_why(quick: Tenant) -> None:
         "revoked": "revoked", "rotated": "revoked", "after its overlap": "expired",
         "suspended": "suspended", "not token68": None,
     }  # fmt: skip
-    told = [line.get("denied") for line in lines]
-    assert told == [*(reasons[kind] for kind in tokens), "insufficient_scope", None]
+    denials = [line.get("denied") for line in lines]
+    assert denials == [*(reasons[kind] for kind in tokens), "insufficient_scope", None]
     assert [("key_id" in line) for line in lines] == [
         *(reasons[kind] in {"expired", "revoked", "suspended"} for kind in tokens),
         True,
@@ -124,14 +124,14 @@ def test_a_suspended_workspace_works_again_when_it_is_resumed(tenant: Tenant) ->
     ],
     ids=["nothing", "Basic", "Digest", "empty"],
 )
-def test_without_credentials_only_the_scheme_is_told(quick: Tenant, headers: Headers) -> None:
+def test_without_credentials_only_the_scheme_is_named(quick: Tenant, headers: Headers) -> None:
     """No credentials, or those of another scheme: 401 with a challenge that names no error (RFC 6750 section 3.1)."""
     answer = quick.world.client().get("/v1/whoami", headers)
     assert problem(answer) == (401, "unauthenticated")
     assert answer.headers["www-authenticate"] == CHALLENGE
 
 
-def test_a_token_anywhere_but_in_authorization_is_no_credential(quick: Tenant) -> None:
+def test_a_token_outside_authorization_is_ignored(quick: Tenant) -> None:
     """In the URL, a form, the body, a cookie, Basic or a header of another name: 401, and nothing is done."""
     token = quick.token().reveal()
     nobody = quick.world.client()
@@ -151,14 +151,14 @@ def test_a_token_anywhere_but_in_authorization_is_no_credential(quick: Tenant) -
     assert quick.event_types() == ["key.created", "workspace.created"]
 
 
-def test_a_bare_token_without_its_scheme_is_no_credential(quick: Tenant) -> None:
+def test_a_token_without_its_scheme_is_ignored(quick: Tenant) -> None:
     """`Authorization: <token>` names no scheme that we know."""
     answer = quick.world.client().get("/v1/whoami", [("authorization", quick.token().reveal())])
     assert problem(answer) == (401, "unauthenticated")
 
 
 def test_two_credentials_are_one_too_many(quick: Tenant) -> None:
-    """Two Authorization fields, or a second token in the URL: 400 and nothing done, though one is live."""
+    """Two Authorization fields, or a second token in the URL: 400 and nothing done, even if one is active."""
     client = quick.client()
     for other in ("Bearer ks_nonsense", f"Bearer {client.token}", "Basic dXNlcjpwYXNz"):
         answer = client.post("/v1/keys", {"description": "x"}, [("authorization", other)])
@@ -177,7 +177,7 @@ def test_the_scheme_has_no_case_and_any_number_of_spaces(quick: Tenant, scheme: 
 
 
 def sample_path(path: str) -> str:
-    """A path of that template; what it names does not exist."""
+    """Return a path of that template; it names resources that don't exist."""
     return path.replace("{name}", "none").replace("{id}", "none")
 
 
@@ -200,8 +200,8 @@ def test_each_call_needs_the_scope_that_its_description_names(
         == f'{CHALLENGE}, error="insufficient_scope", scope="{needed[0]}"'
     )
     for missing in needed:
-        held = [scope for scope in BUILT_IN if scope not in {"*", missing}]
-        refused = quick.client(*held).send(method, sample_path(path), b"not json")
+        scopes = [scope for scope in BUILT_IN if scope not in {"*", missing}]
+        refused = quick.client(*scopes).send(method, sample_path(path), b"not json")
         assert (problem(refused), refused.json()["scope"]) == ((403, "insufficient-scope"), missing)
     passed = quick.client(*needed).send(method, sample_path(path), b"not json")
     assert passed.status_code in {200, 204, 400, 404}, said(passed)
@@ -211,14 +211,14 @@ def test_each_call_needs_the_scope_that_its_description_names(
 def test_everything_scope_is_everything_but_keys_write(
     quick: Tenant, method: str, path: str, needed: list[str]
 ) -> None:
-    """`*` opens each call but those that need `keys:write`."""
+    """`*` permits each call except those that need `keys:write`."""
     answer = quick.client("*").send(method, sample_path(path), b"not json")
     lacks = needed == ["keys:write"] or (not needed and method == "DELETE")
     assert (answer.status_code == 403) is lacks
 
 
 def test_no_call_was_left_out() -> None:
-    """The calls that these tests go through are all that the contract names."""
+    """These tests cover every call of the contract."""
     assert len(OPERATIONS) == 29
     assert {method for method, _, _ in OPERATIONS} == {"GET", "POST", "PUT", "PATCH", "DELETE"}
 
@@ -234,8 +234,8 @@ def test_a_key_may_always_end_itself(tenant: Tenant) -> None:
     assert problem(client.delete(f"/v1/keys/{client.key_id}")) == (401, "invalid-token")
 
 
-def test_a_refused_call_is_no_use(quick: Tenant) -> None:
-    """Only a good call moves last use: a refused scope does not, nor does a dead token."""
+def test_a_refused_call_does_not_count_as_use(quick: Tenant) -> None:
+    """Only a successful call moves last use: neither a refused scope nor a dead token does."""
     client = quick.client("plan:read")
     watcher = quick.client()
     usage, keys = quick.world.services.usage, f"/v1/keys/{client.key_id}"
@@ -268,10 +268,10 @@ SAMPLES: list[tuple[str, str, Any]] = [
     [(None, False), (timedelta(days=14, seconds=1), False), (timedelta(days=14), True)],
     ids=["never", "later", "soon"],
 )
-def test_a_key_that_ends_soon_is_told_so(
+def test_a_key_that_expires_soon_gets_a_warning(
     quick: Tenant, lives: timedelta | None, told: bool
 ) -> None:
-    """Each 2xx to a key that ends within 14 days carries its end; no refusal does; and no answer is ever cached."""
+    """Each 2xx to a key that ends within 14 days has its expiry; no refusal does; and no response is ever cached."""
     client = quick.client(lives=lives)
     end = client.get("/v1/whoami").json()["key"]["expires_at"]
     for method, path, body in SAMPLES:
@@ -283,11 +283,11 @@ def test_a_key_that_ends_soon_is_told_so(
 
 @pytest.mark.parametrize("path", sorted({sample_path(path) for _, path, _ in OPERATIONS}))
 def test_other_methods_are_refused_with_those_that_work(quick: Tenant, path: str) -> None:
-    """405 with a whole Allow: for OPTIONS and the like, overrides by a header, TRACE and unknown ones too."""
+    """405 with a complete Allow: for OPTIONS, overrides by a header, TRACE and unknown methods too."""
     client = quick.client()
     allowed = {method for method, other, _ in OPERATIONS if sample_path(other) == path}
     if path.endswith("/batch"):
-        allowed |= {"GET", "PUT", "DELETE"}  # a document may be called that
+        allowed |= {"GET", "PUT", "DELETE"}  # a document can have that ID
     if "GET" in allowed:
         allowed.add("HEAD")
     methods = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
@@ -304,11 +304,11 @@ def test_other_methods_are_refused_with_those_that_work(quick: Tenant, path: str
     "path", sorted({path for method, path, _ in OPERATIONS if method == "GET"})
 )
 def test_head_is_answered_as_get(quick: Tenant, path: str) -> None:
-    """HEAD has the status and fields of GET, its refusals too (RFC 9110 section 9.3.2)."""
+    """HEAD has the status and fields of GET, and its refusals (RFC 9110 section 9.3.2)."""
     for client in (quick.client(), quick.world.client(), quick.client("keys:write")):
-        got, head = (client.send(method, sample_path(path)) for method in ("GET", "HEAD"))
-        assert shown(head)[::2] == shown(got)[::2]
-        assert got.status_code in {200, 401, 403, 404}
+        response, head = (client.send(method, sample_path(path)) for method in ("GET", "HEAD"))
+        assert shown(head)[::2] == shown(response)[::2]
+        assert response.status_code in {200, 401, 403, 404}
     wrong = quick.client().send("HEAD", f"{sample_path(path)}?nonsense=1")
     assert wrong.status_code in {404, 422}
 
@@ -321,7 +321,7 @@ def test_a_slash_at_the_end_is_another_path(quick: Tenant) -> None:
 
 
 def test_no_caller_names_the_workspace(quick: Tenant) -> None:
-    """The workspace comes from the credential alone: a header, a query or a body that names another changes nothing."""
+    """The workspace depends only on the credential: a header, a query or a body that names another changes nothing."""
     other = quick.world.tenant()
     client: Client = quick.client()
     headers = [("x-workspace-id", other.id), ("x-keystead-workspace", other.id)]

@@ -23,7 +23,7 @@ DOCUMENTS = "/v1/collections/handbook/documents"
 
 
 def test_a_document_is_put_seen_replaced_and_deleted(tenant: Tenant, client: Client) -> None:
-    """201 with its place, then 200; PUT replaces the whole; what GET returns can be put again; 204, then 404."""
+    """201 with its Location, then 200; PUT replaces the whole; a GET's result can be put again; 204, then 404."""
     body = {
         "title": "Lost passwords",
         "text": "Ask the help desk.",
@@ -33,22 +33,24 @@ def test_a_document_is_put_seen_replaced_and_deleted(tenant: Tenant, client: Cli
     path = f"{DOCUMENTS}/passwords"
     answer = client.put(path, body)
     assert (answer.status_code, answer.headers["location"]) == (201, path)
-    made = answer.json()
-    assert set(made) == SUMMARY | {"text"}
-    assert made == {
+    document = answer.json()
+    assert set(document) == SUMMARY | {"text"}
+    assert document == {
         **body,
         "id": "passwords",
-        "created_at": made["created_at"],
-        "updated_at": made["created_at"],
+        "created_at": document["created_at"],
+        "updated_at": document["created_at"],
     }
-    assert client.get(path).json() == made
-    again = client.put(path, {name: made[name] for name in ("title", "text", "url", "attributes")})
-    assert (again.status_code, again.json()) == (200, made)
+    assert client.get(path).json() == document
+    again = client.put(
+        path, {name: document[name] for name in ("title", "text", "url", "attributes")}
+    )
+    assert (again.status_code, again.json()) == (200, document)
     assert "location" not in again.headers
     tenant.world.clock.advance(seconds=1)
     bare = client.put(path, {"text": "x"}).json()
     assert (bare["title"], bare["url"], bare["attributes"], bare["text"]) == ("", None, {}, "x")
-    assert bare["created_at"] == made["created_at"] < bare["updated_at"]
+    assert bare["created_at"] == document["created_at"] < bare["updated_at"]
     deleted = client.delete(path)
     assert (deleted.status_code, deleted.content) == (204, b"")
     assert [problem(client.get(path)), problem(client.delete(path))] == [(404, "not-found")] * 2
@@ -69,7 +71,7 @@ def test_a_list_omits_the_texts(client: Client) -> None:
 
 
 def test_search_finds_by_words(client: Client) -> None:
-    """All words must occur, the last as a beginning; marks and case make no difference; no cursor comes of it."""
+    """All words must occur, the last as a prefix; marks and case make no difference; there is no cursor."""
     texts = {"a": "Résumé of the v2.1 release", "b": "release notes", "c": "resume the a.b/c job"}
     for id, text in texts.items():
         client.put(f"{DOCUMENTS}/{id}", {"text": text})
@@ -105,7 +107,7 @@ def test_a_search_has_bounds(client: Client) -> None:
 def test_a_batch_is_counted_and_its_repetition_changes_nothing(
     tenant: Tenant, client: Client
 ) -> None:
-    """Created, updated, unchanged and deleted; the same push again is all unchanged, and leaves no event."""
+    """Created, updated, unchanged and deleted; the same push again is all unchanged, and writes no event."""
     batch = f"{DOCUMENTS}/batch"
     client.put(f"{DOCUMENTS}/old", {"text": "x"})
     push = {
@@ -143,7 +145,7 @@ def test_a_batch_is_counted_and_its_repetition_changes_nothing(
     ],
 )
 def test_a_batch_is_all_or_nothing(client: Client, push: Any, places: list[str]) -> None:
-    """One refused entry is pointed at, and none of the others is done."""
+    """One refused entry is named with its pointer, and none of the others is stored."""
     assert pointers(client.post(f"{DOCUMENTS}/batch", push)) == places
     assert client.get(DOCUMENTS).json()["items"] == []
 
@@ -158,7 +160,7 @@ def test_a_batch_has_a_thousand_entries(client: Client) -> None:
 
 
 def test_room_is_checked_on_the_final_state(tenant: Tenant) -> None:
-    """A full plan takes a batch that deletes as many as it adds, and refuses whole the one that adds one more."""
+    """A full plan accepts a batch that deletes as many as it adds, and refuses the whole batch that adds one more."""
     world = tenant.world
     free = world.tenant("free")
     world.services.workspaces.set_plan(free.id, "free", {"documents": 2})
@@ -195,7 +197,7 @@ def test_room_is_checked_on_the_final_state(tenant: Tenant) -> None:
 def test_a_document_that_breaks_a_rule_is_refused(
     client: Client, body: Any, places: list[str]
 ) -> None:
-    """Pointed at, and not stored."""
+    """The error has its pointer, and the document is not stored."""
     assert pointers(client.put(f"{DOCUMENTS}/d", body)) == places
     assert problem(client.get(f"{DOCUMENTS}/d")) == (404, "not-found")
 
@@ -213,15 +215,15 @@ def test_attributes_are_eight_deep(client: Client) -> None:
 
 @pytest.mark.parametrize("id", ["a%20b", "%C3%A4", "a" * 129, "a:b", "~", "a%5Cb", "%F0%9F%94%91"])
 def test_an_id_that_cannot_be_is_refused_or_missing(client: Client, id: str) -> None:
-    """PUT says 422; to GET and DELETE there is simply no such document."""
+    """PUT is 422; for GET and DELETE the document doesn't exist."""
     path = f"{DOCUMENTS}/{id}"
     assert problem(client.put(path, {"text": "x"})) == (422, "invalid")
     assert problem(client.get(path)) == (404, "not-found")
     assert problem(client.delete(path)) == (404, "not-found")
 
 
-def test_what_is_missing_is_told_before_what_is_wrong(client: Client) -> None:
-    """404 of the collection, and of the document where it is not to be made, before 422 and 409."""
+def test_not_found_comes_before_invalid_values(client: Client) -> None:
+    """404 of the collection, and of the document unless it is created, comes before 422 and 409."""
     nowhere = "/v1/collections/none/documents"
     missing = [
         client.get(f"{nowhere}?limit=0"),

@@ -1,4 +1,4 @@
-"""What happened, over REST."""
+"""The audit log over REST."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from tests.support.api_client import Tenant, pointers
 MEMBERS = {"id", "type", "occurred_at", "actor", "target", "address", "request_id", "data"}
 
 
-def test_every_change_is_told_with_who_and_where(tenant: Tenant) -> None:
-    """Newest first: the actor, the target, the address, and the request id that the answer carried."""
+def test_every_change_is_recorded_with_actor_and_origin(tenant: Tenant) -> None:
+    """Newest first: the actor, the target, the address, and the request ID of the response."""
     client = tenant.client()
     answer = client.post("/v1/keys", {"description": "x"})
     events = client.get("/v1/events").json()
@@ -24,7 +24,7 @@ def test_every_change_is_told_with_who_and_where(tenant: Tenant) -> None:
 
 
 def test_events_are_narrowed_by_type_and_paged_by_sequence(tenant: Tenant) -> None:
-    """`type` names one type; cursors show each event once though more happen meanwhile."""
+    """`type` names one type; cursors show each event once even if more happen meanwhile."""
     client = tenant.client()
     for number in range(4):
         client.patch(f"/v1/keys/{client.key_id}", {"description": str(number)})
@@ -41,13 +41,13 @@ def test_events_are_narrowed_by_type_and_paged_by_sequence(tenant: Tenant) -> No
 
 
 def test_an_unknown_type_is_refused(quick: Tenant) -> None:
-    """A misspelled type would look as if nothing happened: 422."""
+    """A misspelled type, which would look as if nothing had happened, is 422."""
     for type in ("key.made", "key", "*", "", "KEY.CREATED"):
         assert pointers(quick.client().get(f"/v1/events?type={type}")) == ["query:type"]
 
 
 def test_an_event_holds_no_token(tenant: Tenant) -> None:
-    """What is recorded of keys is what lists show of them."""
+    """Events contain the same about keys as lists do."""
     client = tenant.client()
     key = client.created()
     new = client.post(f"/v1/keys/{key['id']}/rotate").json()

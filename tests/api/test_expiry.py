@@ -1,4 +1,4 @@
-"""Expiry as it is sent: refused clearly, or the exact instant; never a key without the end that was sent."""
+"""Expiry in requests: exactly the time that was sent, or a clear refusal; never a key without it."""
 
 from __future__ import annotations
 
@@ -71,10 +71,10 @@ REFUSED = [
 
 @pytest.mark.parametrize("sent", EXACT)
 def test_an_end_is_that_very_second(quick: Tenant, sent: str) -> None:
-    """Created, changed or rotated: the key ends at the second that was written, in UTC; fractions are cut off."""
+    """Created, changed or rotated: the key expires at the given second, in UTC; fractions are cut off."""
     client = quick.client()
-    made = client.created(expires_at=sent)
-    assert made["expires_at"] == EXACT[sent]
+    created = client.created(expires_at=sent)
+    assert created["expires_at"] == EXACT[sent]
     plain = client.created()
     changed = client.patch(f"/v1/keys/{plain['id']}", {"expires_at": sent}).json()
     rotated = client.post(f"/v1/keys/{plain['id']}/rotate", {"expires_at": sent}).json()
@@ -82,8 +82,8 @@ def test_an_end_is_that_very_second(quick: Tenant, sent: str) -> None:
 
 
 @pytest.mark.parametrize("sent", REFUSED, ids=repr)
-def test_what_is_no_future_instant_is_refused(quick: Tenant, sent: Any) -> None:
-    """422 at `/expires_at`, with no key made, none changed, none rotated."""
+def test_a_time_in_the_past_is_refused(quick: Tenant, sent: Any) -> None:
+    """422 at `/expires_at`, and no key is created, changed or rotated."""
     client = quick.client()
     key = client.created(expires_at="2031-01-01T00:00:00Z")
     before = client.get("/v1/keys").json()
@@ -98,16 +98,16 @@ def test_what_is_no_future_instant_is_refused(quick: Tenant, sent: Any) -> None:
 
 
 @pytest.mark.parametrize("sent", ["NaN", "Infinity", "-Infinity", "01", "2030-01-31T12:00:00Z"])
-def test_what_is_no_json_makes_no_key(quick: Tenant, sent: str) -> None:
-    """NaN and its like, and a time without quotes, are 400: the body is not JSON."""
+def test_invalid_json_creates_no_key(quick: Tenant, sent: str) -> None:
+    """NaN and similar values, and a time without quotes, are 400: the body is not JSON."""
     client = quick.client()
     body = f'{{"description": "x", "expires_at": {sent}}}'.encode()
     assert client.post("/v1/keys", body).status_code == 400
     assert len(client.get("/v1/keys").json()["items"]) == 1
 
 
-def test_an_end_that_is_sent_twice_makes_no_key(quick: Tenant) -> None:
-    """A name that stands twice could mean either value: 422."""
+def test_a_repeated_expiry_creates_no_key(quick: Tenant) -> None:
+    """A repeated name could mean either value: 422."""
     client = quick.client()
     ends = '"expires_at": "2030-01-31T12:00:00Z", "expires_at": null'
     answer = client.post("/v1/keys", f'{{"description": "x", {ends}}}'.encode())
@@ -116,7 +116,7 @@ def test_an_end_that_is_sent_twice_makes_no_key(quick: Tenant) -> None:
 
 
 def test_now_is_past(quick: Tenant) -> None:
-    """An end must be later than now: the present second is refused, the next one is taken."""
+    """An expiry must be later than now: the present second is refused, the next one is accepted."""
     client = quick.client()
     now = quick.world.clock.now()
     for past in (now, now + timedelta(microseconds=999_999)):
@@ -127,7 +127,7 @@ def test_now_is_past(quick: Tenant) -> None:
 
 
 def test_null_is_for_ever_and_only_null(quick: Tenant) -> None:
-    """A key that never ends is made by saying so; a misspelled name is no way to one."""
+    """A key that never expires must be requested as such; a misspelled name doesn't create one."""
     client = quick.client()
     assert client.created(expires_at=None)["expires_at"] is None
     for name in ("expiresAt", "expires", "expires_in", "Expires_at", "expires_at "):

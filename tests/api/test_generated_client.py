@@ -1,4 +1,4 @@
-"""A standard generator takes openapi.json as it is, and the client that it makes works."""
+"""A standard generator accepts openapi.json unchanged, and its client works."""
 
 from __future__ import annotations
 
@@ -33,19 +33,21 @@ listed = keys_list.sync(client=client, limit=3)
 refused = keys_list.sync(client=client, limit=3)
 print(json.dumps([me.key.id, str(me.key.created_at), made.token, len(listed.items), refused.code]))
 """
-"""Imports all that was generated, and calls a server with it."""
+"""A script that imports the generated client, and calls a server with it."""
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the client was generated: `generated` in it, without a warning. The generator is never online."""
+    """A folder with the generated client in `generated`, without warnings. The generator is never online."""
     folder = tmp_path_factory.mktemp("generator")
     (folder / "settings.yaml").write_text("post_hooks: []\n")
     words = ["--path", str(COMMITTED), "--output-path", "generated", "--meta", "none"]
     strict = ["--config", "settings.yaml", "--fail-on-warning"]
     command = [sys.executable, "-m", "openapi_python_client", "generate", *words, *strict]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    assert (done.returncode, "arning" in done.stdout + done.stderr) == (0, False), done.stdout
+    process = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert (process.returncode, "arning" in process.stdout + process.stderr) == (0, False), (
+        process.stdout
+    )
     return folder
 
 
@@ -59,7 +61,7 @@ def test_every_operation_is_generated(folder: Path) -> None:
 
 @pytest.mark.slow
 def test_the_generated_client_works(folder: Path) -> None:
-    """It sends the token where it belongs and typed bodies, and reads answers and refusals as typed values."""
+    """It sends the token correctly and typed bodies, and reads responses and refusals as typed values."""
     schemas = DOCUMENT["components"]["schemas"]
     samples = [
         sample_of({"$ref": f"#/components/schemas/{name}"}, schemas)
@@ -72,7 +74,7 @@ def test_the_generated_client_works(folder: Path) -> None:
         created = server.answers[1]
         server.answers[1] = (201, *created[1:])
         server.answers.append((403, media, json.dumps(refusal).encode()))
-        done = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-c", ASK, server.url, TOKEN],
             cwd=folder,
             env={k: v for k, v in os.environ.items() if "proxy" not in k.lower()},
@@ -80,11 +82,11 @@ def test_the_generated_client_works(folder: Path) -> None:
             text=True,
             check=False,
         )
-    assert done.returncode == 0, done.stderr.replace(TOKEN, "<token>")
+    assert process.returncode == 0, process.stderr.replace(TOKEN, "<token>")
     key = samples[0]["key"]
     at = key["created_at"].replace("T", " ").replace("Z", "+00:00")
-    told = [key["id"], at, samples[1]["token"], len(samples[2]["items"]), "insufficient-scope"]
-    assert json.loads(done.stdout) == told
+    expected = [key["id"], at, samples[1]["token"], len(samples[2]["items"]), "insufficient-scope"]
+    assert json.loads(process.stdout) == expected
     assert [path for _, path, _, _ in server.requests] == [
         "/v1/whoami", "/v1/keys", "/v1/keys?limit=3", "/v1/keys?limit=3",
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Doing a request once: the Idempotency-Key of creating and rotating."""
+"""Idempotency: the Idempotency-Key of creating and rotating."""
 
 from __future__ import annotations
 
@@ -13,49 +13,49 @@ from tests.support.administrator import read_behind
 from tests.support.api_client import Client, Headers, Tenant, problem
 
 
-def once(key: str) -> Headers:
-    """The header field."""
+def idempotent(key: str) -> Headers:
+    """Return the header field."""
     return [("idempotency-key", key)]
 
 
-def made(client: Client) -> list[str]:
-    """The ids of the keys that the client sees, except its own."""
+def key_ids(client: Client) -> list[str]:
+    """Return the IDs of the keys that the client sees, except its own."""
     items = client.get("/v1/keys").json()["items"]
     return [item["id"] for item in items if item["id"] != client.key_id]
 
 
 def test_the_same_request_again_is_the_same_key_without_its_token(tenant: Tenant) -> None:
-    """201 with the same key, `token` null and `Location`; one key, one event, however it was written."""
+    """201 with the same key, `token` null and `Location`; one key, one event, even with other formatting."""
     client = tenant.client()
     body = {"description": "x", "expires_at": "2030-01-31T12:00:00Z", "scopes": ["plan:read"]}
-    first = client.post("/v1/keys", body, once("a"))
+    first = client.post("/v1/keys", body, idempotent("a"))
     body["expires_at"] = "2030-01-31T13:00:00+01:00"
-    again = client.post("/v1/keys", dict(reversed(body.items())), once("a"))
+    again = client.post("/v1/keys", dict(reversed(body.items())), idempotent("a"))
     assert (first.status_code, again.status_code) == (201, 201)
     assert first.json()["token"]
     assert again.json() == first.json() | {"token": None}
     assert again.headers["location"] == first.headers["location"]
     assert again.headers["cache-control"] == "no-store"
-    assert made(client) == [first.json()["id"]]
+    assert key_ids(client) == [first.json()["id"]]
     assert tenant.event_types().count("key.created") == 2
 
 
-def test_fifty_at_once_make_one_key(tenant: Tenant) -> None:
-    """Of fifty parallel requests one is answered with the token; the others with the same key, or 409 to try again."""
+def test_fifty_parallel_requests_create_one_key(tenant: Tenant) -> None:
+    """Of fifty parallel requests one gets the token; the others get the same key, or 409 to try again."""
     client = tenant.client()
-    answers = client.together(*[("POST", "/v1/keys", {"description": "x"}, once("a"))] * 50)
+    answers = client.together(*[("POST", "/v1/keys", {"description": "x"}, idempotent("a"))] * 50)
     good = [answer.json() for answer in answers if answer.status_code == 201]
     assert len({key["id"] for key in good}) == 1
     assert len([key for key in good if key["token"] is not None]) == 1
     for answer in answers:
         assert answer.status_code == 201 or problem(answer) == (409, "idempotency-in-progress")
-    assert made(client) == [good[0]["id"]]
+    assert key_ids(client) == [good[0]["id"]]
 
 
 def test_another_request_with_the_same_text_is_refused(tenant: Tenant) -> None:
-    """Another body, another path: 422 `idempotency-mismatch`, nothing made."""
+    """Another body or another path: 422 `idempotency-mismatch`, and nothing is created."""
     client = tenant.client()
-    key = client.post("/v1/keys", {"description": "x"}, once("a")).json()
+    key = client.post("/v1/keys", {"description": "x"}, idempotent("a")).json()
     others: list[tuple[str, Any]] = [
         ("/v1/keys", {"description": "y"}),
         ("/v1/keys", {"description": "x", "expires_at": None}),
@@ -63,71 +63,77 @@ def test_another_request_with_the_same_text_is_refused(tenant: Tenant) -> None:
         (f"/v1/keys/{key['id']}/rotate", None),
     ]
     for path, body in others:
-        refused = client.post(path, body, once("a"))
+        refused = client.post(path, body, idempotent("a"))
         assert problem(refused) == (422, "idempotency-mismatch")
-    assert made(client) == [key["id"]]
+    assert key_ids(client) == [key["id"]]
 
 
 def test_the_text_is_the_caller_s_own(tenant: Tenant) -> None:
-    """Another key of the workspace, and one of another workspace, use the same text for requests of their own."""
+    """Another key of the workspace, and one of another workspace, can use the same text for their own requests."""
     callers = [tenant.client(), tenant.client(), tenant.world.tenant().client()]
-    keys = [caller.post("/v1/keys", {"description": "x"}, once("a")).json() for caller in callers]
+    keys = [
+        caller.post("/v1/keys", {"description": "x"}, idempotent("a")).json() for caller in callers
+    ]
     assert len({key["id"] for key in keys}) == 3
     assert all(key["token"] for key in keys)
 
 
 def test_the_text_itself_is_not_kept(tenant: Tenant) -> None:
-    """A client that takes its token for an Idempotency-Key leaves none in the database."""
+    """A client that sends its token as Idempotency-Key leaves no token in the database."""
     client = tenant.client()
     assert client.token is not None
-    client.post("/v1/keys", {"description": "x"}, once(client.token))
+    client.post("/v1/keys", {"description": "x"}, idempotent(client.token))
     with read_behind(tenant.world.installation.database) as tx:
-        kept = [tuple(row) for row in tx.execute(select(schema.idempotency_keys))]
-    assert kept
-    assert client.token not in repr(kept)
+        rows = [tuple(row) for row in tx.execute(select(schema.idempotency_keys))]
+    assert rows
+    assert client.token not in repr(rows)
 
 
 def test_a_rotation_is_done_once(tenant: Tenant) -> None:
-    """The same rotation again answers the same successor, though the old key could not be rotated twice."""
+    """The same rotation again returns the same successor, even though the old key can't be rotated twice."""
     client = tenant.client()
     key = client.created()
     path = f"/v1/keys/{key['id']}/rotate"
-    first, again = client.post(path, {}, once("r")), client.post(path, None, once("r"))
+    first, again = client.post(path, {}, idempotent("r")), client.post(path, None, idempotent("r"))
     assert first.json()["token"]
     assert again.json() == first.json() | {"token": None}
     assert problem(client.post(path, {})) == (409, "key-revoked")
 
 
 def test_a_refused_request_leaves_the_text_free(tenant: Tenant) -> None:
-    """What was refused was not done: the request that is right then may use the text."""
+    """A refused request was not done: a corrected request may use the text."""
     client = tenant.client()
-    assert client.post("/v1/keys", {"description": ""}, once("a")).status_code == 422
-    assert client.post("/v1/keys", {"description": "x"}, once("a")).json()["token"]
+    assert client.post("/v1/keys", {"description": ""}, idempotent("a")).status_code == 422
+    assert client.post("/v1/keys", {"description": "x"}, idempotent("a")).json()["token"]
     free = tenant.world.tenant("free").client()
     for number in range(4):
         free.created(description=str(number))
-    full = free.post("/v1/keys", {"description": "x"}, once("b"))
+    full = free.post("/v1/keys", {"description": "x"}, idempotent("b"))
     assert problem(full) == (409, "limit-reached")
-    free.delete(f"/v1/keys/{made(free)[0]}")
-    assert free.post("/v1/keys", {"description": "x"}, once("b")).status_code == 201
+    free.delete(f"/v1/keys/{key_ids(free)[0]}")
+    assert free.post("/v1/keys", {"description": "x"}, idempotent("b")).status_code == 201
 
 
 def test_after_a_day_the_text_is_free(tenant: Tenant) -> None:
-    """For 24 hours the answer is the same; then it is a new request."""
+    """For 24 hours the response is the same; after that it is a new request."""
     client = tenant.client()
-    first = client.post("/v1/keys", {"description": "x"}, once("a")).json()
+    first = client.post("/v1/keys", {"description": "x"}, idempotent("a")).json()
     tenant.world.clock.advance(timedelta(hours=23, minutes=59))
-    assert client.post("/v1/keys", {"description": "x"}, once("a")).json()["id"] == first["id"]
+    assert (
+        client.post("/v1/keys", {"description": "x"}, idempotent("a")).json()["id"] == first["id"]
+    )
     tenant.world.clock.advance(timedelta(minutes=2))
-    assert client.post("/v1/keys", {"description": "x"}, once("a")).json()["id"] != first["id"]
+    assert (
+        client.post("/v1/keys", {"description": "x"}, idempotent("a")).json()["id"] != first["id"]
+    )
 
 
 def test_an_answer_from_before_shows_the_key_as_it_is_now(tenant: Tenant) -> None:
-    """A revoked key stays revoked: the same request again brings no key back."""
+    """A revoked key stays revoked: the same request again does not revive it."""
     client = tenant.client()
-    key = client.post("/v1/keys", {"description": "x"}, once("a")).json()
+    key = client.post("/v1/keys", {"description": "x"}, idempotent("a")).json()
     client.delete(f"/v1/keys/{key['id']}")
-    again = client.post("/v1/keys", {"description": "x"}, once("a"))
+    again = client.post("/v1/keys", {"description": "x"}, idempotent("a"))
     assert (again.status_code, again.json()["status"]) == (201, "revoked")
     assert again.json()["token"] is None
     mine = tenant.world.client(key["token"])
@@ -137,28 +143,30 @@ def test_an_answer_from_before_shows_the_key_as_it_is_now(tenant: Tenant) -> Non
 @pytest.mark.parametrize(
     "headers",
     [
-        [*once("a"), *once("a")],
-        [*once("a"), *once("b")],
-        once(""),
-        once(" "),
-        once("two words"),
-        once("a" * 256),
+        [*idempotent("a"), *idempotent("a")],
+        [*idempotent("a"), *idempotent("b")],
+        idempotent(""),
+        idempotent(" "),
+        idempotent("two words"),
+        idempotent("a" * 256),
         [("idempotency-key", "schlüssel")],
     ],
     ids=["twice", "two", "empty", "blank", "words", "long", "not ASCII"],
 )
 def test_a_malformed_text_is_refused(quick: Tenant, headers: Headers) -> None:
-    """400 and nothing made; where the call does not take one, the field means nothing."""
+    """400 and nothing created; calls that don't use the field ignore it."""
     client = quick.client()
     assert problem(client.post("/v1/keys", {"description": "x"}, headers)) == (
         400,
         "invalid-request",
     )
-    assert made(client) == []
+    assert key_ids(client) == []
     assert client.get("/v1/keys", headers).status_code == 200
 
 
 @pytest.mark.parametrize("text", ["a" * 255, '"8e03978e-40d5-43dd-bc93-6894a57f9324"', "!~"])
 def test_any_visible_ascii_text_will_do(quick: Tenant, text: str) -> None:
     """Quoted, as the draft of the standard writes it, or not."""
-    assert quick.client().post("/v1/keys", {"description": "x"}, once(text)).status_code == 201
+    assert (
+        quick.client().post("/v1/keys", {"description": "x"}, idempotent(text)).status_code == 201
+    )

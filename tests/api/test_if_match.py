@@ -15,7 +15,7 @@ URL: Final = "https://hooks.example/keystead"
 
 
 class Kind(NamedTuple):
-    """A resource that can be changed: how it is made, changed to one thing or another, and wrongly."""
+    """A resource that can be changed: how to create it, two changes, and an invalid one."""
 
     make: Callable[[Client], str]
     method: str
@@ -80,7 +80,7 @@ KINDS: Final = {
 
 
 class Resource:
-    """One resource of a kind, and a client that may do everything with it."""
+    """One resource of a kind, and a client with full access to it."""
 
     def __init__(self, world: World, name: str) -> None:
         self.kind = KINDS[name]
@@ -94,26 +94,26 @@ class Resource:
 
     @property
     def state(self) -> tuple[str, Any]:
-        """Its tag, and what it is."""
+        """The resource's ETag, and its content."""
         answer = self.client.send("GET", self.path)
         assert answer.status_code == 200
         return answer.headers["etag"], answer.json()
 
     def change(self, body: dict[str, Any], *if_match: str, path: str = "") -> Any:
-        """The answer to a change."""
+        """Return the response to a change."""
         headers = [("If-Match", each) for each in if_match]
         to = (path or self.path) + self.kind.change_at
         return self.client.send(self.kind.method, to, body, headers)
 
     def delete(self, *if_match: str) -> Any:
-        """The answer to a deletion."""
+        """Return the response to a deletion."""
         headers = [("If-Match", each) for each in if_match]
         return self.client.send("DELETE", self.path, None, headers)
 
 
 @pytest.fixture(params=KINDS)
 def resource(world: World, request: pytest.FixtureRequest) -> Resource:
-    """One of each kind, on each engine."""
+    """One resource of each kind, on each engine."""
     return Resource(world, request.param)
 
 
@@ -133,8 +133,8 @@ def test_a_change_of_an_older_version_is_refused(resource: Resource) -> None:
     assert resource.change(second).status_code == 200
 
 
-def test_a_tag_is_of_what_can_be_edited(resource: Resource) -> None:
-    """A strong, quoted tag, the same until something changes: for the same change again too."""
+def test_an_etag_depends_on_editable_members(resource: Resource) -> None:
+    """A strong, quoted ETag, the same until something changes, and after an identical change."""
     first, _ = resource.kind.changes
     tag, _ = resource.state
     assert tag.startswith('"')
@@ -146,7 +146,7 @@ def test_a_tag_is_of_what_can_be_edited(resource: Resource) -> None:
 
 
 def test_refusals_come_in_their_order(resource: Resource) -> None:
-    """400, then 404, then 412, and only then what is wrong with the values."""
+    """400, then 404, then 412, and only then errors in the values."""
     tag, _ = resource.state
     wrong = resource.kind.wrong
     collection, _, _ = resource.path.rpartition("/documents/")
@@ -172,8 +172,8 @@ def test_a_deletion_of_an_older_version_is_refused(resource: Resource) -> None:
     assert resource.delete(tag).status_code == 204
 
 
-def test_a_document_that_is_absent_matches_nothing(world: World) -> None:
-    """PUT makes no document on a condition: not even `*`, which asks for one that exists."""
+def test_an_absent_document_matches_nothing(world: World) -> None:
+    """PUT creates no document on a condition: not even on `*`, which requires an existing one."""
     client = world.tenant().client()
     client.send("POST", "/v1/collections", {"name": "docs"})
     path = "/v1/collections/docs/documents/new"
@@ -199,7 +199,7 @@ def test_a_name_used_again_is_another_version(world: World, name: str) -> None:
     assert problem(resource.change(resource.kind.changes[0], seen)) == (412, "changed-meanwhile")
 
 
-def test_use_status_and_counts_are_no_version(world: World) -> None:
+def test_use_status_and_counts_do_not_change_the_version(world: World) -> None:
     """Using a key, adding to a collection and pausing a webhook are not edits."""
     key, collection, webhook = (Resource(world, n) for n in ("key", "collection", "webhook"))
     before = [each.state[0] for each in (key, collection, webhook)]

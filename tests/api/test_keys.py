@@ -1,4 +1,4 @@
-"""Keys over REST: create, see, change, revoke, rotate."""
+"""Keys over REST: create, read, change, revoke, rotate."""
 
 from __future__ import annotations
 
@@ -19,43 +19,45 @@ KEY_MEMBERS = {
 
 
 def end_of(tenant: Tenant, **lives: float) -> str:
-    """A time that long after now, as on the wire."""
+    """Return a time that long after now, as in the API."""
     return format_instant(tenant.world.clock.now() + timedelta(**lives))
 
 
 def test_a_created_key_is_whole_and_shows_its_token_once(tenant: Tenant) -> None:
-    """201 with every member of a key, its token, its place, `no-store`; the token works and is in no later answer."""
+    """201 with every member, the token, Location and `no-store`; the token works and is in no later response."""
     client = tenant.client()
     answer = client.post("/v1/keys", {"description": "data-warehouse sync"})
     assert answer.status_code == 201
-    made = answer.json()
-    assert set(made) == KEY_MEMBERS | {"token"}
-    assert re.fullmatch(TOKEN_PATTERN, made["token"])
-    assert made["hint"] == f"ks_…{made['token'][-4:]}"
-    assert made["description"] == "data-warehouse sync"
-    assert made["created_by"] == {"type": "key", "id": client.key_id, "name": "t"}
-    assert made["created_at"] == format_instant(tenant.world.clock.now())
-    assert answer.headers["location"] == f"/v1/keys/{made['id']}"
+    created = answer.json()
+    assert set(created) == KEY_MEMBERS | {"token"}
+    assert re.fullmatch(TOKEN_PATTERN, created["token"])
+    assert created["hint"] == f"ks_…{created['token'][-4:]}"
+    assert created["description"] == "data-warehouse sync"
+    assert created["created_by"] == {"type": "key", "id": client.key_id, "name": "t"}
+    assert created["created_at"] == format_instant(tenant.world.clock.now())
+    assert answer.headers["location"] == f"/v1/keys/{created['id']}"
     assert answer.headers["cache-control"] == "no-store"
-    mine = tenant.world.client(made["token"])
-    assert mine.get("/v1/whoami").json()["key"]["id"] == made["id"]
+    mine = tenant.world.client(created["token"])
+    assert mine.get("/v1/whoami").json()["key"]["id"] == created["id"]
     places = (answer.headers["location"], "/v1/keys", "/v1/events", "/v1/whoami")
     later = [client.get(place).text for place in places]
-    assert all(made["token"] not in text and made["token"][30:60] not in text for text in later)
+    assert all(
+        created["token"] not in text and created["token"][30:60] not in text for text in later
+    )
     shown = client.get(answer.headers["location"]).json()
-    assert shown == {name: value for name, value in made.items() if name != "token"}
+    assert shown == {name: value for name, value in created.items() if name != "token"}
 
 
-def test_a_key_without_a_choice_is_as_its_maker_but_no_manager(tenant: Tenant) -> None:
-    """Omitted scopes are the caller's without `keys:write`; an omitted end is the caller's."""
+def test_a_key_without_a_choice_has_its_creators_access_without_keys_write(tenant: Tenant) -> None:
+    """Omitted scopes are the caller's without `keys:write`; an omitted expiry is the caller's."""
     client = tenant.client("keys:write", "documents:read", lives=timedelta(days=30))
-    made = client.created()
-    assert made["scopes"] == ["documents:read"]
-    assert made["expires_at"] == end_of(tenant, days=30)
+    created = client.created()
+    assert created["scopes"] == ["documents:read"]
+    assert created["expires_at"] == end_of(tenant, days=30)
 
 
 def test_a_key_with_only_keys_write_must_name_scopes(tenant: Tenant) -> None:
-    """There is nothing that it could pass on by default: 422 that says where."""
+    """It has no scope to grant by default: 422 with the pointer."""
     answer = tenant.client("keys:write").post("/v1/keys", {"description": "x"})
     assert pointers(answer) == ["/scopes"]
 
@@ -71,8 +73,8 @@ def test_a_key_with_only_keys_write_must_name_scopes(tenant: Tenant) -> None:
     ],
     ids=["another scope", "one more scope", "everything", "for ever", "longer"],
 )
-def test_no_key_hands_out_more_than_it_holds(tenant: Tenant, asked: dict[str, Any]) -> None:
-    """Wider or longer-lived than the caller: 403 `would-widen`, and no key. Creating, changing and rotating alike."""
+def test_no_key_grants_more_than_it_has(tenant: Tenant, asked: dict[str, Any]) -> None:
+    """More scopes or a later expiry than the caller: 403 `would-widen`, and no change, in all three calls."""
     client = tenant.client("keys:write", "keys:read", "documents:read", lives=timedelta(days=9))
     own = client.created(scopes=["documents:read"])
     before = client.get("/v1/keys").json()
@@ -85,7 +87,7 @@ def test_no_key_hands_out_more_than_it_holds(tenant: Tenant, asked: dict[str, An
 
 
 def test_a_key_does_not_touch_wider_keys_but_may_end_them(tenant: Tenant) -> None:
-    """With `keys:write` alone a wider key can be neither changed nor rotated, yet revoked."""
+    """With only `keys:write` a wider key can be neither changed nor rotated, but revoked."""
     wide = tenant.token()
     client = tenant.client("keys:write")
     path = f"/v1/keys/{wide.key_id}"
@@ -110,20 +112,20 @@ def test_a_key_does_not_touch_wider_keys_but_may_end_them(tenant: Tenant) -> Non
 def test_scopes_that_do_not_exist_are_pointed_at(
     tenant: Tenant, scopes: Any, places: list[str]
 ) -> None:
-    """Each unknown scope is named by its place in what was sent."""
+    """Each unknown scope is named by its position in the request."""
     answer = tenant.client().post("/v1/keys", {"description": "x", "scopes": scopes})
     assert pointers(answer) == places
 
 
 def test_a_scope_of_the_product_is_a_scope(tenant: Tenant) -> None:
-    """What the installation's settings add can be given, and `*` covers it."""
-    made = tenant.client("*", "keys:write").created(scopes=["invoices:read"])
-    assert made["scopes"] == ["invoices:read"]
+    """A scope from the installation's settings can be granted, and `*` covers it."""
+    created = tenant.client("*", "keys:write").created(scopes=["invoices:read"])
+    assert created["scopes"] == ["invoices:read"]
 
 
 @pytest.mark.parametrize("description", ["", "   ", "x" * 201, "two\nlines", "tab\there", "\x7f"])
 def test_a_description_is_one_line_of_1_to_200_characters(tenant: Tenant, description: str) -> None:
-    """Anything else is refused where it stands; what is accepted comes back unchanged."""
+    """Any other text is refused with the pointer; an accepted one is returned unchanged."""
     client = tenant.client()
     refused = client.post("/v1/keys", {"description": description})
     assert pointers(refused) == ["/description"]
@@ -161,10 +163,10 @@ def test_lists_show_every_key_with_its_status_and_the_quota(tenant: Tenant) -> N
     assert found("query=%25") == found("query=_nit") == []
 
 
-def test_a_list_goes_on_where_its_page_ended(tenant: Tenant) -> None:
-    """Following cursors shows every key once, in order, without keys made meanwhile."""
+def test_a_list_continues_at_the_end_of_its_page(tenant: Tenant) -> None:
+    """The pages show every key once, in order, without keys created meanwhile."""
     client = tenant.client()
-    made = [client.created(description=str(number))["id"] for number in range(7)]
+    created = [client.created(description=str(number))["id"] for number in range(7)]
     path: str | None = "/v1/keys?limit=3"
     seen: list[str] = []
     while path:
@@ -172,11 +174,11 @@ def test_a_list_goes_on_where_its_page_ended(tenant: Tenant) -> None:
         seen += [item["id"] for item in page["items"]]
         client.created(description="later")
         path = page["next_cursor"] and f"/v1/keys?limit=3&cursor={page['next_cursor']}"
-    assert seen == [*reversed(made), client.key_id]
+    assert seen == [*reversed(created), client.key_id]
 
 
 def test_a_cursor_belongs_to_its_list(tenant: Tenant) -> None:
-    """From another filter, list or workspace, or made up: 422 `invalid-cursor`."""
+    """A cursor of another filter, list or workspace, or an invented one: 422 `invalid-cursor`."""
     client = tenant.client()
     for name in ("one", "two"):
         client.created(description=name)
@@ -201,7 +203,7 @@ def test_a_cursor_belongs_to_its_list(tenant: Tenant) -> None:
     "limit", ["0", "201", "-1", "1.0", "+1", " 1", "1_0", "x", "", "1e1", "\u0661"]
 )
 def test_a_limit_is_a_number_from_1_to_200(quick: Tenant, limit: str) -> None:
-    """Written in digits and nothing else; the bounds themselves work."""
+    """Only digits are accepted, and the bounds themselves work."""
     client = quick.client()
     answer = client.send("GET", f"/v1/keys?limit={limit.replace('+', '%2B').replace(' ', '%20')}")
     assert pointers(answer) == ["query:limit"]
@@ -220,15 +222,13 @@ def test_a_limit_is_a_number_from_1_to_200(quick: Tenant, limit: str) -> None:
         ("x=1&y=2", ["query:x", "query:y"]),
     ],
 )
-def test_a_parameter_that_means_nothing_is_refused(
-    quick: Tenant, query: str, places: list[str]
-) -> None:
-    """Unknown ones and those that stand twice: a filter that was misspelled would show too much."""
+def test_an_unknown_parameter_is_refused(quick: Tenant, query: str, places: list[str]) -> None:
+    """Unknown and repeated ones: a misspelled filter would show too much."""
     assert pointers(quick.client().get(f"/v1/keys?{query}")) == places
 
 
 def test_a_patch_changes_what_it_names(tenant: Tenant) -> None:
-    """What is absent stays, `expires_at: null` is for ever, scopes shrink, and the change is recorded once."""
+    """Absent fields are unchanged, `expires_at: null` means never, scopes shrink, and the change is recorded once."""
     client = tenant.client()
     key = client.created(scopes=["documents:read", "plan:read"], expires_at=end_of(tenant, days=1))
     path = f"/v1/keys/{key['id']}"
@@ -246,13 +246,13 @@ def test_a_patch_changes_what_it_names(tenant: Tenant) -> None:
 
 
 def expected(key: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    """A created key as it shows later, with changes."""
+    """Return a created key as later responses show it, with these changes."""
     return {name: value for name, value in key.items() if name != "token"} | changes
 
 
 @pytest.mark.parametrize("body", [{}, {"description": "made"}, {"scopes": ["*"]}])
 def test_a_patch_without_a_difference_leaves_no_trace(tenant: Tenant, body: Any) -> None:
-    """200, the key as it was, and no event."""
+    """200, an unchanged key, and no event."""
     client = tenant.client()
     key = client.created()
     before = tenant.event_types()
@@ -262,15 +262,15 @@ def test_a_patch_without_a_difference_leaves_no_trace(tenant: Tenant, body: Any)
 
 
 @pytest.mark.parametrize("name", ["description", "scopes"])
-def test_null_is_no_value_but_for_the_end(tenant: Tenant, name: str) -> None:
-    """Any other null in a PATCH is refused where it stands."""
+def test_null_is_valid_only_for_the_expiry(tenant: Tenant, name: str) -> None:
+    """Any other null in a PATCH is refused with its pointer."""
     client = tenant.client()
     key = client.created()
     assert pointers(client.patch(f"/v1/keys/{key['id']}", {name: None})) == [f"/{name}"]
 
 
-def test_revocation_is_at_once_and_for_good(tenant: Tenant) -> None:
-    """204, 401 from the next request on, 204 again without a second event; and no request brings the key back."""
+def test_revocation_is_immediate_and_final(tenant: Tenant) -> None:
+    """204, 401 from the next request on, 204 again without a second event; and no request revives the key."""
     client = tenant.client()
     key = client.created()
     path, mine = f"/v1/keys/{key['id']}", tenant.world.client(key["token"])
@@ -292,7 +292,7 @@ def test_revocation_is_at_once_and_for_good(tenant: Tenant) -> None:
 
 
 def test_expiry_is_final(tenant: Tenant) -> None:
-    """An expired key is refused from its end on; it can be described and revoked, not extended or rotated."""
+    """An expired key is refused from its expiry on; it can be described and revoked, not extended or rotated."""
     client = tenant.client()
     key = client.created(expires_at=end_of(tenant, seconds=60))
     path, mine = f"/v1/keys/{key['id']}", tenant.world.client(key["token"])
@@ -309,7 +309,7 @@ def test_expiry_is_final(tenant: Tenant) -> None:
     assert client.get(path).json()["status"] == "revoked"
 
 
-def test_rotation_hands_over(tenant: Tenant) -> None:
+def test_rotation_creates_a_successor(tenant: Tenant) -> None:
     """The successor has the same description, scopes and lifetime; without overlap the old token stops immediately."""
     client = tenant.client()
     old = client.created(scopes=["plan:read"], expires_at=end_of(tenant, days=30))
@@ -346,12 +346,12 @@ def test_in_the_overlap_both_tokens_work(tenant: Tenant) -> None:
     assert client.post(f"/v1/keys/{new['id']}/rotate").status_code == 201
 
 
-def test_an_overlap_makes_no_key_live_longer(tenant: Tenant) -> None:
-    """The old key ends at its own expiry, where that comes first; a chosen end is the successor's."""
+def test_an_overlap_extends_no_key(tenant: Tenant) -> None:
+    """The old key ends at its own expiry if that comes first; a chosen expiry is the successor's."""
     client = tenant.client()
     old = client.created(expires_at=end_of(tenant, seconds=30))
-    asked = {"overlap_seconds": 604_800, "expires_at": end_of(tenant, days=2)}
-    new = client.post(f"/v1/keys/{old['id']}/rotate", asked).json()
+    body = {"overlap_seconds": 604_800, "expires_at": end_of(tenant, days=2)}
+    new = client.post(f"/v1/keys/{old['id']}/rotate", body).json()
     assert client.get(f"/v1/keys/{old['id']}").json()["expires_at"] == end_of(tenant, seconds=30)
     assert new["expires_at"] == end_of(tenant, days=2)
     forever = client.created()
@@ -361,7 +361,7 @@ def test_an_overlap_makes_no_key_live_longer(tenant: Tenant) -> None:
 
 @pytest.mark.parametrize("overlap", [-1, 604_801, 1.5, "60", True, None, 2**62, [60]])
 def test_an_overlap_is_whole_seconds_up_to_a_week(quick: Tenant, overlap: Any) -> None:
-    """Anything else is refused where it stands, and the key is as it was."""
+    """Any other value is refused with its pointer, and the key is unchanged."""
     client = quick.client()
     key = client.created()
     refused = client.post(f"/v1/keys/{key['id']}/rotate", {"overlap_seconds": overlap})
@@ -369,33 +369,33 @@ def test_an_overlap_is_whole_seconds_up_to_a_week(quick: Tenant, overlap: Any) -
     assert client.get(f"/v1/keys/{key['id']}").json() == expected(key)
 
 
-def test_a_full_plan_says_what_could_go(tenant: Tenant) -> None:
-    """409 with the limit, its use, the plan and the cheapest keys to revoke; rotating and revoking go on."""
+def test_a_full_plan_lists_keys_to_revoke(tenant: Tenant) -> None:
+    """409 with the limit, its use, the plan and the safest keys to revoke; rotating and revoking still work."""
     free = tenant.world.tenant("free")
     client = free.client()
-    made = [client.created(description=str(number)) for number in range(4)]
+    created = [client.created(description=str(number)) for number in range(4)]
     tenant.world.services.usage.flush()
-    tenant.world.client(made[0]["token"]).get("/v1/whoami")
+    tenant.world.client(created[0]["token"]).get("/v1/whoami")
     tenant.world.clock.advance(seconds=1)
     tenant.world.services.usage.flush()
     refused = client.post("/v1/keys", {"description": "one too many"})
     assert problem(refused) == (409, "limit-reached")
-    told = refused.json()
-    assert (told["limit"], told["used"], told["plan"]) == (5, 5, "Free")
-    assert told["plans_url"] == "https://product.example/plans"
-    candidates = [candidate["id"] for candidate in told["candidates"]]
-    assert candidates[:3] == [key["id"] for key in made[1:]]
-    assert set(candidates[3:]) == {made[0]["id"], client.key_id}
-    assert set(told["candidates"][0]) == {"id", "description", "hint", "last_used_at"}
-    rotated = client.post(f"/v1/keys/{made[0]['id']}/rotate", {"overlap_seconds": 60})
+    body = refused.json()
+    assert (body["limit"], body["used"], body["plan"]) == (5, 5, "Free")
+    assert body["plans_url"] == "https://product.example/plans"
+    candidates = [candidate["id"] for candidate in body["candidates"]]
+    assert candidates[:3] == [key["id"] for key in created[1:]]
+    assert set(candidates[3:]) == {created[0]["id"], client.key_id}
+    assert set(body["candidates"][0]) == {"id", "description", "hint", "last_used_at"}
+    rotated = client.post(f"/v1/keys/{created[0]['id']}/rotate", {"overlap_seconds": 60})
     assert rotated.status_code == 201
     assert problem(client.post("/v1/keys", {"description": "x"})) == (409, "limit-reached")
     client.delete(f"/v1/keys/{candidates[0]}")
     assert client.post("/v1/keys", {"description": "now"}).status_code == 201
 
 
-def test_what_is_missing_is_told_before_what_is_wrong(tenant: Tenant) -> None:
-    """404 before 422 and 409: a body or parameter that would be refused says nothing about a key that is not there."""
+def test_not_found_comes_before_invalid_values(tenant: Tenant) -> None:
+    """404 before 422 and 409: an invalid body or parameter says nothing about a key that doesn't exist."""
     client: Client = tenant.client()
     missing = [
         client.get("/v1/keys/none?x=1"),

@@ -10,19 +10,19 @@ from tests.support.api_client import Client, World, said
 CALLS: Final = 80
 
 
-def test_calls_that_wait_for_a_lock_hold_up_nobody_else(postgresql_world: World) -> None:
-    """While a workspace's changes wait for its lock, more of them than there are threads, another one is served."""
+def test_calls_that_wait_for_a_lock_do_not_delay_others(postgresql_world: World) -> None:
+    """If more changes of one workspace wait for its lock than there are threads, another workspace is served."""
     busy, honest = postgresql_world.tenant(), postgresql_world.tenant()
-    many, one = busy.client(), honest.client()
+    many, client = busy.client(), honest.client()
     database = postgresql_world.installation.database
 
     async def run() -> None:
         with database.write(busy.id):
             waiting = [asyncio.ensure_future(_create(many)) for _ in range(CALLS)]
             await asyncio.sleep(0)
-            assert await _create(one) == 201
-            assert (await one.asend("GET", "/v1/keys")).status_code == 200
-            # Those that run give up after seconds. Without places every thread was theirs until half of them had.
+            assert await _create(client) == 201
+            assert (await client.asend("GET", "/v1/keys")).status_code == 200
+            # Running ones give up after seconds. Without shares they would hold all threads until then.
             assert sum(each.done() for each in waiting) < CALLS / 3
         assert 201 in await asyncio.gather(*waiting)
 

@@ -1,4 +1,4 @@
-"""The tenants of the installation, for the product's own services: made, found, renamed, suspended, put on plans."""
+"""The installation's tenants, for the product's own services: created, found, renamed, suspended, put on plans."""
 
 from __future__ import annotations
 
@@ -19,43 +19,43 @@ BY = Actor(PrincipalKind.OPERATOR, "tests", "tests")
 
 @pytest.fixture
 def operator(world: World) -> Client:
-    """The product's backend, with a live credential."""
+    """The product's backend, with an active credential."""
     return backend(world)
 
 
 def backend(world: World) -> Client:
-    """A client with a new operator's credential."""
+    """Return a client with a new operator's credential."""
     _, token = world.services.credentials.create("billing", BY)
     return world.client(token.reveal())
 
 
-def good(answer: httpx2.Response, status: int = 200) -> dict[str, Any]:
-    """What a good answer says."""
+def successful(answer: httpx2.Response, status: int = 200) -> dict[str, Any]:
+    """Return the body of a successful response."""
     assert answer.status_code == status, said(answer)
-    told: dict[str, Any] = answer.json()
-    return told
+    body: dict[str, Any] = answer.json()
+    return body
 
 
-def made(operator: Client, name: str = "Acme", **more: Any) -> dict[str, Any]:
-    """A new workspace."""
-    return good(operator.post(PATH, {"name": name, **more}), 201)
+def new_workspace(operator: Client, name: str = "Acme", **more: Any) -> dict[str, Any]:
+    """Create a workspace."""
+    return successful(operator.post(PATH, {"name": name, **more}), 201)
 
 
 def events_of(world: World, workspace_id: WorkspaceId) -> list[Any]:
-    """What happened in a workspace, newest first."""
+    """Return the events of a workspace, newest first."""
     return world.services.events.list(Tenant(world, workspace_id).principal).items
 
 
-def test_a_workspace_is_made_and_can_be_used(world: World, operator: Client) -> None:
-    """201 with its path; its owner can be signed in, and the audit log says which credential made it, from where."""
+def test_a_workspace_is_created_and_can_be_used(world: World, operator: Client) -> None:
+    """201 with its Location; its owner can sign in, and the audit log has the credential and the address."""
     owner = {"name": "Ann", "email": "ann.made@example.com"}
     answer = operator.post(PATH, {"name": "Acme", "plan": "team", "owner": owner})
-    told = good(answer, 201)
-    assert set(told) == {"id", "name", "plan", "created_at", "suspended_at"}
-    assert (told["name"], told["plan"], told["suspended_at"]) == ("Acme", "team", None)
-    assert answer.headers["location"] == f"{PATH}/{told['id']}"
-    assert world.services.workspaces.owner(told["id"]).user.email == "ann.made@example.com"
-    event = events_of(world, told["id"])[-1]
+    created = successful(answer, 201)
+    assert set(created) == {"id", "name", "plan", "created_at", "suspended_at"}
+    assert (created["name"], created["plan"], created["suspended_at"]) == ("Acme", "team", None)
+    assert answer.headers["location"] == f"{PATH}/{created['id']}"
+    assert world.services.workspaces.owner(created["id"]).user.email == "ann.made@example.com"
+    event = events_of(world, created["id"])[-1]
     assert (event.type, event.actor.kind, event.actor.name) == (
         "workspace.created",
         "operator",
@@ -64,24 +64,28 @@ def test_a_workspace_is_made_and_can_be_used(world: World, operator: Client) -> 
     assert event.actor.id.startswith("op_")
     assert event.origin.request_id == answer.headers["x-request-id"]
     assert (
-        Tenant(world, told["id"]).client().get("/v1/whoami").json()["workspace"]["id"] == told["id"]
+        Tenant(world, created["id"]).client().get("/v1/whoami").json()["workspace"]["id"]
+        == created["id"]
     )
 
 
 def test_a_workspace_needs_no_more_than_a_name(operator: Client) -> None:
     """By default it is on the smallest plan, without an owner; names need not differ."""
-    first, second = made(operator, "Twin"), made(operator, "Twin", plan=None, owner=None)
+    first, second = (
+        new_workspace(operator, "Twin"),
+        new_workspace(operator, "Twin", plan=None, owner=None),
+    )
     assert first["plan"] == second["plan"] == "free"
     assert first["id"] != second["id"]
 
 
-def test_an_address_is_one_owner_s(operator: Client) -> None:
+def test_an_email_has_one_owner(operator: Client) -> None:
     """The address of an existing user: 409, and no workspace is created."""
     owner = {"name": "Ann", "email": "ann.twice@example.com"}
-    made(operator, "First of two", owner=owner)
+    new_workspace(operator, "First of two", owner=owner)
     answer = operator.post(PATH, {"name": "Second of two", "owner": owner})
     assert problem(answer) == (409, "name-taken")
-    assert good(operator.get(f"{PATH}?query=second of two"))["items"] == []
+    assert successful(operator.get(f"{PATH}?query=second of two"))["items"] == []
 
 
 @pytest.mark.parametrize(
@@ -102,26 +106,26 @@ def test_an_address_is_one_owner_s(operator: Client) -> None:
     ids=str,
 )
 def test_what_is_wrong_is_named(sqlite_world: World, body: Any, expected: list[str]) -> None:
-    """422 with the place of the value; what is the server's to set is refused."""
+    """422 with the pointer of the value; members that only the server sets are refused."""
     assert pointers(backend(sqlite_world).post(PATH, body)) == expected
 
 
 def test_workspaces_are_listed_in_pages(world: World, operator: Client) -> None:
-    """Newest first, each once, later ones left out; a cursor belongs to its list and its search."""
+    """Newest first, each once, without later ones; a cursor belongs to its list and its search."""
     ids = []
     for number in range(5):
         world.clock.advance(timedelta(seconds=1))
-        ids.append(made(operator, f"Paged {number}")["id"])
+        ids.append(new_workspace(operator, f"Paged {number}")["id"])
     seen: list[str] = []
     cursor = ""
     while True:
-        told = good(operator.get(f"{PATH}?query=paged&limit=2{cursor}"))
-        seen += [item["id"] for item in told["items"]]
-        if told["next_cursor"] is None:
+        page = successful(operator.get(f"{PATH}?query=paged&limit=2{cursor}"))
+        seen += [item["id"] for item in page["items"]]
+        if page["next_cursor"] is None:
             break
-        cursor = f"&cursor={told['next_cursor']}"
+        cursor = f"&cursor={page['next_cursor']}"
         world.clock.advance(timedelta(seconds=1))
-        made(operator, "Paged meanwhile")
+        new_workspace(operator, "Paged meanwhile")
     assert seen == ids[::-1]
     assert problem(operator.get(f"{PATH}?limit=2{cursor}")) == (422, "invalid-cursor")
     assert backend(world).get(f"{PATH}?query=paged{cursor}").status_code == 200
@@ -140,88 +144,94 @@ def test_workspaces_are_listed_in_pages(world: World, operator: Client) -> None:
     ],
 )
 def test_workspaces_are_found_by_their_names(world: World, query: str, found: list[str]) -> None:
-    """Part of a name, the letters a-z in any case, nothing in it being a pattern: the same on both engines."""
+    """Part of a name, the letters a-z in any case, without patterns: the same on both engines."""
     operator = backend(world)
-    present = good(operator.get(f"{PATH}?query=Stra%C3%9Fe"))["items"]
+    present = successful(operator.get(f"{PATH}?query=Stra%C3%9Fe"))["items"]
     for name in () if present else ("Zwölf Straße", "100%_OF", "100 of", "back\\slash"):
-        made(operator, name)
-    answer = good(operator.get(str(httpx2.URL(PATH, params={"query": query}))))
+        new_workspace(operator, name)
+    answer = successful(operator.get(str(httpx2.URL(PATH, params={"query": query}))))
     assert [item["name"] for item in answer["items"]] == found
 
 
 def test_a_workspace_is_found_by_its_id(operator: Client) -> None:
-    """The exact id is a search too; a part of it is not."""
-    one = made(operator)
-    assert good(operator.get(f"{PATH}?query={one['id']}"))["items"] == [one]
-    assert good(operator.get(f"{PATH}?query={one['id'][:-1]}"))["items"] == []
+    """The exact ID is a search too; a part of it is not."""
+    workspace = new_workspace(operator)
+    assert successful(operator.get(f"{PATH}?query={workspace['id']}"))["items"] == [workspace]
+    assert successful(operator.get(f"{PATH}?query={workspace['id'][:-1]}"))["items"] == []
 
 
 def test_a_workspace_is_seen_with_its_use(world: World, operator: Client) -> None:
-    """All limits, with the plan's numbers or its own, and how much is used of each."""
-    one = made(operator, plan="free", owner={"name": "Ann"})
-    client = Tenant(world, one["id"]).client()
+    """All limits, with the plan's numbers or custom ones, and the use of each."""
+    workspace = new_workspace(operator, plan="free", owner={"name": "Ann"})
+    client = Tenant(world, workspace["id"]).client()
     client.put(f"{client.collection()}/documents/a", {"text": "x"})
-    told = good(operator.get(f"{PATH}/{one['id']}"))
-    assert told.pop("overrides") == {}
-    assert told.pop("quotas") == {
+    body = successful(operator.get(f"{PATH}/{workspace['id']}"))
+    assert body.pop("overrides") == {}
+    assert body.pop("quotas") == {
         "api_keys": {"limit": 5, "used": 1},
         "collections": {"limit": 3, "used": 1},
         "documents": {"limit": 1000, "used": 1},
         "webhooks": {"limit": 1, "used": 0},
         "members": {"limit": 3, "used": 1},
     }
-    assert told == one
+    assert body == workspace
 
 
 def test_renaming(world: World, operator: Client) -> None:
-    """Another name is seen immediately; the same name, or an empty change, is not an event."""
-    one = made(operator)
+    """The new name is visible immediately; the same name, or an empty change, is not an event."""
+    workspace = new_workspace(operator)
     for name in ("Acme Ltd", "Acme Ltd"):
-        assert good(operator.patch(f"{PATH}/{one['id']}", {"name": name}))["name"] == name
-    assert good(operator.patch(f"{PATH}/{one['id']}", {}))["name"] == "Acme Ltd"
-    types = [event.type for event in events_of(world, one["id"])]
+        assert (
+            successful(operator.patch(f"{PATH}/{workspace['id']}", {"name": name}))["name"] == name
+        )
+    assert successful(operator.patch(f"{PATH}/{workspace['id']}", {}))["name"] == "Acme Ltd"
+    types = [event.type for event in events_of(world, workspace["id"])]
     assert types == ["workspace.updated", "workspace.created"]
-    assert pointers(operator.patch(f"{PATH}/{one['id']}", {"name": None})) == ["/name"]
-    assert pointers(operator.patch(f"{PATH}/{one['id']}", {"plan": "team"})) == ["/plan"]
+    assert pointers(operator.patch(f"{PATH}/{workspace['id']}", {"name": None})) == ["/name"]
+    assert pointers(operator.patch(f"{PATH}/{workspace['id']}", {"plan": "team"})) == ["/plan"]
 
 
-def test_suspension_ends_all_authority_at_once(world: World, operator: Client) -> None:
-    """Every key is refused from the answer on, none can be made by one; resumed, they work as before. Twice is once."""
-    one = made(operator, plan="team")
-    tenant = Tenant(world, one["id"])
+def test_suspension_ends_all_access_immediately(world: World, operator: Client) -> None:
+    """Every key is refused from the response on, and none can be created by one; resumed, they work again."""
+    workspace = new_workspace(operator, plan="team")
+    tenant = Tenant(world, workspace["id"])
     keys = [tenant.client(), tenant.client("documents:read"), tenant.client("*")]
-    first = good(operator.post(f"{PATH}/{one['id']}/suspend"))
+    first = successful(operator.post(f"{PATH}/{workspace['id']}/suspend"))
     assert first["suspended_at"] is not None
-    assert good(operator.post(f"{PATH}/{one['id']}/suspend")) == first
+    assert successful(operator.post(f"{PATH}/{workspace['id']}/suspend")) == first
     for client in keys:
         assert problem(client.get("/v1/whoami")) == (401, "invalid-token")
     assert problem(keys[0].post("/v1/keys", {"description": "x"})) == (401, "invalid-token")
     for _ in range(2):
-        assert good(operator.post(f"{PATH}/{one['id']}/resume"))["suspended_at"] is None
+        assert successful(operator.post(f"{PATH}/{workspace['id']}/resume"))["suspended_at"] is None
     assert [client.get("/v1/whoami").status_code for client in keys] == [200, 200, 200]
-    found = [
-        event for event in events_of(world, one["id"]) if "sus" in event.type or "res" in event.type
+    statuses = [
+        event
+        for event in events_of(world, workspace["id"])
+        if "sus" in event.type or "res" in event.type
     ]
-    assert [event.type for event in found] == ["workspace.resumed", "workspace.suspended"]
-    assert {event.actor.name for event in found} == {"billing"}
-    assert all(event.origin.request_id for event in found)
+    assert [event.type for event in statuses] == ["workspace.resumed", "workspace.suspended"]
+    assert {event.actor.name for event in statuses} == {"billing"}
+    assert all(event.origin.request_id for event in statuses)
 
 
 def test_a_billing_system_puts_a_workspace_on_a_plan(world: World, operator: Client) -> None:
     """The whole response with the new limits; the same values are not an event; a PUT replaces everything."""
-    one = made(operator)
+    workspace = new_workspace(operator)
     sent = {"plan": "team", "overrides": {"api_keys": 20, "documents": None}}
-    first = good(operator.put(f"{PATH}/{one['id']}/plan", sent))
+    first = successful(operator.put(f"{PATH}/{workspace['id']}/plan", sent))
     assert (first["plan"], first["overrides"]) == ("team", sent["overrides"])
     assert first["quotas"]["api_keys"] == {"limit": 20, "used": 0}
     assert first["quotas"]["documents"]["limit"] is None
     assert first["quotas"]["collections"]["limit"] == 25
-    assert good(operator.put(f"{PATH}/{one['id']}/plan", sent)) == first
-    assert good(operator.get(f"{PATH}/{one['id']}")) == first
-    plain = good(operator.put(f"{PATH}/{one['id']}/plan", {"plan": "team"}))
+    assert successful(operator.put(f"{PATH}/{workspace['id']}/plan", sent)) == first
+    assert successful(operator.get(f"{PATH}/{workspace['id']}")) == first
+    plain = successful(operator.put(f"{PATH}/{workspace['id']}/plan", {"plan": "team"}))
     assert (plain["overrides"], plain["quotas"]["api_keys"]["limit"]) == ({}, 50)
     changes = [
-        event for event in events_of(world, one["id"]) if event.type == "workspace.plan_changed"
+        event
+        for event in events_of(world, workspace["id"])
+        if event.type == "workspace.plan_changed"
     ]
     assert [event.data for event in changes] == [{"plan": "team", "overrides": {}}, sent]
     assert changes[0].actor.name == "billing"
@@ -229,15 +239,15 @@ def test_a_billing_system_puts_a_workspace_on_a_plan(world: World, operator: Cli
 
 def test_a_lowered_limit_stops_creation_only(world: World, operator: Client) -> None:
     """Seven keys on a plan for five: all work, an eighth is refused until there is room."""
-    one = made(operator, plan="team")
-    tenant = Tenant(world, one["id"])
+    workspace = new_workspace(operator, plan="team")
+    tenant = Tenant(world, workspace["id"])
     keys = [tenant.client() for _ in range(7)]
-    told = good(operator.put(f"{PATH}/{one['id']}/plan", {"plan": "free"}))
-    assert told["quotas"]["api_keys"] == {"limit": 5, "used": 7}
+    plan = successful(operator.put(f"{PATH}/{workspace['id']}/plan", {"plan": "free"}))
+    assert plan["quotas"]["api_keys"] == {"limit": 5, "used": 7}
     assert {client.get("/v1/whoami").status_code for client in keys} == {200}
     full = keys[0].post("/v1/keys", {"description": "x"})
     assert problem(full) == (409, "limit-reached")
-    good(operator.put(f"{PATH}/{one['id']}/plan", {"plan": "team"}))
+    successful(operator.put(f"{PATH}/{workspace['id']}/plan", {"plan": "team"}))
     assert keys[0].post("/v1/keys", {"description": "x"}).status_code == 201
 
 
@@ -258,16 +268,16 @@ def test_a_lowered_limit_stops_creation_only(world: World, operator: Client) -> 
     ],
     ids=str,
 )
-def test_what_is_no_plan_is_named(sqlite_world: World, body: Any, expected: list[str]) -> None:
-    """422 with the place of the value, and nothing changes."""
+def test_an_invalid_plan_is_named(sqlite_world: World, body: Any, expected: list[str]) -> None:
+    """422 with the pointer of the value, and nothing changes."""
     operator = backend(sqlite_world)
-    one = made(operator)
-    assert pointers(operator.put(f"{PATH}/{one['id']}/plan", body)) == expected
-    assert good(operator.get(f"{PATH}/{one['id']}"))["plan"] == "free"
+    workspace = new_workspace(operator)
+    assert pointers(operator.put(f"{PATH}/{workspace['id']}/plan", body)) == expected
+    assert successful(operator.get(f"{PATH}/{workspace['id']}"))["plan"] == "free"
 
 
 def test_what_is_not_there_is_not_found(operator: Client) -> None:
-    """404 for every call about a workspace that never was, before a word about the values that were sent."""
+    """404 for every call about a workspace that never existed, before any error in the values."""
     for id in ("ws_02tcRIyrxLXTR81B3dqdOx", "none", "key_02tcRIyrxLXTR81B3dqdOx", "%F0%9F%97%9D"):
         for method, tail, bodies in (
             ("GET", "", [None]),
@@ -282,15 +292,18 @@ def test_what_is_not_there_is_not_found(operator: Client) -> None:
 
 
 def test_plans_are_listed(world: World, operator: Client) -> None:
-    """Every plan with its limits, from small to large, null being unlimited."""
-    told = good(operator.get("/operator/v1/plans"))
-    assert [plan["id"] for plan in told["items"]] == ["free", "team", "scale"]
-    assert told["items"][0]["limits"] == {
+    """Every plan with its limits, from small to large; null is unlimited."""
+    plans = successful(operator.get("/operator/v1/plans"))
+    assert [plan["id"] for plan in plans["items"]] == ["free", "team", "scale"]
+    assert plans["items"][0]["limits"] == {
         "api_keys": 5, "collections": 3, "documents": 1000, "webhooks": 1, "members": 3,
     }  # fmt: skip
-    assert set(told["items"][2]["limits"].values()) == {None}
-    assert told["items"][0]["rate_limits"] == {"workspace_per_minute": None, "key_per_minute": None}
-    assert told["next_cursor"] is None
+    assert set(plans["items"][2]["limits"].values()) == {None}
+    assert plans["items"][0]["rate_limits"] == {
+        "workspace_per_minute": None,
+        "key_per_minute": None,
+    }
+    assert plans["next_cursor"] is None
 
 
 @pytest.fixture
@@ -303,11 +316,11 @@ def own_world(database_url: str) -> Iterator[World]:
 def test_the_list_is_the_whole_installation(own_world: World) -> None:
     """Every workspace, of any origin and state, and nothing else."""
     operator = backend(own_world)
-    assert good(operator.get(PATH)) == {"items": [], "next_cursor": None}
+    assert successful(operator.get(PATH)) == {"items": [], "next_cursor": None}
     by_hand = own_world.tenant()
     own_world.clock.advance(timedelta(seconds=1))
-    made_here = made(operator)
-    good(operator.post(f"{PATH}/{by_hand.id}/suspend"))
-    told = good(operator.get(PATH))
-    assert [item["id"] for item in told["items"]] == [made_here["id"], by_hand.id]
-    assert told["items"][1]["suspended_at"] is not None
+    made_here = new_workspace(operator)
+    successful(operator.post(f"{PATH}/{by_hand.id}/suspend"))
+    page = successful(operator.get(PATH))
+    assert [item["id"] for item in page["items"]] == [made_here["id"], by_hand.id]
+    assert page["items"][1]["suspended_at"] is not None

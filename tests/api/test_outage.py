@@ -1,4 +1,4 @@
-"""The database away, over REST: live keys are never called dead, nor dead ones live."""
+"""An outage of the database, over REST: active keys are never called invalid, nor revoked ones active."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.support.postgres import PrivatePostgres, wait_until
 
 
 def test_without_its_database_the_api_says_so(private_postgres: PrivatePostgres) -> None:
-    """503 with Retry-After for a live key and for a revoked one, 401 for garbage; then all is as before."""
+    """503 with Retry-After for an active key and for a revoked one, 401 for garbage; afterwards all is as before."""
     name = private_postgres.create_database()
     with open_world(private_postgres.dsn(name)) as world:
         tenant = world.tenant()

@@ -1,4 +1,4 @@
-"""Portal sessions: who may ask for one, what is refused, and a link that signs the product's user in once."""
+"""Portal sessions: who may create one, which requests are refused, and a link that works once."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ BY = Actor(PrincipalKind.OPERATOR, "tests", "tests")
 
 @pytest.fixture
 def world(database_url: str) -> Iterator[World]:
-    """An installation of its own, on each engine, whose users may be sent back to one origin."""
+    """An installation on each engine that allows one origin for return URLs."""
     with open_world(database_url, portal_origins=[ORIGIN]) as world:
         yield world
 
 
 @pytest.fixture
 def operator(world: World) -> Client:
-    """The product's backend, with a live credential."""
+    """The product's backend, with an active credential."""
     _, token = world.services.credentials.create("backend", BY)
     return world.client(token.reveal())
 
 
 def body(tenant: Tenant, **more: Any) -> dict[str, Any]:
-    """A good request."""
+    """Return a valid request body."""
     user = {"id": "user-4711", "name": "Ada", "email": "ada@example.com"}
     return {"workspace_id": tenant.id, "user": user, "role": "developer"} | more
 
 
 def secret_of(url: str) -> Secret:
-    """What the link carries."""
+    """Return the secret in the link."""
     assert url.startswith(f"{BASE}/sign-in?link=")
     (link,) = parse_qs(urlsplit(url).query)["link"]
     return Secret(link)
@@ -54,18 +54,18 @@ def test_a_portal_session_signs_in_once(world: World, operator: Client) -> None:
     answer = operator.post(PATH, body(tenant, return_url=f"{ORIGIN}/settings"))
     assert answer.status_code == 201
     assert answer.headers["cache-control"] == "no-store"
-    told = answer.json()
-    assert set(told) == {"url", "expires_at"}
-    assert told["expires_at"] == format_instant(world.clock.now() + timedelta(minutes=5))
-    signed_in = world.services.sign_in.redeem(secret_of(told["url"]))
+    created = answer.json()
+    assert set(created) == {"url", "expires_at"}
+    assert created["expires_at"] == format_instant(world.clock.now() + timedelta(minutes=5))
+    signed_in = world.services.sign_in.redeem(secret_of(created["url"]))
     assert (signed_in.member.user.name, signed_in.member.role) == ("Ada", Role.DEVELOPER)
     assert signed_in.member.workspace_id == tenant.id
     with pytest.raises(Invalid):
-        world.services.sign_in.redeem(secret_of(told["url"]))
+        world.services.sign_in.redeem(secret_of(created["url"]))
 
 
 def test_a_user_is_known_again(world: World, operator: Client) -> None:
-    """The same id in the same workspace is the same person, with the name and the role of the latest call."""
+    """The same ID in the same workspace is the same user, with the latest call's name and role."""
     tenant = world.tenant()
     people = []
     for name, role in (("Ada", "developer"), ("Ada L.", "viewer")):
@@ -76,8 +76,8 @@ def test_a_user_is_known_again(world: World, operator: Client) -> None:
     assert (people[1].user.name, people[1].role) == ("Ada L.", Role.VIEWER)
 
 
-def test_who_is_no_operator_is_refused(world: World, operator: Client) -> None:
-    """No credential, a workspace's key of any scope, a revoked credential and nonsense: 401, and nothing is created."""
+def test_other_credentials_are_refused(world: World, operator: Client) -> None:
+    """No credential, a workspace's key of any scope, a revoked credential, garbage: 401, and nothing is created."""
     tenant = world.tenant()
     ended, token = world.services.credentials.create("old", BY)
     world.services.credentials.revoke(ended.id, BY)
@@ -91,7 +91,7 @@ def test_who_is_no_operator_is_refused(world: World, operator: Client) -> None:
     assert tenant.event_types() == ["key.created", "workspace.created"]
 
 
-def test_an_operators_token_is_no_key(world: World, operator: Client) -> None:
+def test_an_operators_token_is_not_a_key(world: World, operator: Client) -> None:
     """The credential that works here works on no call of a workspace."""
     for path in ("/v1/whoami", "/v1/keys", "/v1/collections"):
         assert problem(operator.get(path)) == (401, "invalid-token")
@@ -129,7 +129,7 @@ def test_what_is_wrong_is_named(
 
 
 def test_an_unknown_workspace_is_not_there(world: World, operator: Client) -> None:
-    """404 for a workspace that never was."""
+    """404 for a workspace that never existed."""
     sent = body(world.tenant(), workspace_id="ws_0000000000000000000000")
     assert problem(operator.post(PATH, sent)) == (404, "not-found")
 
@@ -147,6 +147,6 @@ def test_the_limit_of_members_holds(world: World, operator: Client) -> None:
 
 
 def test_other_methods_are_refused(operator: Client) -> None:
-    """Sessions are made here, and neither listed nor seen."""
+    """Sessions can be created, but neither listed nor read."""
     for method in ("GET", "PUT", "DELETE"):
         assert problem(operator.send(method, PATH)) == (405, "method-not-allowed")

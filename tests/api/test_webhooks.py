@@ -31,35 +31,35 @@ NEW = {
 
 
 def created(client: Client, **chosen: Any) -> dict[str, Any]:
-    """A new webhook."""
+    """Create a webhook."""
     answer = client.post("/v1/webhooks", NEW | chosen)
     assert answer.status_code == 201
-    made: dict[str, Any] = answer.json()
-    return made
+    webhook: dict[str, Any] = answer.json()
+    return webhook
 
 
-def test_a_webhook_is_made_seen_changed_and_deleted(tenant: Tenant) -> None:
-    """201 with its place and its secret, once; GET, PATCH and the list show the rest; 204 and then 404."""
+def test_a_webhook_is_created_read_changed_and_deleted(tenant: Tenant) -> None:
+    """201 with its Location and its secret, once; GET, PATCH and the list show the rest; 204 and then 404."""
     client = tenant.client()
     answer = client.post("/v1/webhooks", NEW)
-    made = answer.json()
+    webhook = answer.json()
     path = answer.headers["location"]
-    assert (answer.status_code, path) == (201, f"/v1/webhooks/{made['id']}")
+    assert (answer.status_code, path) == (201, f"/v1/webhooks/{webhook['id']}")
     assert answer.headers["cache-control"] == "no-store"
-    secret = made.pop("secret")
+    secret = webhook.pop("secret")
     assert secret.startswith("whsec_")
-    assert set(made) == MEMBERS
-    assert (made["events"], made["header_names"]) == (
+    assert set(webhook) == MEMBERS
+    assert (webhook["events"], webhook["header_names"]) == (
         ["key.created", "key.revoked"],
         ["Authorization"],
     )
-    assert client.get(path).json() == made
-    assert client.get("/v1/webhooks").json() == {"items": [made], "next_cursor": None}
+    assert client.get(path).json() == webhook
+    assert client.get("/v1/webhooks").json() == {"items": [webhook], "next_cursor": None}
     changed = client.patch(path, {"name": "Other", "status": "disabled"}).json()
     assert (changed["name"], changed["status"], changed["disabled_for"]) == (
         "Other", "disabled", "by_hand",
     )  # fmt: skip
-    assert client.patch(path, {"status": "active"}).json() == made | {"name": "Other"}
+    assert client.patch(path, {"status": "active"}).json() == webhook | {"name": "Other"}
     everything = [client.get(path), client.get("/v1/webhooks"), client.get("/v1/events")]
     assert not [text for text in (a.text for a in everything) if secret in text or "hush" in text]
     assert client.delete(path).status_code == 204
@@ -75,21 +75,21 @@ def test_a_webhook_is_made_seen_changed_and_deleted(tenant: Tenant) -> None:
 
 
 def test_a_rotated_secret_is_shown_once(tenant: Tenant) -> None:
-    """Another one, with the end of the time in which both sign."""
+    """A new secret, with the time until which both sign."""
     client = tenant.client()
-    made = created(client)
-    answer = client.post(f"/v1/webhooks/{made['id']}/rotate-secret")
+    webhook = created(client)
+    answer = client.post(f"/v1/webhooks/{webhook['id']}/rotate-secret")
     assert answer.status_code == 200
-    assert answer.json()["secret"] != made["secret"]
+    assert answer.json()["secret"] != webhook["secret"]
     assert answer.json()["secret_overlap_until"] is not None
-    assert "secret" not in client.get(f"/v1/webhooks/{made['id']}").json()
+    assert "secret" not in client.get(f"/v1/webhooks/{webhook['id']}").json()
 
 
 def test_deliveries_are_listed_seen_and_sent_again(tenant: Tenant) -> None:
     """Newest first, page by page, by status; one with its event; a test is one of them."""
     client = tenant.client()
-    made = created(client, events=["*"])
-    path = f"/v1/webhooks/{made['id']}"
+    webhook = created(client, events=["*"])
+    path = f"/v1/webhooks/{webhook['id']}"
     sent = client.post(f"{path}/test").json()
     assert (sent["event_type"], sent["status"], sent["attempts"]) == ("webhook.test", "pending", [])
     client.created()
@@ -102,19 +102,19 @@ def test_deliveries_are_listed_seen_and_sent_again(tenant: Tenant) -> None:
     assert [each["event_type"] for each in rest["items"]] == ["webhook.created"]
     assert rest["next_cursor"] is None
     assert client.get(f"{path}/deliveries?status=failed").json()["items"] == []
-    one = client.get(f"/v1/deliveries/{sent['id']}").json()
+    delivery = client.get(f"/v1/deliveries/{sent['id']}").json()
     (event,) = client.get("/v1/events?type=webhook.test").json()["items"]
-    assert one == sent | {"event": event}
-    assert one["event_id"] == event["id"]
+    assert delivery == sent | {"event": event}
+    assert delivery["event_id"] == event["id"]
     again = client.post(f"/v1/deliveries/{sent['id']}/redeliver")
     assert (again.status_code, again.json()["status"]) == (200, "pending")
 
 
 def test_nothing_is_sent_to_a_disabled_webhook(tenant: Tenant) -> None:
-    """409 for a test and for sending again, with a page of its own."""
+    """409 for a test and for resending, with a page of its own."""
     client = tenant.client()
-    made = created(client, events=["*"])
-    path = f"/v1/webhooks/{made['id']}"
+    webhook = created(client, events=["*"])
+    path = f"/v1/webhooks/{webhook['id']}"
     delivery = client.get(f"{path}/deliveries").json()["items"][0]["id"]
     client.patch(path, {"status": "disabled"})
     for refused in (
@@ -125,7 +125,7 @@ def test_nothing_is_sent_to_a_disabled_webhook(tenant: Tenant) -> None:
 
 
 def test_too_many_tests_have_to_wait(tenant: Tenant) -> None:
-    """429 with Retry-After beyond the pace of the workspace, whichever key asks."""
+    """429 with Retry-After over the workspace's rate limit, with any of its keys."""
     client = tenant.client()
     path = f"/v1/webhooks/{created(client)['id']}/test"
     statuses = [client.post(path).status_code for _ in range(SENDING.most)]
@@ -151,14 +151,14 @@ def test_too_many_tests_have_to_wait(tenant: Tenant) -> None:
 def test_what_is_refused_names_its_place(
     quick: Tenant, body: dict[str, Any], expected: list[str]
 ) -> None:
-    """At the beginning, and in a change alike."""
+    """Each value is refused with its pointer, in a creation and in a change."""
     client = quick.client()
     assert pointers(client.post("/v1/webhooks", NEW | body)) == expected
-    made = created(client)
-    assert pointers(client.patch(f"/v1/webhooks/{made['id']}", body)) == expected
+    webhook = created(client)
+    assert pointers(client.patch(f"/v1/webhooks/{webhook['id']}", body)) == expected
 
 
-def test_the_plan_s_limit_is_told(tenant: Tenant) -> None:
+def test_the_plan_s_limit_is_reported(tenant: Tenant) -> None:
     """409 with the numbers; the plan's page of quotas counts webhooks."""
     free = tenant.world.tenant(plan="free").client()
     created(free)

@@ -1,4 +1,4 @@
-"""Who am I, and what does my plan allow."""
+"""The current key and its workspace's plan."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from keystead.domain.instants import format_instant
 from tests.support.api_client import Tenant
 
 
-def test_whoami_tells_key_and_workspace(tenant: Tenant) -> None:
-    """Any live key learns who it is: its workspace with its plan, and itself as the list would show it."""
+def test_whoami_returns_key_and_workspace(tenant: Tenant) -> None:
+    """Any active key can read its workspace with the plan, and itself as in the list."""
     client = tenant.client("events:read", lives=timedelta(days=3))
     answer = client.get("/v1/whoami")
     assert answer.status_code == 200
-    told = answer.json()
+    body = answer.json()
     workspace = tenant.world.services.workspaces.get(tenant.id)
-    assert told["workspace"] == {"id": tenant.id, "name": workspace.name, "plan": "scale"}
-    assert told["key"] == tenant.client().get(f"/v1/keys/{client.key_id}").json()
-    assert told["key"]["scopes"] == ["events:read"]
+    assert body["workspace"] == {"id": tenant.id, "name": workspace.name, "plan": "scale"}
+    assert body["key"] == tenant.client().get(f"/v1/keys/{client.key_id}").json()
+    assert body["key"]["scopes"] == ["events:read"]
     end = tenant.world.clock.now() + timedelta(days=3)
-    assert told["key"]["expires_at"] == format_instant(end)
+    assert body["key"]["expires_at"] == format_instant(end)
 
 
-def test_the_plan_tells_each_limit_and_its_use(tenant: Tenant) -> None:
-    """Null is unlimited; ended keys use nothing, one in its overlap neither."""
+def test_the_plan_has_each_limit_and_its_use(tenant: Tenant) -> None:
+    """Null is unlimited; neither ended keys nor one in its overlap count."""
     free = tenant.world.tenant("free")
     client = free.client()
     old = client.created()
@@ -31,8 +31,8 @@ def test_the_plan_tells_each_limit_and_its_use(tenant: Tenant) -> None:
     client.delete(f"/v1/keys/{client.created()['id']}")
     path = client.collection()
     client.put(f"{path}/documents/d", {"text": "x"})
-    told = client.get("/v1/plan").json()
-    assert told == {
+    plan = client.get("/v1/plan").json()
+    assert plan == {
         "plan": {"id": "free", "name": "Free"},
         "quotas": {
             "api_keys": {"limit": 5, "used": 2},
@@ -47,7 +47,7 @@ def test_the_plan_tells_each_limit_and_its_use(tenant: Tenant) -> None:
 
 
 def test_a_lowered_limit_stops_creation_only(tenant: Tenant) -> None:
-    """Keys beyond a new limit keep working; they are counted over it, and the next one is refused."""
+    """Keys over a new limit keep working and count, and the next one is refused."""
     client = tenant.client()
     keys = [client.created() for _ in range(3)]
     tenant.world.services.workspaces.set_plan(tenant.id, "free", {"api_keys": 2})

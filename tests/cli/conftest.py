@@ -1,4 +1,4 @@
-"""The command line over a database of each engine, run in this process as the console script runs it."""
+"""Fixtures of the command line: commands run in this process, over a database of each engine."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.server_process import begin
 
 @dataclass(frozen=True)
 class Ended:
-    """How a command ended: exit code, standard output, standard error."""
+    """The result of a command: exit code, standard output, standard error."""
 
     code: int
     out: str
@@ -34,14 +34,14 @@ class Ended:
 Keystead = Callable[..., Ended]
 
 one_engine = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-"""For what is decided before a database is asked, or after it has answered."""
+"""For what happens before a database is read, or after it has responded."""
 
 
 @pytest.fixture
 def run(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Keystead:
-    """Runs a command in this process, from an empty folder, with no settings but the ones a test makes."""
+    """A runner of commands in this process, from an empty folder, with only the test's settings."""
     for name in [name for name in os.environ if name.startswith("KEYSTEAD_")]:
         monkeypatch.delenv(name)
     home = tmp_path / "home"
@@ -63,17 +63,17 @@ def run(
 
 @pytest.fixture
 def settings(database_url: str, tmp_path: Path) -> Settings:
-    """An installation of one engine, its schema made, with one workspace: Acme."""
+    """An installation of one engine, with its schema and one workspace: Acme."""
     data = tmp_path / "data"
     data.mkdir(mode=0o700)
-    made = Settings(data=data, database=database_url)
-    begin(made)
-    return made
+    created = Settings(data=data, database=database_url)
+    begin(created)
+    return created
 
 
 @pytest.fixture
 def installation(settings: Settings) -> Iterator[Installation]:
-    """The same installation, open in this process as a server has it."""
+    """The same installation, open in this process as in a server."""
     bootstrap.prepare(settings)
     opened = bootstrap.open_safely(settings)
     opened.services.workspaces.create("Acme", plan_id="free")
@@ -85,7 +85,7 @@ def installation(settings: Settings) -> Iterator[Installation]:
 def keystead(
     run: Keystead, installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> Keystead:
-    """Runs a command on that installation, which its settings in the environment name."""
+    """A runner of commands on that installation, which the settings in the environment name."""
     monkeypatch.setenv("KEYSTEAD_DATA", str(installation.settings.data))
     monkeypatch.setenv("KEYSTEAD_DATABASE", str(installation.settings.database))
     return run

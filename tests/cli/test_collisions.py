@@ -1,4 +1,4 @@
-"""Commands on the installation's own database, where others are at the same rows: done once, or plainly refused."""
+"""Conflicts of commands with concurrent changes on the installation's own database: done once, or refused."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.services.test_nth_failure import collision
 
 @contextmanager
 def colliding(installation: Installation, times: int) -> Iterator[None]:
-    """Let the event of a change collide with others' that many times, on any connection of this process."""
+    """Let the event of a change conflict that many times, on any connection of this process."""
     left = times
 
     def collide(_: Any, statement: str, *__: Any) -> None:
@@ -36,24 +36,24 @@ def colliding(installation: Installation, times: int) -> Iterator[None]:
 
 
 def descriptions(installation: Installation) -> list[str]:
-    """Of the keys that there are."""
+    """Return the descriptions of all keys."""
     services = installation.services
     (workspace,) = services.workspaces.list().items
     return [key.description for key in services.keys.list(operator("tests", workspace.id)).items]
 
 
-def test_a_command_begins_anew(keystead: Keystead, installation: Installation) -> None:
-    """A command that collided is done once, and says nothing of it."""
+def test_a_command_retries(keystead: Keystead, installation: Installation) -> None:
+    """A command that conflicts is done once, and reports no conflict."""
     with colliding(installation, 2):
-        made = keystead("keys", "create", "-d", "sync", "--json")
-    assert (made.code, made.json["description"]) == (Exit.DONE, "sync")
+        created = keystead("keys", "create", "-d", "sync", "--json")
+    assert (created.code, created.json["description"]) == (Exit.DONE, "sync")
     assert descriptions(installation) == ["sync"]
 
 
 def test_a_command_gives_up(
     keystead: Keystead, installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A command that never stops colliding ends as if the database were busy: one line, and nothing done."""
+    """A command that always conflicts ends as if the database were busy: one line, and nothing done."""
     monkeypatch.setattr(retry, "PAUSES", (0.0, 0.0))
     with colliding(installation, 1_000):
         refused = keystead("keys", "create", "-d", "sync")

@@ -30,21 +30,21 @@ CHECKS = {
 
 
 def findings(ended: Ended) -> dict[str, Any]:
-    """The verdicts by check."""
+    """Return the findings by check."""
     return {finding["check"]: finding["verdict"] for finding in ended.json}
 
 
 def test_a_sound_installation_has_no_fault(
     keystead: Keystead, monkeypatch: pytest.MonkeyPatch, installation: Installation
 ) -> None:
-    """Every check is made and none is a fault; exit code 0. As text each is one line."""
+    """Every check runs and finds no fault; exit code 0. As text each is one line."""
     monkeypatch.setenv("KEYSTEAD_PORT", "0")
-    told = keystead("doctor", "--json")
-    verdicts = findings(told)
+    result = keystead("doctor", "--json")
+    verdicts = findings(result)
     own = set() if installation.settings.is_embedded else {"role", "row security"}
     assert verdicts.keys() == CHECKS | own
     assert "fault" not in verdicts.values()
-    assert told.code == 0
+    assert result.code == 0
     assert len(keystead("doctor").out.splitlines()) == len(verdicts)
 
 
@@ -63,20 +63,20 @@ def test_a_sound_installation_has_no_fault(
 def test_an_interpreter_with_known_faults_is_named(
     version: tuple[int, int, int], verdict: Verdict
 ) -> None:
-    """A Python whose parsers have known faults is a warning, which says what to upgrade to."""
-    found = checks.check_interpreter(version)
-    assert found.verdict is verdict
-    assert ("CVE-2024-7592" in found.says) == (verdict is Verdict.WARNING)
+    """A Python whose parsers have known faults is a warning, with the version to upgrade to."""
+    finding = checks.check_interpreter(version)
+    assert finding.verdict is verdict
+    assert ("CVE-2024-7592" in finding.says) == (verdict is Verdict.WARNING)
 
 
-def test_nothing_is_made_by_looking(run: Keystead) -> None:
-    """Before the first start the doctor finds nothing wrong, and leaves nothing behind."""
+def test_the_doctor_creates_nothing(run: Keystead) -> None:
+    """Before the first start the doctor finds no fault, and leaves no files."""
     assert run("doctor").code == 0
     assert not list(Path.cwd().iterdir())
 
 
 @one_engine
-def test_each_fault_is_found_and_told_how_to_mend(
+def test_each_fault_is_found_with_its_fix(
     keystead: Keystead, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Open files, a lost pepper and another server on the port: three faults in one run, with exit code 1."""
@@ -88,23 +88,23 @@ def test_each_fault_is_found_and_told_how_to_mend(
         stranger.bind(("127.0.0.1", 0))
         stranger.listen()
         monkeypatch.setenv("KEYSTEAD_PORT", str(stranger.getsockname()[1]))
-        told = keystead("doctor", "--json")
-    verdicts = findings(told)
+        result = keystead("doctor", "--json")
+    verdicts = findings(result)
     assert {check for check, verdict in verdicts.items() if verdict == "fault"} == {
         "files",
         "port",
         "peppers",
     }
-    assert told.code == 1
-    assert f"run: chmod 0640 {file}" in told.out
+    assert result.code == 1
+    assert f"run: chmod 0640 {file}" in result.out
 
 
 @pytest.mark.slow
 def test_a_server_that_runs_is_no_fault(server: ServerProcess) -> None:
-    """While Keystead answers on the port, the port is as it should be."""
-    told = server.cli("doctor", "--json", KEYSTEAD_PORT=str(server.port))
-    assert told.returncode == 0
-    assert "Keystead answers" in told.stdout
+    """A port that Keystead itself answers on isn't a fault."""
+    result = server.cli("doctor", "--json", KEYSTEAD_PORT=str(server.port))
+    assert result.returncode == 0
+    assert "Keystead answers" in result.stdout
 
 
 @one_engine
@@ -113,17 +113,17 @@ def test_a_wrong_configuration_is_the_one_finding(
 ) -> None:
     """If the settings can't be read, nothing else is checked."""
     monkeypatch.setenv("KEYSTEAD_HOST", "0.0.0.0")
-    told = keystead("doctor", "--json")
-    assert findings(told) == {"configuration": "fault"}
-    assert told.code == 1
+    result = keystead("doctor", "--json")
+    assert findings(result) == {"configuration": "fault"}
+    assert result.code == 1
 
 
 def test_a_database_that_is_away_is_a_fault(run: Keystead, monkeypatch: pytest.MonkeyPatch) -> None:
     """A closed address is reported without waiting."""
     monkeypatch.setenv("KEYSTEAD_DATABASE", "postgresql://nobody:swordfish@127.0.0.1:1/none")
-    told = run("doctor", "--json")
-    assert findings(told)["database"] == "fault"
-    assert "swordfish" not in told.out + told.err
+    result = run("doctor", "--json")
+    assert findings(result)["database"] == "fault"
+    assert "swordfish" not in result.out + result.err
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_durability_of_postgresql(keeps: dict[str, str], verdict: Verdict) -> No
     ],
 )
 def test_where_an_acknowledged_change_is(standbys: str, says: str) -> None:
-    """The doctor reports whether losing one server of PostgreSQL could lose acknowledged changes."""
+    """The doctor reports whether losing one PostgreSQL server could lose acknowledged changes."""
     keeps = {"synchronous_commit": "on", "synchronous_standby_names": standbys}
     assert checks.check_durability("PostgreSQL", keeps).says == (
         f"An acknowledged change is {says}"

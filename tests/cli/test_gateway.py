@@ -1,4 +1,4 @@
-"""`keystead gateway`: the guide's files are what it prints, and nothing that is typed becomes a line of its own."""
+"""`keystead gateway`: its output is the guide's files, and no option can add a line of its own."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ PARSERS: dict[str, Callable[[str], object]] = {
 
 
 def printed(run: Keystead, product: str, **options: str) -> str:
-    """The command's output with these options and the usual ones."""
-    named = USUAL | {f"--{name.replace('_', '-')}": value for name, value in options.items()}
-    ended = run("gateway", *product.split(), *(word for pair in named.items() for word in pair))
+    """Return the command's output with these options and the usual ones."""
+    arguments = USUAL | {f"--{name.replace('_', '-')}": value for name, value in options.items()}
+    ended = run("gateway", *product.split(), *(word for pair in arguments.items() for word in pair))
     assert ended.code == Exit.DONE, ended.err
     return ended.out
 
 
 @pytest.mark.parametrize("product", FILES)
-def test_the_guides_files_are_what_the_command_prints(run: Keystead, product: str) -> None:
-    """Print each file of the guide by the command that its page shows."""
+def test_the_guides_files_are_the_commands_output(run: Keystead, product: str) -> None:
+    """Each file of the guide is the output of the command that its page shows."""
     page = (GUIDE / "README.md").read_text()
     (command,) = re.findall(
         r"```sh\nkeystead gateway nginx (.*?) > nginx.conf\n```", page, re.DOTALL
@@ -87,7 +87,7 @@ BAD = {
 
 @pytest.mark.parametrize("option", BAD)
 def test_bad_values_are_refused(run: Keystead, option: str) -> None:
-    """Name the option in one line, and print no configuration."""
+    """One line names the option, and no configuration is printed."""
     for value in BAD[option]:
         for product in ("nginx", "caddy"):
             options = USUAL | {option: value}
@@ -111,8 +111,8 @@ def test_values_that_do_not_fit_together_are_refused(
     run: Keystead, words: list[str], says: str
 ) -> None:
     """The message names the option."""
-    named = ["--public-url", "https://k", "--application", "http://a", *words]
-    ended = run("gateway", "nginx", *named)
+    arguments = ["--public-url", "https://k", "--application", "http://a", *words]
+    ended = run("gateway", "nginx", *arguments)
     assert (ended.code, ended.out) == (Exit.USAGE, "")
     assert says in ended.err
 
@@ -123,7 +123,7 @@ def test_values_that_do_not_fit_together_are_refused(
 @example("listen", "127.0.0.1:80\n")
 @example("file", "/a\n")
 def test_no_value_holds_a_character_of_the_languages(kind: str, text: str) -> None:
-    """Whatever a parser lets through has no quote, space, brace, line end or comment in it."""
+    """No accepted value has a quote, space, brace, line end or comment in it."""
     try:
         parsed = PARSERS[kind](text)
     except ValueError:
@@ -133,7 +133,7 @@ def test_no_value_holds_a_character_of_the_languages(kind: str, text: str) -> No
 
 
 def test_every_file_is_well_formed(run: Keystead) -> None:
-    """The YAML ones load, and a scope of one's own is named on standard error."""
+    """The YAML files load, and a custom scope is named on standard error."""
     options = {"scopes": "GET,POST:/a.b/c=reports:run", "origins": "http://[::1]:3000"}
     for product, file in FILES.items():
         text = printed(
@@ -142,12 +142,14 @@ def test_every_file_is_well_formed(run: Keystead) -> None:
         assert "{{" not in re.sub(r"\}\}|\{\{", "", text)
         if file.endswith("l"):
             assert yaml.safe_load(text)
-    named = [word for pair in (USUAL | {"--scopes": options["scopes"]}).items() for word in pair]
-    assert "reports:run" in run("gateway", "nginx", *named).err
+    arguments = [
+        word for pair in (USUAL | {"--scopes": options["scopes"]}).items() for word in pair
+    ]
+    assert "reports:run" in run("gateway", "nginx", *arguments).err
 
 
 def test_the_problems_are_the_servers() -> None:
-    """What a gateway answers itself has the form of Keystead's answers."""
+    """The responses of the gateway itself have the form of Keystead's."""
     for code, text in gateways._problems("https://keys.example.com").items():
         problem = json.loads(text)
         assert problem["code"] == code
@@ -156,7 +158,7 @@ def test_the_problems_are_the_servers() -> None:
 
 @pytest.mark.parametrize("byte", range(256))
 def test_an_escape_is_read_one_way_or_refused(byte: int) -> None:
-    """Letters, digits, what splits a path and controls must not be escaped; all else may."""
+    """Letters, digits, path separators and controls must not be escaped; all other characters may."""
     refused = byte < 32 or byte in {127, 192, 193} or byte > 244
     refused = refused or (chr(byte) in "/;\\#?%-._~" or (byte < 128 and chr(byte).isalnum()))
     path = f"/documents/a%{byte:02x}b"

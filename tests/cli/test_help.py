@@ -1,4 +1,4 @@
-"""Help and guide: every command and option explains itself, and the guide says what is true."""
+"""Help and guide: every command and option is explained, and the guide is correct."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HEAVY = ("alembic", "fastapi", "granian", "httpx2", "jinja2", "psycopg", "pydant
 
 
 def commands(app: App, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], App]]:
-    """Every command that does something, with the words that call it."""
+    """Yield every command, with the words that call it."""
     for name in app:
         if name.startswith("-"):
             continue
@@ -36,14 +36,14 @@ COMMANDS = dict(commands(cli.application()))
 
 
 def test_there_is_every_command() -> None:
-    """The commands of this page are those of the program."""
+    """The commands tested here are those of the program."""
     assert len(COMMANDS) >= 20
     assert {("keys", "revoke"), ("documents", "push"), ("serve",), ("whoami",)} <= set(COMMANDS)
 
 
 @pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
 def test_a_command_explains_itself(path: tuple[str, ...]) -> None:
-    """A sentence for the command, and one for every argument and option."""
+    """The command has a sentence, and so has every argument and option."""
     app = COMMANDS[path]
     assert app.help.strip()
     for argument in app.assemble_argument_collection(parse_docstring=True):
@@ -52,14 +52,14 @@ def test_a_command_explains_itself(path: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("flag", ["--version", "-V"])
-def test_the_version_is_told(run: Keystead, flag: str) -> None:
-    """By the long word and by the usual short one."""
+def test_the_version_is_printed(run: Keystead, flag: str) -> None:
+    """Both the long and the short option print it."""
     shown = run(flag)
     assert (shown.code, shown.out) == (Exit.DONE, f"{__version__}\n")
 
 
 def test_help_groups_the_commands_and_imports_none(run: Keystead) -> None:
-    """`keystead --help` shows all nouns under their headings, and loads nothing that a command would need."""
+    """`keystead --help` shows all nouns under their headings, and imports no module that only commands need."""
     shown = run("--help")
     assert shown.code == Exit.DONE
     places = [shown.out.index(heading) for heading in cli.GROUPS]
@@ -68,22 +68,22 @@ def test_help_groups_the_commands_and_imports_none(run: Keystead) -> None:
     assert {
         line.split()[1] for line in shown.out.splitlines() if re.match("│ [a-z]", line)
     } == nouns
-    asked = [["--help"], ["keys", "--help"], ["documents", "push", "--help"]]
+    calls = [["--help"], ["keys", "--help"], ["documents", "push", "--help"]]
     script = (
-        f"import sys; from keystead.cli import run; [run(words) for words in {asked!r}];"
+        f"import sys; from keystead.cli import run; [run(words) for words in {calls!r}];"
         f"sys.exit(str(sorted(set({HEAVY!r}) & set(sys.modules))))"
     )
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=False
     )
-    assert done.stderr == "[]\n"
+    assert process.stderr == "[]\n"
 
 
 @pytest.mark.parametrize(
     "arguments", [["nonsense"], ["keys", "eat"], ["keys", "list", "--nonsense"], ["keys", "create"]]
 )
 def test_wrong_usage_is_one_line(run: Keystead, arguments: list[str]) -> None:
-    """It ends with the code of wrong usage and a line, in JSON an object, on standard error."""
+    """The exit code is that of wrong usage, with a line, in JSON an object, on standard error."""
     ended = run(*arguments)
     assert (ended.code, ended.out) == (Exit.USAGE, "")
     assert re.fullmatch(r"keystead: .+\n", ended.err)
@@ -91,23 +91,23 @@ def test_wrong_usage_is_one_line(run: Keystead, arguments: list[str]) -> None:
 
 
 def test_the_guide_knows_every_command() -> None:
-    """The guide's table names each command by its words, and no others."""
-    told = set[tuple[str, ...]]()
+    """The guide's table has exactly the commands."""
+    documented = set[tuple[str, ...]]()
     for cell in re.findall(r"^\| (`keystead .*?`) \|", GUIDE, re.MULTILINE):
         first, *verbs = re.findall(r"`([^`]+)`", cell)
         _, *words = first.split()
-        told |= {tuple(words), *((words[0], verb) for verb in verbs)}
-    assert told == set(COMMANDS)
+        documented |= {tuple(words), *((words[0], verb) for verb in verbs)}
+    assert documented == set(COMMANDS)
 
 
 def test_the_guide_has_the_exit_codes() -> None:
-    """The one table of exit codes is the program's."""
+    """The table of exit codes is the program's."""
     rows = re.findall(r"^\| (\d+) \| ([A-Z_]+) \| \S", GUIDE, re.MULTILINE)
     assert {name: int(code) for code, name in rows} == {code.name: code.value for code in Exit}
 
 
-def test_the_guides_examples_are_good_usage(run: Keystead) -> None:
-    """Every command line of the guide is understood, and its file of plans holds."""
+def test_the_guides_examples_are_valid(run: Keystead) -> None:
+    """Every command line of the guide is accepted, and its file of plans is valid."""
     lines = [
         line.removesuffix(" > ~/.config/keystead/token")
         for block in re.findall(r"```sh\n(.*?)```", GUIDE, re.DOTALL)

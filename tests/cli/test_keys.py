@@ -1,4 +1,4 @@
-"""`keystead keys` on the installation's own database: what is printed where, and what it does."""
+"""`keystead keys` on the installation's own database: its output and its effects."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ from tests.cli.conftest import Ended, Keystead, one_engine
 
 
 def verify(installation: Installation, token: str, scope: str | None = None) -> Verification:
-    """What the server would decide."""
+    """Return the server's verification of a token."""
     return installation.services.verifier.verify(token, scope)
 
 
 def create(keystead: Keystead, *arguments: str) -> tuple[str, str]:
-    """A new key's id and token."""
-    made = keystead("keys", "create", "--description", "sync", "--json", *arguments)
-    assert made.code == Exit.DONE, made.err
-    return made.json["id"], made.json["token"]
+    """Create a key and return its ID and token."""
+    created = keystead("keys", "create", "--description", "sync", "--json", *arguments)
+    assert created.code == Exit.DONE, created.err
+    return created.json["id"], created.json["token"]
 
 
 def test_the_token_is_alone_on_standard_output(
     keystead: Keystead, installation: Installation
 ) -> None:
-    """A pipe gets the token and a newline; what a person wants to know is on standard error, without the token."""
-    made = keystead("keys", "create", "-d", "data-warehouse sync", "--expires", "90d")
-    assert made.code == Exit.DONE
-    token = made.out.removesuffix("\n")
+    """A pipe gets the token and a newline; the information for people is on standard error, without the token."""
+    created = keystead("keys", "create", "-d", "data-warehouse sync", "--expires", "90d")
+    assert created.code == Exit.DONE
+    token = created.out.removesuffix("\n")
     assert isinstance(verify(installation, token, "documents:write"), Verified)
-    assert token not in made.err
-    assert "data-warehouse sync" in made.err
-    assert "expires" in made.err
+    assert token not in created.err
+    assert "data-warehouse sync" in created.err
+    assert "expires" in created.err
 
 
 def test_json_has_the_shapes_of_the_api(keystead: Keystead) -> None:
-    """Create, show, list, update, rotate and revoke print exactly what the API answers, as one document."""
+    """Create, show, list, update, rotate and revoke print exactly the API's response, as one document."""
     id, _ = create(keystead)
     resources.Key.model_validate_json(keystead("keys", "show", id, "--json").out)
     listed = resources.KeyList.model_validate_json(keystead("keys", "list", "--json").out)
@@ -61,37 +61,39 @@ def test_the_account_that_ran_the_command_is_on_record(
     keystead: Keystead, installation: Installation
 ) -> None:
     """A key created here names the operator's account as its creator, and so does its event."""
-    made = keystead("keys", "create", "-d", "x", "--json").json
-    assert made["created_by"]["type"] == "operator"
-    assert made["created_by"]["name"] != ""
+    created = keystead("keys", "create", "-d", "x", "--json").json
+    assert created["created_by"]["type"] == "operator"
+    assert created["created_by"]["name"] != ""
     events = keystead("events", "list", "--type", "key.created", "--json").json["items"]
-    assert events[0]["actor"] == made["created_by"]
+    assert events[0]["actor"] == created["created_by"]
 
 
 @one_engine
-def test_a_span_counts_from_now(keystead: Keystead) -> None:
-    """The end is the span after the creation, to the second."""
-    made = keystead("keys", "create", "-d", "x", "--expires", "36h", "--json").json
-    end, begin = parse_instant(made["expires_at"]), parse_instant(made["created_at"])
+def test_a_duration_counts_from_now(keystead: Keystead) -> None:
+    """The expiry is the duration after the creation, to the second."""
+    created = keystead("keys", "create", "-d", "x", "--expires", "36h", "--json").json
+    end, begin = parse_instant(created["expires_at"]), parse_instant(created["created_at"])
     assert timedelta() <= begin + timedelta(hours=36) - end < timedelta(seconds=2)
 
 
 @one_engine
-def test_an_instant_is_taken_exactly_and_never_means_never(keystead: Keystead) -> None:
-    """A time with any offset, `never`, and no option at all are what they say."""
-    made = keystead("keys", "create", "-d", "x", "--expires", "2031-02-28T12:00:00+02:00", "--json")
-    assert made.json["expires_at"] == "2031-02-28T10:00:00Z"
+def test_a_time_is_exact_and_never_means_never(keystead: Keystead) -> None:
+    """A time with any offset, `never`, and no option at all mean exactly that."""
+    created = keystead(
+        "keys", "create", "-d", "x", "--expires", "2031-02-28T12:00:00+02:00", "--json"
+    )
+    assert created.json["expires_at"] == "2031-02-28T10:00:00Z"
     for arguments in (["--expires", "never"], []):
-        made = keystead("keys", "create", "-d", "x", *arguments, "--json")
-        assert made.json["expires_at"] is None
+        created = keystead("keys", "create", "-d", "x", *arguments, "--json")
+        assert created.json["expires_at"] is None
 
 
 UNREADABLE = ("", "9", "-1d", "soon", "0d", "2020-01-01T00:00:00Z", "2031-02-29T00:00:00Z", "NaN")
 
 
 @one_engine
-def test_an_end_that_cannot_be_read_makes_no_key(keystead: Keystead) -> None:
-    """A wrong or past expiry is refused in one line; never is a key without expiry made in its place."""
+def test_an_invalid_expiry_creates_no_key(keystead: Keystead) -> None:
+    """A wrong or past expiry is refused in one line; no key without expiry is created instead."""
     for text in UNREADABLE:
         refused = keystead("keys", "create", "-d", "x", f"--expires={text}")
         assert refused.code in {Exit.USAGE, Exit.REFUSED}, text
@@ -113,7 +115,7 @@ def test_scopes_are_named_one_by_one(keystead: Keystead, installation: Installat
 
 
 def test_a_list_can_be_narrowed_and_continued(keystead: Keystead) -> None:
-    """Status, text and size narrow the list; the cursor of one page begins the next."""
+    """Status, text and size filter the list; the cursor of one page starts the next."""
     ids = [create(keystead)[0] for _ in range(3)]
     keystead("keys", "revoke", ids[0], "--yes")
     listed = keystead("keys", "list", "--json").json
@@ -131,7 +133,7 @@ def test_a_list_can_be_narrowed_and_continued(keystead: Keystead) -> None:
 
 @one_engine
 def test_a_list_in_a_pipe_is_aligned_text(keystead: Keystead) -> None:
-    """One line a key below the headings, every column at its place, no borders."""
+    """One line for each key below the headings, in aligned columns, without borders."""
     keystead("keys", "create", "-d", "short")
     keystead("keys", "create", "-d", "a longer description, with 漢字", "--expires", "90d")
     listed = keystead("keys", "list")
@@ -144,10 +146,10 @@ def test_a_list_in_a_pipe_is_aligned_text(keystead: Keystead) -> None:
 
 
 def test_a_key_is_changed(keystead: Keystead, installation: Installation) -> None:
-    """Description, end and scopes, each alone: the rest stays, and so does the token."""
+    """Description, expiry and scopes, each alone: the others and the token are unchanged."""
     id, token = create(keystead)
     before = keystead("keys", "show", id, "--json").json
-    for words, told in (
+    for words, changes in (
         (("--description", "renamed"), {"description": "renamed"}),
         (("--scope", "documents:read"), {"scopes": ["documents:read"]}),
         (("--expires", "2099-01-31T00:00:00Z"), {"expires_at": "2099-01-31T00:00:00Z"}),
@@ -156,7 +158,7 @@ def test_a_key_is_changed(keystead: Keystead, installation: Installation) -> Non
         changed = keystead("keys", "update", id, *words)
         assert (changed.code, changed.out) == (Exit.DONE, "")
         assert id in changed.err
-        before |= told
+        before |= changes
         assert keystead("keys", "show", id, "--json").json == before
     assert isinstance(verify(installation, token, "documents:read"), Verified)
     assert isinstance(verify(installation, token, "documents:write"), Denied)
@@ -164,7 +166,7 @@ def test_a_key_is_changed(keystead: Keystead, installation: Installation) -> Non
 
 @one_engine
 def test_what_a_key_cannot_become(keystead: Keystead) -> None:
-    """Nothing to change and an unknown scope are wrong usage; wider scopes and a second life are refused."""
+    """An empty change and an unknown scope are wrong usage; wider scopes and a second life are refused."""
     id, _ = create(keystead)
     assert keystead("keys", "update", id).code == Exit.USAGE
     assert keystead("keys", "update", id, "--scope", "nonsense:read").code == Exit.USAGE
@@ -179,10 +181,10 @@ def test_what_a_key_cannot_become(keystead: Keystead) -> None:
     assert json.loads(ended.err)["code"] == "key-revoked"
 
 
-def test_rotation_hands_over_with_an_overlap(
+def test_both_tokens_work_during_the_overlap(
     keystead: Keystead, installation: Installation
 ) -> None:
-    """Both tokens work during the overlap, which ends when it was said to."""
+    """Both tokens work during the overlap, which ends as requested."""
     id, old = create(keystead)
     rotated = keystead("keys", "rotate", id, "--overlap", "24h")
     new = rotated.out.removesuffix("\n")
@@ -206,8 +208,8 @@ def test_rotation_without_overlap_ends_the_old_key(
 
 
 @one_engine
-def test_revoking_needs_a_word(keystead: Keystead, installation: Installation) -> None:
-    """Without a terminal to ask at, nothing is revoked without --yes; the line says so."""
+def test_revoking_in_a_script_needs_yes(keystead: Keystead, installation: Installation) -> None:
+    """Without a terminal, --yes is required to revoke; the message says so."""
     id, token = create(keystead)
     refused = keystead("keys", "revoke", id)
     assert refused.code == Exit.USAGE
@@ -221,14 +223,14 @@ def test_a_revoked_key_stays_revoked(keystead: Keystead, installation: Installat
     for _ in range(2):
         assert keystead("keys", "revoke", id, "--yes").code == Exit.DONE
         assert isinstance(verify(installation, token), Denied)
-    told = keystead("events", "list", "--type", EventType.KEY_REVOKED, "--json").json["items"]
-    assert len(told) == 1
+    events = keystead("events", "list", "--type", EventType.KEY_REVOKED, "--json").json
+    assert len(events["items"]) == 1
 
 
 def test_with_several_workspaces_one_is_named(
     keystead: Keystead, installation: Installation
 ) -> None:
-    """By id or by name; unnamed is wrong usage; a key of another workspace is not found."""
+    """It is named by ID or by name; without one it is wrong usage; a key of another workspace is not found."""
     other = installation.services.workspaces.create("Other")
     refused = keystead("keys", "create", "-d", "x")
     assert (refused.code, refused.out) == (Exit.USAGE, "")
@@ -246,8 +248,8 @@ def test_with_several_workspaces_one_is_named(
 
 
 @one_engine
-def test_a_token_is_no_argument(keystead: Keystead, installation: Installation) -> None:
-    """A token instead of an id is refused and not repeated; the message names its key's id, to revoke it."""
+def test_a_token_as_argument_is_refused(keystead: Keystead, installation: Installation) -> None:
+    """A token instead of an ID is refused and not repeated; the message names its key's ID, to revoke it."""
     id, token = create(keystead)
     for command, *options in (["show"], ["revoke", "--yes"], ["rotate"], ["update", "-d", "x"]):
         refused = keystead("keys", command, token, *options)
@@ -263,8 +265,8 @@ def test_a_token_is_no_argument(keystead: Keystead, installation: Installation) 
 
 
 @one_engine
-def test_a_full_plan_says_which_keys_cost_least(keystead: Keystead) -> None:
-    """At the limit nothing is created; keys that could go are named, and in JSON the problem is whole."""
+def test_a_full_plan_names_the_safest_keys_to_revoke(keystead: Keystead) -> None:
+    """At the limit no key is created; the safest keys to revoke are named, and in JSON the problem is complete."""
     ids = {create(keystead)[0] for _ in range(5)}
     refused = keystead("keys", "create", "-d", "one more")
     assert (refused.code, refused.out) == (Exit.REFUSED, "")
@@ -279,10 +281,10 @@ TURNED = "report\u202egpj.exe"
 
 
 @one_engine
-def test_foreign_text_does_nothing_to_a_terminal(
+def test_foreign_text_is_harmless_on_a_terminal(
     keystead: Keystead, installation: Installation
 ) -> None:
-    """A caller's agent full of escapes, and a description that turns the line around, are shown and not obeyed."""
+    """An agent full of escapes, and a description that reverses the line, are shown as text."""
     id, token = create(keystead)
     installation.services.verifier.verify(token, address="127.0.0.1", agent=ESCAPE)
     installation.services.usage.flush()
@@ -305,7 +307,7 @@ def test_a_description_with_escapes_is_refused(keystead: Keystead) -> None:
 
 
 def test_a_rate_limit_of_its_own(keystead: Keystead, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Set, shown and taken away; without an option nothing changes."""
+    """It is set, shown and removed; without an option nothing changes."""
     id, _ = create(keystead)
     shown = keystead("keys", "rate-limit", id)
     assert (shown.out, shown.err) == ("unlimited\n", "")
@@ -314,8 +316,8 @@ def test_a_rate_limit_of_its_own(keystead: Keystead, monkeypatch: pytest.MonkeyP
     assert "Rate limits are off" in off.err
     monkeypatch.setenv("KEYSTEAD_RATE_LIMITS", "memory")
     assert keystead("keys", "rate-limit", id, "--per-minute", "60").err == ""
-    told = keystead("keys", "rate-limit", id, "--json").json
-    assert told == {"id": id, "per_minute": 60, "holds": 60}
+    limit = keystead("keys", "rate-limit", id, "--json").json
+    assert limit == {"id": id, "per_minute": 60, "holds": 60}
     assert keystead("keys", "rate-limit", id, "--none").out == "unlimited\n"
     assert keystead("keys", "rate-limit", id, "--none", "--per-minute", "1").code == Exit.USAGE
     assert keystead("keys", "rate-limit", id, "--per-minute", "0").code == Exit.REFUSED

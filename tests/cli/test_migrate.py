@@ -1,4 +1,4 @@
-"""`keystead migrate` brings a database to this version's schema, and says how it stands."""
+"""`keystead migrate` brings a database to this version's schema, and reports its state."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.cli.conftest import Keystead
 
 @pytest.fixture
 def place(monkeypatch: pytest.MonkeyPatch, empty_url: str, tmp_path: Path) -> Path:
-    """The data folder of an installation that has not begun, on an empty database of each engine."""
+    """The data folder of a new installation, on an empty database of each engine."""
     folder = (
         Path(empty_url.removeprefix("sqlite:///")).parent
         if "sqlite" in empty_url
@@ -23,16 +23,16 @@ def place(monkeypatch: pytest.MonkeyPatch, empty_url: str, tmp_path: Path) -> Pa
 
 
 def test_an_empty_database_is_brought_to_the_schema(run: Keystead, place: Path) -> None:
-    """Before, `--check` says empty and fails; the command fixes it and makes a pepper; again it does nothing."""
+    """Before, `--check` says empty and fails; the command creates schema and pepper; again it does nothing."""
     before = run("migrate", "--check", "--json")
     assert (before.code, before.json["status"]) == (1, "empty")
     assert not place.exists() or not list(place.glob("[kp]e*"))
     assert run("migrate").code == 0
-    made = (place / "peppers").read_text()
+    peppers = (place / "peppers").read_text()
     after = run("migrate", "--check", "--json")
     assert (after.code, after.json["status"]) == (0, "current")
     assert "already current" in run("migrate").out
-    assert (place / "peppers").read_text() == made
+    assert (place / "peppers").read_text() == peppers
 
 
 def test_an_installation_without_its_pepper_gets_no_other(run: Keystead, place: Path) -> None:

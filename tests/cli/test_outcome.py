@@ -1,4 +1,4 @@
-"""Every way a command can end is an exit code and at most one line."""
+"""The outcomes of commands: an exit code and at most one line."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ ENDS: list[tuple[BaseException, Exit]] = [
 def test_an_error_is_one_line_and_a_code(
     error: BaseException, code: Exit, as_json: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """On standard error, as text or as one JSON object; an interruption says nothing, a bug not what it held."""
+    """It is on standard error, as text or as one JSON object; an interrupt prints nothing, a bug none of its text."""
     with reported(as_json) as result:
         raise error
     out, err = capsys.readouterr()
@@ -47,21 +47,21 @@ def test_an_error_is_one_line_and_a_code(
     assert TOKEN not in err
     assert len(err.splitlines()) == (0 if code is Exit.INTERRUPTED else 1)
     if as_json and err:
-        said = json.loads(err)
-        assert {"code", "title", "detail"} <= said.keys()
-        assert not isinstance(error, KeysteadError) or said["code"] == error.code
+        problem = json.loads(err)
+        assert {"code", "title", "detail"} <= problem.keys()
+        assert not isinstance(error, KeysteadError) or problem["code"] == error.code
 
 
-def test_what_is_refused_is_told_in_one_line_whatever_it_holds(
+def test_a_refusal_is_one_line_with_any_text(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Line breaks, escapes and tokens in a refusal's text do not get to the terminal as they are."""
+    """Line breaks, escapes and tokens in a refusal's text are escaped for the terminal."""
     with reported(False):
         raise NotFound(f"There is no\n\x1b[31m{TOKEN}")
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
-    assert "\x1b" not in said
-    assert TOKEN not in said
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    assert "\x1b" not in message
+    assert TOKEN not in message
 
 
 @pytest.mark.parametrize(

@@ -34,8 +34,8 @@ name = "Pro"
 """
 
 
-def test_a_file_is_read_as_it_stands() -> None:
-    """From small to large in the file's order; a limit that is left out is unlimited."""
+def test_a_file_is_read_in_its_order() -> None:
+    """From small to large in the file's order; an omitted limit is unlimited."""
     free, pro = read_plans(FILE)
     assert free == Plan("free", "Free", Limits(7, 3, 1000, 1, 3), 0)
     assert pro == Plan("pro", "Pro", Limits(), 1)
@@ -65,20 +65,20 @@ def test_a_file_is_read_as_it_stands() -> None:
         ('version = 1\n[[plans]]\nid = "a"\nname = "X"', ["version"]),
     ],
 )
-def test_every_fault_is_told_with_its_place(text: str, places: list[str]) -> None:
+def test_every_fault_is_reported_with_its_place(text: str, places: list[str]) -> None:
     """Invalid values are all refused together, each with its place."""
     with pytest.raises(Invalid) as refused:
         read_plans(text)
     assert [error.pointer for error in refused.value.errors] == places
 
 
-def test_what_is_not_toml_is_told_with_its_line() -> None:
-    """A slip of the pen is found by line and column."""
+def test_invalid_toml_is_reported_with_its_line() -> None:
+    """A syntax error is reported with line and column."""
     with pytest.raises(Invalid, match="line 2"):
         read_plans("[[plans]]\nid = free")
 
 
-def test_changes_are_told_one_by_one() -> None:
+def test_changes_are_listed_one_by_one() -> None:
     """New, changed, removed and reordered plans are a line each; unchanged plans have no line."""
     assert changes(DEFAULT_PLANS, DEFAULT_PLANS) == []
     free, team, scale = DEFAULT_PLANS
@@ -91,7 +91,7 @@ def test_changes_are_told_one_by_one() -> None:
 
 
 def test_plans_are_applied_whole(keystead: Keystead, tmp_path: Path) -> None:
-    """What the file says holds afterwards; a dry run says the same and writes nothing."""
+    """Afterwards the plans are those of the file; a dry run prints the same and writes nothing."""
     file = tmp_path / "plans.toml"
     file.write_text(FILE)
     before = keystead("plans", "list", "--json").json["items"]
@@ -133,7 +133,7 @@ def test_rate_limits_are_of_the_plan(keystead: Keystead, tmp_path: Path) -> None
 
 
 def test_a_plan_in_use_does_not_go(keystead: Keystead, tmp_path: Path) -> None:
-    """A file without the plan that a workspace is on is refused by its name, and nothing changes."""
+    """A file without a plan that is in use is refused with the plan's name, and nothing changes."""
     file = tmp_path / "plans.toml"
     file.write_text(FILE.replace('"free"', '"basic"'))
     before = keystead("plans", "list", "--json").out
@@ -164,20 +164,20 @@ TIGHT: dict[str, tuple[list[Plan], list[Plan]]] = {
 
 @pytest.mark.parametrize("case", [*LOOSE, *TIGHT])
 def test_what_loosens_is_known(case: str) -> None:
-    """A plan that goes, and a limit that grows or is lifted; nothing else lets anybody do more than before."""
+    """A removed plan, and a limit that is raised or removed; no other change allows more than before."""
     assert loosens(*(LOOSE | TIGHT)[case]) is (case in LOOSE)
 
 
 def test_limits_are_loosened_only_on_demand(keystead: Keystead, tmp_path: Path) -> None:
-    """Without a word nothing is written: the code and the changes say what the word is for. Tightening needs none."""
+    """Without the option no plan is written: exit code and message name it. Tightening doesn't need it."""
     file = tmp_path / "plans.toml"
     file.write_text(FILE)
     before = keystead("plans", "list", "--json").out
     refused = keystead("plans", "apply", str(file), "--json")
     assert refused.code == Exit.USAGE
-    said = json.loads(refused.err)
-    assert said["code"] == "would-loosen"
-    assert {"- scale: removed", "~ free: api_keys 5 -> 7"} <= set(said["changes"])
+    problem = json.loads(refused.err)
+    assert problem["code"] == "would-loosen"
+    assert {"- scale: removed", "~ free: api_keys 5 -> 7"} <= set(problem["changes"])
     assert "--yes" in keystead("plans", "apply", str(file)).err
     assert keystead("plans", "list", "--json").out == before
     assert keystead("plans", "apply", str(file), "--yes").code == Exit.DONE
@@ -196,7 +196,7 @@ def test_a_person_is_asked_before_limits_are_loosened(keystead: Keystead, tmp_pa
         assert "~ free: api_keys 5 -> 7" in shown.partition("[y/N]")[0]
 
 
-def test_a_file_that_cannot_be_read_is_told(run: Keystead, tmp_path: Path) -> None:
+def test_an_unreadable_file_is_reported(run: Keystead, tmp_path: Path) -> None:
     """Missing, a folder, not UTF-8, endless: one line, wrong usage, before any database is opened."""
     (tmp_path / "latin").write_bytes(b"# caf\xe9")
     (tmp_path / "large").write_bytes(b"#" * (1024 * 1024 + 1))

@@ -1,4 +1,4 @@
-"""The same commands at a server: --url and a token do what the machine's own database does, and say the same."""
+"""Commands with --url and a token: the same effects and output as on the server's own database."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support.stub_server import TOKEN, stranger
 from tests.support.terminal import at_terminal
 
 FIRST = ("--workspace", "My workspace")
-"""The workspace that the server's tokens are of; other tests make more."""
+"""The workspace of the server's tokens; other tests create more."""
 
 SCOPES = {"KEYSTEAD_SCOPES": json.dumps({"invoices:read": "Read invoices"})}
 
@@ -37,20 +37,20 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 
 
 class Remote:
-    """Runs commands in this process: at the server with `--url`, or on its own database."""
+    """A runner of commands in this process: with `--url`, or on the server's own database."""
 
     def __init__(self, run: Keystead, server: ServerProcess, patch: pytest.MonkeyPatch) -> None:
         self.server, self._run, self._patch = server, run, patch
 
     def __call__(self, *words: str, token: str | None = None) -> Ended:
-        """At the server, with that token in the environment."""
+        """Run a command with `--url`, with that token in the environment."""
         with self._patch.context() as patch:
             if token is not None:
                 patch.setenv("KEYSTEAD_TOKEN", token)
             return self._run(*words, "--url", self.server.base_url)
 
     def here(self, *words: str) -> Ended:
-        """On the server's own machine, where KEYSTEAD_URL decides nothing."""
+        """Run a command on the server's own database, which KEYSTEAD_URL does not affect."""
         with self._patch.context() as patch:
             for name, value in SCOPES.items():
                 patch.setenv(name, value)
@@ -59,22 +59,22 @@ class Remote:
             return self._run(*words, "--data", str(self.server.data), *database)
 
     def credential(self, kind: str = "operator") -> str:
-        """The token of a new credential."""
+        """Create a credential and return its token."""
         return self.here("credentials", "create", "tests", "--kind", kind).out.strip()
 
 
 @pytest.fixture
 def remote(run: Keystead, server: ServerProcess, monkeypatch: pytest.MonkeyPatch) -> Remote:
-    """Commands for that server."""
+    """A runner of commands for that server."""
     return Remote(run, server, monkeypatch)
 
 
 def test_both_say_the_same(remote: Remote) -> None:
-    """Lists and single things, as JSON and for people: the server's answer is the database's."""
+    """Lists and single resources, as JSON and for people: the server's output equals the database's."""
     key, operator = remote.server.token(description="same"), remote.credential()
     id = re.sub(r"ks_(\w{22})_.*", r"key_\1", key)
     (workspace,) = remote.here("workspaces", "list", "--query", "my work", "--json").json["items"]
-    asked = {
+    commands = {
         ("keys", "list", "--query", "same"): key,
         ("keys", "list", "--status", "revoked"): key,
         ("keys", "show", id): key,
@@ -86,17 +86,17 @@ def test_both_say_the_same(remote: Remote) -> None:
     }
     remote("keys", "list", token=key)
     remote.here("keys", "list", *FIRST)
-    for words, token in asked.items():
+    for words, token in commands.items():
         for form in ((), ("--json",)):
             of = FIRST if words[0] in {"keys", "events"} else ()
             there, here = remote(*words, *form, token=token), remote.here(*words, *of, *form)
             assert (there.code, here.code) == (0, 0), there.err + here.err
-            assert steady(there.out) == steady(here.out), words
+            assert without_use(there.out) == without_use(here.out), words
             assert there.err == here.err
 
 
-def steady(text: str) -> str:
-    """The output without the last use of the very key that asks, and without cursors."""
+def without_use(text: str) -> str:
+    """Return the output without the last use of the calling key, and without cursors."""
     text = re.sub(r'"last_used_(at|ip|agent)": .*', "", text)
     text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC *$", "never", text, flags=re.MULTILINE)
     text = re.sub(r"^(last used|used from|used by) .*", r"\1", text, flags=re.MULTILINE)
@@ -104,11 +104,11 @@ def steady(text: str) -> str:
 
 
 def test_a_key_lives_and_ends_at_a_server(remote: Remote) -> None:
-    """Created, shown once, changed, rotated, revoked, with another key's token: a new token is alone on stdout."""
+    """Created, shown once, changed, rotated, revoked, with another key's token: only a new token is on stdout."""
     own = remote.server.token()
-    made = remote("keys", "create", "-d", "far", "--expires", "90d", token=own)
-    token = made.out.removesuffix("\n")
-    assert (made.code, token.startswith("ks_"), token in made.err) == (0, True, False)
+    created = remote("keys", "create", "-d", "far", "--expires", "90d", token=own)
+    token = created.out.removesuffix("\n")
+    assert (created.code, token.startswith("ks_"), token in created.err) == (0, True, False)
     assert remote("whoami", "--json", token=token).json["key"]["description"] == "far"
     id = remote("whoami", "--json", token=token).json["key"]["id"]
     assert remote("whoami", token=token).err == ""
@@ -118,7 +118,7 @@ def test_a_key_lives_and_ends_at_a_server(remote: Remote) -> None:
     changed = remote("keys", "update", id, *words, "--json", token=own).json
     assert (changed["description"], changed["scopes"]) == ("farther", ["plan:read"])
     shown = remote("keys", "show", id, "--json", token=own).json
-    for name in ("last_used_at", "last_used_ip", "last_used_agent"):  # written when its time comes
+    for name in ("last_used_at", "last_used_ip", "last_used_agent"):  # written later, in its batch
         del changed[name], shown[name]
     assert changed == shown
     renamed = remote("keys", "update", id, "-d", "far", token=own)
@@ -137,7 +137,7 @@ def test_a_key_lives_and_ends_at_a_server(remote: Remote) -> None:
 
 
 def test_a_key_may_end_itself(remote: Remote) -> None:
-    """A key without any right over keys revokes itself: the message says so, though it can no longer see itself."""
+    """A key without scopes for keys revokes itself: the message says so, though it can no longer read itself."""
     token = remote.server.token("documents:read")
     id = remote("whoami", "--json", token=token).json["key"]["id"]
     ended = remote("keys", "revoke", id, "--yes", token=token)
@@ -146,7 +146,7 @@ def test_a_key_may_end_itself(remote: Remote) -> None:
 
 
 def test_a_full_plan_names_what_to_revoke(remote: Remote) -> None:
-    """At the limit a server's refusal says what the machine's own says: the keys that cost least to end."""
+    """At the limit the message is that of the local command: the keys that are safest to revoke."""
     operator = remote.credential()
     workspace = remote("workspaces", "create", "Small", token=operator).out.strip()
     words = ("--workspace", workspace)
@@ -164,24 +164,24 @@ def test_a_full_plan_names_what_to_revoke(remote: Remote) -> None:
         remote("keys", "create", "-d", "x", token=token),
         remote.here("keys", "create", "-d", "x", *words),
     )
-    assert (full.code, steady_use(full.err)) == (Exit.REFUSED, steady_use(here.err))
+    assert (full.code, without_last_use(full.err)) == (Exit.REFUSED, without_last_use(here.err))
     assert '"no. 0"' in full.err
     refused = json.loads(remote("keys", "create", "-d", "x", "--json", token=token).err)
     assert (refused["code"], refused["limit"]) == ("limit-reached", 5)
 
 
-def steady_use(text: str) -> str:
-    """The message without when the asking key was used last."""
+def without_last_use(text: str) -> str:
+    """Return the message without the last use of the calling key."""
     return re.sub(r"last used \S+", "", text)
 
 
 def test_an_operator_sees_to_tenants_from_anywhere(remote: Remote) -> None:
-    """Make, find, put on a plan, suspend, resume: by id or by name, with an operator's credential."""
+    """Create, find, put on a plan, suspend, resume: by ID or by name, with an operator's credential."""
     operator = remote.credential()
-    made = remote("workspaces", "create", "Far Ltd", "--plan", "team", token=operator)
-    assert made.out.startswith("ws_")
-    found = remote("workspaces", "list", "--query", "far l", "--json", token=operator).json
-    assert [one["id"] for one in found["items"]] == [made.out.strip()]
+    created = remote("workspaces", "create", "Far Ltd", "--plan", "team", token=operator)
+    assert created.out.startswith("ws_")
+    workspaces = remote("workspaces", "list", "--query", "far l", "--json", token=operator).json
+    assert [workspace["id"] for workspace in workspaces["items"]] == [created.out.strip()]
     on = remote("workspaces", "plan", "Far Ltd", "free", "--limit", "api_keys=9", token=operator)
     assert re.search(r"^api keys +0 of 9 \(its own\)$", on.out, re.MULTILINE)
     shown = remote("workspaces", "suspend", "Far Ltd", "--json", token=operator).json
@@ -192,7 +192,7 @@ def test_an_operator_sees_to_tenants_from_anywhere(remote: Remote) -> None:
     assert remote("workspaces", "show", "No such", token=operator).code == Exit.REFUSED
 
 
-def test_each_token_opens_its_own_door(remote: Remote) -> None:
+def test_each_kind_of_token_has_its_own_commands(remote: Remote) -> None:
     """A key, an operator's credential and a service's don't replace one another: the message names the needed one."""
     key, operator, service = (
         remote.server.token(),
@@ -200,17 +200,17 @@ def test_each_token_opens_its_own_door(remote: Remote) -> None:
         remote.credential("service"),
     )
     for words in (("workspaces", "list"), ("plans", "list")):
-        asked = [remote(*words, token=token) for token in (key, service)]
-        assert {one.code for one in asked} == {Exit.DENIED}
-        assert "workspace's key, but the command needs that of an operator's" in asked[0].err
+        results = [remote(*words, token=token) for token in (key, service)]
+        assert {result.code for result in results} == {Exit.DENIED}
+        assert "workspace's key, but the command needs that of an operator's" in results[0].err
     for line in ("keys list", "keys create -d x", "events list", "plan", "collections list"):
-        asked = [remote(*line.split(), token=token) for token in (operator, service)]
-        assert {one.code for one in asked} == {Exit.DENIED}
-        for one, kind in zip(asked, ("operator", "service"), strict=True):
+        results = [remote(*line.split(), token=token) for token in (operator, service)]
+        assert {result.code for result in results} == {Exit.DENIED}
+        for result, kind in zip(results, ("operator", "service"), strict=True):
             text = (
                 f"This token belongs to {'an' if kind == 'operator' else 'a'} {kind}'s credential"
             )
-            assert text in one.err
+            assert text in result.err
 
 
 @pytest.mark.parametrize(
@@ -225,14 +225,14 @@ def test_each_token_opens_its_own_door(remote: Remote) -> None:
     ],
 )
 def test_it_is_one_or_the_other(remote: Remote, words: tuple[str, ...]) -> None:
-    """A server and an installation together, or what only one of them knows, is wrong usage, and nothing is asked."""
+    """Both together, or an option of only one of them, are wrong usage, and no request is sent."""
     refused = remote(*words, token=TOKEN)
     assert (refused.code, refused.out) == (Exit.USAGE, "")
     assert re.fullmatch(r"keystead: .+\n", refused.err)
 
 
 def test_a_token_file_needs_a_server(run: Keystead) -> None:
-    """--token-file means nothing for a database: refused, not ignored."""
+    """--token-file means nothing for a database: it is refused, not ignored."""
     refused = run("keys", "list", "--token-file", "x")
     assert refused.code == Exit.USAGE
     assert "--url" in refused.err
@@ -241,28 +241,28 @@ def test_a_token_file_needs_a_server(run: Keystead) -> None:
 def test_login_keeps_a_token_for_one_server(
     remote: Remote, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Read from standard input, tried, kept with mode 0600 in a folder of one's own; used until logout, there alone."""
+    """Read from standard input, tried, stored with mode 0600 in a private folder; used only there, until logout."""
     key, operator = remote.server.token(description="laptop"), remote.credential()
     for token in (key, operator):
-        said = logged_in(remote, monkeypatch, tmp_path, token)
-        assert said.code == Exit.DONE, said.err
-        assert token not in said.out + said.err
-    kept = sorted(file for file in (tmp_path / "home/.config").rglob("*") if file.is_file())
-    assert [stat.S_IMODE(file.stat().st_mode) for file in kept] == [0o600, 0o600]
-    assert stat.S_IMODE(kept[0].parent.stat().st_mode) == 0o700
+        result = logged_in(remote, monkeypatch, tmp_path, token)
+        assert result.code == Exit.DONE, result.err
+        assert token not in result.out + result.err
+    files = sorted(file for file in (tmp_path / "home/.config").rglob("*") if file.is_file())
+    assert [stat.S_IMODE(file.stat().st_mode) for file in files] == [0o600, 0o600]
+    assert stat.S_IMODE(files[0].parent.stat().st_mode) == 0o700
     assert remote("whoami", "--json").json["key"]["description"] == "laptop"
     assert remote("keys", "list").code == remote("workspaces", "list").code == Exit.DONE
     with stranger() as other:
         assert remote._run("whoami", "--url", other.url).code == Exit.DENIED
         assert other.requests == []
     assert remote("logout").code == Exit.DONE
-    assert not any(file.exists() for file in kept)
+    assert not any(file.exists() for file in files)
     assert remote("whoami").code == remote("workspaces", "list").code == Exit.DENIED
     assert remote("whoami", token=key).code == Exit.DONE
 
 
 def logged_in(remote: Remote, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, typed: str) -> Ended:
-    """`keystead login`, with that on standard input."""
+    """Run `keystead login` with that on standard input."""
     (tmp_path / "typed").write_text(f"{typed}\n")
     with (tmp_path / "typed").open() as file, monkeypatch.context() as patch:
         patch.setattr("sys.stdin", file)
@@ -273,20 +273,22 @@ def logged_in(remote: Remote, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, t
 def test_login_keeps_nothing_that_does_not_work(
     remote: Remote, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, what: str
 ) -> None:
-    """Text other than a token, a token unknown to the server, and one that no command can use: refused, not stored."""
+    """Text other than a token, an unknown token, and one that no command can use: refused, not stored."""
     service = remote.credential(CredentialKind.SERVICE.name.lower())
     typed = {"nonsense": "hunter2", "unknown": TOKEN, "service": service}[what]
-    said = logged_in(remote, monkeypatch, tmp_path, typed)
-    assert said.code in {Exit.DENIED, Exit.USAGE}
-    assert typed not in said.err
+    result = logged_in(remote, monkeypatch, tmp_path, typed)
+    assert result.code in {Exit.DENIED, Exit.USAGE}
+    assert typed not in result.err
     assert not (tmp_path / "home/.config").exists()
 
 
 def test_a_login_is_not_shown_as_it_is_typed(remote: Remote, tmp_path: Path) -> None:
     """At a terminal the token is asked for, and does not appear on it."""
     token = remote.server.token()
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("KEYSTEAD_")}
-    environment = kept | {"HOME": str(tmp_path), "TERM": "xterm"}
+    variables = {
+        name: value for name, value in os.environ.items() if not name.startswith("KEYSTEAD_")
+    }
+    environment = variables | {"HOME": str(tmp_path), "TERM": "xterm"}
     words = ("login", "--url", remote.server.base_url)
     code, shown = at_terminal(environment, f"{token}\n", *words, after="Token: ")
     assert code == Exit.DONE
@@ -295,7 +297,7 @@ def test_a_login_is_not_shown_as_it_is_typed(remote: Remote, tmp_path: Path) -> 
     assert "stored in" in shown
 
 
-def test_a_product_s_own_scopes_are_known_in_every_door(remote: Remote) -> None:
+def test_a_product_s_own_scopes_are_known_everywhere(remote: Remote) -> None:
     """A scope of the settings can be granted and listed here and at the server, and introspection shows it."""
     tokens = [
         remote.here(
@@ -307,9 +309,9 @@ def test_a_product_s_own_scopes_are_known_in_every_door(remote: Remote) -> None:
         ).out.strip(),
     ]  # fmt: skip
     for token in tokens:
-        found = remote("whoami", "--json", token=token)
-        assert found.code == Exit.DONE, found.err
-        assert found.json["key"]["scopes"] == ["invoices:read"]
+        whoami = remote("whoami", "--json", token=token)
+        assert whoami.code == Exit.DONE, whoami.err
+        assert whoami.json["key"]["scopes"] == ["invoices:read"]
         gates = [
             remote.server.call("GET", f"/forward-auth/{scope}", token=token).status_code
             for scope in ("invoices:read", "documents:read", "any")
@@ -324,7 +326,7 @@ def test_a_product_s_own_scopes_are_known_in_every_door(remote: Remote) -> None:
 
 
 def test_collections_and_the_plan(remote: Remote) -> None:
-    """Made, listed, deleted with what is in it only after a yes; and what the plan allows."""
+    """Created, listed, deleted with their documents only after a yes; and the plan's limits."""
     token = remote.server.token()
     assert remote("collections", "create", "far", "--title", "Far", token=token).code == Exit.DONE
     (Path.cwd() / "a.txt").write_text("words")
@@ -352,11 +354,11 @@ def test_webhooks(run: Keystead, monkeypatch: pytest.MonkeyPatch) -> None:
     def answer(id: str) -> tuple[int, dict[str, str], bytes]:
         status = min(described[id]["responses"])
         media = described[id]["responses"][status].get("content", {}).get("application/json")
-        told = media and sample_of(media["schema"], document["components"]["schemas"])
-        body = b"" if told is None else json.dumps(told).encode()
+        sample = media and sample_of(media["schema"], document["components"]["schemas"])
+        body = b"" if sample is None else json.dumps(sample).encode()
         return int(status), {"content-type": "application/json"}, body
 
-    asked: dict[str, tuple[str, ...]] = {
+    commands: dict[str, tuple[str, ...]] = {
         "webhooks_create": ("create", "CRM", "https://example.com/", "--event", "*"),
         "webhooks_rotate": ("rotate", "wh_1"),
         "webhooks_list": ("list",),
@@ -367,8 +369,8 @@ def test_webhooks(run: Keystead, monkeypatch: pytest.MonkeyPatch) -> None:
     }
     monkeypatch.setenv("KEYSTEAD_TOKEN", TOKEN)
     with stranger() as server:
-        server.answers = [answer(id) for id in asked for _ in range(2)]
-        for id, words in asked.items():
+        server.answers = [answer(id) for id in commands for _ in range(2)]
+        for id, words in commands.items():
             plain = run("webhooks", *words, "--url", server.url)
             assert plain.code == Exit.DONE, (id, plain.err)
             more = () if id == "webhooks_delete" else ("--json",)
@@ -377,14 +379,14 @@ def test_webhooks(run: Keystead, monkeypatch: pytest.MonkeyPatch) -> None:
             shows_secret = "whsec_" in plain.out
             assert shows_secret == (id in {"webhooks_create", "webhooks_rotate"})
             assert not shows_secret or plain.out.count("\n") == 1
-    assert len(server.requests) == 2 * len(asked)
+    assert len(server.requests) == 2 * len(commands)
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_a_shell_is_told_every_word(
+def test_the_completion_script_has_every_word(
     run: Keystead, shell: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The script names every command and its options; bash takes it; installed, it is where the shell looks."""
+    """The script has every command and its options; bash accepts it; it is installed in the shell's folder."""
     script = run("completion", shell).out
     for word in ("workspaces", "revoke", "deliveries", "--token-file", "login", "keystead"):
         assert word.removeprefix("--") in script

@@ -1,4 +1,4 @@
-"""What reaches a terminal, a pipe and a program."""
+"""Output for a terminal, a pipe and a program."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ NOW = datetime(2026, 11, 23, 13, 4, tzinfo=UTC)
 
 
 def harmful(text: str) -> bool:
-    """Whether any of its characters is a control, a format other than a joiner, a surrogate or a line break."""
+    """Return whether any character is a control, a format other than a joiner, a surrogate or a line break."""
     kinds = {unicodedata.category(c) for c in text if c not in "\u200c\u200d"}
     return bool(kinds & {"Cc", "Cf", "Cs", "Zl", "Zp"})
 
 
 @given(st.text(st.characters()))
 def test_no_character_that_a_terminal_obeys_gets_through(text: str) -> None:
-    """Whatever the text: no control, no direction mark, no half character, no line break; nothing else is changed."""
+    """Any text: no control, no direction mark, no surrogate, no line break; all other characters are unchanged."""
     shown = render.inert(text)
     assert not harmful(shown)
     assert (shown == text) is not harmful(text)
@@ -51,7 +51,7 @@ def test_what_moves_a_terminal_is_shown_instead(text: str, shown: str) -> None:
 
 
 def test_json_is_plain_ascii(capsys: pytest.CaptureFixture[str]) -> None:
-    """A JSON document says everything and moves nothing, wherever it is printed."""
+    """A JSON document contains everything and moves no cursor, wherever it is printed."""
     value = {"agent": "\x1b[2J\x7f\x9b\u202e\ud800é"}
     render.print_json(value)
     printed = capsys.readouterr().out
@@ -61,7 +61,7 @@ def test_json_is_plain_ascii(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_columns_stand_below_one_another(capsys: pytest.CaptureFixture[str]) -> None:
-    """In a pipe each column begins at one place, wide characters counted as two, nothing at the end of a line."""
+    """In a pipe each column starts at one place, wide characters count as two, no line has trailing space."""
     render.print_table(("A", "B"), [("漢字", "x"), ("abcdef", ""), ("e\ns", "y")])
     assert capsys.readouterr().out == "A       B\n漢字    x\nabcdef\ne\\ns    y\n"
 
@@ -71,10 +71,10 @@ ROW = (ID, "a description, with a few more words than there is room for", "ks_�
 
 
 @pytest.mark.parametrize("columns", [10, 26, 40, 60, 80, 120])
-def test_an_id_stands_whole_at_any_width(
+def test_an_id_is_whole_at_any_width(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: int
 ) -> None:
-    """It can be copied from every terminal: other columns are folded, then left out from the right, and named."""
+    """It can be copied from every terminal: other columns are folded, then dropped from the right, and named."""
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", str(columns))
     monkeypatch.setenv("TERM", "xterm")
@@ -88,10 +88,10 @@ def test_an_id_stands_whole_at_any_width(
     assert (err == "") is (columns >= 80)
 
 
-def test_an_id_within_a_cell_stands_whole(
+def test_an_id_within_a_cell_is_whole(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As in the list of events, which names what was changed among other words."""
+    """An ID among other words, as in the list of events, is never split."""
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "60")
     monkeypatch.setenv("TERM", "xterm")
@@ -100,7 +100,7 @@ def test_an_id_within_a_cell_stands_whole(
 
 
 def test_a_narrow_encoding_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the stream cannot write a character, its escape is written, and no command fails for it."""
+    """If the stream cannot write a character, its escape is written, and no command fails."""
     raw = BytesIO()
     monkeypatch.setattr(sys, "stdout", TextIOWrapper(raw, encoding="ascii"))
     render.print_line("ks_…laf3 é")
@@ -119,6 +119,6 @@ def test_a_narrow_encoding_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> Non
         (timedelta(), "less than a minute ago"),
     ],
 )
-def test_distances_are_told_roughly(distance: timedelta, words: str) -> None:
+def test_distances_are_rounded_down(distance: timedelta, words: str) -> None:
     """The largest unit that fits, rounded down."""
     assert render.away(NOW + distance, NOW) == words

@@ -1,4 +1,4 @@
-"""A command's token is in no argument, no file, no core dump; what a person is asked; what a full disk costs."""
+"""Tokens of commands: in no argument, no file, no core dump; confirmations; a full disk."""
 
 from __future__ import annotations
 
@@ -25,18 +25,20 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 
 def environment(installation: Installation, **more: str) -> Mapping[str, str]:
-    """The environment of a command on that installation."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("KEYSTEAD_")}
+    """Return the environment of a command on that installation."""
+    variables = {
+        name: value for name, value in os.environ.items() if not name.startswith("KEYSTEAD_")
+    }
     place = {
         "KEYSTEAD_DATA": str(installation.settings.data),
         "KEYSTEAD_DATABASE": str(installation.settings.database),
     }
-    return kept | place | {"TERM": "xterm", "COLUMNS": "160"} | more
+    return variables | place | {"TERM": "xterm", "COLUMNS": "160"} | more
 
 
 @linux
 def test_a_token_is_in_no_command_line_and_no_core_dump(tmp_path: Path) -> None:
-    """While a push holds its token and waits for the server, no process shows it, and the push cannot dump core."""
+    """While a push waits for the server, no process shows its token, and the push cannot dump core."""
     (tmp_path / "a.md").write_text("x")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
@@ -62,31 +64,31 @@ def test_a_token_is_in_no_command_line_and_no_core_dump(tmp_path: Path) -> None:
 
 @linux
 def test_a_process_with_a_token_cannot_be_dumped() -> None:
-    """Handlers that ignore the limit are held off by the kernel: the process is not dumpable (prctl 3 answers 0)."""
+    """The kernel stops handlers that ignore the limit: the process is not dumpable (prctl 3 returns 0)."""
     script = (
         "import ctypes; from keystead.cli.outcome import forbid_core_dumps; forbid_core_dumps();"
         "print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))"
     )
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
-    assert done.stdout == "0\n"
+    assert process.stdout == "0\n"
 
 
 @one_engine
 def test_no_file_keeps_a_token(
     keystead: Keystead, installation: Installation, tmp_path: Path
 ) -> None:
-    """After a key was created and rotated, nothing below the data folder and the home holds a token."""
-    made = keystead("keys", "create", "-d", "x", "--json").json
-    rotated = keystead("keys", "rotate", made["id"]).out.strip()
+    """After a key was created and rotated, no file in the data folder or the home contains a token."""
+    created = keystead("keys", "create", "-d", "x", "--json").json
+    rotated = keystead("keys", "rotate", created["id"]).out.strip()
     files = [file for file in tmp_path.rglob("*") if file.is_file()]
     assert {file.name for file in files} > {"keystead.db"}
-    held = b"".join(file.read_bytes() for file in files)
-    for token in (made["token"], rotated):
-        assert token.encode() not in held
-        assert token[-49:].encode() not in held
-        assert made["id"].encode() in held
+    contents = b"".join(file.read_bytes() for file in files)
+    for token in (created["token"], rotated):
+        assert token.encode() not in contents
+        assert token[-49:].encode() not in contents
+        assert created["id"].encode() in contents
 
 
 @pytest.mark.slow
@@ -95,7 +97,7 @@ def test_no_file_keeps_a_token(
 def test_a_token_that_cannot_be_written_is_called_lost(
     keystead: Keystead, installation: Installation
 ) -> None:
-    """Where standard output takes nothing, the line names the key to be revoked and pretends nothing."""
+    """If standard output is full, the line names the key to revoke and does not claim success."""
     with Path("/dev/full").open("w") as full:
         ended = subprocess.run(
             [KEYSTEAD, "keys", "create", "-d", "lost"],
@@ -118,17 +120,17 @@ def test_a_person_is_asked_before_a_key_ends(
     keystead: Keystead, installation: Installation
 ) -> None:
     """The question names the key, its last four characters and its last use; anything but yes revokes nothing."""
-    made = keystead("keys", "create", "-d", "turned\u202eround", "--json").json
-    installation.services.verifier.verify(made["token"])
+    created = keystead("keys", "create", "-d", "turned\u202eround", "--json").json
+    installation.services.verifier.verify(created["token"])
     installation.services.usage.flush()
-    code, shown = at_terminal(environment(installation), "\n", "keys", "revoke", made["id"])
+    code, shown = at_terminal(environment(installation), "\n", "keys", "revoke", created["id"])
     assert code == Exit.REFUSED
-    for part in ("turned\\u202eround", made["token"][-4:], "last used 20"):
+    for part in ("turned\\u202eround", created["token"][-4:], "last used 20"):
         assert part in shown
-    assert keystead("keys", "show", made["id"], "--json").json["status"] == "active"
-    code, _ = at_terminal(environment(installation), "yes\n", "keys", "revoke", made["id"])
+    assert keystead("keys", "show", created["id"], "--json").json["status"] == "active"
+    code, _ = at_terminal(environment(installation), "yes\n", "keys", "revoke", created["id"])
     assert code == Exit.DONE
-    assert keystead("keys", "show", made["id"], "--json").json["status"] == "revoked"
+    assert keystead("keys", "show", created["id"], "--json").json["status"] == "revoked"
 
 
 @pytest.mark.slow
@@ -136,11 +138,11 @@ def test_a_person_is_asked_before_a_key_ends(
 def test_a_table_at_a_terminal_has_the_same_cells(
     keystead: Keystead, installation: Installation
 ) -> None:
-    """Drawn with lines and weights, and nothing in it moves the cursor."""
-    made = keystead("keys", "create", "-d", "turned\u202eround [bold]x[/]", "--json").json
+    """It is drawn with lines and bold text, and no cell moves the cursor."""
+    created = keystead("keys", "create", "-d", "turned\u202eround [bold]x[/]", "--json").json
     code, shown = at_terminal(environment(installation), "", "keys", "list")
     assert code == Exit.DONE
-    assert made["id"] in shown
+    assert created["id"] in shown
     assert "turned\\u202eround [bold]x[/]" in shown
     assert "─" in shown
     assert set(re.findall(r"\x1b(?!\[[0-9;]*m).", shown)) == set()

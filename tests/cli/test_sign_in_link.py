@@ -25,17 +25,17 @@ LINK = re.compile(r"http://127\.0\.0\.1:8080/sign-in\?link=(\S{43})\n")
 
 
 def test_the_link_signs_the_owner_in(keystead: Keystead, installation: Installation) -> None:
-    """The printed link is one that the sign-in takes, for the owner of the first workspace."""
+    """The printed link signs in the owner of the first workspace."""
     printed = LINK.fullmatch(keystead("sign-in-link").out)
     assert printed is not None
     signed_in = installation.services.sign_in.redeem(Secret(printed[1]))
     assert signed_in.member == installation.services.workspaces.first()
 
 
-def test_the_link_leads_where_the_data_folder_says(
+def test_the_link_has_the_url_from_the_data_folder(
     keystead: Keystead, installation: Installation
 ) -> None:
-    """The running server's own word counts, if it is an address; a server that ends takes back its own alone."""
+    """The running server's file counts, if it has a URL; a stopping server removes only its own."""
     folder = installation.settings.data
     with published(folder, "http://127.0.0.1:8090"):
         assert keystead("sign-in-link").out.startswith("http://127.0.0.1:8090/sign-in?link=")
@@ -51,7 +51,7 @@ def test_the_link_leads_where_the_data_folder_says(
 
 @pytest.mark.slow
 def test_the_link_leads_to_the_server_that_runs(tmp_path: Path) -> None:
-    """Wherever its options put it: the server keeps its address in the data folder while it runs."""
+    """Its options decide: the server stores its URL in the data folder while it runs."""
     data = tmp_path / "data"
     data.mkdir(mode=0o700)
     command = ("sign-in-link", "--data", str(data))
@@ -83,8 +83,8 @@ def test_the_link_leads_to_the_server_that_runs(tmp_path: Path) -> None:
     assert link().startswith("http://127.0.0.1:8080/sign-in?link=")
 
 
-def test_commands_that_find_the_server_need_no_words() -> None:
-    """With the usual folder and port nothing has to be exported; with another of either, both exports are shown."""
+def test_commands_that_find_the_server_need_no_variables() -> None:
+    """With the default folder and port no variable is shown; with others, both exports are."""
     assert export_lines(Settings()) == []
     for other in (Settings(port=8090), Settings(data=Path("a b"))):
         *_, data, url = export_lines(other)
@@ -93,11 +93,11 @@ def test_commands_that_find_the_server_need_no_words() -> None:
 
 
 def test_a_workspace_may_be_named(keystead: Keystead, installation: Installation) -> None:
-    """By name or id; one that is not there, and one without an owner, are refused in words."""
-    made = installation.services.workspaces.create("Globex", owner="Hank")
-    told = keystead("sign-in-link", "--workspace", "Globex", "--json")
-    secret = Secret(told.json["url"].partition("link=")[2])
-    assert installation.services.sign_in.redeem(secret).member.workspace_id == made.id
-    assert told.json["expires_at"].endswith("Z")
+    """The option takes a name or an ID; an unknown workspace, and one without an owner, are refused in words."""
+    workspace = installation.services.workspaces.create("Globex", owner="Hank")
+    result = keystead("sign-in-link", "--workspace", "Globex", "--json")
+    secret = Secret(result.json["url"].partition("link=")[2])
+    assert installation.services.sign_in.redeem(secret).member.workspace_id == workspace.id
+    assert result.json["expires_at"].endswith("Z")
     assert keystead("sign-in-link", "--workspace", "Initech").code == 1
     assert keystead("sign-in-link", "--workspace", "Acme").code == 1

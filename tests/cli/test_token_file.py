@@ -1,4 +1,4 @@
-"""Where the token of a command comes from, and where it must not."""
+"""The sources of a command's token, and those that are refused."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def write(file: Path, text: str, mode: int = 0o600) -> Path:
-    """A file of that mode."""
+    """Write a file with that mode."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text)
     file.chmod(mode)
@@ -31,14 +31,14 @@ def write(file: Path, text: str, mode: int = 0o600) -> Path:
 
 
 def refusal(file: Path | None) -> Failure:
-    """The refusal to read a token."""
+    """Return the refusal to read a token."""
     with pytest.raises(Failure) as refused:
         read_token(file)
     return refused.value
 
 
-def test_the_nearest_word_counts(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The named file, else the variable, else the variable's file, else the usual file."""
+def test_the_most_specific_source_counts(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The named file, otherwise the variable, otherwise the variable's file, otherwise the default file."""
     write(home / ".config/keystead/token", "usual\n")
     assert read_token(None) == "usual"
     monkeypatch.setenv("XDG_CONFIG_HOME", str(home / "xdg"))
@@ -56,7 +56,7 @@ def test_the_nearest_word_counts(home: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_white_space_and_a_byte_order_mark_are_left_out(
     home: Path, monkeypatch: pytest.MonkeyPatch, begins: bytes, ends: bytes
 ) -> None:
-    """As editors and shells leave them around a token, in a file and in the variable."""
+    """Editors and shells add it around a token, in a file and in the variable."""
     file = home / "named"
     file.write_bytes(begins + b"token" + ends)
     file.chmod(0o600)
@@ -74,7 +74,7 @@ def test_half_a_character_is_wrong_usage(
     assert "surrogate" in capsys.readouterr().err
 
 
-def test_without_a_token_it_is_said_where_to_put_it(home: Path) -> None:
+def test_without_a_token_the_sources_are_named(home: Path) -> None:
     """The line names the variable and the file."""
     failure = refusal(None)
     assert failure.code is Exit.DENIED
@@ -85,21 +85,21 @@ def test_without_a_token_it_is_said_where_to_put_it(home: Path) -> None:
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o644, 0o620, 0o602, 0o610, 0o777])
 def test_a_file_that_others_may_open_is_refused(home: Path, mode: int) -> None:
-    """Any right of the group or of others is one too many; the line says what to do, not what is inside."""
+    """Any permission of the group or of others is refused; the line says what to do, not the content."""
     failure = refusal(write(home / "open", "opened-secret", mode))
     assert "chmod 600" in failure.detail
     assert "opened-secret" not in failure.detail
 
 
 def test_a_link_is_judged_by_the_file_behind_it(home: Path) -> None:
-    """A private name for an open file helps nothing; one for a private file is fine."""
+    """A private link to a readable file is refused; any link to a private file is accepted."""
     (home / "link").symlink_to(write(home / "open", "x", 0o644))
     assert "chmod" in refusal(home / "link").detail
     (home / "link2").symlink_to(write(home / "closed", "x"))
     assert read_token(home / "link2") == "x"
 
 
-def test_what_is_no_file_is_refused_and_not_waited_for(home: Path) -> None:
+def test_a_pipe_or_folder_is_refused_immediately(home: Path) -> None:
     """A pipe without a writer, and a folder, are refused immediately."""
     os.mkfifo(home / "pipe", 0o600)
     assert "not a file" in refusal(home / "pipe").detail
@@ -107,7 +107,7 @@ def test_what_is_no_file_is_refused_and_not_waited_for(home: Path) -> None:
 
 
 def test_another_users_file_is_refused(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its owner could read, and change, what is sent in one's own name."""
+    """Its owner could read, and change, what is sent in the user's name."""
     file = write(home / "theirs", "x")
     if os.getuid() == 0:
         os.chown(file, 65534, 65534)

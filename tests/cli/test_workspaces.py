@@ -1,4 +1,4 @@
-"""`keystead workspaces` and `keystead events`: tenants, their plans, and the record of what was done to them."""
+"""`keystead workspaces` and `keystead events`: tenants, their plans, and their audit log."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from keystead.wire import resources
 from tests.cli.conftest import Keystead, one_engine
 
 
-def test_a_workspace_is_made_with_its_owner(keystead: Keystead, installation: Installation) -> None:
-    """Its id is alone on standard output; plan and owner are the ones that were named."""
-    made = keystead(
+def test_a_workspace_is_created_with_its_owner(
+    keystead: Keystead, installation: Installation
+) -> None:
+    """Only its ID is on standard output; plan and owner are the given ones."""
+    created = keystead(
         "workspaces",
         "create",
         "Bolt",
@@ -24,17 +26,17 @@ def test_a_workspace_is_made_with_its_owner(keystead: Keystead, installation: In
         "--email",
         "bo@bolt.example",
     )
-    assert made.code == Exit.DONE
+    assert created.code == Exit.DONE
     workspace = installation.services.workspaces.named("Bolt")
-    assert made.out == f"{workspace.id}\n"
+    assert created.out == f"{workspace.id}\n"
     assert workspace.plan_id == "team"
     owner = installation.services.workspaces.owner(workspace.id).user
     assert (owner.name, owner.email) == ("Bo", "bo@bolt.example")
 
 
 @one_engine
-def test_nothing_is_made_of_what_cannot_be(keystead: Keystead) -> None:
-    """An unknown plan, an empty name, an e-mail address without its owner: refused, and nothing is there."""
+def test_invalid_values_create_no_workspace(keystead: Keystead) -> None:
+    """An unknown plan, an empty name, an email without its owner: refused, and no workspace is created."""
     for arguments in (["Bolt", "--plan", "gold"], [" "], ["Bolt", "--email", "x@y.example"]):
         refused = keystead("workspaces", "create", *arguments)
         assert refused.code in {Exit.REFUSED, Exit.USAGE}
@@ -44,7 +46,7 @@ def test_nothing_is_made_of_what_cannot_be(keystead: Keystead) -> None:
 
 
 def test_workspaces_are_listed_newest_first(keystead: Keystead) -> None:
-    """Each with its plan and whether it is suspended; pages continue by cursor."""
+    """Each has its plan and whether it is suspended; pages continue by cursor."""
     for name in ("Bolt", "Cog"):
         keystead("workspaces", "create", name)
     listed = keystead("workspaces", "list", "--json").json["items"]
@@ -56,7 +58,7 @@ def test_workspaces_are_listed_newest_first(keystead: Keystead) -> None:
     assert "Cog" in keystead("workspaces", "list").out
 
 
-def test_suspension_is_felt_at_once_and_undone(
+def test_suspension_is_immediate_and_can_be_undone(
     keystead: Keystead, installation: Installation
 ) -> None:
     """A suspended workspace's tokens are refused from the next request on, and work again when it is resumed."""
@@ -87,8 +89,8 @@ def test_a_plan_with_limits_of_its_own(keystead: Keystead) -> None:
     assert keystead("workspaces", "show", "Acme", "--json").json["quotas"] == changed["quotas"]
 
 
-def test_events_tell_who_did_what(keystead: Keystead) -> None:
-    """Newest first, in the shape of the API, to be narrowed by type and continued by cursor."""
+def test_events_show_actor_and_action(keystead: Keystead) -> None:
+    """Newest first, in the shape of the API, filtered by type and continued by cursor."""
     keystead("keys", "create", "-d", "sync")
     keystead("workspaces", "suspend", "Acme")
     listed = resources.EventList.model_validate_json(keystead("events", "list", "--json").out)
@@ -106,7 +108,7 @@ def test_events_tell_who_did_what(keystead: Keystead) -> None:
 
 
 def test_a_command_in_the_wrong_folder_makes_nothing(run: Keystead, tmp_path: Path) -> None:
-    """Without an installation, a command names the folder it looked in, and leaves no file there."""
+    """Without an installation, a command names the folder that it used, and creates no file there."""
     nowhere = tmp_path / "elsewhere"
     ended = run("keys", "list", "--data", str(nowhere))
     assert (ended.code, ended.out) == (Exit.CONFIGURATION, "")

@@ -61,9 +61,9 @@ def test_the_guide_works(server: ServerProcess) -> None:
     assert len(BLOCKS) >= 5
     for block in BLOCKS:
         exec(block.replace("http://127.0.0.1:8080", server.base_url), names)  # noqa: S102 - our own page
-    told = asyncio.run(names["descriptions"](server.base_url, names["token"]))
-    assert "data-warehouse sync" in told
-    assert "one more" in told
+    descriptions = asyncio.run(names["descriptions"](server.base_url, names["token"]))
+    assert "data-warehouse sync" in descriptions
+    assert "one more" in descriptions
     assert ("changed meanwhile:", "renamed by another") in pairwise(shown)
     assert "Lost passwords" in shown
     assert [isinstance(token, str) for token in kept] == [True, True]
@@ -75,30 +75,30 @@ def test_the_guide_knows_every_method(name: str) -> None:
     """The tables list exactly the methods of the clients."""
     rows = re.search(rf"\| `{name}`, with.*?\n\n", GUIDE, re.DOTALL)
     assert rows is not None
-    told = set()
+    documented = set()
     for cell in re.findall(r"^\| (`.*?`) \|", rows[0], re.MULTILINE):
         calls = re.findall(r"`([\w.]+)\(\)`", cell)
         part = calls[0].rpartition(".")[0] if calls else ""
-        told |= {call if "." in call or not part else f"{part}.{call}" for call in calls}
+        documented |= {call if "." in call or not part else f"{part}.{call}" for call in calls}
     own = methods(TABLES[name][0]) - {"introspect", "revoke_token", "close"}
-    assert told == own
+    assert documented == own
 
 
 def methods(kind: type[Any]) -> set[str]:
     """Return the methods of a client and of its resources, as `keys.create`."""
-    found = set()
+    names = set()
     for name in (name for name in dir(kind) if not name.startswith("_")):
         member = getattr(kind, name)
         part = getattr(member, "fget", None)
         if part is None:
-            found.add(name)
+            names.add(name)
         elif part.__annotations__["return"] == name.title():
             inner = part.__globals__[part.__annotations__["return"]]
-            found |= {f"{name}.{each}" for each in dir(inner) if not each.startswith("_")}
-    return found
+            names |= {f"{name}.{each}" for each in dir(inner) if not each.startswith("_")}
+    return names
 
 
-def test_a_token_is_shown_to_nobody(server: ServerProcess) -> None:
+def test_a_token_is_never_shown(server: ServerProcess) -> None:
     """A created key prints without its token, on a real response too."""
     with Client(server.base_url, server.token()) as client:
         created = client.keys.create("quiet")
@@ -108,17 +108,17 @@ def test_a_token_is_shown_to_nobody(server: ServerProcess) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_service_asks_about_tokens(server: ServerProcess, kind: type[Any]) -> None:
-    """A service reads the state of tokens, and revokes one that was found."""
+    """A service reads the state of tokens, and revokes a leaked one."""
     service = credential(server, CredentialKind.SERVICE)
     token = server.token("documents:read")
     with opened(kind, server.base_url, service) as client:
-        found = client.introspect(token)
-        assert (found.active, found.scopes) == (True, ("documents:read",))
-        assert found.workspace.name == "My workspace"
-        assert found.permits("documents:read")
-        assert not found.permits("documents:write")
-        assert found.issued_at is not None
-        assert found.expires_at is None
+        token_state = client.introspect(token)
+        assert (token_state.active, token_state.scopes) == (True, ("documents:read",))
+        assert token_state.workspace.name == "My workspace"
+        assert token_state.permits("documents:read")
+        assert not token_state.permits("documents:write")
+        assert token_state.issued_at is not None
+        assert token_state.expires_at is None
         client.revoke_token(token)
         assert client.introspect(token) == client.introspect("nonsense") == Introspection(False)
         assert client.introspect(service) == Introspection(active=False)
@@ -139,15 +139,17 @@ def test_a_backend_sees_to_its_tenants(server: ServerProcess, kind: type[Any]) -
     """An operator creates, finds, suspends and resumes a workspace, sets its plan, and signs a user in."""
     token = credential(server, CredentialKind.OPERATOR)
     with opened(kind, server.base_url, token) as operator:
-        made = operator.workspaces.create(f"Of {kind.__name__}", owner="Ann")
-        assert [one.id for one in operator.workspaces.list(query=kind.__name__.lower())] == [
-            made.id
+        workspace = operator.workspaces.create(f"Of {kind.__name__}", owner="Ann")
+        assert [item.id for item in operator.workspaces.list(query=kind.__name__.lower())] == [
+            workspace.id
         ]
-        on = operator.workspaces.put_on_plan(made.id, "team", overrides={"api_keys": None})
+        on = operator.workspaces.put_on_plan(workspace.id, "team", overrides={"api_keys": None})
         assert (on.quotas["api_keys"].limit, on.quotas["members"]) == (None, Quota(25, 1))
-        assert operator.workspaces.suspend(made.id).suspended_at is not None
-        assert operator.workspaces.resume(made.id) == operator.workspaces.rename(made.id, made.name)
-        session = operator.portal_session(made.id, user_id="u1", name="Ada", role="viewer")
+        assert operator.workspaces.suspend(workspace.id).suspended_at is not None
+        assert operator.workspaces.resume(workspace.id) == operator.workspaces.rename(
+            workspace.id, workspace.name
+        )
+        session = operator.portal_session(workspace.id, user_id="u1", name="Ada", role="viewer")
         assert session.url.startswith(f"{server.base_url}/sign-in?link=")
         with pytest.raises(NotFound):
             operator.workspaces.get("ws_02tcRIyrxLXTR81B3dqdOx")

@@ -112,7 +112,7 @@ class Answering:
 def filled(schema: Any) -> Any:
     """Return the schema without nulls."""
     if isinstance(schema, list):
-        return [filled(one) for one in schema if one != {"type": "null"}]
+        return [filled(item) for item in schema if item != {"type": "null"}]
     return {n: filled(s) for n, s in schema.items()} if isinstance(schema, dict) else schema
 
 
@@ -126,12 +126,12 @@ def described(id: str, document: dict[str, Any] = DOCUMENT) -> tuple[int, Any]:
     if "content" not in responses[status]:
         return int(status), None
     schema = responses[status]["content"]["application/json"]["schema"]
-    told = sample_of(schema, document["components"]["schemas"])
-    if "token" in told:
-        told["token"] = TOKEN
+    sample = sample_of(schema, document["components"]["schemas"])
+    if "token" in sample:
+        sample["token"] = TOKEN
     if id == "portal_create":
-        told["url"] = f"{URL}/sign-in?link={TOKEN}"
-    return int(status), told
+        sample["url"] = f"{URL}/sign-in?link={TOKEN}"
+    return int(status), sample
 
 
 def kind_of(id: str, place: int) -> type[Any]:
@@ -139,10 +139,12 @@ def kind_of(id: str, place: int) -> type[Any]:
     return (KINDS if id in WORKSPACE_CALLS else OPERATORS)[place]
 
 
-def asked(id: str, place: int, document: dict[str, Any] = DOCUMENT) -> tuple[httpx2.Request, Any]:
+def request_of(
+    id: str, place: int, document: dict[str, Any] = DOCUMENT
+) -> tuple[httpx2.Request, Any]:
     """Return the request of an operation, and the result of its described response."""
-    status, told = described(id, document)
-    answering = Answering(status, b"" if told is None else json.dumps(told).encode())
+    status, response = described(id, document)
+    answering = Answering(status, b"" if response is None else json.dumps(response).encode())
     transport = httpx2.MockTransport(answering)
     with opened(kind_of(id, place), URL, TOKEN, transport=transport) as client:
         result = CALLS[id](client)
@@ -159,13 +161,15 @@ def test_no_call_is_left_out() -> None:
 def test_a_call_is_sent_as_it_is_described(id: str) -> None:
     """Method, path, parameters and members are as described, and the same for both kinds."""
     path, method, operation = OPERATIONS[id]
-    (waiting, _), (awaiting, _) = asked(id, 0), asked(id, 1)
+    (waiting, _), (awaiting, _) = request_of(id, 0), request_of(id, 1)
     pattern = re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(path))
     assert re.fullmatch(pattern, waiting.url.path)
     assert waiting.method.lower() == method
     known = {each["name"] for each in operation.get("parameters", ()) if each["in"] == "query"}
-    sent = {name for name, _ in parse_qsl(waiting.url.query.decode())}
-    assert sent | ({"query"} if id == "documents_list" else set()) == known, "it has two methods"
+    parameters = {name for name, _ in parse_qsl(waiting.url.query.decode())}
+    assert parameters | ({"query"} if id == "documents_list" else set()) == known, (
+        "it has two methods"
+    )
     assert bool(waiting.content) == ("requestBody" in operation)
     if waiting.content:
         assert json.loads(waiting.content).keys() == members(operation)
@@ -191,15 +195,15 @@ def facts(request: httpx2.Request) -> tuple[Any, ...]:
 @pytest.mark.parametrize("id", CALLS)
 def test_an_answer_is_read_as_it_is_described(id: str, document: dict[str, Any]) -> None:
     """The typed result has every member of the described response, for both kinds."""
-    _, told = described(id, document)
-    result = asked(id, 0, document)[1]
-    assert repr(asked(id, 1, document)[1]) == repr(result)
-    if told is None:
+    _, response = described(id, document)
+    result = request_of(id, 0, document)[1]
+    assert repr(request_of(id, 1, document)[1]) == repr(result)
+    if response is None:
         assert result is None
         return
     assert TOKEN not in repr(result)
-    assert told.get("secret", TOKEN) not in repr(result)
-    assert plain(result) == plain_of(told)
+    assert response.get("secret", TOKEN) not in repr(result)
+    assert plain(result) == plain_of(response)
 
 
 def plain(value: Any) -> Any:
@@ -210,9 +214,9 @@ def plain(value: Any) -> Any:
         case datetime():
             return value.isoformat()
         case list() | tuple():
-            return [plain(one) for one in value]
+            return [plain(item) for item in value]
         case dict():
-            return {name: plain(one) for name, one in value.items()}
+            return {name: plain(item) for name, item in value.items()}
         case _ if is_dataclass(value):
             names = [each.name for each in fields(value) if each.name != "etag"]
             return {name: plain(getattr(value, name)) for name in names}
@@ -220,17 +224,17 @@ def plain(value: Any) -> Any:
             return value
 
 
-def plain_of(told: Any) -> Any:
-    """Return the JSON of a response with times as Python writes them; for plans, the items of their page."""
-    if isinstance(told, dict):
-        only_items = {"items", "next_cursor"} == told.keys() and "limits" in told["items"][0]
-        inside = {name: plain_of(one) for name, one in told.items()}
+def plain_of(value: Any) -> Any:
+    """Return the JSON of a value with times as Python writes them; for plans, the items of their page."""
+    if isinstance(value, dict):
+        only_items = {"items", "next_cursor"} == value.keys() and "limits" in value["items"][0]
+        inside = {name: plain_of(item) for name, item in value.items()}
         return inside["items"] if only_items else inside
-    if isinstance(told, list):
-        return [plain_of(one) for one in told]
-    if isinstance(told, str) and re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:]+Z", told):
-        return told.replace("Z", "+00:00")
-    return told
+    if isinstance(value, list):
+        return [plain_of(item) for item in value]
+    if isinstance(value, str) and re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:]+Z", value):
+        return value.replace("Z", "+00:00")
+    return value
 
 
 def test_lists_go_on_to_the_end() -> None:
@@ -251,29 +255,31 @@ def test_lists_go_on_to_the_end() -> None:
         assert sent == [[None, "second", "third"]] * 2
 
 
-def cursors_of(kind: type[Any], walk: Ask, told: Any) -> list[str | None]:
+def cursors_of(kind: type[Any], walk: Ask, response: Any) -> list[str | None]:
     """Return the cursors of a list of three pages."""
     cursors: list[str | None] = []
 
     def answer(request: httpx2.Request) -> httpx2.Response:
         cursors.append(request.url.params.get("cursor"))
         after = ["second", "third", None][len(cursors) - 1]
-        return httpx2.Response(200, json=told | {"next_cursor": after})
+        return httpx2.Response(200, json=response | {"next_cursor": after})
 
     with opened(kind, URL, TOKEN, transport=httpx2.MockTransport(answer)) as client:
-        assert len(list(walk(client))) == 3 * len(told["items"])
+        assert len(list(walk(client))) == 3 * len(response["items"])
     return cursors
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_token_that_was_answered_before_is_said_to_be_lost(kind: type[Any]) -> None:
+def test_a_token_that_was_shown_before_is_lost(kind: type[Any]) -> None:
     """A repeated creation is answered without the token: TokenLost, with the key to rotate."""
-    status, told = described("keys_create")
-    transport = httpx2.MockTransport(Answering(status, json.dumps(told | {"token": None}).encode()))
+    status, response = described("keys_create")
+    transport = httpx2.MockTransport(
+        Answering(status, json.dumps(response | {"token": None}).encode())
+    )
     with opened(kind, URL, TOKEN, transport=transport) as client, pytest.raises(TokenLost) as lost:
         client.keys.create("x")
-    assert lost.value.key.id == told["id"]
-    assert told["id"] in str(lost.value)
+    assert lost.value.key.id == response["id"]
+    assert response["id"] in str(lost.value)
 
 
 PAIRS = [(BaseClient, AsyncBaseClient), (Client, AsyncClient), (Operator, AsyncOperator)]
@@ -296,10 +302,10 @@ def test_both_kinds_have_the_same_methods(waiting: type[Any], awaiting: type[Any
     assert awaiting.__name__ == f"Async{waiting.__name__}"
     assert names(waiting) == names(awaiting)
     for name in names(waiting):
-        one, other = getattr(waiting, name), getattr(awaiting, name)
-        if not inspect.isfunction(one):
+        method, other = getattr(waiting, name), getattr(awaiting, name)
+        if not inspect.isfunction(method):
             continue
-        (taken, given), (other_taken, other_given) = signature(one), signature(other)
+        (taken, given), (other_taken, other_given) = signature(method), signature(other)
         assert taken == other_taken, name
         if inspect.iscoroutinefunction(other):
             assert given == other_given, name
@@ -314,13 +320,13 @@ def names(kind: type[Any]) -> set[str]:
 
 def signature(method: Any) -> tuple[list[str], str]:
     """Return the parameters and the return type of a method."""
-    found = inspect.signature(method)
-    return [str(each) for each in found.parameters.values()], str(found.return_annotation)
+    inspected = inspect.signature(method)
+    return [str(each) for each in inspected.parameters.values()], str(inspected.return_annotation)
 
 
 def test_all_public_names_are_there_and_explained() -> None:
     """`__all__` is sorted and complete, and each of its classes has a docstring."""
     assert sorted(sdk.__all__, key=lambda n: (not n.isupper(), n)) == sdk.__all__
     for name in sdk.__all__:
-        found = getattr(sdk, name)
-        assert not inspect.isclass(found) or inspect.getdoc(found), name
+        value = getattr(sdk, name)
+        assert not inspect.isclass(value) or inspect.getdoc(value), name

@@ -59,7 +59,7 @@ def test_a_query_is_encoded(kind: type[Any]) -> None:
 
 @both
 @pytest.mark.parametrize("name", ["", ".", ".."])
-def test_no_name_leads_elsewhere(kind: type[Any], name: str) -> None:
+def test_no_name_reaches_another_resource(kind: type[Any], name: str) -> None:
     """A name that a URL would drop is refused: deleting a document cannot delete its collection."""
     with stranger() as server, opened(kind, server.url, TOKEN) as client:
         for act, names in (
@@ -114,7 +114,7 @@ def test_a_proxy_of_the_environment_is_a_tunnel(
 
 
 @both
-def test_nobody_there_is_said_so(kind: type[Any]) -> None:
+def test_a_closed_port_is_unreachable(kind: type[Any]) -> None:
     """A closed port raises Unreachable, which names the server and not the token."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -128,7 +128,7 @@ def test_nobody_there_is_said_so(kind: type[Any]) -> None:
 
 
 @both
-def test_an_answer_that_does_not_come_is_waited_for_no_longer_than_said(kind: type[Any]) -> None:
+def test_a_missing_response_times_out(kind: type[Any]) -> None:
     """A server that does not respond raises Unreachable after the timeout; the request may have arrived."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
@@ -139,7 +139,7 @@ def test_an_answer_that_does_not_come_is_waited_for_no_longer_than_said(kind: ty
 
 
 @both
-def test_what_is_busy_is_asked_again(kind: type[Any]) -> None:
+def test_busy_responses_are_retried(kind: type[Any]) -> None:
     """503 and 429 are retried with the same Idempotency-Key; the next key has another one."""
     busy = {"code": "unavailable", "title": "t", "status": 503, "detail": "d"}
     fields = {"content-type": "application/problem+json", "retry-after": "0"}
@@ -153,7 +153,7 @@ def test_what_is_busy_is_asked_again(kind: type[Any]) -> None:
 
 
 @both
-def test_an_end_that_is_near_is_told(kind: type[Any]) -> None:
+def test_the_client_has_a_near_expiry(kind: type[Any]) -> None:
     """The client has the expiry of the last good response, and None if there is no such field."""
     with stranger() as server, opened(kind, server.url, TOKEN) as client:
         status, fields, body = NOTHING
@@ -174,8 +174,10 @@ def test_the_token_is_in_no_repr(kind: type[Any]) -> None:
     with opened(kind, "https://keys.example.com", TOKEN) as client:
         assert repr(client.inner) == f"<{kind.__name__} of https://keys.example.com>"
         connection = client.inner._connection
-        held = [client.inner, connection, *vars(connection).values()]
-        assert not any(TOKEN in repr(value) + str(vars(value)) for value in held if has_dict(value))
+        attributes = [client.inner, connection, *vars(connection).values()]
+        assert not any(
+            TOKEN in repr(value) + str(vars(value)) for value in attributes if has_dict(value)
+        )
         for value in (client.inner, connection, connection._bearer):
             with pytest.raises(TypeError):
                 pickle.dumps(value)
@@ -214,12 +216,12 @@ def test_the_token_is_in_no_log_and_no_traceback(
 
 def shown(trace: TracebackType | None) -> list[str]:
     """Return every variable in the SDK's frames, as a tool for errors would print it."""
-    found = []
+    variables = []
     while trace is not None:
         if "/tests/" not in trace.tb_frame.f_code.co_filename:
-            found += [repr(value) for value in trace.tb_frame.f_locals.values()]
+            variables += [repr(value) for value in trace.tb_frame.f_locals.values()]
         trace = trace.tb_next
-    return found
+    return variables
 
 
 @pytest.mark.parametrize(

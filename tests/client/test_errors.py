@@ -29,14 +29,14 @@ from tests.support.stub_server import TOKEN
 ONCE = Patience(attempts=1)
 
 
-def refused(told: dict[str, Any], kind: type[Any] = KINDS[0], retry_after: str = "0") -> Problem:
+def refused(problem: dict[str, Any], kind: type[Any] = KINDS[0], retry_after: str = "0") -> Problem:
     """Return the error that a client raises for a problem."""
     headers = {
         "content-type": "application/problem+json",
         "x-request-id": "req_1",
         "retry-after": retry_after,
     }
-    answer = httpx2.Response(told["status"], json=told, headers=headers)
+    answer = httpx2.Response(problem["status"], json=problem, headers=headers)
     transport = httpx2.MockTransport(lambda _: answer)
     options: dict[str, Any] = {"patience": ONCE, "transport": transport}
     client_of = opened(kind, "https://keys.example.com", TOKEN, **options)
@@ -48,8 +48,14 @@ def refused(told: dict[str, Any], kind: type[Any] = KINDS[0], retry_after: str =
 @pytest.mark.parametrize("code", STATUS)
 def test_every_code_has_its_class(code: str) -> None:
     """The class of each code has its name, and the family of its status."""
-    told = {"code": code, "title": "T", "detail": "D", "status": STATUS[code], "type": "https://x/"}
-    error = refused(told)
+    problem = {
+        "code": code,
+        "title": "T",
+        "detail": "D",
+        "status": STATUS[code],
+        "type": "https://x/",
+    }
+    error = refused(problem)
     assert type(error) is not Problem
     assert type(error).__name__ == "".join(word.title() for word in code.split("-"))
     assert isinstance(error, Conflict) == (STATUS[code] == 409)
@@ -60,11 +66,11 @@ def test_every_code_has_its_class(code: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_problem_arrives_whole(kind: type[Any]) -> None:
     """Every field of the problem is an attribute; the error's text is the detail."""
-    told = examples()["invalid"]["value"]
-    error = refused(told, kind)
+    problem = examples()["invalid"]["value"]
+    error = refused(problem, kind)
     assert isinstance(error, Invalid)
-    assert (error.code, error.status, error.title) == ("invalid", 422, told["title"])
-    assert str(error) == error.detail == told["detail"]
+    assert (error.code, error.status, error.title) == ("invalid", 422, problem["title"])
+    assert str(error) == error.detail == problem["detail"]
     assert error.type.endswith("/problems/invalid")
     assert error.errors == [FieldError("/expires_at", "must be later than now")]
     assert error.request_id == "req_1"

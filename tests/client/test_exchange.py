@@ -89,16 +89,14 @@ def drive(
     return result, waits, len(connection.sent)
 
 
-def test_an_answer_is_read_and_nothing_is_sent_twice() -> None:
+def test_a_success_is_sent_only_once() -> None:
     """A success ends the call after one request."""
     assert drive(READ, [DONE]) == (42, [], 1)
 
 
 @pytest.mark.parametrize("request_", [READ, CREATE], ids=["repeatable", "not"])
 @pytest.mark.parametrize("refusal", [problem(429, "rate-limited", "2"), BUSY], ids=["429", "503"])
-def test_too_fast_and_away_are_tried_again_after_the_wait_that_was_asked(
-    request_: Request, refusal: Reply
-) -> None:
+def test_429_and_503_are_retried_after_their_wait(request_: Request, refusal: Reply) -> None:
     """429 and 503 are retried for any request, never before Retry-After, at random moments."""
     result, pauses, sent = drive(request_, [refusal, refusal, DONE])
     assert (result, sent) == (42, 3)
@@ -107,7 +105,7 @@ def test_too_fast_and_away_are_tried_again_after_the_wait_that_was_asked(
     assert len(many) > 15
 
 
-def test_what_may_have_been_done_is_repeated_only_where_that_is_harmless() -> None:
+def test_uncertain_requests_are_retried_only_if_harmless() -> None:
     """A request that may have arrived is repeated only if that is harmless; otherwise the error is raised."""
     vanished = Unreachable("Gone.", sent=True)
     assert drive(READ, [LOST, vanished, DONE])[0] == 42
@@ -135,7 +133,7 @@ def test_a_change_on_condition_is_not_repeated_in_doubt() -> None:
     assert (conditional.headers["if-match"], conditional.may_repeat) == ('"3"', False)
 
 
-def test_what_never_left_is_repeated() -> None:
+def test_unsent_requests_are_retried() -> None:
     """Any request is repeated if its connection failed."""
     assert drive(CREATE, [Unreachable("Refused.", sent=False), DONE])[0] == 42
 

@@ -1,4 +1,4 @@
-"""A Developer area over a real database, and people in it."""
+"""Fixtures of the Developer area's tests: an area over a real database, and its members."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Area:
 
     @property
     def services(self) -> Services:
-        """The use cases beneath the pages."""
+        """The services beneath the pages."""
         return self.installation.services
 
     @property
@@ -59,16 +59,16 @@ class Area:
 
     @property
     def keys_url(self) -> str:
-        """Where its keys are."""
+        """The URL of the workspace's keys."""
         return f"/w/{self.workspace_id}/keys"
 
     @property
     def principal(self) -> Principal:
-        """The owner, as services know them."""
+        """The owner, as the services know them."""
         return acting(self.owner, self.clock.now())
 
     def member(self, role: Role, workspace_id: WorkspaceId | None = None, name: str = "") -> Member:
-        """A new person with that role."""
+        """Create a user who is a member with that role."""
         now = self.clock.now()
         user = User(UserId(new_id("usr", now)), name or role.capitalize(), None, now)
         member = Member(workspace_id or self.workspace_id, user, role)
@@ -78,16 +78,16 @@ class Area:
         return member
 
     def link(self, member: Member | None = None) -> str:
-        """A fresh sign-in link."""
+        """Create a sign-in link."""
         secret, _ = self.services.sign_in.make_link(member or self.owner)
         return f"/sign-in?link={secret.reveal()}"
 
     def browser(self) -> Browser:
-        """A browser in which nobody is signed in."""
+        """Return a browser without a session."""
         return Browser(self.app)
 
     def signed_in(self, member: Member | None = None) -> Browser:
-        """A browser in which somebody is: the owner, unless named."""
+        """Return a browser that has signed in as the member: the owner by default."""
         browser = self.browser()
         seen = browser.submit(browser.open(self.link(member)), "/sign-in")
         assert seen.status == 200, seen.status
@@ -96,7 +96,7 @@ class Area:
     def key(
         self, description: str = "sync", by: Member | None = None, days: float | None = None
     ) -> Token:
-        """A key, made beneath the pages."""
+        """Create a key through the services."""
         ends = None if days is None else self.clock.now() + timedelta(days=days)
         draft = KeyDraft(description, ends)
         token = self.services.keys.create(acting(by or self.owner, self.clock.now()), draft).token
@@ -104,18 +104,18 @@ class Area:
         return token
 
     def active(self) -> int:
-        """How many keys count."""
+        """Return the number of active keys."""
         return self.services.keys.list(self.principal).quota.used
 
 
 def session_of(browser: Browser) -> str:
-    """The cookie's value."""
+    """Return the value of the session cookie."""
     return browser.cookies[SESSION]
 
 
 @contextmanager
 def opened(url: str, **chosen: Any) -> Iterator[Area]:
-    """An area over the fresh database at `url`."""
+    """Yield an area over the empty database at `url`."""
     clock = ManualClock()
     settings = Settings(
         database=declared(url),
@@ -143,14 +143,14 @@ def area(tmp_path: Path) -> Iterator[Area]:
 
 @pytest.fixture
 def each_area(database_url: str) -> Iterator[Area]:
-    """An area over SQLite, then one over PostgreSQL: for what depends on the store."""
+    """An area over SQLite, then one over PostgreSQL, for what depends on the database."""
     with opened(database_url) as area:
         yield area
 
 
 @pytest.fixture(scope="session")
 def survey(tmp_path_factory: pytest.TempPathFactory) -> Survey:
-    """What everybody sees of a furnished area, walked through once."""
+    """All pages of a furnished area as each member sees them, walked through once."""
     from tests.support.surface import survey
 
     return survey(tmp_path_factory.mktemp("survey"))

@@ -1,4 +1,4 @@
-"""Activity: the audit log as sentences, by type, page after page, and as files that no spreadsheet runs."""
+"""Activity: the audit log as sentences, by type, paged, and as files that no spreadsheet executes."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
 def url(area: Area, end: str = "") -> str:
-    """Where the activity is."""
+    """Return the URL of the activity page."""
     return f"/w/{area.workspace_id}/activity{end}"
 
 
 def event(event_type: EventType, target: str = "key_1", **data: object) -> Event:
-    """One event, by Owner."""
+    """Return an event with the owner as its actor."""
     return Event(
         EventId("evt_1"),
         WorkspaceId("ws_1"),
@@ -50,13 +50,13 @@ def event(event_type: EventType, target: str = "key_1", **data: object) -> Event
     )
 
 
-def happened(seen: Seen) -> list[str]:
-    """What the page tells, newest first."""
+def sentences(seen: Seen) -> list[str]:
+    """Return the sentences of the page, newest first."""
     return [span.text for span in seen.tree.all("span", class_="event")]
 
 
-def filled(area: Area) -> None:
-    """A few things happen."""
+def with_events(area: Area) -> None:
+    """Cause a few events."""
     token = area.key("data-warehouse sync")
     area.services.keys.revoke(area.principal, token.key_id, FROM)
     documents = area.services.documents
@@ -105,27 +105,27 @@ TOLD: Mapping[EventType, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize("event_type", TOLD, ids=str)
 def test_events_are_sentences(event_type: EventType) -> None:
-    """What an event's data say is said in words."""
+    """The data of an event appear in its sentence."""
     data, words = TOLD[event_type]
     assert sentence(event(event_type, "it", **data)).of("Owner") == f"Owner {words}"
 
 
 @pytest.mark.parametrize("event_type", EventType, ids=str)
 def test_every_type_has_words(event_type: EventType) -> None:
-    """No type of event is told by its bare name, nor fails where its data are missing or of another kind."""
+    """No event is shown by the name of its type, and missing or malformed data cause no error."""
     odd: dict[str, Any] = dict.fromkeys(("description", "changed", "created", "by", "id"), 7)
     for data in ({}, odd):
         assert event_type.value not in sentence(event(event_type, **data)).of("Owner")
 
 
-def test_the_page_tells_who_did_what_and_from_where(each_area: Area) -> None:
-    """Each event is a row: a sentence, when in words and exactly, the address and the request."""
-    filled(each_area)
+def test_the_page_shows_actor_action_and_origin(each_area: Area) -> None:
+    """Each event is a row: a sentence, a relative and an exact time, the address and the request."""
+    with_events(each_area)
     seen = each_area.signed_in().open(url(each_area))
-    assert happened(seen)[1:4] == [
+    assert sentences(seen)[1:4] == [
         "You pushed 2 new documents to docs",
         "You created the collection docs",
-        "You revoked the key data-warehouse sync (…" + happened(seen)[3][-5:],
+        "You revoked the key data-warehouse sync (…" + sentences(seen)[3][-5:],
     ]
     row = seen.rows()[2]
     assert row["When"].startswith("just now ")
@@ -136,42 +136,42 @@ def test_the_page_tells_who_did_what_and_from_where(each_area: Area) -> None:
     ("chosen", "count"), [("", 7), ("key", 2), ("key.revoked", 1), ("documents", 1)]
 )
 def test_a_type_or_a_noun_narrows_the_list(area: Area, chosen: str, count: int) -> None:
-    """The list and its files hold only what was asked for."""
-    filled(area)
+    """The list and its files contain only the chosen type or noun."""
+    with_events(area)
     browser = area.signed_in()
-    asked = f"?type={chosen}"
-    seen = browser.open(url(area, asked))
-    assert len(happened(seen)) == count
+    query = f"?type={chosen}"
+    seen = browser.open(url(area, query))
+    assert len(sentences(seen)) == count
     assert len(browser.open(seen.link("Export JSON lines")).html.splitlines()) == count
     assert len(browser.open(seen.link("Export CSV")).html.splitlines()) == count + 1
 
 
 @pytest.mark.parametrize("chosen", ["keys", "key.", "key.made", "%20"])
-def test_a_type_that_is_none_is_not_there(area: Area, chosen: str) -> None:
-    """A made-up filter is no empty list, which would read as if nothing had happened."""
+def test_an_unknown_type_is_not_found(area: Area, chosen: str) -> None:
+    """An unknown filter is 404: an empty list would read as if nothing had happened."""
     for end in ("", ".csv", ".jsonl"):
         assert area.signed_in().open(url(area, f"{end}?type={chosen}")).status == 404
 
 
 def test_pages_go_back_to_the_beginning(each_area: Area) -> None:
-    """Page after page shows every event once, whatever happens meanwhile; files hold them all."""
+    """The pages show every event once, even if more happen meanwhile; the files contain them all."""
     for number in range(60):
         each_area.services.workspaces.rename(each_area.principal, f"Name {number}")
     browser = each_area.signed_in()
     first = browser.open(url(each_area))
     each_area.services.workspaces.rename(each_area.principal, "Meanwhile")
     second = browser.open(first.link("Older"))
-    shown = happened(first) + happened(second)
-    assert len(shown) == 63  # what happened here, the workspace, its owner, and the signing in
+    shown = sentences(first) + sentences(second)
+    assert len(shown) == 63  # the events of this test, the workspace, its owner, and the sign-in
     assert shown[-1].endswith("created the workspace")
     assert "Meanwhile" not in " ".join(shown)
     assert browser.open(second.link("Newest")).status == 200
 
 
 def test_files_hold_everything_however_long(area: Area, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file is read in portions, and holds each event once, newest first."""
+    """A file is read in batches, and contains each event once, newest first."""
     monkeypatch.setattr("keystead.developer_area.workspace.activity._EXPORT_PAGE", 2)
-    filled(area)
+    with_events(area)
     lines = area.signed_in().open(url(area, ".jsonl")).html.splitlines()
     types = [json.loads(line)["type"] for line in lines]
     assert types == [
@@ -187,11 +187,11 @@ def test_files_hold_everything_however_long(area: Area, monkeypatch: pytest.Monk
 
 
 def test_files_are_downloads_that_no_cache_keeps(area: Area) -> None:
-    """Files never open in the page's place, and are named by workspace and day."""
+    """Files are never displayed inline, and are named by workspace and day."""
     seen = area.signed_in().open(url(area, ".csv"))
     assert seen.headers["content-type"].startswith("text/csv")
-    said = seen.headers["content-disposition"]
-    assert said.startswith(f'attachment; filename="activity-{area.workspace_id}-')
+    disposition = seen.headers["content-disposition"]
+    assert disposition.startswith(f'attachment; filename="activity-{area.workspace_id}-')
     assert seen.headers["cache-control"] == "no-store"
     assert seen.headers["x-content-type-options"] == "nosniff"
 
@@ -221,20 +221,20 @@ HOSTILE = {
     "a; \u200b=1;b;-2": "a;' \u200b=1;b;'-2",
     "a\t\uff1d1": "a\t'\uff1d1",
 }
-"""What a spreadsheet would run, and how it stands in a cell."""
+"""Text that a spreadsheet would execute, and its form in a cell."""
 READINGS = (",", ";", "\t")
-"""By what spreadsheets part a line, as their language has it."""
+"""The separators of spreadsheets in various locales."""
 
 
 def begins_a_formula(cell: str) -> bool:
-    """Whether the cell's first visible character, in any of its widths, begins a formula."""
+    """Return whether the first visible character of the cell, in any width, starts a formula."""
     visible = re.sub('[\\s"\0\u200b\u202e\u3164\ufeff]', "", cell)
     return visible[:1] in set("=+-@\uff1d\uff0b\uff0d\uff20\ufe66")
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=ascii)
 def test_no_cell_is_a_formula(text: str) -> None:
-    """Whatever people call things, no cell of the file begins as a formula does; the file reads back whole."""
+    """Whatever text users enter, no cell starts a formula; the file reads back whole."""
     hostile = replace(
         event(EventType.KEY_CREATED, target=text, description=text, other=f"a;{text}"),
         actor=Actor(PrincipalKind.KEY, text, text),
@@ -257,14 +257,14 @@ def test_no_cell_is_a_formula(text: str) -> None:
     "text", ["", "sync", "a=1", "10.2.3.4", "2026-11-23", "a, -b", "x; y", '"a"', "½"]
 )
 def test_harmless_cells_stay_as_they_are(text: str) -> None:
-    """Nothing is changed that no spreadsheet would run."""
+    """Harmless cells are unchanged."""
     assert neutralize(text) == text
 
 
 @pytest.mark.slow_on("postgresql")
 @pytest.mark.parametrize("payload", PAYLOADS)
 def test_text_in_events_stays_text(area: Area, payload: str) -> None:
-    """Names and descriptions make no element of their own."""
+    """Names and descriptions add no elements."""
     area.key("plain")
     browser = area.signed_in()
     plain = browser.open(url(area, "?type=key.created"))
@@ -276,14 +276,14 @@ def test_text_in_events_stays_text(area: Area, payload: str) -> None:
 
 @pytest.mark.parametrize("role", Role)
 def test_every_role_reads_the_activity(area: Area, role: Role) -> None:
-    """Who may see the workspace may see what happened in it."""
+    """Every member may read the activity of the workspace."""
     browser = area.signed_in(area.member(role))
     assert browser.open(url(area)).status == 200
     assert browser.open(url(area, ".csv")).status == 200
 
 
 def test_strangers_get_no_file(area: Area) -> None:
-    """Another workspace's activity is not there, and without a session there is only the sign-in page."""
+    """Another workspace's activity is 404, and without a session there is only the sign-in page."""
     other = area.services.workspaces.create("Other", owner="Nora")
     stranger = area.signed_in(area.services.workspaces.owner(other.id))
     for end in ("", ".csv", ".jsonl"):
@@ -292,8 +292,8 @@ def test_strangers_get_no_file(area: Area) -> None:
 
 
 def test_keys_and_collections_are_a_click_away(area: Area) -> None:
-    """What a sentence tells of leads to its page, as long as it is there."""
-    filled(area)
+    """A sentence links to the page of its subject while that exists."""
+    with_events(area)
     browser = area.signed_in()
     seen = browser.open(url(area))
     assert browser.open(seen.link("data-warehouse sync")).heading == "data-warehouse sync"
@@ -303,9 +303,9 @@ def test_keys_and_collections_are_a_click_away(area: Area) -> None:
     assert not rows[1].all("a")
 
 
-def test_instants_stand_in_the_persons_zone(area: Area) -> None:
-    """Who chose a zone reads the activity and the collections in it; the file stays in UTC."""
-    filled(area)
+def test_times_are_in_the_users_zone(area: Area) -> None:
+    """A user's time zone applies to the activity and to its collections; the file stays in UTC."""
+    with_events(area)
     browser = area.signed_in()
     area.services.accounts.set_time_zone(Secret(session_of(browser)), "Asia/Kolkata")
     assert browser.open(url(area)).rows()[0]["When"].endswith(" IST")

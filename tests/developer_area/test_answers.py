@@ -1,4 +1,4 @@
-"""What every answer carries, what files look like to browsers, and what refusals say."""
+"""The headers of every response, how files are served, and the texts of refusals."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
 def assets_of(seen: Seen) -> list[str]:
-    """Addresses of the files that a page loads."""
+    """Return the URLs of the files that a page loads."""
     links = [e.attributes.get("href", "") for e in seen.tree.all("link")]
     return links + [e.attributes.get("src", "") for e in seen.tree.all("script")]
 
 
 def answers(area: Area) -> list[Seen]:
-    """One answer of each kind: pages, redirects, refusals, files."""
+    """Return one response of each kind: pages, redirects, refusals, files."""
     browser = area.signed_in()
     page = browser.open(area.keys_url)
     stranger = area.browser()
@@ -45,7 +45,7 @@ def answers(area: Area) -> list[Seen]:
 
 
 def test_head_is_answered_as_get(area: Area) -> None:
-    """Every page and file that GET shows is there for HEAD, and what only changes something is for neither."""
+    """HEAD works for every page and file that GET shows, and for no action."""
     area.key()
     browser = area.signed_in()
     seen = 0
@@ -53,11 +53,11 @@ def test_head_is_answered_as_get(area: Area) -> None:
         path = route.path.replace("{workspace_id}", area.workspace_id)
         if "{" in path:
             continue
-        got, head = (browser.request(method, path, {}) for method in ("GET", "HEAD"))
-        assert (head.status, head.path) == (got.status, got.path), path
-        assert head.headers.keys() == got.headers.keys(), path
-        assert (got.status == 405) == ("GET" not in (route.methods or ())), path
-        seen += got.status == 200
+        response, head = (browser.request(method, path, {}) for method in ("GET", "HEAD"))
+        assert (head.status, head.path) == (response.status, response.path), path
+        assert head.headers.keys() == response.headers.keys(), path
+        assert (response.status == 405) == ("GET" not in (route.methods or ())), path
+        seen += response.status == 200
     assert seen >= 15
     for url in assets_of(browser.open(area.keys_url)):
         assert browser.request("HEAD", url, {}).status == 200
@@ -72,7 +72,7 @@ def test_an_encoded_form_is_refused_as_such(area: Area) -> None:
 
 
 def test_every_answer_is_guarded(area: Area) -> None:
-    """Strict policy, no framing, no referrer, no sniffing, its own window: on pages, refusals and files alike."""
+    """Pages, refusals and files alike have a strict policy, no framing, no referrer, no sniffing and isolation."""
     for seen in answers(area):
         policy = seen.headers["content-security-policy"]
         directives = dict(part.strip().split(" ", 1) for part in policy.split(";"))
@@ -90,7 +90,7 @@ def test_every_answer_is_guarded(area: Area) -> None:
 
 
 def test_pages_are_not_kept(area: Area) -> None:
-    """No cache keeps a page, a redirect or a refusal; files may be kept for ever."""
+    """No cache stores a page, a redirect or a refusal; files may be cached permanently."""
     for seen in answers(area):
         is_file = seen.path.startswith("/static/") and seen.status == 200
         control = seen.headers["cache-control"]
@@ -98,7 +98,7 @@ def test_pages_are_not_kept(area: Area) -> None:
 
 
 def test_nothing_is_inline_or_foreign(area: Area) -> None:
-    """Pages load files of our own, by names that change with their content, and hold no script or style."""
+    """Pages load only our own files, whose names change with their content, and contain no script or style."""
     for seen in answers(area):
         if "html" not in seen.headers.get("content-type", "") or not seen.html:
             continue
@@ -111,10 +111,10 @@ def test_nothing_is_inline_or_foreign(area: Area) -> None:
 
 
 def test_files_are_as_they_are_in_the_folder(area: Area) -> None:
-    """Each file is served whole, compressed where the browser takes it, and under no other name."""
+    """Each file is served whole, compressed if the browser accepts that, and under no other name."""
     browser = area.browser()
     urls = assets_of(browser.open("/sign-in"))
-    linked = [url for url in urls if not url.endswith("/brand.css")]  # which is made of settings
+    linked = [url for url in urls if not url.endswith("/brand.css")]  # generated from settings
     assert len(linked) >= 8
     for url in linked:
         plain = browser.open(url, **{"Accept-Encoding": "identity"})
@@ -140,14 +140,14 @@ def test_files_are_as_they_are_in_the_folder(area: Area) -> None:
     ],
 )
 def test_what_is_not_there_is_a_page(area: Area, path: str) -> None:
-    """Every other address answers 404, with a way on."""
+    """Every other URL is 404, with a link to continue."""
     seen = area.browser().open(path)
     assert seen.status == 404
     assert seen.link("Your API keys") == "/"
 
 
 def test_a_wrong_method_names_the_right_ones(area: Area) -> None:
-    """405 says what the address takes."""
+    """405 lists the methods of the URL."""
     browser: Browser = area.signed_in()
     assert sorted(browser.request("PUT", area.keys_url, {}).headers["allow"].split(", ")) == [
         "GET",
@@ -161,8 +161,8 @@ def test_a_wrong_method_names_the_right_ones(area: Area) -> None:
 @pytest.mark.parametrize(
     "target", ["//evil.example", "/\\evil.example", "https://evil.example", "%09//evil.example"]
 )
-def test_no_address_leads_away(area: Area, target: str) -> None:
-    """No parameter of a page chooses where it leads: every redirect stays here."""
+def test_no_url_leads_to_another_site(area: Area, target: str) -> None:
+    """No parameter of a page chooses its target: every redirect stays on this site."""
     browser = area.browser()
     for name in ("next", "return_to", "url", "redirect", "return_url"):
         page = browser.open(f"{area.link()}&{name}={target}")
@@ -170,8 +170,8 @@ def test_no_address_leads_away(area: Area, target: str) -> None:
         assert browser.open(f"/?{name}={target}").path == area.keys_url
 
 
-def test_without_the_store_the_page_says_so(private_postgres: PrivatePostgres) -> None:
-    """When keys cannot be read, the answer is 503 with a sentence that does not frighten, and no detail."""
+def test_without_the_database_the_page_says_so(private_postgres: PrivatePostgres) -> None:
+    """If keys cannot be read, the response is 503 with a calm sentence and no details."""
     with opened(private_postgres.dsn()) as area:
         browser = area.signed_in()
         act = f"{area.keys_url}/{area.key('sync').key_id}/revoke"
@@ -189,8 +189,8 @@ def test_without_the_store_the_page_says_so(private_postgres: PrivatePostgres) -
         assert "psycopg" not in answer.html
 
 
-def test_a_bug_shows_nothing_of_itself(each_area: Area) -> None:
-    """A fault of the program is a plain page: no trace, no statement, no name of a table."""
+def test_a_bug_shows_no_internals(each_area: Area) -> None:
+    """An internal error is a plain page: no traceback, no SQL, no table names."""
     browser = each_area.signed_in()
     with write_behind(each_area.installation.database) as tx:
         tx.execute(text("ALTER TABLE api_keys RENAME TO gone"))
@@ -201,7 +201,7 @@ def test_a_bug_shows_nothing_of_itself(each_area: Area) -> None:
 
 
 def area_token(browser: Browser) -> str:
-    """This browser's form token, from a page that needs no keys."""
+    """Return this browser's form token, from a page that needs no keys."""
     return browser.open("/sign-in?link=x").tree.one("input", name="form_token").attributes["value"]
 
 
@@ -224,12 +224,15 @@ def area_token(browser: Browser) -> str:
         (datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC) - NOW, "in 7973 years"),
     ],
 )
-def test_instants_in_words(span: timedelta, words: str) -> None:
-    """Rounded to the nearest, in the unit that people use."""
+def test_times_in_words(span: timedelta, words: str) -> None:
+    """Relative times are rounded to the nearest, in the usual unit."""
     assert relative(NOW + span, NOW) == words
 
 
-def test_instants_are_exact_in_utc() -> None:
-    """Beside the words stands the instant, in UTC whatever zone it came in."""
-    shown = timestamp(datetime.fromisoformat("2026-11-23T14:05:09.5+02:00"), NOW)
-    assert (shown.iso, shown.exact) == ("2026-11-23T12:05:09.500000Z", "23 Nov 2026, 12:05:09 UTC")
+def test_times_are_exact_in_utc() -> None:
+    """The exact time stands next to the words, in UTC whatever its original zone."""
+    markup = timestamp(datetime.fromisoformat("2026-11-23T14:05:09.5+02:00"), NOW)
+    assert (markup.iso, markup.exact) == (
+        "2026-11-23T12:05:09.500000Z",
+        "23 Nov 2026, 12:05:09 UTC",
+    )

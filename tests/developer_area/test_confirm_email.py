@@ -1,4 +1,4 @@
-"""Confirming an email in the browser: looking at the link changes nothing, and no answer tells who has an email."""
+"""Confirming an email in the browser: opening the link changes nothing, and no response reveals who has an email."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def mailing(database_url: str) -> Iterator[Area]:
 
 
 def link_of(area: Area) -> str:
-    """The link of the one email that is due."""
+    """Return the link of the one email that is due."""
     [confirmation] = area.services.confirmations.claim()
     [email] = confirmation.emails
     [line] = [line for line in email.text.splitlines() if PATH in line]
@@ -36,7 +36,7 @@ def link_of(area: Area) -> str:
 
 
 def confirm(browser: Browser, link: str) -> int:
-    """The status of the link's page being sent."""
+    """Send the form of the link's page and return the status."""
     return browser.submit(browser.open(link), PATH).status
 
 
@@ -63,7 +63,7 @@ def test_an_email_is_confirmed_by_the_link_s_button(mailing: Area) -> None:
 
 
 def test_a_taken_email_looks_like_a_free_one(mailing: Area) -> None:
-    """The account page answers the same; whoever reads the taken one's mail is sent to their own account."""
+    """The account page answers the same; the reader of the taken email is sent to their own account."""
     pages = []
     for email in (TAKEN, NEW):
         browser = enter(mailing)
@@ -80,7 +80,7 @@ def test_a_taken_email_looks_like_a_free_one(mailing: Area) -> None:
 
 @pytest.mark.parametrize("mails", [True, False])
 def test_changes_are_paced(mailing: Area, area: Area, *, mails: bool) -> None:
-    """The sixth change in an hour has to wait, with mail and without; the page says how long."""
+    """The sixth change in an hour has to wait, with or without a mail server; the page says how long."""
     place = mailing if mails else area
     if not mails:
         with_password(place)
@@ -94,7 +94,7 @@ def test_changes_are_paced(mailing: Area, area: Area, *, mails: bool) -> None:
 
 
 def test_an_email_that_is_not_confirmed_can_get_another_link(area: Area) -> None:
-    """Without a mail server the email changes immediately; account and notices say that it isn't confirmed."""
+    """Without a mail server the email changes immediately; account and notifications say that it isn't confirmed."""
     browser = area.signed_in()
     seen = change(area, browser, "email", email=NEW)
     assert status_of(seen) == "Your email was saved. Use it to sign in."

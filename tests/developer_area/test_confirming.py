@@ -1,4 +1,4 @@
-"""A fresh proof where one is needed: asked for, given, and the act goes on with all that was entered."""
+"""Authentication for sensitive actions: the page asks for it, then continues with everything that was entered."""
 
 from __future__ import annotations
 
@@ -20,38 +20,38 @@ FULL = {"description": "warehouse sync", "expiry": "90", "access": "full"}
 
 
 def stale(area: Area, browser: Browser) -> Browser:
-    """The same browser, sixteen minutes later."""
+    """Return the same browser, sixteen minutes later."""
     area.clock.advance(minutes=16)
     return browser
 
 
 def create(area: Area, browser: Browser, **values: str) -> Seen:
-    """The form for a new key, sent."""
+    """Send the form for a new key."""
     return browser.submit(browser.open(f"{area.keys_url}/new"), area.keys_url, **values)
 
 
 def prove(browser: Browser, page: Seen, password: str = RIGHT) -> Seen:
-    """The password, given where it is asked for."""
+    """Enter the password on the page that asks for it."""
     assert page.heading == "Confirm it is you"
     (form,) = [f for f in page.tree.all("form") if f.all("input", name="proof_password")]
     return browser.submit(page, form.attributes["action"], proof_password=password)
 
 
-def test_an_act_goes_on_after_the_proof(each_area: Area) -> None:
-    """A key with full rights asks for the password first, and is then made as it was entered: once."""
+def test_an_action_continues_after_authentication(each_area: Area) -> None:
+    """A full-access key asks for the password first, and is then created as it was entered: once."""
     with_password(each_area)
     browser = stale(each_area, enter(each_area))
     page = create(each_area, browser, **FULL)
     assert (page.status, each_area.active()) == (403, 0)
-    made = prove(browser, page)
-    assert (made.status, each_area.active()) == (201, 1)
+    created = prove(browser, page)
+    assert (created.status, each_area.active()) == (201, 1)
     (key,) = each_area.services.keys.list(each_area.principal).items
     assert (key.description, list(key.scopes)) == ("warehouse sync", ["*"])
     assert key.expires_at is not None
 
 
 def test_a_proof_gives_the_session_a_new_secret(area: Area) -> None:
-    """The cookie from before the proof opens nothing any more; the new one does (R59)."""
+    """The cookie from before the authentication stops working; the new one works (R59)."""
     with_password(area)
     browser = stale(area, enter(area))
     before = session_of(browser)
@@ -64,7 +64,7 @@ def test_a_proof_gives_the_session_a_new_secret(area: Area) -> None:
 
 
 def test_the_new_secret_arrives_where_the_act_is_refused(area: Area) -> None:
-    """An act that fails after the proof leaves its person signed in."""
+    """An action that fails after the authentication leaves its user signed in."""
     with_password(area)
     browser = stale(area, enter(area))
     page = create(area, browser, **FULL)
@@ -76,7 +76,7 @@ def test_the_new_secret_arrives_where_the_act_is_refused(area: Area) -> None:
 
 @pytest.mark.slow_on("postgresql")
 def test_a_wrong_password_asks_again_and_loses_nothing(area: Area) -> None:
-    """The question comes back with all fields but the password; after ten wrong ones the session is over."""
+    """The page asks again and keeps all fields except the password; after ten wrong ones the session ends."""
     with_password(area)
     browser = stale(area, enter(area))
     page = create(area, browser, **FULL)
@@ -95,34 +95,34 @@ def test_a_wrong_password_asks_again_and_loses_nothing(area: Area) -> None:
 
 
 def test_no_password_is_carried(area: Area) -> None:
-    """A form with passwords in it begins anew after the proof: nothing of them is on the page or in a cookie."""
+    """A form with passwords starts empty after the authentication: no page or cookie contains them."""
     with_password(area)
     browser = enter(area)
     url = f"/w/{area.workspace_id}/account/password"
     page = browser.open(url)
     stale(area, browser)
-    asked = browser.submit(page, url, current=RIGHT, new=OTHER, again=OTHER)
-    assert asked.heading == "Confirm it is you"
-    kept = base64.urlsafe_b64decode(browser.cookies[KEPT_FORM] + "==").decode()
+    question = browser.submit(page, url, current=RIGHT, new=OTHER, again=OTHER)
+    assert question.heading == "Confirm it is you"
+    cookie = base64.urlsafe_b64decode(browser.cookies[KEPT_FORM] + "==").decode()
     for secret in (RIGHT, OTHER):
-        assert secret not in asked.html
-        assert secret not in kept
-    assert prove(browser, asked).path == url
+        assert secret not in question.html
+        assert secret not in cookie
+    assert prove(browser, question).path == url
     enter(area, EMAIL, RIGHT)
 
 
 def test_a_page_waits_for_the_proof(area: Area) -> None:
-    """Where the page itself needs the proof, it comes after it."""
+    """A page that itself needs recent authentication opens after it."""
     with_password(area)
     browser = stale(area, enter(area))
     url = f"/w/{area.workspace_id}/account/password"
-    asked = browser.open(url)
-    assert asked.status == 403
-    assert (prove(browser, asked).path, browser.open(url).heading) == (url, "Change password")
+    question = browser.open(url)
+    assert question.status == 403
+    assert (prove(browser, question).path, browser.open(url).heading) == (url, "Change password")
 
 
 def test_by_link_the_form_waits_in_the_browser(each_area: Area) -> None:
-    """Whoever has no password goes for a link, finds the form again, and sends it by their own hand."""
+    """A user without a password gets a link, finds the form again, and sends it themselves."""
     browser = stale(each_area, each_area.signed_in())
     page = create(each_area, browser, **FULL)
     assert (page.status, page.tree.all("input", name="proof_password")) == (403, [])
@@ -136,7 +136,7 @@ def test_by_link_the_form_waits_in_the_browser(each_area: Area) -> None:
 
 
 def test_a_products_user_goes_back_and_forth(area: Area) -> None:
-    """The way to the proof leads through the product, and back to the form."""
+    """A product's user authenticates at the product, and comes back to the form."""
     back = "https://product.example/keys"
     browser = area.browser()
     browser.submit(browser.open(portal_link(area, back)), "/sign-in")
@@ -147,8 +147,8 @@ def test_a_products_user_goes_back_and_forth(area: Area) -> None:
     assert browser.submit(resumed, area.keys_url).status == 201
 
 
-def test_nobody_else_goes_on_with_it(area: Area) -> None:
-    """Another person who signs in in the same browser sees nothing of the form that waited."""
+def test_another_user_does_not_continue_with_it(area: Area) -> None:
+    """Another user who signs in to the same browser sees nothing of the saved form."""
     browser = stale(area, area.signed_in())
     create(area, browser, **FULL)
     dana = area.member(Role.ADMIN, name="Dana")
@@ -157,8 +157,8 @@ def test_nobody_else_goes_on_with_it(area: Area) -> None:
     assert browser.open(f"/w/{area.workspace_id}/resume").status == 404
 
 
-def test_signing_out_forgets_what_waited(area: Area) -> None:
-    """Nothing of the form is left in the browser of somebody who signed out."""
+def test_signing_out_removes_the_saved_form(area: Area) -> None:
+    """After signing out, the browser keeps nothing of the form."""
     browser = stale(area, area.signed_in())
     page = create(area, browser, **FULL)
     browser.submit(page, "/sign-out")
@@ -169,42 +169,42 @@ def test_signing_out_forgets_what_waited(area: Area) -> None:
 @pytest.mark.parametrize(
     "value", ["", "x", "e30", "W10", "WzEsMiwzXQ", "bnVsbA", "/w8", "A" * 5000]
 )
-def test_a_damaged_cookie_is_no_form(area: Area, value: str) -> None:
-    """Whatever stands in the cookie, the page that goes on with it finds nothing."""
+def test_a_damaged_cookie_is_ignored(area: Area, value: str) -> None:
+    """Any content of the cookie is safe: the page that continues ignores a damaged form."""
     browser = area.signed_in()
     browser.cookies.set(KEPT_FORM, value)
     assert browser.open(f"/w/{area.workspace_id}/resume").status == 404
 
 
-# --- a session that ends while a form is filled in ---
+# --- a session that ends while the user fills in a form ---
 
 Ending = Callable[[Area, Browser], None]
 
 
 def by_time(area: Area, browser: Browser) -> None:
-    """The session expires."""
+    """Let the session expire."""
     area.clock.advance(days=2)
 
 
 def in_another_tab(area: Area, browser: Browser) -> None:
-    """Its person signs out in another tab of the same browser."""
+    """Sign out in another tab of the same browser."""
     browser.submit(browser.open(area.keys_url), "/sign-out")
 
 
 def from_elsewhere(area: Area, browser: Browser) -> None:
-    """All sessions of its person are ended from elsewhere."""
+    """End all sessions of the user from another browser."""
     other = enter(area)
     url = f"/w/{area.workspace_id}/account"
     prove_if_asked(other, other.submit(other.open(url), f"{url}/sessions/end-others"))
 
 
 def prove_if_asked(browser: Browser, page: Seen) -> Seen:
-    """What comes after the password, if it is asked for."""
+    """Enter the password if the page asks for it; return the next page."""
     return prove(browser, page) if page.heading == "Confirm it is you" else page
 
 
 def second_workspace(area: Area) -> str:
-    """Another workspace of the owner, older people of which land in the first one after signing in."""
+    """Create a workspace of the owner that is not the one they land in after signing in."""
     other = area.services.workspaces.create("Second", owner="Nora")
     with write_behind(area.installation.database) as tx:
         member = Member(other.id, area.owner.user, Role.OWNER)
@@ -215,7 +215,7 @@ def second_workspace(area: Area) -> str:
 @pytest.mark.parametrize("script", ["", "true"], ids=["no scripts", "scripts"])
 @pytest.mark.parametrize("ending", [by_time, in_another_tab, from_elsewhere])
 def test_a_form_outlives_its_session(each_area: Area, ending: Ending, script: str) -> None:
-    """Whichever way the session ended, the form is there after signing in, in its own workspace, and makes one key."""
+    """However the session ended, the form is there after signing in, in its own workspace, and creates one key."""
     area = each_area
     with_password(area)
     keys, browser = second_workspace(area), enter(area)
@@ -223,7 +223,7 @@ def test_a_form_outlives_its_session(each_area: Area, ending: Ending, script: st
     fields = filled(form.form(keys), {**FULL, "description": "typed 字 for a while"})
     ending(area, browser)
     lost = browser.post(keys, fields, **{"HX-Request": script})
-    if script:  # the script leaves for the whole page: nothing is put into the frame
+    if script:  # the script loads the whole page instead of putting it into the frame
         assert (lost.status, lost.html) == (401, "")
         lost = browser.open(lost.headers["hx-redirect"])
     assert (lost.heading, lost.path.partition("?")[0]) == ("Sign in", "/sign-in")
@@ -232,14 +232,14 @@ def test_a_form_outlives_its_session(each_area: Area, ending: Ending, script: st
     assert resumed.path == keys.replace("/keys", "/resume")
     assert "typed 字 for a while" in resumed.tree.text
     assert "form_token" not in resumed.tree.text
-    made = browser.submit(resumed, keys)
-    assert (made.status, made.heading) == (201, "Copy your API key now")
+    created = browser.submit(resumed, keys)
+    assert (created.status, created.heading) == (201, "Copy your API key now")
     again = browser.post(keys, filled(resumed.form(keys), {}))
     assert again.heading.startswith("Already created")
 
 
-def test_a_form_of_the_session_before_goes_on(area: Area) -> None:
-    """Who has signed in again in another tab goes on with the form of the tab before."""
+def test_a_form_of_the_previous_session_still_works(area: Area) -> None:
+    """After signing in again in another tab, the form of the first tab still works."""
     with_password(area)
     browser = enter(area)
     form = browser.open(f"{area.keys_url}/new")
@@ -251,7 +251,7 @@ def test_a_form_of_the_session_before_goes_on(area: Area) -> None:
 
 
 def test_a_form_of_another_person_is_dropped(area: Area) -> None:
-    """What one person filled in is never shown to the next in the same browser, nor sent in their name."""
+    """The form of one user is never shown to the next in the same browser, nor sent in their name."""
     dana = area.member(Role.ADMIN, name="Dana")
     browser = area.signed_in()
     form = browser.open(f"{area.keys_url}/new")
@@ -267,7 +267,7 @@ def test_a_form_of_another_person_is_dropped(area: Area) -> None:
 
 
 def test_a_form_too_long_to_be_kept_leads_back_to_its_workspace(area: Area) -> None:
-    """What no cookie holds is lost, and the page does not claim otherwise; its person lands in the same workspace."""
+    """A form too large for a cookie is lost, and the page says so; its user lands in the same workspace."""
     with_password(area)
     keys, browser = second_workspace(area), enter(area)
     form = filled(browser.open(f"{keys}/new").form(keys), FULL)

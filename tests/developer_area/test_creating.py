@@ -1,4 +1,4 @@
-"""Creating a key by a plain form: the token once, the expiry chosen, the access chosen, never two by accident."""
+"""Creating a key with a plain form: the token once, a chosen expiry and access, never two keys by accident."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from tests.support.browser import ORIGIN, Browser, Seen, filled
 
 
 def create(area: Area, browser: Browser, **fields: Iterable[str] | str) -> Seen:
-    """The answer to the form for a new key, filled in."""
+    """Send the form for a new key."""
     chosen: dict[str, Iterable[str] | str] = {"description": "sync", "expiry": "30", **fields}
     return browser.submit(browser.open(f"{area.keys_url}/new"), area.keys_url, **chosen)
 
 
 def forced(area: Area, browser: Browser, **fields: str) -> Seen:
-    """The same with values that the form does not offer."""
+    """Send the same form with values that it does not offer."""
     form = browser.open(f"{area.keys_url}/new").form(area.keys_url)
     own = filled(form, {"description": "sync", "expiry": "30"})
-    kept = [(name, value) for name, value in own if name not in fields]
-    return browser.post(area.keys_url, [*kept, *fields.items()])
+    unchanged = [(name, value) for name, value in own if name not in fields]
+    return browser.post(area.keys_url, [*unchanged, *fields.items()])
 
 
 def newest(area: Area) -> ApiKey:
-    """The key that was made last."""
+    """Return the newest key."""
     return area.services.keys.list(area.principal, limit=1).items[0]
 
 
 def token_on(seen: Seen) -> str:
-    """The token that the page shows."""
+    """Return the token that the page shows."""
     return seen.tree.one("textarea", id="token").raw
 
 
 def test_a_key_is_created_and_works(each_area: Area) -> None:
-    """The answer to the form shows a token that verifies, and a curl line that sends it."""
+    """The response shows a token that verifies, and a curl command that sends it."""
     seen = create(each_area, each_area.signed_in(), description="data-warehouse sync")
     token = token_on(seen)
     assert (seen.status, seen.heading) == (201, "Copy your API key now")
@@ -53,14 +53,14 @@ def test_a_key_is_created_and_works(each_area: Area) -> None:
 
 
 def test_the_token_is_in_one_answer(area: Area) -> None:
-    """No page, header, cookie or address shows the token but the answer to the form, and that one is kept nowhere."""
+    """Only the response to the form contains the token, and nothing caches that response."""
     browser = area.signed_in()
-    made = create(area, browser)
-    token = token_on(made)
+    created = create(area, browser)
+    token = token_on(created)
     secret = token[-49:]
-    assert made.headers["cache-control"] == "no-store"
-    assert secret not in str(made.headers)
-    assert secret not in made.path
+    assert created.headers["cache-control"] == "no-store"
+    assert secret not in str(created.headers)
+    assert secret not in created.path
     key_id = newest(area).id
     pages = ["", "/new", f"/{key_id}/revoke", "?show=history", f"?query={token[-4:]}"]
     for page in pages:
@@ -70,7 +70,7 @@ def test_the_token_is_in_one_answer(area: Area) -> None:
 
 
 def test_nothing_is_preselected_for_the_expiry(area: Area) -> None:
-    """When the key ends is chosen, never assumed: no choice is checked, and each must be made."""
+    """The expiry is never assumed: no option is checked, and one must be chosen."""
     page = area.signed_in().open(f"{area.keys_url}/new").tree
     radios = page.all("input", type="radio", name="expiry")
     assert [r.attributes["value"] for r in radios] == ["30", "90", "365", "date", "never"]
@@ -97,7 +97,7 @@ def test_nothing_is_preselected_for_the_expiry(area: Area) -> None:
 def test_the_chosen_expiry_is_kept(
     area: Area, fields: dict[str, str], ends: datetime | None
 ) -> None:
-    """Each choice gives the exact instant, in whole seconds, and the answer shows it."""
+    """Each option gives the exact time, in whole seconds, and the response shows it."""
     area.clock.advance(microseconds=999_999)
     seen = create(area, area.signed_in(), **fields)
     assert newest(area).expires_at == ends
@@ -126,8 +126,8 @@ def test_the_chosen_expiry_is_kept(
         ("scope", "nothing:known", "Access is not a known scope"),
     ],
 )
-def test_what_is_wrong_is_said_beside_it(area: Area, field: str, value: str, problem: str) -> None:
-    """A refused form comes back with a sentence at the field and with what was entered; nothing is made."""
+def test_errors_are_shown_at_their_field(area: Area, field: str, value: str, problem: str) -> None:
+    """A refused form comes back with an error at the field and with the entered values; no key is created."""
     fields = {field: value}
     if field == "expires_on":
         fields["expiry"] = "date"
@@ -143,8 +143,8 @@ def test_what_is_wrong_is_said_beside_it(area: Area, field: str, value: str, pro
         assert seen.tree.one("input", name="description").attributes["value"] == "sync"
 
 
-def test_a_mended_form_makes_the_key(area: Area) -> None:
-    """After a refusal the form on the page can be sent again, mended."""
+def test_a_fixed_form_creates_the_key(area: Area) -> None:
+    """After a refusal the form can be fixed and sent again."""
     browser = area.signed_in()
     refused = forced(area, browser, expiry="")
     assert browser.submit(refused, area.keys_url, expiry="never").status == 201
@@ -165,13 +165,13 @@ def test_a_mended_form_makes_the_key(area: Area) -> None:
     ],
 )
 def test_the_chosen_access_is_kept(area: Area, fields: dict[str, str], scopes: list[str]) -> None:
-    """Full, read-only, or exactly the scopes that were ticked, the product's own included."""
+    """Full, read-only, or exactly the ticked scopes, including the product's own."""
     assert create(area, area.signed_in(), **fields).status == 201
     assert list(newest(area).scopes) == scopes
 
 
 def test_the_same_form_makes_one_key(each_area: Area) -> None:
-    """Sent again, by a reload or a second click, the form makes no other key and shows no token."""
+    """Sent again, by a reload or a second click, the form creates no other key and shows no token."""
     browser = each_area.signed_in()
     form = browser.open(f"{each_area.keys_url}/new").form(each_area.keys_url)
     fields = filled(form, {"description": "sync", "expiry": "30"})
@@ -184,8 +184,8 @@ def test_the_same_form_makes_one_key(each_area: Area) -> None:
     assert browser.open(again.link("Revoke")).heading == "Revoke “sync”?"
 
 
-def test_two_clicks_at_once_make_one_key(each_area: Area) -> None:
-    """Of the same form at the same moment, one makes the key and the others say so."""
+def test_two_simultaneous_clicks_create_one_key(each_area: Area) -> None:
+    """Of simultaneous requests with one form, one creates the key and the others say so."""
     browser = each_area.signed_in()
     form = browser.open(f"{each_area.keys_url}/new").form(each_area.keys_url)
     fields = filled(form, {"description": "sync", "expiry": "30"})
@@ -198,7 +198,7 @@ def test_two_clicks_at_once_make_one_key(each_area: Area) -> None:
 
 
 def test_a_used_form_with_other_values_asks_first(area: Area) -> None:
-    """Going back, changing the form and sending it again makes nothing yet: the page says so, and then obeys."""
+    """Going back, changing the form and sending it again asks first, and then creates the key."""
     browser = area.signed_in()
     form = browser.open(f"{area.keys_url}/new").form(area.keys_url)
     browser.post(area.keys_url, filled(form, {"description": "one", "expiry": "30"}))
@@ -211,7 +211,7 @@ def test_a_used_form_with_other_values_asks_first(area: Area) -> None:
 
 
 def test_a_refused_form_may_be_sent_again(area: Area) -> None:
-    """A form that failed on the limit makes its key once there is room."""
+    """A form that failed on the limit creates its key once there is room."""
     tokens = [area.key(f"key {n}") for n in range(5)]
     area.services.keys.revoke(area.principal, tokens[0].key_id)
     browser = area.signed_in()
@@ -224,7 +224,7 @@ def test_a_refused_form_may_be_sent_again(area: Area) -> None:
 
 
 def test_a_form_without_its_nonce_is_refused(area: Area) -> None:
-    """The form's own nonce cannot be left out or chosen freely."""
+    """The form's nonce can be neither omitted nor invented."""
     browser = area.signed_in()
     for nonce in ("", "x", "A" * 23, "../../etc"):
         assert forced(area, browser, once=nonce).status == 400
@@ -232,7 +232,7 @@ def test_a_form_without_its_nonce_is_refused(area: Area) -> None:
 
 
 def test_at_the_limit_the_page_says_what_to_do(each_area: Area) -> None:
-    """Creation is disabled, with the reason in words and the keys that cost least to revoke, each with its link."""
+    """Creation is disabled; the page says why and lists the keys that are safest to revoke, with links."""
     for number in range(5):
         each_area.clock.advance(minutes=1)
         each_area.key(f"key {number}")
@@ -251,7 +251,7 @@ def test_at_the_limit_the_page_says_what_to_do(each_area: Area) -> None:
 
 
 def test_a_form_opened_before_the_limit_was_reached_is_refused_kindly(area: Area) -> None:
-    """The plan's limit holds for a form that was opened while there was room."""
+    """The plan's limit also applies to a form that was opened while there was room."""
     browser = area.signed_in()
     form = browser.open(f"{area.keys_url}/new").form(area.keys_url)
     for number in range(5):
@@ -263,7 +263,7 @@ def test_a_form_opened_before_the_limit_was_reached_is_refused_kindly(area: Area
 
 
 def test_what_was_entered_is_not_in_the_address(area: Area) -> None:
-    """A form's values travel in its body; the address that answers is the list's."""
+    """The values of a form are in its body only; the response has the URL of the list."""
     seen = create(area, area.signed_in(), description="secret project")
     assert seen.path == area.keys_url
     assert urlencode({"d": "secret project"})[2:] not in seen.path

@@ -1,4 +1,4 @@
-"""Editing a key: its description, its end, and less access; never more."""
+"""Editing a key: its description, an earlier or later expiry, and less access; never more."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ from tests.support.browser import Browser, Seen, filled
 
 
 def edit_url(area: Area, token: Token) -> str:
-    """Where a key is edited."""
+    """Return the URL of a key's form."""
     return f"{area.keys_url}/{token.key_id}/edit"
 
 
 def edited(area: Area, token: Token, **values: Iterable[str] | str) -> Seen:
-    """The answer to the form, with what was changed."""
+    """Send the form with these changes."""
     url, browser = edit_url(area, token), area.signed_in()
     return browser.submit(browser.open(url), url, **values)
 
 
 def forced(area: Area, browser: Browser, token: Token, **values: str) -> Seen:
-    """The same with values that the form does not offer."""
+    """Send the same form with values that it does not offer."""
     url = edit_url(area, token)
     own = filled(browser.open(url).form(url), {})
     return browser.post(url, [(n, v) for n, v in own if n not in values] + [*values.items()])
 
 
 def now(area: Area, token: Token) -> ApiKey:
-    """The key as it is."""
+    """Return the key as it is now."""
     return area.services.keys.get(area.principal, token.key_id)
 
 
 def narrow(area: Area, *scopes: str) -> Token:
-    """A key with these scopes."""
+    """Create a key with these scopes."""
     token = area.services.keys.create(area.principal, KeyDraft("narrow", None, scopes)).token
     assert token is not None
     return token
 
 
 def test_the_form_is_the_key(area: Area) -> None:
-    """Opened and saved, it changes nothing, says nothing, and is no event."""
+    """Saving the unchanged form changes nothing, shows no message, and writes no event."""
     token = narrow(area, "documents:read", "plan:read")
     before = now(area, token)
     seen = edited(area, token)
@@ -58,7 +58,7 @@ def test_the_form_is_the_key(area: Area) -> None:
 
 
 def test_what_is_changed_is_kept(each_area: Area) -> None:
-    """Description, expiry and access at once; the key's page says so."""
+    """Description, expiry and access change together; the key's page says so."""
     token = each_area.key("sync")
     scopes = ["documents:read", "invoices:read"]
     seen = edited(
@@ -85,14 +85,14 @@ def test_what_is_changed_is_kept(each_area: Area) -> None:
 def test_an_end_may_come_sooner_or_later(
     area: Area, fields: dict[str, str], ends: datetime | None
 ) -> None:
-    """As it is, later, sooner, or never."""
+    """The expiry may stay, move later or earlier, or be removed."""
     token = area.key("sync", days=30)
     assert edited(area, token, **fields).status == 200
     assert now(area, token).expires_at == ends
 
 
 def test_only_scopes_that_it_holds_are_offered(area: Area) -> None:
-    """A narrow key is offered its own scopes, a full one all but `keys:write`; read-only where that is less."""
+    """A narrow key is offered its own scopes, a full one all but `keys:write`; read-only only if that is less."""
     browser = area.signed_in()
 
     def offered(token: Token, name: str) -> list[str]:
@@ -121,7 +121,7 @@ def test_only_scopes_that_it_holds_are_offered(area: Area) -> None:
     ],
 )
 def test_access_never_grows(area: Area, fields: dict[str, str]) -> None:
-    """Whatever is sent instead of what is offered: it is refused in a sentence, and nothing changes."""
+    """Any value that the form does not offer is refused in a sentence, and nothing changes."""
     token = narrow(area, "documents:read", "plan:read")
     before = now(area, token)
     seen = forced(area, area.signed_in(), token, **fields)
@@ -142,26 +142,26 @@ def test_access_never_grows(area: Area, fields: dict[str, str]) -> None:
         ({"access": "chosen", "scope": "nothing:known"}, "Access is not a known scope"),
     ],
 )
-def test_what_is_wrong_is_said_beside_it(area: Area, fields: dict[str, str], problem: str) -> None:
-    """A refused form comes back with a sentence at the field and with what was entered; nothing changes."""
+def test_errors_are_shown_at_their_field(area: Area, fields: dict[str, str], problem: str) -> None:
+    """A refused form comes back with an error at the field and with the entered values; nothing changes."""
     token = area.key("sync", days=30)
     before = now(area, token)
     seen = forced(area, area.signed_in(), token, **fields)
     assert seen.status == 422
-    (said,) = [p.text for p in seen.tree.all("p", class_="problem")]
-    assert said.startswith(problem)
+    (error,) = [p.text for p in seen.tree.all("p", class_="problem")]
+    assert error.startswith(problem)
     assert now(area, token) == before
 
 
 def test_a_new_key_cannot_keep_anything(area: Area) -> None:
-    """What only the form for a change offers is refused where a key is made: there is nothing to keep."""
+    """The options to keep a value are refused for a new key, which has nothing to keep."""
     for field in ("expiry", "access"):
         assert forced_new_key(area, area.signed_in(), **{field: "keep"}).status == 422
     assert area.active() == 0
 
 
 def test_an_overlap_is_not_made_longer(area: Area) -> None:
-    """A rotated key may end sooner, and not later."""
+    """A rotated key may expire earlier, but not later."""
     token = area.key("sync", days=30)
     area.services.keys.rotate(area.principal, token.key_id, overlap=timedelta(days=3))
     seen = edited(area, token, expiry="90")
@@ -172,7 +172,7 @@ def test_an_overlap_is_not_made_longer(area: Area) -> None:
 
 
 def test_an_expired_key_is_only_described(area: Area) -> None:
-    """The page offers the description alone; anything else is refused."""
+    """The page offers only the description; any other change is refused."""
     token = area.key("sync", days=1)
     area.clock.advance(days=2)
     browser = area.signed_in()
@@ -185,7 +185,7 @@ def test_an_expired_key_is_only_described(area: Area) -> None:
 
 
 def test_a_revoked_key_is_a_record(area: Area) -> None:
-    """Nothing of a revoked key can be changed: the page says so, and a form from before is refused."""
+    """A revoked key cannot change: the page says so, and an older form is refused."""
     token = area.key("sync")
     url, browser = edit_url(area, token), area.signed_in()
     fields = filled(browser.open(url).form(url), {"description": "other"})
@@ -197,7 +197,7 @@ def test_a_revoked_key_is_a_record(area: Area) -> None:
 
 
 def test_an_older_form_loses_no_change(each_area: Area) -> None:
-    """Two tabs: one renames the key, the other, opened before, sets its end. Both see what the other wrote (R105)."""
+    """One tab renames the key, an older one sets its expiry: both see the other's change (R105)."""
     token = each_area.key("sync")
     url, browser = edit_url(each_area, token), each_area.signed_in()
     opened_before = browser.open(url)
@@ -221,7 +221,7 @@ def test_an_older_form_loses_no_change(each_area: Area) -> None:
 
 @pytest.mark.parametrize("version", ["", "0", "1", "x", "*"])
 def test_a_form_without_its_version_changes_nothing(area: Area, version: str) -> None:
-    """A form that does not say what it was made from is one that is too old."""
+    """A form without its version counts as outdated."""
     token = area.key("sync")
     edited(area, token, description="renamed")
     seen = forced(area, area.signed_in(), token, version=version, description="other")

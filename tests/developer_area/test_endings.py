@@ -1,4 +1,4 @@
-"""What ends a session or a right ends it for the next request, while other requests are on their way."""
+"""Revocations: what ends a session or a role applies to the next request, even under concurrent requests."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from tests.support.sample_workspace import PASSWORD
 
 POLLERS = 3
 SHORT, LONG = 2, 170
-"""Rounds of each ending, on each engine; six endings of 170 make more than a thousand."""
+"""Rounds for each revocation, on each engine; six revocations of 170 rounds make more than a thousand."""
 
 
 class Watched:
-    """A person's session in a browser, and in others that stole its cookie and ask all the time."""
+    """A user's session in one browser, and in others that stole its cookie and send requests all the time."""
 
     def __init__(self, area: Area, member: Member) -> None:
         self.area, self.member = area, member
@@ -39,30 +39,30 @@ class Watched:
 
     @property
     def secret(self) -> Secret:
-        """What opens the session."""
+        """The session's secret."""
         return Secret(session_of(self.browser))
 
     def ask(self) -> Seen:
-        """The keys, by the stolen cookie."""
+        """Open the page of keys with the stolen cookie."""
         return self.thief().open(self.area.keys_url)
 
     def thief(self) -> Browser:
-        """A browser with the same cookies."""
+        """Return a browser with the same cookies."""
         thief = self.area.browser()
         thief.cookies = httpx2.Cookies(self._cookies)
         return thief
 
     def opens(self) -> bool:
-        """Whether the cookie still opens the page."""
+        """Return whether the cookie still opens the page."""
         seen = self.ask()
         return seen.status == 200 and seen.path == self.area.keys_url
 
     def may_make_a_key(self) -> bool:
-        """Whether the cookie still opens the form for a new key."""
+        """Return whether the cookie still opens the form for a new key."""
         return self.thief().open(f"{self.area.keys_url}/new").status == 200
 
     def makes_a_key(self) -> bool:
-        """Whether the form that was opened before is still taken."""
+        """Return whether the form that was opened before is still accepted."""
         return self.thief().post(self.area.keys_url, self.create).status == 201
 
     def _create_form(self) -> list[tuple[str, str]]:
@@ -73,25 +73,25 @@ class Watched:
 
     @contextmanager
     def polled(self, works: Callable[[], bool]) -> Iterator[None]:
-        """AssertionError afterwards for any request that began when the block was over and still worked."""
+        """Poll meanwhile; raise AssertionError for a request that began after the block and still worked."""
         with ThreadPoolExecutor(POLLERS) as pool:
             polls = [pool.submit(self._poll, works) for _ in range(POLLERS)]
             try:
                 wait_for(lambda: len(self._answers) >= POLLERS)
                 yield
                 ended = time.perf_counter()
-                wait_for(lambda: sum(began > ended for began, _ in self._answers) >= POLLERS)
+                wait_for(lambda: sum(started > ended for started, _ in self._answers) >= POLLERS)
             finally:
                 self._stop.set()
             for poll in polls:
                 poll.result()
         assert self._answers[0][1], "it never worked"
-        assert not any(worked for began, worked in self._answers if began > ended)
+        assert not any(worked for started, worked in self._answers if started > ended)
 
     def _poll(self, works: Callable[[], bool]) -> None:
         while not self._stop.is_set():
-            began = time.perf_counter()
-            self._answers.append((began, works()))
+            started = time.perf_counter()
+            self._answers.append((started, works()))
 
 
 def _narrow(page: Seen) -> dict[str, str]:
@@ -100,7 +100,7 @@ def _narrow(page: Seen) -> dict[str, str]:
 
 
 def wait_for(holds: Callable[[], bool]) -> None:
-    """Returns when it does."""
+    """Wait until the condition holds."""
     deadline = time.monotonic() + 30
     while not holds():
         assert time.monotonic() < deadline
@@ -108,31 +108,31 @@ def wait_for(holds: Callable[[], bool]) -> None:
 
 
 def signing_out(area: Area, watched: Watched) -> None:
-    """The person signs out in their own browser."""
+    """Sign out in the user's own browser."""
     watched.browser.submit(watched.browser.open(area.keys_url), "/sign-out")
 
 
 def changing_the_password(area: Area, watched: Watched) -> None:
-    """The person changes the password in another session."""
+    """Change the user's password in another session."""
     secret, _ = area.services.sign_in.make_link(watched.member)
     other = area.services.sign_in.redeem(secret).secret
     area.services.accounts.change_password(other, Password(PASSWORD))
 
 
 def ending_the_session(area: Area, watched: Watched) -> None:
-    """The person ends it from the list of their sessions."""
+    """End the session from the user's list of sessions."""
     secret, _ = area.services.sign_in.make_link(watched.member)
     other = area.services.sign_in.redeem(secret).secret
     area.services.accounts.end_other_sessions(other)
 
 
 def removing_the_member(area: Area, watched: Watched) -> None:
-    """An owner removes the person."""
+    """Remove the member, as an owner."""
     area.services.members.remove(acting(area.owner, area.clock.now()), watched.member.user.id)
 
 
 def taking_the_role(area: Area, watched: Watched) -> None:
-    """An owner makes the developer a viewer."""
+    """Make the developer a viewer, as an owner."""
     owner = acting(area.owner, area.clock.now())
     area.services.members.change_role(owner, watched.member.user.id, Role.VIEWER)
 
@@ -149,7 +149,7 @@ rounds = pytest.mark.parametrize(
 
 
 def developer(area: Area, number: int) -> Member:
-    """Somebody who may make keys, with an address of their own."""
+    """Create a developer with an email of their own."""
     member = area.member(Role.DEVELOPER)
     with write_behind(area.installation.database) as tx:
         users.set_email(tx, member.user.id, f"dev{number}@keys.example")
@@ -162,7 +162,7 @@ def developer(area: Area, number: int) -> Member:
 def test_a_session_that_ends_opens_nothing(
     each_area: Area, end: Callable[[Area, Watched], None], rounds: int
 ) -> None:
-    """Whoever holds its cookie is a stranger from the next request on, with pages and with forms opened before."""
+    """The stolen cookie is refused from the next request on, for pages and for forms opened before."""
     each_area.services.workspaces.set_plan(each_area.workspace_id, "scale")
     for number in range(rounds):
         watched = Watched(each_area, developer(each_area, number))
@@ -173,8 +173,8 @@ def test_a_session_that_ends_opens_nothing(
 
 
 @rounds
-def test_a_role_that_is_taken_allows_nothing(each_area: Area, rounds: int) -> None:
-    """The form that a developer has opened is refused once they are a viewer; they go on seeing."""
+def test_a_removed_role_allows_nothing(each_area: Area, rounds: int) -> None:
+    """A form that a developer has opened is refused once they are a viewer; they can still view."""
     each_area.services.workspaces.set_plan(each_area.workspace_id, "scale")
     for number in range(rounds):
         watched = Watched(each_area, developer(each_area, number))
@@ -186,7 +186,7 @@ def test_a_role_that_is_taken_allows_nothing(each_area: Area, rounds: int) -> No
 
 @rounds
 def test_a_suspended_workspace_has_no_working_key(each_area: Area, rounds: int) -> None:
-    """From the suspension on its keys are refused, those that its people make now too, and their pages say so."""
+    """From the suspension on the workspace's keys are refused, including new ones, and its pages say so."""
     token = each_area.key("sync").reveal()
 
     def works() -> bool:
@@ -200,8 +200,8 @@ def test_a_suspended_workspace_has_no_working_key(each_area: Area, rounds: int) 
         each_area.services.workspaces.resume(each_area.workspace_id)
 
 
-def test_a_poll_that_goes_on_is_caught(area: Area) -> None:
-    """The proof itself can fail: an act that ends nothing is seen to have ended nothing."""
+def test_an_action_that_ends_nothing_is_detected(area: Area) -> None:
+    """The test itself can fail: it notices an action that ends nothing."""
     watched = Watched(area, developer(area, 0))
     with pytest.raises(AssertionError), watched.polled(watched.opens):
         pass

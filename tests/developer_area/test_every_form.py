@@ -1,4 +1,4 @@
-"""Every form of every page: forged, it changes nothing; sent as it stands, it is taken."""
+"""Every form of every page: forged, it changes nothing; sent unchanged, it is accepted."""
 
 from __future__ import annotations
 
@@ -17,43 +17,43 @@ FOREIGN = "You've been signed out"
 
 
 class Forged:
-    """A form on its way, ready to be spoilt."""
+    """A form about to be sent, which a forgery changes."""
 
     def __init__(self, furnished: FurnishedArea, browser: Browser, form: FoundForm) -> None:
         self.furnished, self.browser, self.url = furnished, browser, form.action
         self.fields = form.filled()
 
     def sent(self, **headers: str) -> Seen:
-        """What comes of it; these headers stand instead of a browser's own."""
+        """Send it, with these headers instead of a browser's own."""
         return self.browser.post(self.url, self.fields, **headers)
 
     def with_token(self, *tokens: str) -> Forged:
-        """The same with other form tokens, or without any."""
+        """Return the same with other form tokens, or without any."""
         rest = [(name, value) for name, value in self.fields if name != "form_token"]
         self.fields = [*(("form_token", token) for token in tokens), *rest]
         return self
 
     def elsewhere(self) -> Forged:
-        """The same from a browser that has never been here."""
+        """Return the same from a browser that has never been here."""
         self.browser = self.furnished.area.browser()
         return self
 
 
 def with_anothers_token(forged: Forged) -> Seen:
-    """The token of another person's session: an attacker has a session of their own."""
+    """Use the token of another user's session: an attacker has a session of their own."""
     page = forged.furnished.browser("viewer").open(f"{forged.furnished.sample.base}/keys")
     token = page.tree.all("input", name="form_token")[0].attributes["value"]
     return forged.with_token(token).sent()
 
 
 def with_the_token_in_the_address(forged: Forged) -> Seen:
-    """The token beside the form, where other sites could place it."""
+    """Put the token into the URL, where other sites could place it."""
     forged.url += "?" + urlencode({"form_token": dict(forged.fields)["form_token"]})
     return forged.with_token().sent()
 
 
 def as_text(forged: Forged) -> Seen:
-    """The same bytes under a type that a script of another site may send without being asked for leave."""
+    """Send the same bytes with a media type that another site's script may use without a preflight."""
     return forged.sent(**{"Content-Type": "text/plain"})
 
 
@@ -75,7 +75,7 @@ FORGERIES: dict[str, Callable[[Forged], Seen]] = {
 
 @pytest.mark.slow
 def test_forged_forms_change_nothing(survey: Survey, tmp_path: Path) -> None:
-    """Each form that stands on some page, in each of eight forgeries: refused, and no row of any table is another."""
+    """Each form of each page, in each of eight forgeries, is refused, and no row of any table changes."""
     assert len(FORGERIES) == 8
     count = 0
     with survey.copied(tmp_path) as furnished:
@@ -92,8 +92,8 @@ def test_forged_forms_change_nothing(survey: Survey, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_same_forms_are_taken_when_they_are_real(survey: Survey, tmp_path: Path) -> None:
-    """The forgeries fail for what was forged: sent as they stand, forms get past the guards and most change rows."""
+def test_the_same_forms_are_accepted_unchanged(survey: Survey, tmp_path: Path) -> None:
+    """The forgeries fail because of the forgery: unchanged forms pass the guards, and most change rows."""
     changed = []
     for number, (who, wanted) in enumerate(survey.forms):
         with survey.copied(tmp_path / str(number)) as furnished:
@@ -111,7 +111,7 @@ UNSEEN = "\u200b\u2060\u3164\u200b"
 
 @pytest.mark.slow
 def test_no_form_stores_a_name_that_cannot_be_seen(survey: Survey, tmp_path: Path) -> None:
-    """Every text field of every form, filled with invisible characters: none of them is a name of anything."""
+    """Every text field of every form, filled with invisible characters, stores no name."""
     count = 0
     for number, (who, wanted) in enumerate(survey.forms):
         for text in set(wanted.texts) & {"name", "description", "title"}:
@@ -133,7 +133,7 @@ def furnished(survey: Survey, tmp_path: Path) -> Iterator[FurnishedArea]:
 
 @pytest.mark.slow
 def test_a_sign_in_begins_under_a_new_secret(furnished: FurnishedArea) -> None:
-    """A cookie that an attacker planted before opens nothing afterwards (session fixation)."""
+    """A cookie that an attacker set before is worthless after signing in (session fixation)."""
     browser = furnished.area.browser()
     page = browser.open(furnished.sample.link())
     planted = browser.cookies[SESSION]

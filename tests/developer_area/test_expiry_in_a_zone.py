@@ -1,4 +1,4 @@
-"""When a key ends, as its maker sees and chooses it: in their own time zone, to the second."""
+"""A key's expiry as users see and choose it: in their own time zone, to the second."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NOW = datetime(2026, 11, 30, 23, 13, tzinfo=UTC)
 
 
 def in_zone(area: Area, zone: str, now: datetime = NOW) -> Browser:
-    """The owner's browser at that time, after they chose that zone."""
+    """Return the owner's browser at that time, with that time zone chosen."""
     area.clock.set(now)
     browser = area.signed_in()
     area.services.accounts.set_time_zone(Secret(session_of(browser)), zone)
@@ -32,29 +32,29 @@ def in_zone(area: Area, zone: str, now: datetime = NOW) -> Browser:
 
 
 def hints(seen: Seen) -> dict[str, str]:
-    """What stands beside each choice for the expiry, by its name."""
+    """Return the hint of each option for the expiry, by the option's name."""
     labels = [label for label in seen.tree.all("label") if label.all("input", name="expiry")]
     return {label.one("strong").text: label.one("span", class_="quiet").text for label in labels}
 
 
 def exact(seen: Seen) -> str:
-    """The time that the answer says that the key expires."""
+    """Return the expiry that the response shows."""
     return seen.tree.one("span", class_="exact").text
 
 
 @pytest.mark.parametrize("zone", ZONES)
 @pytest.mark.parametrize("expiry", CHOICES)
 def test_the_form_shows_the_time_that_the_key_gets(area: Area, zone: str, expiry: str) -> None:
-    """Beside each choice stands an exact time in the person's zone; the key ends then, however long they typed."""
+    """Each option shows an exact time in the user's zone; the key expires then, however long they typed."""
     browser = in_zone(area, zone)
     form = browser.open(f"{area.keys_url}/new")
     area.clock.advance(minutes=10, microseconds=3)
-    made = browser.submit(form, area.keys_url, description="sync", expiry=expiry, access="full")
+    created = browser.submit(form, area.keys_url, description="sync", expiry=expiry, access="full")
     ends = NOW + timedelta(days=int(expiry))
     assert newest(area).expires_at == ends
     local = ends.astimezone(ZoneInfo(zone))
-    assert exact(made).startswith(f"{local.day} {local:%b %Y, %H:%M:%S} ")
-    assert hints(form)[CHOICES[expiry]] == f"until {exact(made)}"
+    assert exact(created).startswith(f"{local.day} {local:%b %Y, %H:%M:%S} ")
+    assert hints(form)[CHOICES[expiry]] == f"until {exact(created)}"
 
 
 @pytest.mark.parametrize(
@@ -74,14 +74,14 @@ def test_the_form_shows_the_time_that_the_key_gets(area: Area, zone: str, expiry
 def test_a_last_day_ends_with_the_day_of_the_person(
     area: Area, zone: str, day: str, ends: str
 ) -> None:
-    """The key works through the last second of that day where its maker is; making and editing say the same."""
+    """The key works through the last second of that day in its creator's zone; creating and editing agree."""
     browser = in_zone(area, zone)
     form = browser.open(f"{area.keys_url}/new")
     assert hints(form)["Custom date"] == f"until the end of that day, your time ({zone})"
     chosen = {"expiry": "date", "expires_on": day}
-    made = browser.submit(form, area.keys_url, description="sync", access="full", **chosen)
+    created = browser.submit(form, area.keys_url, description="sync", access="full", **chosen)
     assert newest(area).expires_at == datetime.fromisoformat(ends)
-    assert re.match(rf"{int(day[-2:])} \w+ {day[:4]}, 23:59:59 ", exact(made))
+    assert re.match(rf"{int(day[-2:])} \w+ {day[:4]}, 23:59:59 ", exact(created))
     edit = f"{area.keys_url}/{newest(area).id}/edit"
     browser.submit(browser.open(edit), edit, expiry="never")
     browser.submit(browser.open(edit), edit, **chosen)
@@ -91,7 +91,7 @@ def test_a_last_day_ends_with_the_day_of_the_person(
 @pytest.mark.parametrize("zone", ZONES)
 @pytest.mark.parametrize("second", [-2, 0, 1])
 def test_around_midnight_today_is_the_persons(area: Area, zone: str, second: int) -> None:
-    """Just before and just after midnight where the person is, the first day offered is theirs, and is accepted."""
+    """Just before and after the user's midnight, the first day offered is theirs, and is accepted."""
     midnight = datetime(2026, 12, 2, tzinfo=ZoneInfo(zone))
     now = midnight.astimezone(UTC) + timedelta(seconds=second)
     browser = in_zone(area, zone, now)
@@ -107,7 +107,7 @@ def test_around_midnight_today_is_the_persons(area: Area, zone: str, second: int
 
 @given(st.sampled_from(sorted(available_timezones())), st.dates(date(2026, 1, 1), date(2045, 1, 1)))
 def test_a_day_ends_before_the_next_begins(zone: str, day: date) -> None:
-    """In every zone the end of a day is on it, and a second later it is the next day, changes of clocks included."""
+    """In every zone the end of a day is on that day, and a second later is the next, even if clocks change."""
     entry = KeyEntry("x", expiry="date", expires_on=day.isoformat())
     ends = entry.draft(NOW, ZoneInfo(zone)).expires_at
     assert isinstance(ends, datetime)
@@ -117,14 +117,14 @@ def test_a_day_ends_before_the_next_begins(zone: str, day: date) -> None:
 
 @pytest.mark.parametrize("zone", ZONES)
 def test_the_last_time_of_all_is_shown(area: Area, zone: str) -> None:
-    """A key that ends with the year 9999 is shown in every zone, where the calendar ends in UTC then."""
+    """A key that expires at the end of the year 9999 can be shown in every zone."""
     assert timestamp(MAX_EXPIRY, NOW, ZoneInfo(zone)).exact.startswith("31 Dec 9999, ")
     area.services.keys.create(area.principal, KeyDraft("lasting", MAX_EXPIRY))
     assert in_zone(area, zone).open(area.keys_url).status == 200
 
 
-def test_a_spoilt_time_makes_no_key(area: Area) -> None:
-    """A form whose time was changed to none of the calendar is refused, and nothing is made."""
+def test_an_invalid_time_creates_no_key(area: Area) -> None:
+    """A form with an invalid time is refused, and no key is created."""
     browser = area.signed_in()
     fields = browser.open(f"{area.keys_url}/new").form(area.keys_url)
     hidden = {

@@ -1,4 +1,4 @@
-"""Forms that did not come from a page of ours in the same browser change nothing."""
+"""Forms that did not come from one of our pages in the same browser change nothing."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ FORM = "application/x-www-form-urlencoded"
 
 
 class Act:
-    """A form as its page offers it, ready to be sent, and how to tell whether it had an effect."""
+    """A form as its page offers it, ready to be sent, and how to see whether it had an effect."""
 
     def __init__(self, area: Area, browser: Browser, url: str, fields: Fields) -> None:
         self.area, self.browser, self.url, self.fields = area, browser, url, fields
         self.before = self.state()
 
     def state(self) -> tuple[object, ...]:
-        """All that an act could change."""
+        """Return everything that the action could change."""
         keys = self.area.services.keys.list(self.area.principal, limit=200).items
         signed_in = self.browser.open("/").path
         return [(k.id, k.revoked_at) for k in keys], signed_in
 
     def sent(self, **headers: str) -> Seen:
-        """The act, with these headers instead of a browser's own."""
+        """Send it, with these headers instead of a browser's own."""
         return self.browser.post(self.url, self.fields, **headers)
 
     def with_token(self, token: str | None) -> Act:
-        """The same with another form token, or without one."""
+        """Return the same with another form token, or without one."""
         rest = [(name, value) for name, value in self.fields if name != "form_token"]
         self.fields = rest if token is None else [*rest, ("form_token", token)]
         return self
@@ -60,13 +60,13 @@ def signing_out(area: Area) -> Act:
 
 
 def signing_in(area: Area) -> Act:
-    """Sign in, which a forger would do with a link of their own."""
+    """Sign in, which an attacker would do with a link of their own."""
     browser = area.browser()
     return Act(area, browser, "/sign-in", filled(browser.open(area.link()).form("/sign-in"), {}))
 
 
 def other_browser(act: Act) -> Seen:
-    """The token of another person's form, in another browser."""
+    """Use the token of another user's form, in another browser."""
     other = (
         act.area.signed_in(act.area.member(Role.ADMIN))
         .open("/")
@@ -76,33 +76,33 @@ def other_browser(act: Act) -> Seen:
 
 
 def token_in_query(act: Act) -> Seen:
-    """The token beside the form, in the address."""
+    """Put the token into the URL in addition to the form."""
     fields = dict(act.fields)
     act.with_token(None).url += "?" + urlencode({"form_token": fields["form_token"]})
     return act.sent()
 
 
 def token_twice(act: Act) -> Seen:
-    """A good token after a bad one."""
+    """Send a valid token after an invalid one."""
     act.fields = [("form_token", "x"), *act.fields]
     return act.sent()
 
 
 def without_cookie(act: Act) -> Seen:
-    """The form from a browser that has another cookie, or none."""
+    """Send the form from a browser that has another cookie, or none."""
     act.browser = act.area.browser()
     return act.sent()
 
 
 def as_json(act: Act) -> Seen:
-    """The same fields as JSON, which a script of another site could send as text."""
+    """Send the fields as JSON, which a script of another site could send as text."""
     body = str(dict(act.fields)).encode()
     headers = {"Sec-Fetch-Site": "same-origin", "Content-Type": "text/plain"}
     return act.browser.request("POST", act.url, headers, body)
 
 
 def by_get(act: Act) -> Seen:
-    """The form as a link."""
+    """Send the form as a link."""
     return act.browser.open(f"{act.url}?{urlencode(act.fields)}")
 
 
@@ -134,7 +134,7 @@ ACTS = [creating, revoking, signing_out, signing_in]
 
 @pytest.mark.parametrize("make", ACTS, ids=lambda act: act.__name__)
 def test_a_forged_form_changes_nothing(area: Area, make: Callable[[Area], Act]) -> None:
-    """Every act, in every forgery: refused before anything is done."""
+    """Every action is refused in every forgery, before anything is done."""
     for name, forgery in FORGERIES.items():
         act = make(area)
         state = act.state()
@@ -150,8 +150,8 @@ def test_a_forged_form_changes_nothing(area: Area, make: Callable[[Area], Act]) 
 
 
 @pytest.mark.parametrize("make", ACTS, ids=lambda act: act.__name__)
-def test_an_own_form_is_taken(area: Area, make: Callable[[Area], Act]) -> None:
-    """The same forms, sent as they stand, have their effect: the forgeries fail for what was forged."""
+def test_a_real_form_is_accepted(area: Area, make: Callable[[Area], Act]) -> None:
+    """The same forms, sent unchanged, have their effect: the forgeries fail because of the forgery."""
     act = make(area)
     assert act.sent().status in {200, 201}
     assert act.state() != act.before
@@ -161,7 +161,7 @@ def test_an_own_form_is_taken(area: Area, make: Callable[[Area], Act]) -> None:
 def test_a_browser_without_fetch_metadata_shows_its_origin(
     area: Area, make: Callable[[Area], Act]
 ) -> None:
-    """Where Sec-Fetch-Site is absent, our own Origin is proof enough beside the token."""
+    """Without Sec-Fetch-Site, our own Origin and the token suffice."""
     act = make(area)
     assert act.sent(**{"Sec-Fetch-Site": "", "Origin": ORIGIN}).status in {200, 201}
     assert act.state() != act.before
@@ -179,7 +179,7 @@ def test_a_browser_without_fetch_metadata_shows_its_origin(
     ],
     ids=["large", "many", "not UTF-8", "raw bytes", "empty", "noise"],
 )
-def test_a_body_that_is_no_form_is_refused(area: Area, body: bytes, status: int) -> None:
+def test_a_malformed_form_is_refused(area: Area, body: bytes, status: int) -> None:
     """Forms are bounded and UTF-8; nothing else reaches a handler."""
     headers = {"Sec-Fetch-Site": "same-origin", "Content-Type": FORM}
     seen = area.signed_in().request("POST", area.keys_url, headers, body)

@@ -1,4 +1,4 @@
-"""The Developer area against requests that no page of it makes: every route, every method, no answer above 499."""
+"""Hostile requests to the Developer area: every route, every method, and no status above 499."""
 
 from __future__ import annotations
 
@@ -66,14 +66,14 @@ HOSTILE: Final[Sequence[bytes]] = (
     b"full",
     b"*",
 )
-"""Bytes that a field, a part of a path or a parameter may be sent with."""
+"""Bytes for a field, a part of a path, or a parameter."""
 NAMES: Final = ("proof_password", "cursor", "link", "next", "query", "type", "status", "confirm")
-"""Sent to every route, whether it asks for them or not."""
+"""Parameters for every route, whether it has them or not."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """One request as it arrives, byte for byte."""
+    """One request, byte for byte."""
 
     method: str
     path: bytes
@@ -83,7 +83,7 @@ class Request:
 
 
 class Fuzzer:
-    """Draws requests, always the same ones for a seed."""
+    """A generator of requests that is deterministic for each seed."""
 
     def __init__(self, survey: Survey, furnished: FurnishedArea, seed: int) -> None:
         self.random = Random(seed)
@@ -94,13 +94,13 @@ class Fuzzer:
         self._queries = sorted({n for seen in survey.pages for n in _query_names(seen.path)})
 
     def requests(self, rounds: int) -> Iterator[Request]:
-        """So many requests for each way to ask for each route, in sessions of each kind."""
+        """Yield `rounds` requests for each method of each route, in sessions of each kind."""
         for route in self.routes:
             taken = route.methods or set()
             for method, turn in itertools.product(METHODS, range(rounds)):
                 if method in taken:
                     yield self._request(route.path, method, self._secret())
-                elif not turn:  # what the route does not take is refused alike
+                elif not turn:  # methods that the route does not have are all refused alike
                     yield self._request(route.path, method, Secret.fresh())
 
     def _request(self, pattern: str, method: str, secret: Secret) -> Request:
@@ -116,7 +116,7 @@ class Fuzzer:
         return Request(method, path, query, tuple(headers), self._body(pattern, secret))
 
     def _secret(self) -> Secret:
-        """The session of an owner who proved just now or long ago who they are, or none."""
+        """Return the secret of an owner's session, authenticated just now or long ago, or of a stranger."""
         kind = self.random.choice(["fresh", "stale", "stale", "none"])
         if kind == "none":
             return Secret.fresh()
@@ -129,8 +129,8 @@ class Fuzzer:
     def _path(self, pattern: str) -> bytes:
         real = self.random.choice(self._paths.get(pattern) or [pattern])
         parts = [
-            self._hostile_part() if self.random.random() < 0.1 and "{" in named else part.encode()
-            for named, part in zip(pattern.split("/"), real.split("/"), strict=True)
+            self._hostile_part() if self.random.random() < 0.1 and "{" in segment else part.encode()
+            for segment, part in zip(pattern.split("/"), real.split("/"), strict=True)
         ]
         return b"/".join(parts)
 
@@ -141,18 +141,18 @@ class Fuzzer:
         return self.random.choice(HOSTILE)
 
     def _pairs(self, names: Sequence[str]) -> bytes:
-        some = self.random.sample(names, k=self.random.choice([0, 0, 1, 2]))
-        return b"&".join(name.encode() + b"=" + self._written() for name in some)
+        chosen = self.random.sample(names, k=self.random.choice([0, 0, 1, 2]))
+        return b"&".join(name.encode() + b"=" + self._written() for name in chosen)
 
     def _written(self) -> bytes:
-        """A hostile value as a careful client writes it, or raw."""
+        """Return a hostile value, escaped as a careful client does, or raw."""
         value = self._hostile()
         if self.random.random() < 0.6:
             return quote_from_bytes(value, safe="").encode()
         return value.translate(None, b"\x00\r\n\t ")
 
     def _body(self, pattern: str, secret: Secret) -> bytes:
-        """The fields of a form of that route, a few of them with hostile values, and the token of this browser."""
+        """Return the fields of one of the route's forms, some with hostile values, and this browser's token."""
         fields = dict(self.random.choice(self._fields.get(pattern) or [{}]))
         written = {
             name: quote_from_bytes(value.encode()).encode() for name, value in fields.items()
@@ -185,24 +185,26 @@ class Fuzzer:
             b"accept-encoding",
             b"if-none-match",
         )
-        some = self.random.sample(names, k=self.random.choice([0, 1, 2]))
-        return [(name, self._hostile().translate(None, b"\x00\r\n")) for name in some]
+        chosen = self.random.sample(names, k=self.random.choice([0, 1, 2]))
+        return [(name, self._hostile().translate(None, b"\x00\r\n")) for name in chosen]
 
 
 def _paths_by_pattern(survey: Survey) -> Mapping[str, list[str]]:
-    found: dict[str, set[str]] = {}
-    asked = [seen.path for seen in survey.pages] + [form.action for _, form in survey.forms]
-    for url, route in itertools.product(sorted({urlsplit(u).path for u in asked}), survey.routes):
+    by_pattern: dict[str, set[str]] = {}
+    requested = [seen.path for seen in survey.pages] + [form.action for _, form in survey.forms]
+    for url, route in itertools.product(
+        sorted({urlsplit(u).path for u in requested}), survey.routes
+    ):
         if route.path_regex.match(url) and url.count("/") == route.path.count("/"):
-            found.setdefault(route.path, set()).add(url)
-    return {pattern: sorted(paths) for pattern, paths in found.items()}
+            by_pattern.setdefault(route.path, set()).add(url)
+    return {pattern: sorted(paths) for pattern, paths in by_pattern.items()}
 
 
 def _fields_by_pattern(survey: Survey) -> Mapping[str, list[dict[str, str]]]:
-    found: dict[str, list[dict[str, str]]] = {}
+    fields: dict[str, list[dict[str, str]]] = {}
     for _, form in survey.forms:
-        found.setdefault(form.pattern, []).append(dict(form.filled()))
-    return found
+        fields.setdefault(form.pattern, []).append(dict(form.filled()))
+    return fields
 
 
 def _query_names(url: str) -> set[str]:
@@ -210,7 +212,7 @@ def _query_names(url: str) -> set[str]:
 
 
 async def answer(furnished: FurnishedArea, request: Request) -> int:
-    """The status of the answer to one request, straight at the application."""
+    """Send the request directly to the application and return the status."""
     scope: Scope = {
         "type": "http",
         "http_version": "1.1",
@@ -230,7 +232,7 @@ async def answer(furnished: FurnishedArea, request: Request) -> int:
     async def receive() -> Message:
         for message in arriving:
             return message
-        await asyncio.Event().wait()  # the client stays
+        await asyncio.Event().wait()  # the client stays connected
         raise AssertionError
 
     async def send(message: Message) -> None:
@@ -243,12 +245,12 @@ async def answer(furnished: FurnishedArea, request: Request) -> int:
 
 
 def _decoded(path: bytes) -> str:
-    """As granian gives it to applications."""
+    """Decode the path as granian does for applications."""
     return unquote_to_bytes(path).decode(errors="replace")
 
 
 def fuzz(survey: Survey, folder: Path, seed: int, rounds: int) -> tuple[int, set[int]]:
-    """How many requests were sent, and the statuses of their answers; AssertionError for one above 499."""
+    """Return the number of requests and the statuses of their responses; raise AssertionError above 499."""
     with survey.copied(folder) as furnished:
         fuzzer, statuses, count = Fuzzer(survey, furnished, seed), set(), 0
 
@@ -265,7 +267,7 @@ def fuzz(survey: Survey, folder: Path, seed: int, rounds: int) -> tuple[int, set
 
 
 def test_no_request_breaks_a_page(survey: Survey, tmp_path: Path) -> None:
-    """Hostile fields, queries, cookies and bytes to every route by every method are answered, and never with a 5xx."""
+    """Hostile fields, queries, cookies and bytes to every route by every method never cause a 5xx."""
     count, statuses = fuzz(survey, tmp_path, SEED, rounds=2)
     assert count >= len(survey.routes) * len(METHODS)
     assert {200, 303, 403, 404, 422} <= statuses
@@ -274,5 +276,5 @@ def test_no_request_breaks_a_page(survey: Survey, tmp_path: Path) -> None:
 @pytest.mark.prove
 @pytest.mark.parametrize("seed", range(20))
 def test_no_request_of_many_breaks_a_page(survey: Survey, tmp_path: Path, seed: int) -> None:
-    """The same with other draws, and many more of them."""
+    """The same with another seed, and many more requests."""
     assert fuzz(survey, tmp_path, seed, rounds=40)[0] >= len(survey.routes) * len(METHODS)

@@ -1,4 +1,4 @@
-"""Guessing passwords over HTTP: so many are looked at and no more, and the owner always gets in."""
+"""Guessing passwords over HTTP: the number of checked guesses is bounded, and the owner can always sign in."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ ADDRESSES = [f"198.51.100.{number}" for number in range(1, 51)]
 MOST_LOOKED_AT = 100
 LOOKED_AT, SENT_AWAY = 422, 429
 VARYING = {"x-request-id", "content-length", "set-cookie"}
-"""Headers that differ from one answer to the next; the length counts the address that was typed."""
+"""Headers that differ between responses; the length depends on the typed email."""
 
 
 class Guesser:
-    """A stranger before the sign-in page, behind a proxy that is believed."""
+    """An attacker at the sign-in page, behind a trusted proxy."""
 
     def __init__(self, furnished: FurnishedArea, peer: str = "127.0.0.1") -> None:
         inner = furnished.area.app._app  # type: ignore[attr-defined]
@@ -38,7 +38,7 @@ class Guesser:
         self.form_token = fields[0].attributes["value"]
 
     def guess(self, email: str, password: str, address: str) -> int:
-        """The status of one try that claims to come from that address."""
+        """Return the status of one attempt that claims to come from that address."""
         fields = {"form_token": self.form_token, "email": email, "password": password}
         headers = {
             "Content-Type": "application/x-www-form-urlencoded",
@@ -56,14 +56,14 @@ class Guesser:
 
 
 def entered(browser: Browser) -> Seen:
-    """What the owner sees who signs in by password in that browser."""
+    """Sign the owner in by password in that browser."""
     page = browser.open("/sign-in")
     return browser.submit(page, "/sign-in", email=EMAIL, password=PASSWORD)
 
 
 @pytest.mark.slow
 def test_a_thousand_guesses_at_one_account(survey: Survey, tmp_path: Path) -> None:
-    """From 50 addresses, an hour apart: at most 100 are looked at; a known device and a link still open the door."""
+    """From 50 addresses, an hour apart, at most 100 are checked; a known device and a link still sign in."""
     with survey.copied(tmp_path) as furnished:
         home = furnished.area.browser()
         assert entered(home).status == 200
@@ -84,7 +84,7 @@ def test_a_thousand_guesses_at_one_account(survey: Survey, tmp_path: Path) -> No
 
 
 def test_a_burst_is_slowed_down(survey: Survey, tmp_path: Path) -> None:
-    """Without waiting, a handful of guesses is looked at."""
+    """Without pauses, only a handful of guesses is checked."""
     with survey.copied(tmp_path) as furnished:
         guesser = Guesser(furnished)
         statuses = [guesser.guess(EMAIL, "wrong words again", a) for a in ADDRESSES]
@@ -94,7 +94,7 @@ def test_a_burst_is_slowed_down(survey: Survey, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_one_password_over_many_accounts(survey: Survey, tmp_path: Path) -> None:
-    """From one address a thousand accounts cannot be tried in one go."""
+    """One address cannot try a thousand accounts in one go."""
     with survey.copied(tmp_path) as furnished:
         guesser = Guesser(furnished)
         accounts = [f"user{number}@keys.example" for number in range(1_000)]
@@ -104,7 +104,7 @@ def test_one_password_over_many_accounts(survey: Survey, tmp_path: Path) -> None
 
 
 def test_only_a_proxy_is_believed(survey: Survey, tmp_path: Path) -> None:
-    """Who is no proxy gains nothing by naming other addresses: all their guesses are their own address's."""
+    """Clients that aren't proxies gain nothing by naming other addresses: all guesses count for their own."""
     with survey.copied(tmp_path) as furnished:
         guesser = Guesser(furnished, peer="203.0.113.9")
         accounts = [f"user{number}@keys.example" for number in range(60)]
@@ -113,7 +113,7 @@ def test_only_a_proxy_is_believed(survey: Survey, tmp_path: Path) -> None:
 
 
 def test_known_and_unknown_people_look_alike(survey: Survey, tmp_path: Path) -> None:
-    """A wrong password, an unknown address and an account without a password get the same answer, byte for byte."""
+    """A wrong password, an unknown email and an account without a password get the same bytes."""
     answers = []
     for number, email in enumerate((EMAIL, "nobody@keys.example", "ada@keys.example")):
         with survey.copied(tmp_path / str(number)) as furnished:
@@ -121,8 +121,8 @@ def test_known_and_unknown_people_look_alike(survey: Survey, tmp_path: Path) -> 
             page = browser.open("/sign-in")
             seen = browser.submit(page, "/sign-in", email=email, password="not the right words")
             token = seen.tree.all("input", name="form_token")[0].attributes["value"]
-            said = seen.html.replace(token, "").replace(email, "")
+            markup = seen.html.replace(token, "").replace(email, "")
             headers = {n: v for n, v in seen.headers.items() if n not in VARYING}
-            answers.append((seen.status, said, headers))
+            answers.append((seen.status, markup, headers))
     assert answers[0] == answers[1] == answers[2]
     assert answers[0][0] == LOOKED_AT

@@ -1,4 +1,4 @@
-"""The line above the table: what deserves a look, how many, what to do, and exactly those keys behind it."""
+"""Key hygiene above the table: what needs review, how many keys, what to do, and a list of exactly those keys."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ LINES = {
 }
 
 
-def lived_in(area: Area) -> None:
-    """A workspace with a key for each habit, and keys of which there is nothing to say."""
+def with_findings(area: Area) -> None:
+    """Create a key for each finding, and keys without findings."""
     unlimited(area)
     area.clock.set(NOON - timedelta(days=400))
     forgotten, endless = area.key("forgotten", days=500), area.key("endless")
@@ -36,8 +36,8 @@ def lived_in(area: Area) -> None:
 
 
 def test_each_line_lists_exactly_its_keys(each_area: Area) -> None:
-    """Every line has a count, an action, and a link to a list that holds those keys and no other."""
-    lived_in(each_area)
+    """Every line has a count, an action, and a link to a list of exactly its keys."""
+    with_findings(each_area)
     browser = each_area.signed_in()
     page = browser.open(each_area.keys_url)
     items = page.tree.one("section", class_="habits").all("li")
@@ -59,8 +59,8 @@ def test_each_line_lists_exactly_its_keys(each_area: Area) -> None:
     assert chosen.tree.all("a", aria_current="true")[0].text == links[0].text
 
 
-def test_it_is_silent_where_there_is_nothing_to_say(area: Area) -> None:
-    """No keys, or good ones: no line."""
+def test_without_findings_there_is_no_line(area: Area) -> None:
+    """Without keys, or with good ones, there is no line."""
     assert area.signed_in().open(area.keys_url).tree.all("section", class_="habits") == []
     area.key("good", days=90)
     assert area.signed_in().open(area.keys_url).tree.all("section", class_="habits") == []
@@ -68,13 +68,13 @@ def test_it_is_silent_where_there_is_nothing_to_say(area: Area) -> None:
 
 @pytest.mark.parametrize("habit", ["never-used", "unused", "expiring", "old", "endless"])
 def test_an_empty_list_of_a_habit_says_so(area: Area, habit: str) -> None:
-    """A link from yesterday, when the last such key is gone, says that there is none any more."""
+    """An old link, opened when the last such key is gone, says that there are no such keys."""
     seen = area.signed_in().open(f"{area.keys_url}?show={habit}")
     assert "There is no such key any more." in seen.tree.text
 
 
 def test_a_long_list_of_a_habit_is_paged_and_searched(area: Area) -> None:
-    """Within the list of a habit pages and search stay within the habit."""
+    """Paging and searching keep the filter by finding."""
     unlimited(area)
     for number in range(51):
         area.key(f"endless {number:02}")
@@ -83,5 +83,5 @@ def test_a_long_list_of_a_habit_is_paged_and_searched(area: Area) -> None:
     first = browser.open(f"{area.keys_url}?show=endless")
     assert "51 keys never expire." in first.tree.text
     assert descriptions(browser.open(first.link("Older"))) == ["endless 00"]
-    found = browser.submit(first, area.keys_url, query="07")
-    assert descriptions(found) == ["endless 07"]
+    results = browser.submit(first, area.keys_url, query="07")
+    assert descriptions(results) == ["endless 07"]

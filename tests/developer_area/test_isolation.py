@@ -1,4 +1,4 @@
-"""Another workspace is not there: the same bytes as for one that never existed. And what each role may do."""
+"""Another workspace's resources are like ones that never existed; and each role's actions."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ ACTS = ("", "/{key}/revoke")
 
 
 def neighbour(area: Area) -> tuple[WorkspaceId, str, Browser]:
-    """Another workspace, a key in it, and its owner's browser."""
+    """Return another workspace, a key in it, and its owner's browser."""
     other = area.services.workspaces.create("Neighbour", owner="Nora")
     owner = area.services.workspaces.owner(other.id)
     return other.id, area.key("theirs", by=owner).key_id, area.signed_in(owner)
 
 
 def act(browser: Browser, url: str) -> Seen:
-    """The form of an act, with this browser's own token."""
+    """Send the form of an action, with this browser's own token."""
     token = browser.open("/").tree.all("input", name="form_token")[0].attributes["value"]
     fields = {
         "form_token": token,
@@ -38,44 +38,44 @@ def act(browser: Browser, url: str) -> Seen:
     return browser.post(url, fields.items())
 
 
-def told(seen: Seen) -> tuple[int, str, list[tuple[str, str]]]:
-    """All that an answer tells, its own id aside."""
+def visible(seen: Seen) -> tuple[int, str, list[tuple[str, str]]]:
+    """Return everything in a response except its ID."""
     headers = [(n, v) for n, v in seen.headers.multi_items() if n != "x-request-id"]
     return seen.status, seen.html, headers
 
 
 def test_another_workspace_is_not_there(each_area: Area) -> None:
-    """Every page and act of it, with its own keys or made-up ones, answers like a workspace that never was."""
+    """Every page and action of it, with its own or invented keys, answers like a workspace that never existed."""
     theirs, their_key, _ = neighbour(each_area)
     browser = each_area.signed_in()
     probes = 0
     for key in (their_key, NO_KEY, "key_x", "%27"):
         for page in PAGES:
             path = page.format(key=key)
-            nowhere = told(browser.open(f"/w/{NOWHERE}/keys{path}"))
+            nowhere = visible(browser.open(f"/w/{NOWHERE}/keys{path}"))
             assert nowhere[0] == 404
-            assert told(browser.open(f"/w/{theirs}/keys{path}")) == nowhere, path
+            assert visible(browser.open(f"/w/{theirs}/keys{path}")) == nowhere, path
             probes += 1
         for page in ACTS:
             path = page.format(key=key)
-            nowhere = told(act(browser, f"/w/{NOWHERE}/keys{path}"))
+            nowhere = visible(act(browser, f"/w/{NOWHERE}/keys{path}"))
             assert nowhere[0] == 404
-            assert told(act(browser, f"/w/{theirs}/keys{path}")) == nowhere, path
+            assert visible(act(browser, f"/w/{theirs}/keys{path}")) == nowhere, path
             probes += 1
     assert probes == 28
     assert each_area.services.keys.list(each_area.principal).items == []
 
 
 def test_another_workspaces_key_is_not_there(each_area: Area) -> None:
-    """Under one's own workspace, a key of another one answers like a key that never was, and stays as it is."""
+    """In the user's own workspace, another one's key answers like one that never existed, and is unchanged."""
     theirs, their_key, owner = neighbour(each_area)
     browser = each_area.signed_in()
     for key in (their_key, NO_KEY):
         url = f"{each_area.keys_url}/{key}/revoke"
-        assert told(browser.open(url)) == told(
+        assert visible(browser.open(url)) == visible(
             browser.open(f"{each_area.keys_url}/{NO_KEY}/revoke")
         )
-        assert told(act(browser, url)) == told(
+        assert visible(act(browser, url)) == visible(
             act(browser, f"{each_area.keys_url}/{NO_KEY}/revoke")
         )
         assert browser.open(url).status == 404
@@ -83,7 +83,7 @@ def test_another_workspaces_key_is_not_there(each_area: Area) -> None:
 
 
 def test_lists_searches_and_counts_are_of_one_workspace(each_area: Area) -> None:
-    """A busy neighbour changes nothing on one's own page."""
+    """Activity in another workspace changes nothing on the user's own page."""
     browser = each_area.signed_in()
     each_area.key("mine")
     urls = ["", "?query=m", "?show=history", "/new"]
@@ -95,7 +95,7 @@ def test_lists_searches_and_counts_are_of_one_workspace(each_area: Area) -> None
 
 
 def test_a_cursor_of_another_workspace_does_not_fit(area: Area) -> None:
-    """A page's address from one workspace is refused in another."""
+    """The cursor of one workspace is refused in another."""
     theirs, _, owner = neighbour(area)
     area.services.workspaces.set_plan(theirs, "scale")
     for number in range(50):
@@ -106,8 +106,8 @@ def test_a_cursor_of_another_workspace_does_not_fit(area: Area) -> None:
 
 
 def test_a_person_in_two_workspaces_sees_each(area: Area) -> None:
-    """One session serves every workspace that its person is a member of, each with its own keys and role."""
-    area.clock.advance(seconds=1)  # ids are in the order of their instants
+    """One session serves every workspace of its user, each with its own keys and role."""
+    area.clock.advance(seconds=1)  # ids sort by their creation time
     theirs, _, _ = neighbour(area)
     with write_behind(area.installation.database) as tx:
         from keystead.domain.workspaces import Member
@@ -122,7 +122,7 @@ def test_a_person_in_two_workspaces_sees_each(area: Area) -> None:
 
 
 def test_a_viewer_changes_nothing(area: Area) -> None:
-    """A viewer sees the keys and is told why there is nothing to do; asked anyway, every act is refused."""
+    """A viewer sees the keys and the reason for having no actions; every action is refused."""
     token = area.key("sync")
     browser = area.signed_in(area.member(Role.VIEWER))
     page = browser.open(area.keys_url)
@@ -142,7 +142,7 @@ def test_a_viewer_changes_nothing(area: Area) -> None:
 
 
 def test_a_developer_revokes_only_their_own(area: Area) -> None:
-    """A developer makes keys and ends them, and not those of others."""
+    """Developers create keys and revoke their own, but not those of others."""
     dana = area.member(Role.DEVELOPER, name="Dana")
     theirs = area.key("of the owner")
     browser = area.signed_in(dana)
@@ -158,8 +158,8 @@ def test_a_developer_revokes_only_their_own(area: Area) -> None:
     assert area.active() == 1
 
 
-def test_a_developer_cannot_hand_out_keys_write(area: Area) -> None:
-    """The scope that rules all keys is not offered to a developer, and refused when sent anyway."""
+def test_a_developer_cannot_grant_keys_write(area: Area) -> None:
+    """The scope that manages all keys is not offered to developers, and is refused if sent."""
     browser = area.signed_in(area.member(Role.DEVELOPER))
     page = browser.open(f"{area.keys_url}/new")
     assert page.tree.all("input", name="scope", value="keys:write") == []
@@ -172,7 +172,7 @@ def test_a_developer_cannot_hand_out_keys_write(area: Area) -> None:
 
 @pytest.mark.parametrize("role", [Role.OWNER, Role.ADMIN])
 def test_owners_and_admins_revoke_every_key(area: Area, role: Role) -> None:
-    """Whoever manages the workspace ends anybody's key."""
+    """Owners and admins can revoke the keys of any member."""
     area.key("of Dana", by=area.member(Role.DEVELOPER, name="Dana"))
     browser = area.signed_in(area.member(role))
     question = browser.open(browser.open(area.keys_url).link("Revoke of Dana"))

@@ -1,4 +1,4 @@
-"""The page of one key: what it is, how it is used, who calls with it, what happened to it."""
+"""The page of one key: its attributes, its use, its callers, and its history."""
 
 from __future__ import annotations
 
@@ -25,33 +25,33 @@ from tests.support.markup import Element
 
 
 def opened(area: Area, token: Token) -> Seen:
-    """The key's page, as the owner sees it."""
+    """Return the key's page, as the owner sees it."""
     return area.signed_in().open(f"{area.keys_url}/{token.key_id}")
 
 
 def attributes(seen: Seen) -> dict[str, str]:
-    """The list of the key's attributes."""
-    found = seen.tree.one("dl", class_="card attributes")
-    pairs = [child for child in found.children if isinstance(child, Element)]
+    """Return the list of the key's attributes."""
+    terms = seen.tree.one("dl", class_="card attributes")
+    pairs = [child for child in terms.children if isinstance(child, Element)]
     return {pair.one("dt").text: pair.one("dd").text for pair in pairs}
 
 
 def section(seen: Seen, title: str) -> str:
-    """The text of the section with that heading; empty where there is none."""
-    found = [
+    """Return the text of the section with that heading; empty if there is no such section."""
+    sections = [
         s.text for s in seen.tree.all("section") if s.all("h2") and s.all("h2")[0].text == title
     ]
-    return found[0] if found else ""
+    return sections[0] if sections else ""
 
 
 def refused(area: Area, token: Token, agent: str = "cron/1", required: str | None = None) -> None:
-    """A call with the key that is refused."""
+    """Make a call with the key that is refused."""
     area.services.verifier.verify(token.reveal(), required, address="10.9.9.9", agent=agent)
     area.services.usage.flush()
 
 
 def test_all_attributes_in_words(each_area: Area) -> None:
-    """Hint, status, last use, expiry, maker, id, and each scope with its words; the list leads there."""
+    """Hint, status, last use, expiry, creator, ID, and a description of each scope; the list links to the page."""
     ends = each_area.clock.now() + timedelta(days=12)
     draft = KeyDraft("sync", ends, ["documents:read", "invoices:read"])
     token = each_area.services.keys.create(each_area.principal, draft).token
@@ -73,8 +73,8 @@ def test_all_attributes_in_words(each_area: Area) -> None:
     assert token.reveal()[-49:] not in seen.html
 
 
-def test_use_is_drawn_and_told(each_area: Area) -> None:
-    """The bars, the words and the table hold the same numbers: 30 days up to today, the busiest named."""
+def test_use_is_drawn_and_written(each_area: Area) -> None:
+    """The bars, the words and the table have the same numbers: 30 days up to today, the busiest named."""
     token = each_area.key()
     start = each_area.clock.now()
     for days, times in ((30, 9), (29, 1), (3, 4), (0, 2)):
@@ -126,7 +126,7 @@ def test_a_single_use_is_to_be_seen(area: Area) -> None:
 
 
 def test_who_calls(each_area: Area) -> None:
-    """The last callers with address, agent, times and when; without any the page says so."""
+    """The recent callers with address, agent, count and time; without any the page says so."""
     token = each_area.key()
     assert "Nobody has called with it yet." in section(opened(each_area, token), "Last callers")
     for agent in ("curl/8", "curl/8", "python/3"):
@@ -143,19 +143,19 @@ def test_who_calls(each_area: Area) -> None:
 
 
 def test_who_still_calls(each_area: Area) -> None:
-    """After its end the page tells who still sends the key, and why they are refused."""
+    """After the key's end the page shows which clients still send it, and why they are refused."""
     token = each_area.key()
     each_area.services.keys.revoke(each_area.principal, token.key_id)
     assert "Nobody has called with it since" in section(opened(each_area, token), "Who still calls")
     refused(each_area, token)
     refused(each_area, token)
-    told = section(opened(each_area, token), "Who still calls")
-    assert "10.9.9.9 cron/1 revoked 2 just now" in told
+    callers = section(opened(each_area, token), "Who still calls")
+    assert "10.9.9.9 cron/1 revoked 2 just now" in callers
     assert attributes(opened(each_area, token))["Status"] == "Revoked"
 
 
 def test_refused_calls_of_a_live_key(area: Area) -> None:
-    """Of a key that lives, the calls are told that it was not good for."""
+    """For an active key, the page shows the calls that it lacked the scope for."""
     draft = KeyDraft("narrow", None, ["plan:read"])
     token = area.services.keys.create(area.principal, draft).token
     assert token is not None
@@ -164,7 +164,7 @@ def test_refused_calls_of_a_live_key(area: Area) -> None:
 
 
 def test_what_happened(each_area: Area) -> None:
-    """The key's own events, newest first, by whom and when; a neighbour's stay away."""
+    """The key's own events, newest first, with actor and time; another workspace's are not shown."""
     token, other = each_area.key("sync"), each_area.key("other")
     keys = each_area.services.keys
     each_area.clock.advance(hours=1)
@@ -184,7 +184,7 @@ def test_what_happened(each_area: Area) -> None:
 
 
 def test_both_sides_of_a_rotation_lead_to_each_other(area: Area) -> None:
-    """The old key says when it ends and what took its place; the new one whose place it took."""
+    """The old key shows when it expires and its successor; the new one shows its predecessor."""
     token = area.key("sync")
     new = area.services.keys.rotate(area.principal, token.key_id, overlap=timedelta(days=1)).key
     area.clock.advance(hours=1)
@@ -201,8 +201,8 @@ def test_both_sides_of_a_rotation_lead_to_each_other(area: Area) -> None:
     ("role", "acts"),
     [(Role.ADMIN, ["Rotate", "Edit", "Revoke"]), (Role.DEVELOPER, []), (Role.VIEWER, [])],
 )
-def test_each_role_sees_it_and_who_may_acts(area: Area, role: Role, acts: list[str]) -> None:
-    """Everybody reads the page of the owner's key; only who may change it is offered to."""
+def test_each_role_sees_it_and_only_some_can_act(area: Area, role: Role, acts: list[str]) -> None:
+    """Every member can view the owner's key; only those who may change it are offered actions."""
     token = area.key("sync")
     seen = area.signed_in(area.member(role)).open(f"{area.keys_url}/{token.key_id}")
     assert seen.status == 200
@@ -211,7 +211,7 @@ def test_each_role_sees_it_and_who_may_acts(area: Area, role: Role, acts: list[s
 
 
 def test_ended_keys_offer_what_can_still_be_done(area: Area) -> None:
-    """An expired key can be described and revoked, a revoked one is a record."""
+    """An expired key can be described and revoked; a revoked one can't be changed."""
     expired, gone = area.key("short", days=1), area.key("gone")
     area.services.keys.revoke(area.principal, gone.key_id)
     area.clock.advance(days=2)
@@ -221,7 +221,7 @@ def test_ended_keys_offer_what_can_still_be_done(area: Area) -> None:
 
 
 def test_a_key_of_another_workspace_is_not_there(area: Area) -> None:
-    """The page of a neighbour's key is like that of one that never existed, under every address."""
+    """Every URL of another workspace's key answers like one that never existed."""
     neighbour = area.services.workspaces.create("Neighbour")
     theirs = area.services.keys.create(operator("tests", neighbour.id), KeyDraft("theirs")).key
     browser = area.signed_in()
@@ -231,8 +231,8 @@ def test_a_key_of_another_workspace_is_not_there(area: Area) -> None:
             assert (seen.status, seen.heading) == (404, "Page not found"), path
 
 
-def test_a_made_up_address_says_nothing_was_saved(area: Area) -> None:
-    """Only what has just been saved, and by this person, is announced."""
+def test_an_invented_url_announces_no_change(area: Area) -> None:
+    """Only a change that this user has just saved is announced."""
     token = area.key()
     browser = area.signed_in()
     url = f"{area.keys_url}/{token.key_id}?saved=yes"
@@ -244,7 +244,7 @@ def test_a_made_up_address_says_nothing_was_saved(area: Area) -> None:
 
 
 def test_a_leavers_key_is_marked(each_area: Area) -> None:
-    """Whose maker is no member any more is told in the list and on its page, with what to do; the key lives on."""
+    """If the key's creator has left, the list and its page say so, and what to do; the key keeps working."""
     dana = each_area.member(Role.DEVELOPER, name="Dana")
     token = each_area.key("left behind", by=dana)
     browser = each_area.signed_in()
@@ -266,7 +266,7 @@ SCOPES = ("*", "keys:write", "webhooks:write", "documents:read", "documents:writ
 
 
 def test_the_list_and_the_page_name_the_same_access(area: Area) -> None:
-    """Whatever a key's scopes, its row in the list names each of them and no other, and so does its page."""
+    """Whatever a key's scopes, its row in the list and its page name each of them and no other."""
     area.services.workspaces.set_plan(area.workspace_id, "scale")
     combinations = [c for size in range(1, 7) for c in itertools.combinations(SCOPES, size)]
     for chosen in combinations:
@@ -280,8 +280,10 @@ def test_the_list_and_the_page_name_the_same_access(area: Area) -> None:
             listed = [child.text for child in scopes if isinstance(child, Element)]
             page = browser.open(description.one("a").attributes["href"])
             shown = [li.one("strong").text for li in page.tree.one("ul", class_="access").all("li")]
-            named = ["Full access" if s == "*" else s for s in sorted(description.text.split())]
-            assert listed == shown == named
+            scopes_in_row = [
+                "Full access" if s == "*" else s for s in sorted(description.text.split())
+            ]
+            assert listed == shown == scopes_in_row
             combinations.remove(tuple(s for s in SCOPES if s in description.text.split()))
         older = seen.tree.all("a", rel="next")
         if not older:
@@ -291,7 +293,7 @@ def test_the_list_and_the_page_name_the_same_access(area: Area) -> None:
 
 
 def test_every_combination_of_scopes_is_named() -> None:
-    """What the list and the page show of a key's access: each of its scopes by name, whichever they are."""
+    """The list and the page name each scope of any combination."""
     catalog = ScopeCatalog({"invoices:read": "Read invoices"})
     scopes = list(catalog.descriptions())
     for size in range(1, len(scopes) + 1):
@@ -302,21 +304,21 @@ def test_every_combination_of_scopes_is_named() -> None:
             assert all(c.hint == catalog.descriptions()[c.value] for c in access)
 
 
-def happens(area: Area, token: Token, event_type: EventType, data: Mapping[str, object]) -> None:
-    """Records something about the key that nobody did."""
+def record(area: Area, token: Token, event_type: EventType, data: Mapping[str, object]) -> None:
+    """Record an event about the key that has no actor."""
     act = Act(system(area.workspace_id).actor, area.clock.now())
     with write_behind(area.installation.database) as tx:
         append_event(tx, area.workspace_id, event_type, act, Target("key", token.key_id), data)
 
 
-def test_no_event_is_told_by_its_bare_name(area: Area) -> None:
-    """Whatever type of event is recorded of a key, its page says it in words: with its data, and without them."""
+def test_no_event_is_shown_by_its_bare_name(area: Area) -> None:
+    """Every type of event has words on the key's page, with its data and without."""
     area.services.workspaces.set_plan(area.workspace_id, "scale")
     browser = area.signed_in()
     for event_type in EventType:
         token = area.key("sync")
         for data in ({}, {"days": 30, "description": "sync"}, {"days": "x"}):
-            happens(area, token, event_type, {"from": "admin", "to": "owner", **data})
+            record(area, token, event_type, {"from": "admin", "to": "owner", **data})
         what = section(browser.open(f"{area.keys_url}/{token.key_id}"), "What happened")
         assert event_type.value not in what
         assert "_" not in what
@@ -332,10 +334,10 @@ def test_no_event_is_told_by_its_bare_name(area: Area) -> None:
         (EventType.KEY_REFUSED, {}, "Used after it had ended"),
     ],
 )
-def test_what_time_does_to_a_key_is_said(
+def test_what_time_does_to_a_key_is_shown(
     area: Area, event_type: EventType, data: dict[str, object], words: str
 ) -> None:
-    """What nobody did but time is told as briefly as what people do."""
+    """Events caused by time alone are as short as those caused by users."""
     token = area.key("sync")
-    happens(area, token, event_type, data)
+    record(area, token, event_type, data)
     assert f"{words} by " in section(opened(area, token), "What happened")

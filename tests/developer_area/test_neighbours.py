@@ -1,4 +1,4 @@
-"""Pages have a share for each workspace, which its members alone use up."""
+"""Each workspace has a share of the pages' capacity, which only its members use."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from tests.developer_area.conftest import Area
 from tests.support.browser import ORIGIN, Browser
 
 MANY: Final = 160
-"""Requests of one browser at the same time: more than there are places of any kind."""
+"""Simultaneous requests of one browser: more than there are places of any kind."""
 
 
 @pytest.mark.parametrize("names", ["one workspace", "many workspaces"])
 def test_strangers_use_up_no_share_of_a_workspace(area: Area, names: str) -> None:
-    """Pages that somebody else asks for, of a workspace or of made-up ones, hold up none of its members'."""
+    """Another user's requests, to a workspace or to invented ones, do not delay its members."""
     other = area.services.workspaces.create("Other", plan_id="scale").id
     stranger = area.signed_in(area.member(Role.OWNER, other))
     member = area.signed_in()
@@ -32,20 +32,20 @@ def test_strangers_use_up_no_share_of_a_workspace(area: Area, names: str) -> Non
     ]
 
     async def run() -> None:
-        # The stranger's session is to be marked as seen, which waits for the one writer.
+        # The outsider's session is written as seen, which waits for the single writer.
         with area.installation.database.write(other):
-            asked = [asyncio.ensure_future(_open(stranger, "192.0.2.9", url)) for url in wanted]
+            requests = [asyncio.ensure_future(_open(stranger, "192.0.2.9", url)) for url in wanted]
             await asyncio.sleep(0)
             assert await _open(member, "192.0.2.1", area.keys_url) == 200
-            # Those that have a place give up after seconds, then others have it.
-            assert sum(each.done() for each in asked) < MANY / 2
-        assert set(await asyncio.gather(*asked)) == {404}
+            # Requests in progress give up after some seconds, and others take their places.
+            assert sum(each.done() for each in requests) < MANY / 2
+        assert set(await asyncio.gather(*requests)) == {404}
 
     asyncio.run(run())
 
 
 async def _open(browser: Browser, address: str, url: str) -> int:
-    """The status of a page, asked for from that address."""
+    """Return the status of a page that is requested from that address."""
     transport = httpx2.ASGITransport(browser.app, client=(address, 50_000))
     async with httpx2.AsyncClient(transport=transport, cookies=browser.cookies) as client:
         return (await client.get(f"{ORIGIN}{url}", timeout=300)).status_code

@@ -1,4 +1,4 @@
-"""Revoking a key: asked first, done at once, said afterwards."""
+"""Revoking a key: confirmed first, done immediately, then reported."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from tests.developer_area.test_seeing import used
 
 
 def revoke_url(area: Area, key_id: str) -> str:
-    """Where a key is revoked."""
+    """Return the URL of a key's revocation."""
     return f"{area.keys_url}/{key_id}/revoke"
 
 
 def test_revoking_asks_and_then_acts(each_area: Area) -> None:
-    """The link leads to a question that names the key; its form ends the key, and the list says so."""
+    """The link leads to a question that names the key; its form revokes the key, and the list says so."""
     token = each_area.key("data-warehouse sync")
     each_area.key("another")
     browser = each_area.signed_in()
@@ -22,25 +22,25 @@ def test_revoking_asks_and_then_acts(each_area: Area) -> None:
     assert token.hint in question.tree.text
     assert question.link("Cancel") == each_area.keys_url
     assert not isinstance(each_area.services.verifier.verify(token.reveal()), Denied)
-    done = browser.submit(question, revoke_url(each_area, token.key_id))
+    result = browser.submit(question, revoke_url(each_area, token.key_id))
     assert isinstance(each_area.services.verifier.verify(token.reveal()), Denied)
     assert (
-        done.tree.one("div", role="status").text
+        result.tree.one("div", role="status").text
         == "“data-warehouse sync” was revoked. 1 of 5 active keys."
     )
-    assert [row["Description"] for row in done.rows()] == ["another Full access"]
+    assert [row["Description"] for row in result.rows()] == ["another Full access"]
 
 
 def test_the_question_says_what_stops(area: Area) -> None:
-    """The last use is told with its address and agent, or that there was none, or that the key is over anyway."""
+    """The question shows the last use with address and agent, or that there was none, or that the key has ended."""
     token = area.key("sync")
     browser = area.signed_in()
     url = revoke_url(area, token.key_id)
     assert "This key has never been used, so nothing will break." in browser.open(url).tree.text
     used(area, token, "python-requests/2.32")
     area.clock.advance(minutes=4)
-    said = "Last used 4 minutes ago from 10.2.3.4 (python-requests/2.32). Anything using it will stop immediately."
-    assert said in browser.open(url).tree.text
+    warning = "Last used 4 minutes ago from 10.2.3.4 (python-requests/2.32). Anything using it will stop immediately."
+    assert warning in browser.open(url).tree.text
     short = area.key("short", days=1)
     area.clock.advance(days=1)
     again = area.signed_in()
@@ -48,7 +48,7 @@ def test_the_question_says_what_stops(area: Area) -> None:
 
 
 def test_an_expired_key_can_be_revoked(area: Area) -> None:
-    """An expired key leaves the list for History when it is revoked."""
+    """An expired key moves from the list to the history when it is revoked."""
     token = area.key("short", days=1)
     area.clock.advance(days=2)
     browser = area.signed_in()
@@ -74,18 +74,18 @@ def test_revoking_twice_is_revoking_once(area: Area) -> None:
     assert late.tree.all("form", action=url) == []
 
 
-def test_a_made_up_message_says_nothing(area: Area) -> None:
-    """An address cannot make the page claim that a key is revoked which is not, or which is none."""
+def test_an_invented_message_is_not_shown(area: Area) -> None:
+    """No URL makes the page claim that a key is revoked which is not, or which doesn't exist."""
     token = area.key("sync")
     browser = area.signed_in()
-    for said in (token.key_id, "key_" + "0" * 22, "x", "<b>", "a" * 2000):
-        page = browser.open(f"{area.keys_url}?revoked={said}")
+    for message in (token.key_id, "key_" + "0" * 22, "x", "<b>", "a" * 2000):
+        page = browser.open(f"{area.keys_url}?revoked={message}")
         assert page.status == 200
         assert page.tree.one("div", role="status").text == ""
 
 
 def test_a_key_in_use_is_revoked_only_when_confirmed(each_area: Area) -> None:
-    """Used within the last day, a key ends only after its last four characters were typed; anything else asks again."""
+    """A key used within the last day needs its last four characters typed; anything else asks again."""
     token = each_area.key("sync")
     used(each_area, token)
     each_area.clock.advance(hours=23, minutes=59)
@@ -101,13 +101,13 @@ def test_a_key_in_use_is_revoked_only_when_confirmed(each_area: Area) -> None:
         assert again.status == 422
         assert "That doesn't match." in again.tree.one("p", class_="problem").text
         assert not isinstance(each_area.services.verifier.verify(token.reveal()), Denied)
-    done = browser.submit(question, url, confirmation=f" {last_four} ")
-    assert done.tree.one("div", role="status").text.startswith("“sync” was revoked.")
+    result = browser.submit(question, url, confirmation=f" {last_four} ")
+    assert result.tree.one("div", role="status").text.startswith("“sync” was revoked.")
     assert isinstance(each_area.services.verifier.verify(token.reveal()), Denied)
 
 
-def test_a_key_not_in_use_needs_no_typing(area: Area) -> None:
-    """Never used, or not for a day: the question is one click."""
+def test_an_unused_key_needs_no_confirmation(area: Area) -> None:
+    """A key that was not used for a day, or never, is revoked with one click."""
     token = area.key("sync")
     browser = area.signed_in()
     url = revoke_url(area, token.key_id)
@@ -122,7 +122,7 @@ def test_a_key_not_in_use_needs_no_typing(area: Area) -> None:
 
 
 def test_a_use_since_the_question_asks_again(area: Area) -> None:
-    """A key that was first used while the question stood there is not revoked by it: the new question says so."""
+    """A key that was first used while the question was open is not revoked: the new question says so."""
     token = area.key("sync")
     browser = area.signed_in()
     url = revoke_url(area, token.key_id)
@@ -134,7 +134,7 @@ def test_a_use_since_the_question_asks_again(area: Area) -> None:
 
 
 def test_the_question_is_named_and_described(area: Area) -> None:
-    """The panel, an alert dialog where scripts run, has its heading as name and what stops as description."""
+    """The panel, an alert dialog if scripts run, is labelled by its heading and described by its consequences."""
     token = area.key("sync")
     question = area.signed_in().open(revoke_url(area, token.key_id))
     panel = question.tree.one("section", id="panel")

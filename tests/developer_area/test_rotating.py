@@ -1,4 +1,4 @@
-"""Rotating a key: when the old one ends is chosen, the new token is shown once, and every refusal is a sentence."""
+"""Rotating a key: the old one expires when chosen, the new token is shown once, and every refusal is a sentence."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ END = {"now": 0, "hour": 3_600, "day": 86_400, "week": 604_800}
 
 
 def rotate_url(area: Area, token: Token) -> str:
-    """Where a key is rotated."""
+    """Return the URL of a key's rotation."""
     return f"{area.keys_url}/{token.key_id}/rotate"
 
 
 def rotated(area: Area, token: Token, overlap: str) -> Seen:
-    """The answer to the form, with that choice."""
+    """Send the form with that choice of overlap."""
     url, browser = rotate_url(area, token), area.signed_in()
     return browser.submit(browser.open(url), url, overlap=overlap)
 
 
 def is_good(area: Area, text: str) -> bool:
-    """Whether a token is accepted now."""
+    """Return whether a token is accepted now."""
     return isinstance(area.services.verifier.verify(text), Verified)
 
 
 @pytest.mark.parametrize("overlap", list(END))
 def test_the_old_key_ends_when_chosen(each_area: Area, overlap: str) -> None:
-    """Now, or after an hour, a day, a week: until then both work, from then on the new one alone."""
+    """Immediately, or after an hour, a day or a week: until then both work, from then on only the new one."""
     token = each_area.key("sync", days=90)
     seen = rotated(each_area, token, overlap)
     new = token_on(seen)
@@ -49,16 +49,16 @@ def test_the_old_key_ends_when_chosen(each_area: Area, overlap: str) -> None:
 
 
 def test_the_answer_says_what_becomes_of_the_old_key(area: Area) -> None:
-    """Beside the token stands when the old key stops, exactly; or that it has."""
+    """Next to the token the page says exactly when the old key stops, or that it has stopped."""
     token = area.key("sync", days=90)
-    said = f"The old key {token.hint} stops working in 24 hours: 24 Nov 2026, 12:00:00 UTC."
-    assert said in rotated(area, token, "day").tree.text
+    sentence = f"The old key {token.hint} stops working in 24 hours: 24 Nov 2026, 12:00:00 UTC."
+    assert sentence in rotated(area, token, "day").tree.text
     other = area.key("other")
     assert f"The old key {other.hint} has stopped working." in rotated(area, other, "now").tree.text
 
 
 def test_nothing_is_chosen_beforehand(area: Area) -> None:
-    """Each choice shows the exact instant; none is made for the person, and one must be made."""
+    """Each option shows its exact time; none is preselected, and one must be chosen."""
     token = area.key("sync", days=1)
     seen = area.signed_in().open(rotate_url(area, token))
     radios = seen.tree.all("input", type="radio", name="overlap")
@@ -74,15 +74,15 @@ def test_nothing_is_chosen_beforehand(area: Area) -> None:
 
 
 def test_never_later_than_its_own_expiry(area: Area) -> None:
-    """A week of overlap for a key that has a day left is a day."""
+    """A week of overlap for a key that expires in a day is a day."""
     token = area.key("sync", days=1)
     rotated(area, token, "week")
     area.clock.advance(days=1)
     assert not is_good(area, token.reveal())
 
 
-def test_the_table_tells_of_it(each_area: Area) -> None:
-    """The old key's row says when it ends and what took its place, and leads there; it does not count."""
+def test_the_table_shows_it(each_area: Area) -> None:
+    """The old key's row shows its expiry and links to its successor; it doesn't count towards the limit."""
     token = each_area.key("sync", days=90)
     rotated(each_area, token, "day")
     each_area.clock.advance(hours=1)
@@ -102,7 +102,7 @@ def test_the_table_tells_of_it(each_area: Area) -> None:
 
 
 def test_the_token_is_in_one_answer(area: Area) -> None:
-    """No later page holds the new token, and the same form again shows none and makes no other key."""
+    """No later page contains the new token, and the same form again shows none and creates no other key."""
     token = area.key("sync")
     url, browser = rotate_url(area, token), area.signed_in()
     fields = filled(browser.open(url).form(url), {"overlap": "day"})
@@ -118,14 +118,14 @@ def test_the_token_is_in_one_answer(area: Area) -> None:
 
 
 def test_it_works_at_the_limit(area: Area) -> None:
-    """Rotation needs no room: with five of five keys in use each can still be rotated."""
+    """Rotation needs no room: with five of five keys in use, each can still be rotated."""
     tokens = [area.key(f"key {number}") for number in range(5)]
     assert rotated(area, tokens[0], "day").status == 201
     assert area.active() == 5
 
 
-def test_a_missing_choice_is_said(area: Area) -> None:
-    """A form without a choice, or with a made-up one, comes back with a sentence; nothing was done."""
+def test_a_missing_choice_is_an_error(area: Area) -> None:
+    """A form without an option, or with an invented one, comes back with an error; nothing was done."""
     token = area.key("sync")
     url, browser = rotate_url(area, token), area.signed_in()
     fields = filled(browser.open(url).form(url), {"overlap": "day"})
@@ -147,7 +147,7 @@ def test_a_missing_choice_is_said(area: Area) -> None:
     ],
 )
 def test_what_cannot_be_rotated_says_why(area: Area, state: str, sentence: str) -> None:
-    """The page of such a key offers no form; and one that was open before is answered with the same sentence."""
+    """The page of such a key offers no form; one that was open before is refused with the same sentence."""
     token = area.key("sync", days=1)
     url, browser = rotate_url(area, token), area.signed_in()
     fields = filled(browser.open(url).form(url), {"overlap": "day"})
@@ -172,7 +172,7 @@ def test_what_cannot_be_rotated_says_why(area: Area, state: str, sentence: str) 
 
 
 def test_no_chains_of_overlaps(area: Area) -> None:
-    """While the key before it still works a key cannot be rotated; the page names that one."""
+    """While its predecessor still works a key cannot be rotated; the page names the predecessor."""
     token = area.key("sync")
     new = parse(token_on(rotated(area, token, "day")))
     assert new is not None

@@ -1,4 +1,4 @@
-"""Seeing all keys: the table, its order, its pages, its search; and how much of the limit is used."""
+"""Viewing keys: the table, its order, its pages, its search; and how much of the limit is used."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from tests.support.browser import Browser, Seen
 
 
 def unlimited(area: Area) -> None:
-    """Puts the workspace on the plan without limits."""
+    """Put the workspace on the plan without limits."""
     area.services.workspaces.set_plan(area.workspace_id, "scale")
 
 
 def used(area: Area, token: Token, agent: str = "curl/8", address: str = "10.2.3.4") -> None:
-    """Notes a use of the key now, as a verification does."""
+    """Record a use of the key now, as a verification does."""
     key = area.services.keys.get(area.principal, token.key_id)
     principal = of_key(key.id, key.description, key.workspace_id, key.scopes, key.expires_at)
     area.services.usage.note(principal, to_microseconds(area.clock.now()), address, agent)
@@ -29,12 +29,12 @@ def used(area: Area, token: Token, agent: str = "curl/8", address: str = "10.2.3
 
 
 def descriptions(seen: Seen) -> list[str]:
-    """The names in the table, in its order."""
+    """Return the descriptions in the table, in its order."""
     return [row.text for row in seen.tree.all("span", class_="name")]
 
 
 def all_pages(browser: Browser, url: str) -> list[list[str]]:
-    """Every page of the list, by its link to the older ones."""
+    """Return every page of the list, following its link to older ones."""
     pages = []
     seen = browser.open(url)
     while True:
@@ -45,8 +45,8 @@ def all_pages(browser: Browser, url: str) -> list[list[str]]:
         seen = browser.open(older[0].attributes["href"])
 
 
-def test_a_row_tells_all_about_a_key(each_area: Area) -> None:
-    """Description, hint, who made it when, last use with address and agent, expiry and status, all in words."""
+def test_a_row_shows_everything_about_a_key(each_area: Area) -> None:
+    """Description, hint, creator and creation, last use with address and agent, expiry and status, all in words."""
     token = each_area.key("data-warehouse sync", days=12)
     each_area.clock.advance(minutes=3)
     used(each_area, token, "python-requests/2.32")
@@ -66,8 +66,8 @@ def test_a_row_tells_all_about_a_key(each_area: Area) -> None:
     ]
 
 
-def test_instants_are_exact_for_machines(area: Area) -> None:
-    """Every instant stands in a <time> with its RFC 3339 form."""
+def test_times_are_exact_for_machines(area: Area) -> None:
+    """Every time is in a <time> element with its RFC 3339 form."""
     area.key(days=1)
     page = area.signed_in().open(area.keys_url).tree
     shown = [t.attributes["datetime"] for t in page.one("table").all("time")]
@@ -75,22 +75,22 @@ def test_instants_are_exact_for_machines(area: Area) -> None:
 
 
 def test_a_key_without_use_or_expiry_says_so(area: Area) -> None:
-    """Nothing is left blank: never used, never expires."""
+    """No cell is blank: never used, never expires."""
     area.key()
     (row,) = area.signed_in().open(area.keys_url).rows()
     assert (row["Last used"], row["Expires"]) == ("Never used", "Never")
 
 
-def test_who_made_a_key_is_named(area: Area) -> None:
-    """One's own keys are by you, another member's by their name."""
+def test_the_creator_of_a_key_is_named(area: Area) -> None:
+    """A user's own keys are by "you", another member's by their name."""
     area.key("theirs", by=area.member(Role.DEVELOPER, name="Dana"))
     area.key("mine")
     rows = area.signed_in().open(area.keys_url).rows()
     assert [row["Created"].rpartition(" by ")[2] for row in rows] == ["you", "Dana"]
 
 
-def test_the_table_is_one_for_everybody(area: Area) -> None:
-    """It has a caption, column headers, row headers, and one cell for each column."""
+def test_the_table_is_accessible(area: Area) -> None:
+    """The table has a caption, column headers, row headers, and one cell for each column."""
     area.key()
     table = area.signed_in().open(area.keys_url).tree.one("table")
     assert table.one("caption").text
@@ -110,7 +110,7 @@ def test_the_table_is_one_for_everybody(area: Area) -> None:
 def test_the_plan_line_counts(
     area: Area, plan: str, keys: int, text: str, bar: tuple[str, str] | None
 ) -> None:
-    """How many of how many, in words and as a bar; only in words where there is no limit."""
+    """The plan line shows use and limit, in words and as a bar; only in words if there is no limit."""
     area.services.workspaces.set_plan(area.workspace_id, plan)
     for number in range(keys):
         area.key(str(number))
@@ -121,7 +121,7 @@ def test_the_plan_line_counts(
 
 
 def test_expired_and_revoked_keys_do_not_count(area: Area) -> None:
-    """The plan line is of active keys alone."""
+    """The plan line counts active keys only."""
     area.key("short", days=1)
     gone = area.key("gone")
     area.key("stays")
@@ -132,7 +132,7 @@ def test_expired_and_revoked_keys_do_not_count(area: Area) -> None:
 
 
 def test_active_keys_come_first_and_revoked_ones_are_history(each_area: Area) -> None:
-    """Expired keys stay visible below the active ones; revoked ones are in History, with when they ended."""
+    """Expired keys stay visible below the active ones; revoked ones are in the history, with their time."""
     each_area.key("lives 1")
     each_area.key("expires", days=1)
     gone = each_area.key("revoked")
@@ -153,15 +153,15 @@ def test_active_keys_come_first_and_revoked_ones_are_history(each_area: Area) ->
 
 
 def test_search_finds_by_description_id_and_last_four(each_area: Area) -> None:
-    """Part of the description in any case, the exact id, or the last four characters; within the chosen keys."""
+    """Part of the description in any case, the exact ID, or the last four characters; within the chosen filter."""
     token = each_area.key("Data-Warehouse Sync")
     each_area.key("billing")
     browser = each_area.signed_in()
     page = browser.open(each_area.keys_url)
     for query in ("warehouse", "WAREHOUSE SYNC", token.key_id, token.hint[-4:]):
-        found = browser.submit(page, each_area.keys_url, query=query)
-        assert descriptions(found) == ["Data-Warehouse Sync"], query
-        assert found.tree.one("input", id="query").attributes["value"] == query
+        results = browser.submit(page, each_area.keys_url, query=query)
+        assert descriptions(results) == ["Data-Warehouse Sync"], query
+        assert results.tree.one("input", id="query").attributes["value"] == query
     for query in ("%", "_", "nothing like it", "ks_", "\\"):
         none = browser.submit(page, each_area.keys_url, query=query)
         assert descriptions(none) == [], query
@@ -171,21 +171,21 @@ def test_search_finds_by_description_id_and_last_four(each_area: Area) -> None:
 
 
 def test_a_pasted_token_finds_its_key_and_leaves_the_address(area: Area) -> None:
-    """Searching for a whole token goes on to its key's id, and neither page nor address repeats the token."""
+    """Searching for a whole token redirects to its key's ID; neither page nor URL repeats the token."""
     token = area.key("pasted")
     area.key("another")
     browser = area.signed_in()
-    found = browser.submit(browser.open(area.keys_url), area.keys_url, query=token.reveal())
-    assert descriptions(found) == ["pasted"]
-    assert found.path == f"{area.keys_url}?query={token.key_id}"
-    assert token.reveal()[-49:] not in found.html
+    results = browser.submit(browser.open(area.keys_url), area.keys_url, query=token.reveal())
+    assert descriptions(results) == ["pasted"]
+    assert results.path == f"{area.keys_url}?query={token.key_id}"
+    assert token.reveal()[-49:] not in results.html
 
 
 @pytest.mark.parametrize(
     ("active", "expired"), [(0, 0), (50, 0), (50, 1), (49, 2), (0, 51), (60, 60)]
 )
 def test_pages_hold_every_key_once(area: Area, active: int, expired: int) -> None:
-    """Page by page, active keys and then expired ones: none twice, none missing, 50 a page."""
+    """The pages list active keys, then expired ones: each once, 50 a page."""
     unlimited(area)
     for number in range(expired):
         area.key(f"expired {number:03}", days=1)
@@ -201,7 +201,7 @@ def test_pages_hold_every_key_once(area: Area, active: int, expired: int) -> Non
 
 
 def test_a_later_page_leads_back(area: Area) -> None:
-    """From an older page the newest is one link away; keys made in between appear there and nowhere else."""
+    """An older page links to the newest; keys created in between appear there and nowhere else."""
     unlimited(area)
     for number in range(51):
         area.key(f"key {number}")
@@ -214,8 +214,8 @@ def test_a_later_page_leads_back(area: Area) -> None:
 
 
 @pytest.mark.parametrize("cursor", ["x", "AAAA", "A" * 600, "ü"])
-def test_a_made_up_cursor_is_refused_kindly(area: Area, cursor: str) -> None:
-    """An address that was cut off or tampered with is answered by a page with a way on."""
+def test_an_invalid_cursor_leads_back_to_the_list(area: Area, cursor: str) -> None:
+    """A truncated or changed URL is answered by a page with a link to continue."""
     seen = area.signed_in().open(f"{area.keys_url}?cursor={cursor}")
     assert (seen.status, seen.heading) == (422, "This page of the list is out of date")
 
@@ -236,12 +236,12 @@ def test_an_unknown_filter_is_not_there(area: Area) -> None:
     ],
 )
 def test_an_empty_list_says_why(area: Area, query: str, text: str) -> None:
-    """Where there is nothing to see, the page says what that means."""
+    """An empty list says what that means."""
     assert text in area.signed_in().open(area.keys_url + query).tree.text
 
 
 def test_a_suspended_workspace_says_so(area: Area) -> None:
-    """While the workspace is suspended every page of it warns that its keys are refused."""
+    """While the workspace is suspended every page warns that its keys are refused."""
     browser = area.signed_in()
     area.services.workspaces.suspend(area.workspace_id)
     assert "This workspace is suspended." in browser.open(area.keys_url).tree.text
@@ -250,7 +250,7 @@ def test_a_suspended_workspace_says_so(area: Area) -> None:
 
 
 def test_the_scopes_are_shown(area: Area) -> None:
-    """A key that has not full access shows what it has."""
+    """A key without full access shows its scopes."""
     from keystead.domain.keys import KeyDraft
     from keystead.domain.scopes import Scopes
 
@@ -261,8 +261,8 @@ def test_the_scopes_are_shown(area: Area) -> None:
     assert row["Description"] == "narrow documents:read plan:read"
 
 
-def test_a_list_asks_no_more_for_more_rows(each_area: Area) -> None:
-    """Fifty rows, rotated ones among them, cost no more statements than two: none is run for a row of its own."""
+def test_more_rows_need_no_more_statements(each_area: Area) -> None:
+    """Fifty rows, rotated ones among them, need no more statements than two."""
     unlimited(each_area)
 
     def rolled(number: int) -> None:
@@ -275,12 +275,12 @@ def test_a_list_asks_no_more_for_more_rows(each_area: Area) -> None:
     for number in range(30):
         rolled(number)
     assert len(descriptions(browser.open(each_area.keys_url))) == 50
-    # Two of them read the session and the membership, by which the page has its place among the workspace's.
+    # Two of them read the session and the membership, which decide whose share the page uses.
     assert statements_of(each_area, browser) <= few <= 14
 
 
 def statements_of(area: Area, browser: Browser) -> int:
-    """How many statements the page of all keys runs, transactions' own aside."""
+    """Return how many statements the page of all keys runs, except those of transactions."""
     seen: list[str] = []
 
     def saw(_: object, __: object, statement: str, *___: object) -> None:
@@ -292,4 +292,6 @@ def statements_of(area: Area, browser: Browser) -> int:
         browser.open(area.keys_url)
     finally:
         event.remove(engine, "before_cursor_execute", saw)
-    return len([one for one in seen if one != "BEGIN" and not one.startswith("SELECT set_config(")])
+    return len(
+        [text for text in seen if text != "BEGIN" and not text.startswith("SELECT set_config(")]
+    )

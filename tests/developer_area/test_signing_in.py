@@ -1,4 +1,4 @@
-"""Signing in by password and from a product: alike for strangers, slow for guessers, and on to where one wanted."""
+"""Signing in by password and from a product: the same for all strangers, slow for guesses, and back to the page."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ HOSTILE = [
 
 
 def test_a_password_leads_to_the_first_workspace(each_area: Area) -> None:
-    """E-mail, in whatever case, and password open the person's workspace."""
+    """Email, in any case, and password open the user's workspace."""
     with_password(each_area)
     browser = each_area.browser()
     seen = sign_in(browser, EMAIL.upper(), RIGHT)
@@ -55,7 +55,7 @@ def test_a_password_leads_to_the_first_workspace(each_area: Area) -> None:
 def test_refused_sign_ins_are_logged_with_their_source(
     area: Area, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Password and link, a sample of each address and how many were left out: no address of a person, no secret."""
+    """The log has a sample for each source address and the number of others: no user's email, no secret."""
     with_password(area)
     browser = area.browser()
     monkeypatch.setattr(access_log, "_refused", access_log._Sampler())
@@ -71,14 +71,14 @@ def test_refused_sign_ins_are_logged_with_their_source(
     assert WRONG not in str(line)
 
 
-def told(seen: Seen, email: str) -> tuple[int, str, list[tuple[str, str]]]:
-    """All that an answer tells, but for its id and the address that was typed."""
+def visible(seen: Seen, email: str) -> tuple[int, str, list[tuple[str, str]]]:
+    """Return everything in a response except its ID and the typed email."""
     headers = [(n, v) for n, v in seen.headers.multi_items() if n != "x-request-id"]
     return seen.status, seen.html.replace(email, "x" * len(email)), headers
 
 
 def test_known_and_unknown_people_get_the_same_answer(each_area: Area) -> None:
-    """A wrong password, an address that nobody has and a person without a password: the same bytes, try after try."""
+    """A wrong password, an unknown email and a user without a password get the same bytes, each time."""
     with_password(each_area)
     plain = each_area.member(Role.VIEWER)
     with_password(each_area, plain, STRANGER)
@@ -89,7 +89,7 @@ def test_known_and_unknown_people_get_the_same_answer(each_area: Area) -> None:
     statuses = []
     for _ in range(7):
         answers = [
-            told(browser.submit(page, "/sign-in", email=email, password=WRONG), email)
+            visible(browser.submit(page, "/sign-in", email=email, password=WRONG), email)
             for email in (EMAIL, STRANGER, "eve@keys.example")
         ]
         assert answers[0] == answers[1] == answers[2]
@@ -101,8 +101,8 @@ def test_known_and_unknown_people_get_the_same_answer(each_area: Area) -> None:
     )
 
 
-def test_a_wait_is_said_and_ends(area: Area) -> None:
-    """Who guessed too often reads how long to wait; afterwards the right password is taken."""
+def test_a_wait_is_shown_and_ends(area: Area) -> None:
+    """After too many attempts the page says how long to wait; afterwards the right password is accepted."""
     with_password(area)
     browser = area.browser()
     for _ in range(5):
@@ -115,7 +115,7 @@ def test_a_wait_is_said_and_ends(area: Area) -> None:
 
 
 def test_a_known_device_has_tries_of_its_own(area: Area) -> None:
-    """While strangers are kept waiting, the owner comes in from a browser that was signed in before."""
+    """While strangers have to wait, the owner signs in from a browser that was signed in before."""
     with_password(area)
     known = enter(area)
     known.submit(known.open(area.keys_url), "/sign-out")
@@ -126,7 +126,7 @@ def test_a_known_device_has_tries_of_its_own(area: Area) -> None:
 
 
 def test_the_device_cookie_is_hidden_and_lasts(area: Area) -> None:
-    """It has every protection that the session's has, lives for 180 days, and signs nobody in."""
+    """It has every protection that the session's cookie has, lasts 180 days, and signs no user in."""
     with_password(area)
     browser = area.browser()
     page = browser.open("/sign-in")
@@ -141,7 +141,7 @@ def test_the_device_cookie_is_hidden_and_lasts(area: Area) -> None:
 
 
 def no_redirect(browser: Browser):  # type: ignore[no-untyped-def]
-    """A browser's request that stays at a redirect."""
+    """Send a browser's request without following a redirect."""
     import asyncio
 
     def request(method: str, url: str, headers: dict[str, str], body: bytes = b"") -> Seen:
@@ -153,7 +153,7 @@ def no_redirect(browser: Browser):  # type: ignore[no-untyped-def]
 
 
 def test_no_password_comes_back(area: Area) -> None:
-    """What was typed as a password is in no answer, right or wrong."""
+    """No response contains a typed password, right or wrong."""
     with_password(area)
     for password in (WRONG, RIGHT):
         browser = area.browser()
@@ -161,7 +161,7 @@ def test_no_password_comes_back(area: Area) -> None:
 
 
 def test_signing_in_by_password_gives_a_new_secret(area: Area) -> None:
-    """A cookie that was planted before stands for nobody afterwards, and an old session ends (R59)."""
+    """A cookie that was set before is worthless afterwards, and an old session ends (R59)."""
     with_password(area)
     browser = enter(area)
     before = session_of(browser)
@@ -174,8 +174,8 @@ def test_signing_in_by_password_gives_a_new_secret(area: Area) -> None:
     assert old.open("/").path == "/sign-in"
 
 
-def test_one_lands_where_one_wanted(area: Area) -> None:
-    """Whoever asked for a page first comes to it after signing in, by password and by link."""
+def test_signing_in_returns_to_the_requested_page(area: Area) -> None:
+    """After signing in, by password or by link, the browser returns to the page that was requested first."""
     with_password(area)
     wanted = f"{area.keys_url}?show=history"
     stranger = area.browser()
@@ -189,8 +189,8 @@ def test_one_lands_where_one_wanted(area: Area) -> None:
 
 @pytest.mark.slow_on("postgresql")
 @pytest.mark.parametrize("target", HOSTILE)
-def test_nobody_is_sent_elsewhere(area: Area, target: str) -> None:
-    """What is no path of a page of ours is forgotten, in the address and in the form (R72)."""
+def test_signing_in_never_leads_to_another_site(area: Area, target: str) -> None:
+    """A path that isn't one of our pages is dropped, from the URL and from the form (R72)."""
     with_password(area)
     assert own_path(target) is None
     browser = area.browser()
@@ -203,7 +203,7 @@ def test_nobody_is_sent_elsewhere(area: Area, target: str) -> None:
 
 
 def test_a_portal_link_leads_to_its_workspace(each_area: Area) -> None:
-    """A product's user lands in their workspace, and finds the way back where they came from."""
+    """A product's user lands in their workspace, and finds a link back to the product."""
     back = "https://product.example/settings?x=1"
     browser = each_area.browser()
     page = browser.submit(browser.open(portal_link(each_area, back)), "/sign-in")
@@ -213,7 +213,7 @@ def test_a_portal_link_leads_to_its_workspace(each_area: Area) -> None:
 
 
 def test_a_person_without_a_workspace_reads_why(area: Area) -> None:
-    """Whoever was removed everywhere is told so, and may sign in as somebody else."""
+    """A user without memberships is informed, and may sign in as another user."""
     dana = area.member(Role.DEVELOPER, name="Dana")
     browser = area.signed_in(dana)
     area.services.members.remove(area.principal, dana.user.id)
@@ -223,7 +223,7 @@ def test_a_person_without_a_workspace_reads_why(area: Area) -> None:
 
 
 def test_a_password_link_leads_to_the_form(area: Area) -> None:
-    """A link that was made for a new password lands where one is set."""
+    """A link for a new password opens the form that sets one."""
     from keystead.domain.sessions import LinkPurpose
 
     secret, _ = area.services.sign_in.make_link(area.owner, LinkPurpose.PASSWORD)
@@ -233,7 +233,7 @@ def test_a_password_link_leads_to_the_form(area: Area) -> None:
 
 
 def test_the_switcher_leads_to_the_other_workspaces(area: Area) -> None:
-    """A person in several workspaces finds the others on every page, and nobody else's."""
+    """A user in several workspaces finds their other ones on every page, and no more."""
     from dataclasses import replace
 
     from keystead.storage.tables import workspaces

@@ -1,4 +1,4 @@
-"""Every page that there is can be reached by links, and what holds for pages holds for each of them."""
+"""Every page can be reached by links, and the rules for pages hold for each of them."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from tests.support.markup import Element
 from tests.support.surface import Survey, assets_of, is_html
 
 MOST_BYTES = 100_000
-"""Of a page with all that its first visit loads, compressed."""
+"""The maximum for a page with everything that its first visit loads, compressed."""
 ROUTES_WITHOUT_A_PAGE = {"/", "/sign-out"}
 
 
 def html(survey: Survey) -> list[Seen]:
-    """All pages, without the files among them."""
+    """Return all pages, without the files."""
     return [seen for seen in survey.pages if is_html(seen)]
 
 
 def test_every_page_is_reached(survey: Survey) -> None:
-    """No route is without a way to it: whoever adds a page has it in all the proofs that walk."""
+    """Every route is reachable, so a new page is part of all tests that walk the pages."""
     seen = set().union(*(visitor.patterns for visitor in survey.visitors.values()))
     looks = {r.path for r in survey.routes if r.methods and "GET" in r.methods}
     unseen = looks - seen - ROUTES_WITHOUT_A_PAGE - {"/static/{digest}/{name}"}
@@ -32,21 +32,21 @@ def test_every_page_is_reached(survey: Survey) -> None:
 
 
 def test_every_act_is_a_form(survey: Survey) -> None:
-    """Whatever can be sent by POST stands as a form on some page: it works without scripts."""
+    """Every POST action has a form on some page, so it works without scripts."""
     acts = {r.path for r in survey.routes if r.methods and "POST" in r.methods}
     assert acts - {form.pattern for _, form in survey.forms} == set()
 
 
 def test_nothing_on_the_way_is_broken(survey: Survey) -> None:
-    """No link of any page leads to a refusal or a fault; a question for a fresh proof is none."""
+    """No link leads to a refusal or an error; a request for recent authentication is neither."""
     for who, visitor in survey.visitors.items():
         refused = [s for s in visitor.pages if s.status != 200]
-        asked = [s for s in refused if s.status == 403 and "proof_password" in s.html]
-        assert [(who, s.path, s.status) for s in refused if s not in asked] == []
+        questions = [s for s in refused if s.status == 403 and "proof_password" in s.html]
+        assert [(who, s.path, s.status) for s in refused if s not in questions] == []
 
 
 def test_no_page_is_kept(survey: Survey) -> None:
-    """Whatever depends on who looks is `no-store`; only files named by their content may be kept."""
+    """Pages that depend on the user are `no-store`; only files named by their content may be cached."""
     for seen in survey.pages:
         assert seen.headers.get_list("cache-control") == ["no-store"], seen.path
 
@@ -60,25 +60,25 @@ def test_nothing_on_a_page_is_inline_or_foreign(survey: Survey) -> None:
 
 
 def is_inline(element: Element) -> bool:
-    """Whether it holds a script or a style itself."""
+    """Return whether it contains a script or a style itself."""
     own_script = element.tag == "script" and "src" not in element.attributes
     handlers = {n for n in element.attributes if n == "style" or n.startswith(("on", "hx-on"))}
     return own_script or element.tag == "style" or bool(handlers)
 
 
 def test_pages_are_light(survey: Survey) -> None:
-    """No page weighs more than 100 kB on its first visit, everything that it loads included."""
+    """The first visit to a page loads at most 100 kB, everything included."""
     weights = {seen.path: weight(survey, seen) for seen in html(survey)}
     assert {path: size for path, size in weights.items() if size > MOST_BYTES} == {}
 
 
 def weight(survey: Survey, seen: Seen) -> int:
-    """Bytes of a page and of its files as they travel, compressed."""
+    """Return the bytes of a page and of its files as transferred, compressed."""
     return len(gzip.compress(seen.html.encode())) + sum(survey.files[u] for u in assets_of(seen))
 
 
 def test_pages_are_well_made(survey: Survey) -> None:
-    """One h1; a title; no id twice; what refers to an id finds it; every field has a name that people can read."""
+    """One h1; a title; unique IDs; references that resolve; every field has a readable label."""
     for seen in html(survey):
         elements = list(seen.tree.walk())
         assert len(seen.tree.all("h1")) == 1, seen.path
@@ -90,7 +90,7 @@ def test_pages_are_well_made(survey: Survey) -> None:
 
 
 def targets(element: Element) -> set[str]:
-    """The ids that an element refers to. The dialog's title comes with what opens in it."""
+    """Return the IDs that an element refers to. The dialog's title comes with its content."""
     names = ("for", "aria-describedby", "aria-labelledby", "aria-controls", "list")
     if element.tag == "dialog":
         return set()
@@ -98,9 +98,9 @@ def targets(element: Element) -> set[str]:
 
 
 def unnamed(tree: Element) -> list[dict[str, str]]:
-    """Fields without a label, around them or for them."""
+    """Return the fields without a label around them or for them."""
     labels = tree.all("label")
-    named = {label.attributes.get("for") for label in labels}
+    labelled = {label.attributes.get("for") for label in labels}
     inside = {id(e) for label in labels for e in label.walk()}
     fields = [e for e in tree.walk() if e.tag in {"input", "textarea", "select"}]
     shown = [e for e in fields if e.attributes.get("type") != "hidden"]
@@ -108,14 +108,14 @@ def unnamed(tree: Element) -> list[dict[str, str]]:
         e.attributes
         for e in shown
         if id(e) not in inside
-        and e.attributes.get("id") not in named
+        and e.attributes.get("id") not in labelled
         and "aria-label" not in e.attributes
     ]
 
 
 @pytest.mark.parametrize("who", ["owner", "viewer"])
 def test_headings_do_not_skip(survey: Survey, who: str) -> None:
-    """Below an h1 comes an h2, below it an h3: who listens to the headings hears the structure."""
+    """An h2 follows an h1, an h3 an h2: screen readers announce the structure."""
     for seen in [s for s in survey.visitors[who].pages if is_html(s)]:
         levels = [int(e.tag[1]) for e in seen.tree.walk() if re.fullmatch("h[1-6]", e.tag)]
         assert levels[0] == 1, seen.path
@@ -123,8 +123,8 @@ def test_headings_do_not_skip(survey: Survey, who: str) -> None:
         assert steps == [], (seen.path, levels)
 
 
-def test_the_walk_sees_what_is_there(survey: Survey) -> None:
-    """The proofs that walk are not empty: three workspaces, many pages, and a form for each act."""
+def test_the_walk_is_not_empty(survey: Survey) -> None:
+    """The walk is not empty: three workspaces, many pages, and a form for each action."""
     assert len(survey.visitors["owner"].pages) > 20
     assert len({s.path.split("/")[2] for s in survey.visitors["owner"].pages}) == 3
     assert len(survey.files) >= 8

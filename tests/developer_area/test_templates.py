@@ -1,4 +1,4 @@
-"""Templates show what their contexts hold, all of it and nothing else, and text from people stays text."""
+"""Templates show all of their contexts and nothing else, and text from users stays text."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ PAYLOADS = [
 
 
 def ancestry(name: str) -> Iterator[nodes.Template]:
-    """A template and all it extends."""
+    """Yield a template and all that it extends."""
     source = (TEMPLATES / name).read_text()
     tree = ENVIRONMENT.parse(source)
     yield tree
@@ -74,13 +74,13 @@ def ancestry(name: str) -> Iterator[nodes.Template]:
 
 
 def variables(name: str) -> set[str]:
-    """What a template and those it extends take from the context: neither imported nor made in them."""
-    found: set[str] = set()
+    """Return the context variables of a template and of those it extends: neither imported nor set in them."""
+    names: set[str] = set()
     for tree in ancestry(name):
         imported = {n for node in tree.find_all(nodes.FromImport) for n in node.names}
-        made = {node.name for node in tree.find_all(nodes.Macro)}
-        found |= find_undeclared_variables(tree) - imported - made
-    return found - set(ENVIRONMENT.globals)
+        macros = {node.name for node in tree.find_all(nodes.Macro)}
+        names |= find_undeclared_variables(tree) - imported - macros
+    return names - set(ENVIRONMENT.globals)
 
 
 @pytest.mark.parametrize("page", CONTEXTS, ids=lambda page: page.__name__)
@@ -90,7 +90,7 @@ def test_a_template_shows_its_context(page: type[pages.Page]) -> None:
 
 
 def test_every_page_has_its_context() -> None:
-    """Each template is a page's, or a part of one."""
+    """Each template belongs to a page, or is a part of one."""
     used_by_pages = {page.template for page in CONTEXTS}
     parts = {"layout.html", "area.html", "bare.html", "fields.html", "parts.html", "chart.html"}
     assert {path.name for path in SOURCES} == used_by_pages | parts
@@ -99,14 +99,14 @@ def test_every_page_has_its_context() -> None:
 
 @pytest.mark.parametrize("name", ["fields.html", "parts.html"])
 def test_parts_take_everything_as_arguments(name: str) -> None:
-    """A macro that pages share reads nothing from around it."""
+    """A macro that pages share reads only its arguments."""
     parsed = ENVIRONMENT.parse((TEMPLATES / name).read_text())
     assert find_undeclared_variables(parsed) <= {"asset"}
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
 def test_nothing_switches_escaping_off(path: object) -> None:
-    """No template marks text as safe, or holds a script, a style or a handler of its own; attributes are quoted."""
+    """No template marks text as safe, or has inline scripts, styles or handlers; attributes are quoted."""
     source = path.read_text()  # type: ignore[attr-defined]
     assert not re.search(r"\|\s*safe|autoescape|Markup", source)
     assert not re.search(
@@ -116,18 +116,18 @@ def test_nothing_switches_escaping_off(path: object) -> None:
 
 
 def test_escaping_and_strictness_are_on() -> None:
-    """Text is escaped in every template, and a name that is not there fails instead of showing nothing."""
+    """Every template escapes text, and an undefined name fails instead of showing nothing."""
     assert ENVIRONMENT.autoescape is True
     assert ENVIRONMENT.undefined.__name__ == "StrictUndefined"
 
 
 def skeleton(element: Element) -> list[tuple[str, tuple[str, ...]]]:
-    """Tags and the names of their attributes, in order: what markup there is, whatever the text."""
+    """Return the tags and the names of their attributes, in order: the markup without the text."""
     return [(e.tag, tuple(e.attributes)) for e in element.walk()]
 
 
 def every_page(area: Area, browser: Browser, text: str) -> Iterator[tuple[str, Seen]]:
-    """Every page that shows text from people, with `text` in each of its places."""
+    """Yield every page that shows text from users, with `text` in each of its places."""
     created = create(area, browser, description=text)
     yield "created", created
     token = area.key(text, days=1)
@@ -151,7 +151,7 @@ def every_page(area: Area, browser: Browser, text: str) -> Iterator[tuple[str, S
 
 
 def pages_with(area: Area, text: str) -> dict[str, Seen]:
-    """All of them, in a workspace and by a person of that name; cleared afterwards."""
+    """Return all of them, for a workspace and a user of that name; cleared afterwards."""
     workspace = area.services.workspaces.create(text, owner=text)
     owner = area.services.workspaces.owner(workspace.id)
     own = dataclasses.replace(area, owner=owner)
@@ -160,7 +160,7 @@ def pages_with(area: Area, text: str) -> dict[str, Seen]:
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Seen]:
-    """The pages with harmless words in every place."""
+    """The pages with harmless words everywhere."""
     with opened(f"sqlite:///{tmp_path_factory.mktemp('plain') / 'keystead.db'}") as area:
         return pages_with(area, "plain words")
 
@@ -168,12 +168,12 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Seen]:
 @pytest.mark.slow_on("postgresql")
 @pytest.mark.parametrize("payload", PAYLOADS)
 def test_text_from_people_stays_text(area: Area, plain: dict[str, Seen], payload: str) -> None:
-    """A payload in every place makes no element and no attribute that plain words do not make."""
+    """A payload everywhere adds no element and no attribute that plain words do not have."""
     hostile = pages_with(area, payload)
     for name, seen in hostile.items():
         if (
             name != "search"
-        ):  # finds nothing where the payload is no word; its markup differs by that
+        ):  # matches nothing if the payload has no words, and then has other markup
             assert skeleton(seen.tree) == skeleton(plain[name].tree), name
         scripts = [
             s
@@ -194,7 +194,7 @@ def test_a_viewers_page_renders(area: Area) -> None:
 
 
 def test_ids_are_unique_on_every_page(plain: dict[str, Seen]) -> None:
-    """No id stands twice, and whatever refers to an id finds it."""
+    """IDs are unique, and every reference to an ID resolves."""
     for name, seen in plain.items():
         ids = [e.attributes["id"] for e in seen.tree.walk() if "id" in e.attributes]
         assert len(ids) == len(set(ids)), name
@@ -206,18 +206,18 @@ def test_ids_are_unique_on_every_page(plain: dict[str, Seen]) -> None:
 
 
 def test_every_field_has_a_label(plain: dict[str, Seen]) -> None:
-    """Each control is named by a label, around it or for it."""
+    """Each control has a label, around it or for it."""
     for name, seen in plain.items():
         labels = seen.tree.all("label")
-        named = {label.attributes.get("for") for label in labels}
+        labelled = {label.attributes.get("for") for label in labels}
         inside = {id(e) for label in labels for e in label.walk()}
         for control in [e for e in seen.tree.walk() if e.tag in {"input", "textarea"}]:
             if control.attributes.get("type") != "hidden":
-                assert control.attributes.get("id") in named or id(control) in inside, name
+                assert control.attributes.get("id") in labelled or id(control) in inside, name
 
 
 def test_the_vendored_script_is_the_one_that_was_checked() -> None:
-    """The library has the SHA-256 that stands beside it, and its licence."""
+    """The library has the SHA-256 that is written next to it, and its licence."""
     import hashlib
 
     (script,) = (FOLDER / "vendor").glob("htmx-*.min.js")

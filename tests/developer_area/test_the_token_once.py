@@ -1,4 +1,4 @@
-"""A token is in exactly one answer of its life, and in nothing that is kept."""
+"""A token is in exactly one response, and in nothing that is stored."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ BIRTHS = ("/keys", "/rotate")
 
 
 def token_in(seen: Seen) -> Token:
-    """The token that a page shows."""
-    (found,) = set(TOKEN.findall(seen.html))
-    token = parse(found)
+    """Return the token that a page shows."""
+    (text,) = set(TOKEN.findall(seen.html))
+    token = parse(text)
     assert token is not None
     return token
 
 
 def shapes(token: Token) -> list[str]:
-    """What would give the secret away: as it stands, in part, backwards, encoded."""
+    """Return the forms that would reveal the secret: whole, in part, reversed, encoded."""
     secret = token.reveal()[-49:]
     packed = base64.b64encode(token.reveal().encode()).decode().rstrip("=")
     return [secret, secret[:20], secret[-26:-6], secret[::-1], secret.encode().hex(), packed[8:40]]
 
 
-def made(furnished: FurnishedArea) -> Iterator[Seen]:
-    """Every answer in which a token is born: of a new key, and of one that succeeds another."""
+def responses_with_tokens(furnished: FurnishedArea) -> Iterator[Seen]:
+    """Yield every response with a new token: of a new key, and of a successor."""
     births = [f for f in furnished.visitors["owner"].forms if f.pattern.endswith(BIRTHS)]
     assert births
     for wanted in births:
@@ -52,8 +52,8 @@ def furnished(survey: Survey, tmp_path: Path) -> Iterator[FurnishedArea]:
 
 
 def test_no_later_answer_holds_it(furnished: FurnishedArea) -> None:
-    """After the answer that shows it, no page, file or API answer that anybody can get holds the token or a part."""
-    answers = list(made(furnished))
+    """After the response that shows it, no page, file or API response contains the token or a part."""
+    answers = list(responses_with_tokens(furnished))
     later = []
     for who, visitor in furnished.visitors.items():
         walk = Walk(furnished.browser(who), furnished.area.app)
@@ -66,9 +66,9 @@ def test_no_later_answer_holds_it(furnished: FurnishedArea) -> None:
             assert not [seen for seen in answers if seen is not answer and shape in seen.html]
 
 
-def test_it_stands_in_no_address_and_no_header(furnished: FurnishedArea) -> None:
-    """The answer that shows it shows it in its body alone."""
-    for answer in made(furnished):
+def test_it_is_in_no_url_and_no_header(furnished: FurnishedArea) -> None:
+    """The response contains the token only in its body."""
+    for answer in responses_with_tokens(furnished):
         secret = token_in(answer).reveal()[-49:]
         assert secret not in answer.path
         assert not [name for name, value in answer.headers.items() if secret in value]
@@ -77,8 +77,8 @@ def test_it_stands_in_no_address_and_no_header(furnished: FurnishedArea) -> None
 
 
 def test_no_row_holds_it(furnished: FurnishedArea) -> None:
-    """Nor does any column of any table: what is stored is its digest."""
-    tokens = [token_in(answer) for answer in made(furnished)]
+    """No column of any table contains the token: only its digest is stored."""
+    tokens = [token_in(answer) for answer in responses_with_tokens(furnished)]
     with furnished.area.installation.database.engine.connect() as connection:
         names = connection.execute(text("SELECT name FROM sqlite_master WHERE type = 'table'"))
         tables = [name for (name,) in names]
@@ -92,8 +92,8 @@ def test_no_row_holds_it(furnished: FurnishedArea) -> None:
         assert not [shape for shape in shapes(token) for row in rows if shape in row]
 
 
-def test_the_second_sending_shows_nothing(furnished: FurnishedArea) -> None:
-    """The same form again, as a reload sends it, tells that the key exists, and not its token."""
+def test_sending_the_form_again_shows_no_token(furnished: FurnishedArea) -> None:
+    """The same form again, as a reload sends it, shows that the key exists, but not its token."""
     for wanted in furnished.visitors["owner"].forms:
         if wanted.pattern.endswith(BIRTHS):
             browser, form = furnished.form("owner", wanted)

@@ -1,4 +1,4 @@
-"""Time tells strangers nothing: paired measurements in random order, judged by a bootstrap of the median difference."""
+"""Response times reveal nothing: paired samples in random order, judged by a bootstrap of the median difference."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ Act = Callable[[], None]
 
 
 def differences(one: Act, other: Act, pairs: int) -> list[float]:
-    """Seconds that `one` took longer than `other`, for each pair; which comes first is drawn by lot."""
-    found = []
+    """Return the seconds that `one` took longer than `other` in each pair; which runs first is random."""
+    seconds_longer = []
     for _ in range(pairs):
         first_is_one = random.random() < 0.5
         first, second = (one, other) if first_is_one else (other, one)
         spent = seconds(first), seconds(second)
-        found.append(spent[0] - spent[1] if first_is_one else spent[1] - spent[0])
-    return found
+        seconds_longer.append(spent[0] - spent[1] if first_is_one else spent[1] - spent[0])
+    return seconds_longer
 
 
 def seconds(act: Act) -> float:
-    """How long it took."""
-    began = time.perf_counter()
+    """Return how long it took."""
+    start = time.perf_counter()
     act()
-    return time.perf_counter() - began
+    return time.perf_counter() - start
 
 
 def interval(found: list[float]) -> tuple[float, float]:
-    """A bootstrap interval of 99 % for the median; from samples of at most 2,000, which only makes it wider."""
+    """Return a 99 % bootstrap interval for the median; samples of at most 2,000 only make it wider."""
     size = min(len(found), SAMPLE)
     medians = [median(random.choices(found, k=size)) for _ in range(RESAMPLES)]
     bounds = quantiles(medians, n=200)
@@ -57,7 +57,7 @@ def interval(found: list[float]) -> tuple[float, float]:
 @pytest.mark.prove
 @pytest.mark.timeout(600)
 def test_known_and_unknown_people_take_the_same_time(survey: Survey, tmp_path: Path) -> None:
-    """A wrong password for somebody who exists takes as long as one for nobody, to 5 milliseconds."""
+    """A wrong password takes as long for an existing user as for an unknown one, to 5 milliseconds."""
     with survey.copied(tmp_path) as sandbox:
         guesser = Guesser(sandbox)
 
@@ -66,8 +66,10 @@ def test_known_and_unknown_people_take_the_same_time(survey: Survey, tmp_path: P
             with write_behind(sandbox.area.installation.database) as tx:
                 tx.execute(throttles.delete())
 
-        found = differences(lambda: guess(EMAIL), lambda: guess("nobody@keys.example"), LOGIN_PAIRS)
-    low, high = interval(found)
+        samples = differences(
+            lambda: guess(EMAIL), lambda: guess("nobody@keys.example"), LOGIN_PAIRS
+        )
+    low, high = interval(samples)
     assert -LOGIN_SECONDS < low < high < LOGIN_SECONDS
 
 
@@ -88,19 +90,19 @@ def test_refused_tokens_take_the_same_time(tmp_path: Path) -> None:
             answer.read()
             assert answer.status == 401
 
-        for one, other in ((unknown, wrong_last), (wrong_first, wrong_last)):
-            found = differences(
-                lambda one=one: send(one),  # type: ignore[misc]
+        for first, other in ((unknown, wrong_last), (wrong_first, wrong_last)):
+            samples = differences(
+                lambda first=first: send(first),  # type: ignore[misc]
                 lambda other=other: send(other),  # type: ignore[misc]
                 TOKEN_PAIRS,
             )
-            low, high = interval(found)
+            low, high = interval(samples)
             assert -TOKEN_SECONDS < low < high < TOKEN_SECONDS
         connection.close()
 
 
 def changed(token: str, place: int) -> str:
-    """The token with another character at that place, and the checksum that belongs to it."""
+    """Return the token with another character at that place, and the matching checksum."""
     body = token[:-6]
     at = len(token) + place
     other = "0" if body[at] != "0" else "1"
@@ -112,7 +114,7 @@ def changed(token: str, place: int) -> str:
 
 @pytest.mark.slow
 def test_a_difference_is_found() -> None:
-    """The judgement can fail: half a millisecond more is seen, and equal acts are not told apart."""
+    """The test itself can fail: it detects half a millisecond, and finds no difference between equal functions."""
     same = [random.gauss(0, 0.001) for _ in range(4_000)]
     slower = [value + 0.000_5 for value in same]
     low, high = interval(same)

@@ -1,4 +1,4 @@
-"""A product's colours: contrast as WCAG defines it, and nothing made of an accent that people cannot read."""
+"""A product's colours: contrast as WCAG defines it, and no accent that makes text unreadable."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ COLOURS = st.integers(0, 0xFFFFFF).map(lambda number: f"#{number:06x}")
     ],
 )
 def test_contrast_is_the_standards(one: str, other: str, ratio: float) -> None:
-    """Known ratios come out, whichever colour is named first."""
+    """Known ratios are computed, in either order of the colours."""
     assert contrast(one, other) == pytest.approx(ratio, abs=0.005)
     assert contrast(other, one) == contrast(one, other)
 
 
 @pytest.mark.parametrize("colour", ["", "red", "#fff", "4f46e5", "#4f46e5;", "#4f46eg", " #4f46e5"])
 def test_a_colour_has_one_form(colour: str) -> None:
-    """Nothing that is not six digits after a sharp reaches a stylesheet."""
+    """Only six digits after a # reach a stylesheet."""
     with pytest.raises(ValueError, match="must be a colour"):
         check_colour(colour)
 
@@ -46,7 +46,7 @@ def test_a_colour_has_one_form(colour: str) -> None:
 @pytest.mark.parametrize("sandbox", [LIGHT, DARK], ids=lambda sandbox: sandbox.name)
 @given(colour=COLOURS)
 def test_an_accent_is_readable_or_refused(sandbox: Theme, colour: str) -> None:
-    """Text on a button of it, and links on every surface, have a contrast of 4.5 at least; or it is refused."""
+    """Text on a button and links on every surface have a contrast of at least 4.5; otherwise the accent is refused."""
     if contrast(colour, sandbox.ink) < MIN_CONTRAST:
         with pytest.raises(ValueError, match="hard to read"):
             accent_for(sandbox, colour)
@@ -60,7 +60,7 @@ def test_an_accent_is_readable_or_refused(sandbox: Theme, colour: str) -> None:
 
 
 def test_four_and_a_half_is_the_border() -> None:
-    """The standard's least contrast decides: one grey more, and a setting is refused."""
+    """The standard's minimum decides: one step of grey more, and a setting is refused."""
     assert accent_for(LIGHT, "#767676").plain == "#767676"
     with pytest.raises(ValueError, match="hard to read"):
         accent_for(LIGHT, "#777777")
@@ -68,6 +68,6 @@ def test_four_and_a_half_is_the_border() -> None:
 
 @given(colour=COLOURS)
 def test_every_colour_has_a_twin_for_the_dark(colour: str) -> None:
-    """What is chosen for light pages alone is made readable on dark ones."""
+    """An accent for light pages is made readable on dark ones."""
     twin = dark_variant(colour)
     assert accent_for(DARK, twin).plain == twin

@@ -1,4 +1,4 @@
-"""Where webhooks may be sent: hosts on the internet, spelt in one way only."""
+"""Allowed URLs of webhooks: hosts on the internet, with one spelling only."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OWN = Destinations([ipaddress.ip_network("10.0.0.0/8")], allow_http=True, ports=
 
 @pytest.mark.parametrize("url", HOSTILE_URLS)
 def test_a_hostile_url_is_refused(url: str) -> None:
-    """Each, with a sentence for people that repeats nothing of the URL."""
+    """Each is refused with a sentence that repeats no part of the URL."""
     with pytest.raises(ValueError, match=r"^(must|has)"):
         INTERNET.read(url)
 
@@ -33,12 +33,12 @@ def test_a_hostile_url_is_refused(url: str) -> None:
         ("https://[2606:4700::1111]/", ("https", "2606:4700::1111", 443, "/")),
     ],
 )
-def test_a_host_on_the_internet_is_taken(url: str, read: tuple[str, str, int, str]) -> None:
-    """By name or address, taken apart as it will be sent to."""
+def test_a_host_on_the_internet_is_accepted(url: str, read: tuple[str, str, int, str]) -> None:
+    """A name or an address is accepted, and split as it will be used."""
     assert INTERNET.read(url) == Destination(*read)
 
 
-def test_the_authority_names_the_port_where_it_is_another() -> None:
+def test_the_host_field_has_the_port_unless_it_is_the_default() -> None:
     """The Host field omits the scheme's default port, and an IPv6 address is in brackets."""
     assert INTERNET.read("https://example.com:443/").authority == "example.com"
     assert INTERNET.read("https://example.com:8443/").authority == "example.com:8443"
@@ -46,7 +46,7 @@ def test_the_authority_names_the_port_where_it_is_another() -> None:
 
 
 def test_the_operator_may_allow_more() -> None:
-    """Networks of their own, plain HTTP, other ports: these, and no others."""
+    """The operator can allow their own networks, plain HTTP or other ports; these, and no others."""
     assert OWN.read("http://10.1.2.3:9000/").port == 9000
     assert OWN.read("http://receiver:80/").host == "receiver"
     assert OWN.admit(ipaddress.ip_address("10.1.2.3"))
@@ -57,7 +57,7 @@ def test_the_operator_may_allow_more() -> None:
 
 @given(st.ip_addresses(v=4))
 def test_what_python_calls_private_is_never_admitted(address: ipaddress.IPv4Address) -> None:
-    """Whatever is not global to the standard library is not to us; and no multicast, nothing reserved."""
+    """Any address that is not global to the standard library is refused, and so are multicast and reserved ones."""
     admitted = is_global_unicast(address)
     assert not admitted or (address.is_global and not address.is_multicast)
     assert not admitted or not address.is_reserved
@@ -65,7 +65,7 @@ def test_what_python_calls_private_is_never_admitted(address: ipaddress.IPv4Addr
 
 @given(st.ip_addresses(v=6))
 def test_of_version_6_only_global_unicast_is_admitted(address: ipaddress.IPv6Address) -> None:
-    """Nothing outside 2000::/3, and nothing that carries an address of version 4."""
+    """Only 2000::/3 is allowed, except addresses that contain an IPv4 address."""
     if is_global_unicast(address):
         assert address in ipaddress.ip_network("2000::/3")
         assert address.sixtofour is None
@@ -75,7 +75,7 @@ def test_of_version_6_only_global_unicast_is_admitted(address: ipaddress.IPv6Add
 
 @given(st.ip_addresses(v=4))
 def test_no_address_is_reached_inside_another(address: ipaddress.IPv4Address) -> None:
-    """Mapped, compatible, 6to4, Teredo, both prefixes of NAT64: refused, whatever they carry."""
+    """Mapped, compatible, 6to4, Teredo, both prefixes of NAT64: refused, whatever address they contain."""
     number = int(address)
     for carrier in (
         0xFFFF << 32 | number,

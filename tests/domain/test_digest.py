@@ -23,7 +23,7 @@ def _vector() -> Token:
 
 
 def test_digest_is_hmac_sha_256() -> None:
-    """What is stored is HMAC-SHA-256 under the pepper of the token without its checksum, and the pepper's id."""
+    """The stored digest is HMAC-SHA-256 under the pepper, of the token without its checksum, with the pepper's ID."""
     sealed = Peppers(Pepper("one", KEY)).seal(_vector())
     assert sealed == ("one", hmac.new(KEY, VECTOR[:-6].encode(), hashlib.sha256).digest())
 
@@ -47,7 +47,7 @@ def test_the_current_pepper_seals() -> None:
     assert after.ids == {"old", "new"}
 
 
-def test_a_pepper_that_is_not_at_hand_matches_nothing() -> None:
+def test_an_unknown_pepper_matches_nothing() -> None:
     """A digest under an unknown pepper matches no token."""
     peppers = Peppers(Pepper("one", KEY))
     sealed = peppers.seal(_vector())
@@ -74,7 +74,7 @@ def test_truncated_digests_match_nothing() -> None:
 
 @pytest.mark.parametrize("key", [b"", b"x" * 31, b"x" * 64, b"abc" * 20, bytes(32)])
 def test_weak_peppers_are_refused(key: bytes) -> None:
-    """A pepper is at least 32 bytes, and not one byte over and over; its refusal names it without its bytes."""
+    """A pepper has at least 32 bytes, which are not all equal; its refusal shows its ID, not its bytes."""
     with pytest.raises(ValueError, match="the pepper weak must be") as refused:
         Pepper("weak", key)
     assert not key or key.hex() not in str(refused.value)
@@ -88,7 +88,7 @@ def test_pepper_ids(name: str) -> None:
 
 
 def test_two_peppers_of_one_id_are_refused() -> None:
-    """Two peppers with the same id are refused, be their keys equal or not: one would silently displace the other."""
+    """Two peppers with the same ID are refused, even with equal keys: one would silently replace the other."""
     with pytest.raises(ValueError, match="same id"):
         Peppers(Pepper("one", KEY), [Pepper("one", os.urandom(32))])
     with pytest.raises(ValueError, match="same id"):
@@ -97,7 +97,7 @@ def test_two_peppers_of_one_id_are_refused() -> None:
 
 @pytest.mark.parametrize("show", SHOWERS.values(), ids=SHOWERS)
 def test_peppers_and_digests_are_never_shown(show: Callable[[object], str]) -> None:
-    """However a pepper or a digest is written down by mistake, only the pepper's id is in it."""
+    """No text form of a pepper or a digest shows more than the pepper's ID."""
     pepper = Pepper("one", KEY)
     sealed = Digest("one", pepper.digest(b"body"))
     for thing in (pepper, Peppers(pepper, [Pepper("two", os.urandom(32))]), sealed):
@@ -109,7 +109,7 @@ def test_peppers_and_digests_are_never_shown(show: Callable[[object], str]) -> N
 
 
 def test_peppers_are_not_copied_out() -> None:
-    """A pepper leaves the process neither by pickling nor by copying."""
+    """A pepper can be neither pickled nor copied."""
     pepper = Pepper("one", KEY)
     for thing in (pepper, Peppers(pepper)):
         with pytest.raises(TypeError):

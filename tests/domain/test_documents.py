@@ -1,4 +1,4 @@
-"""Collections and documents: what is taken, what is refused and where, and what a push changes."""
+"""Collections and documents: valid and refused values, the pointers of errors, and the changes of a push."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ digests = st.binary(min_size=1, max_size=1)
 
 
 def pointers(refused: pytest.ExceptionInfo[Invalid]) -> list[str]:
-    """Where the refusal points, in its order."""
+    """Return the pointers of the refusal, in its order."""
     return [error.pointer for error in refused.value.errors]
 
 
 def nested(depth: int) -> dict[str, Any]:
-    """Objects inside one another, `depth` in all."""
+    """Return objects inside one another, `depth` in all."""
     value: dict[str, Any] = {}
     for _ in range(depth - 1):
         value = {"inner": value}
@@ -75,7 +75,7 @@ def test_nothing_else_names_a_collection(name: str) -> None:
 
 @pytest.mark.parametrize("title", ["", "   ", "two\nlines", "a\0", "\ud800", "x" * (MAX_TITLE + 1)])
 def test_a_collection_is_titled_in_one_line(title: str) -> None:
-    """A title of a collection is 1-300 characters on one line, when it is made and when it is changed."""
+    """The title of a collection has 1-300 characters on one line, when it is created and when it is changed."""
     with pytest.raises(Invalid) as refused:
         check_collection(CollectionDraft("docs", title))
     assert pointers(refused) == ["/title"]
@@ -96,7 +96,7 @@ def test_the_ids_of_documents(id: str) -> None:
 
 
 @pytest.mark.parametrize("id", ["", ".", "..", "a/b", "a b", "é", "a\n", "a\0", "x" * 129])
-def test_what_is_no_id(id: str) -> None:
+def test_invalid_ids(id: str) -> None:
     """Anything else is refused, and so are `.` and `..`, which a URL can't contain."""
     assert not is_document_id(id)
     with pytest.raises(Invalid) as refused:
@@ -123,8 +123,8 @@ def test_what_is_no_id(id: str) -> None:
         replace(GOOD, attributes={"x": "y" * (MAX_ATTRIBUTES_BYTES - 8)}),
     ],
 )
-def test_what_is_within_the_bounds_is_taken(draft: DocumentDraft) -> None:
-    """Every field up to and including its bound is taken, and not touched."""
+def test_values_within_the_bounds_are_accepted(draft: DocumentDraft) -> None:
+    """Every field up to and including its bound is accepted unchanged."""
     assert check_document(draft).draft is draft
 
 
@@ -159,7 +159,9 @@ def test_what_is_within_the_bounds_is_taken(draft: DocumentDraft) -> None:
         (replace(GOOD, attributes={"x": {1, 2}}), "/attributes"),
     ],
 )
-def test_what_is_beyond_them_is_refused_at_its_field(draft: DocumentDraft, pointer: str) -> None:
+def test_values_beyond_the_bounds_are_refused_at_their_field(
+    draft: DocumentDraft, pointer: str
+) -> None:
     """One step over a bound is refused, and the refusal points at the field."""
     with pytest.raises(Invalid) as refused:
         check_document(draft)
@@ -187,8 +189,8 @@ def test_the_documents_of_a_bad_batch_are_named() -> None:
     drafts = [GOOD, DocumentDraft("one", "\0", title="x" * 301), DocumentDraft("two", "\0"), GOOD]
     with pytest.raises(Invalid) as refused:
         check_push(Push([*drafts, DocumentDraft("a/b", "")], ["two"]))
-    named = [(error.pointer, error.id) for error in refused.value.errors]
-    assert named == [
+    faults = [(error.pointer, error.id) for error in refused.value.errors]
+    assert faults == [
         ("/upsert/1/title", "one"),
         ("/upsert/1/text", "one"),
         ("/upsert/2/text", "two"),
@@ -210,8 +212,8 @@ def test_the_documents_of_a_bad_batch_are_named() -> None:
         (["a", "b"], ["c", "a"], "/delete/1"),
     ],
 )
-def test_an_id_stands_in_a_push_once(upserts: list[str], deletes: list[str], pointer: str) -> None:
-    """The second of an id is refused where it stands, in either list."""
+def test_an_id_is_in_a_push_once(upserts: list[str], deletes: list[str], pointer: str) -> None:
+    """The second use of an ID is refused with its pointer, in either list."""
     with pytest.raises(Invalid) as refused:
         check_push(Push([DocumentDraft(id, "") for id in upserts], deletes))
     assert pointers(refused) == [pointer]
@@ -236,7 +238,7 @@ def test_a_refusal_stays_readable() -> None:
 
 
 def test_the_digest_covers_all_that_a_document_says() -> None:
-    """A change of any field changes the digest; the id and the order of attributes say nothing."""
+    """A change of any field changes the digest; the ID and the order of attributes don't."""
     base = replace(GOOD, attributes={"a": 1, "b": {"c": 2, "d": 3}})
     others = [
         replace(base, title="Read me!"),
@@ -257,14 +259,16 @@ def test_the_digest_covers_all_that_a_document_says() -> None:
     st.dictionaries(ids, digests),
     st.lists(ids, unique=True),
 )
-def test_a_plan_turns_what_is_into_what_is_wanted(
+def test_a_plan_leads_to_the_wanted_documents(
     existing: dict[str, bytes], wanted: dict[str, bytes], deletes: list[str]
 ) -> None:
-    """Carrying out a plan leaves exactly the wanted documents, and the same push then changes nothing."""
+    """A plan leaves exactly the wanted documents, and the same push then changes nothing."""
     deletes = [id for id in deletes if id not in wanted]
     incoming = [Incoming(DocumentDraft(id, ""), digest) for id, digest in wanted.items()]
     plan = diff(existing, incoming, deletes)
-    result = existing | {one.draft.id: one.digest for one in (*plan.created, *plan.updated)}
+    result = existing | {
+        change.draft.id: change.digest for change in (*plan.created, *plan.updated)
+    }
     result = {id: digest for id, digest in result.items() if id not in plan.deleted}
     expected = {id: digest for id, digest in (existing | wanted).items() if id not in deletes}
     assert result == expected
@@ -290,7 +294,7 @@ def test_a_plan_turns_what_is_into_what_is_wanted(
     )
 )
 def test_any_shallow_json_may_be_an_attribute(value: Any) -> None:
-    """What JSON can say within the bounds is taken as it is."""
+    """Any JSON within the bounds is accepted unchanged."""
     draft = replace(GOOD, attributes={"value": value})
     depth = json.dumps(value).count("[") + json.dumps(value).count("{")
     if depth < MAX_ATTRIBUTES_DEPTH:

@@ -54,32 +54,32 @@ def test_uuid7_layout(now: datetime) -> None:
 
 
 def test_uuid7_randomness() -> None:
-    """All 74 random bits of ids made at one instant vary."""
-    made = [ids.uuid7(NOON) for _ in range(200)]
+    """All 74 random bits of IDs with the same time vary."""
+    uuids = [ids.uuid7(NOON) for _ in range(200)]
     varying = 0
-    for number in made:
-        varying |= number ^ made[0]
+    for number in uuids:
+        varying |= number ^ uuids[0]
     assert varying == ((1 << 12) - 1) << 64 | ((1 << 62) - 1)
 
 
 @given(st.lists(st.timedeltas(timedelta(days=-1), timedelta(days=1)), min_size=2, max_size=20))
 def test_ids_strictly_rise(steps: list[timedelta]) -> None:
-    """An id made after another is above it, whatever the clock does in between, and still a UUIDv7."""
+    """An ID made after another is above it, whatever the clock does in between, and still a UUIDv7."""
     now, last = NOON, None
     for step in steps:
         now += step
-        made = ids.new_id("key", now, last)
-        assert last is None or made > last
-        assert UUID(int=ids.number_of(made)).version == 7
-        last = made
+        id = ids.new_id("key", now, last)
+        assert last is None or id > last
+        assert UUID(int=ids.number_of(id)).version == 7
+        last = id
 
 
-def test_many_ids_in_one_instant_rise() -> None:
-    """A thousand ids of one instant, each made after the one before, are in strict order."""
-    made = [ids.new_id("key", NOON)]
+def test_many_ids_at_one_time_rise() -> None:
+    """A thousand IDs with the same time, each made after the previous one, are in strict order."""
+    created = [ids.new_id("key", NOON)]
     for _ in range(1000):
-        made.append(ids.new_id("key", NOON, made[-1]))
-    assert made == sorted(set(made))
+        created.append(ids.new_id("key", NOON, created[-1]))
+    assert created == sorted(set(created))
 
 
 @pytest.mark.parametrize(
@@ -98,11 +98,11 @@ def test_many_ids_in_one_instant_rise() -> None:
         "key_02tcRIyrxLXTR81B3dqdO²",
     ],
 )
-def test_what_is_no_id(text: str) -> None:
+def test_invalid_ids(text: str) -> None:
     """A text that can't be a key's id is recognised without a lookup."""
     assert not ids.is_id("key", text)
 
 
 def test_what_is_an_id() -> None:
-    """A made id has the form of one of its kind."""
+    """Each generated ID is valid for its kind."""
     assert ids.is_id("key", ids.new_id("key", NOON))

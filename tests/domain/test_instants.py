@@ -15,7 +15,7 @@ OFFSETS = st.integers(-23 * 60 - 59, 23 * 60 + 59)
 
 @given(INSTANTS)
 def test_round_trip_through_text(instant: datetime) -> None:
-    """A formatted instant is parsed back exactly, to the microsecond, and always ends in Z."""
+    """A formatted time is parsed back exactly, to the microsecond, and always ends in Z."""
     text = instants.format_instant(instant)
     assert text.endswith("Z")
     assert instants.parse_instant(text) == instant
@@ -23,7 +23,7 @@ def test_round_trip_through_text(instant: datetime) -> None:
 
 @given(INSTANTS)
 def test_round_trip_through_rows(instant: datetime) -> None:
-    """A stored instant is read back exactly, and fits in 64 bits."""
+    """A stored time is read back exactly, and fits in 64 bits."""
     microseconds = instants.to_microseconds(instant)
     assert -(1 << 63) <= microseconds < 1 << 63
     assert instants.from_microseconds(microseconds) == instant
@@ -31,14 +31,14 @@ def test_round_trip_through_rows(instant: datetime) -> None:
 
 @given(INSTANTS, INSTANTS)
 def test_rows_keep_the_order(one: datetime, other: datetime) -> None:
-    """Stored instants compare as the instants do."""
+    """Stored times compare as the times do."""
     stored = instants.to_microseconds(one), instants.to_microseconds(other)
     assert (stored[0] < stored[1]) == (one < other)
 
 
 @given(st.datetimes(datetime(2, 1, 1), datetime(9998, 12, 31)), OFFSETS)  # noqa: DTZ001
 def test_any_offset_is_read(local: datetime, minutes: int) -> None:
-    """The same instant is read from whatever offset it was written in."""
+    """The same time is read from any offset."""
     zoned = local.replace(tzinfo=timezone(timedelta(minutes=minutes)))
     assert instants.parse_instant(zoned.isoformat()) == zoned
 
@@ -58,8 +58,8 @@ def test_any_offset_is_read(local: datetime, minutes: int) -> None:
         ("9999-12-31T23:59:59Z", datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)),
     ],
 )
-def test_good_instants(text: str, instant: datetime) -> None:
-    """A well-formed instant is exactly what it says, leap days and offsets included."""
+def test_valid_times(text: str, instant: datetime) -> None:
+    """A well-formed time is exactly what it says, including leap days and offsets."""
     assert instants.parse_instant(text) == instant
 
 
@@ -113,26 +113,26 @@ def test_good_instants(text: str, instant: datetime) -> None:
         "2027-01-31T12:00:00Z\x00",
     ],
 )
-def test_bad_instants(text: str) -> None:
-    """What is not one exact instant of the calendar with a zone is refused, with a sentence that follows a name."""
+def test_invalid_times(text: str) -> None:
+    """A text that is not one exact time with a zone is refused, with a sentence that follows the field's name."""
     with pytest.raises(ValueError, match=r"^(must be|is not) "):
         instants.parse_instant(text)
 
 
 @given(st.text(max_size=40))
-def test_any_text_is_told(text: str) -> None:
+def test_any_text_is_a_time_or_an_error(text: str) -> None:
     """Any text gives a time or a ValueError, never another error."""
     with suppress(ValueError):
         assert instants.parse_instant(text).tzinfo is UTC
 
 
-def test_a_naive_instant_is_never_stored() -> None:
+def test_a_naive_time_is_never_stored() -> None:
     """A time without a zone is refused, not guessed."""
     with pytest.raises(TypeError):
         instants.to_microseconds(datetime(2027, 1, 31))  # noqa: DTZ001
 
 
-def test_a_naive_instant_is_never_written() -> None:
-    """Nor is it written in the zone of whatever machine it is on: the sentence says what is missing."""
+def test_a_naive_time_is_never_formatted() -> None:
+    """A time without a zone is not formatted in the machine's zone either: the sentence says what is missing."""
     with pytest.raises(ValueError, match="time zone"):
         instants.format_instant(datetime(2027, 1, 31))  # noqa: DTZ001

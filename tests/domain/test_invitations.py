@@ -1,4 +1,4 @@
-"""When an invitation stands."""
+"""The states of an invitation."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ END = INVITATION.expires_at
 
 
 def test_it_ends_at_its_end() -> None:
-    """Open to the last instant before its end, expired from it on."""
+    """Open until the last microsecond before its expiry, expired from then on."""
     assert INVITATION.status(END - timedelta(microseconds=1)) is InvitationStatus.OPEN
     assert INVITATION.status(END) is InvitationStatus.EXPIRED
 
 
-def test_accepted_or_revoked_is_for_good() -> None:
-    """Whatever was done with it stays what it is, expired or not."""
+def test_accepted_or_revoked_is_final() -> None:
+    """Accepted or revoked is final, whether expired or not."""
     accepted = replace(INVITATION, accepted_at=NOON, accepted_by=UserId("usr_2"))
     revoked = replace(INVITATION, revoked_at=NOON)
     assert accepted.status(END) is InvitationStatus.ACCEPTED
@@ -47,7 +47,7 @@ def test_accepted_or_revoked_is_for_good() -> None:
 
 
 def test_so_many() -> None:
-    """A hundred and no more."""
+    """There may be a hundred and no more."""
     require_few_open(MAX_OPEN - 1)
     with pytest.raises(Invalid):
         require_few_open(MAX_OPEN)

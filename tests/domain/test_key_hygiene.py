@@ -32,16 +32,16 @@ KEY = ApiKey(
 
 
 def key(**changed: Any) -> ApiKey:
-    """A key without findings, except for `changed`."""
+    """Return a key without findings, except for `changed`."""
     return replace(KEY, **changed)
 
 
 def habits(key: ApiKey, now: datetime = NOON) -> set[HygieneFinding]:
-    """All that is said of the key."""
+    """Return all findings of the key."""
     return {habit for habit in HygieneFinding if has_finding(key, habit, now)}
 
 
-def test_nothing_is_said_of_a_good_key() -> None:
+def test_a_good_key_has_no_findings() -> None:
     """A young key that is used and expires some day has no finding."""
     assert habits(KEY) == set()
 
@@ -55,14 +55,14 @@ def test_nothing_is_said_of_a_good_key() -> None:
         ({"created_at": NOON - 365 * DAY}, HygieneFinding.OLD),
     ],
 )
-def test_each_begins_at_its_instant(changed: dict[str, Any], habit: HygieneFinding) -> None:
-    """Each is said from its instant on, and not a microsecond before."""
+def test_each_finding_starts_at_its_time(changed: dict[str, Any], habit: HygieneFinding) -> None:
+    """Each finding starts at its time, and not a microsecond before."""
     assert habits(key(**changed)) == {habit}
     assert habits(key(**changed), NOON - TICK) == set()
 
 
 def test_a_key_without_end() -> None:
-    """A key that never expires is named from the start."""
+    """A key that never expires has a finding from the start."""
     assert habits(key(expires_at=None)) == {HygieneFinding.NEVER_EXPIRES}
 
 
@@ -85,7 +85,7 @@ def test_several_may_hold() -> None:
     ],
 )
 def test_keys_that_end_by_themselves(changed: dict[str, Any]) -> None:
-    """Nothing is said of a key that has ended, or that is in its overlap."""
+    """A key that has ended, or that is in its overlap, has no findings."""
     forgotten = key(created_at=NOON - 400 * DAY, last_use=None, expires_at=NOON + DAY)
     assert habits(forgotten)
     assert habits(replace(forgotten, **changed)) == set()

@@ -65,7 +65,7 @@ def _key(
 
 
 def _refusal(act: object) -> type[KeysteadError] | None:
-    """The kind of refusal that calling `act` ends in."""
+    """Return the type of the error that `act` raises."""
     try:
         act()  # type: ignore[operator]
     except KeysteadError as error:
@@ -78,7 +78,7 @@ def _refusal(act: object) -> type[KeysteadError] | None:
 
 @given(ENDS, st.none() | st.just(NOON), st.integers(0, 2 * 10**8))
 def test_status(expires_at: datetime | None, revoked_at: datetime | None, passed: int) -> None:
-    """A key is revoked, else expired from the very instant of its expiry on, else active."""
+    """A key is revoked, otherwise expired from its exact expiry on, otherwise active."""
     now = NOON + timedelta(seconds=passed)
     status = _key(expires_at=expires_at, revoked_at=revoked_at).status(now)
     if revoked_at is not None:
@@ -110,7 +110,7 @@ def test_what_counts() -> None:
     ],
 )
 def test_expiries_that_cannot_be_set(expires_at: datetime) -> None:
-    """An expiry whose second is not later than now, or that has no time zone, is refused and never left out."""
+    """An expiry whose second is not later than now, or that has no time zone, is refused and never ignored."""
     for draft in (KeyDraft("sync", expires_at), KeyDraft("sync", expires_at, FULL)):
         with pytest.raises(Invalid) as refused:
             rules.grant(draft, OPERATOR, CATALOG, NOON)
@@ -137,7 +137,7 @@ def test_expiries_that_can_be_set(expires_at: datetime | None) -> None:
 
 
 def test_a_naive_expiry_is_refused_in_words() -> None:
-    """A time without a zone could be any of 26 hours: it is never read in the zone of the machine."""
+    """A time without a zone could be any of 26 hours: it is never read in the machine's zone."""
     with pytest.raises(Invalid, match="must have a time zone"):
         rules.grant(KeyDraft("sync", datetime(2099, 1, 1)), OPERATOR, CATALOG, NOON)  # noqa: DTZ001
 
@@ -146,14 +146,14 @@ def test_a_naive_expiry_is_refused_in_words() -> None:
 
 
 def test_what_a_person_gives() -> None:
-    """A key made by a person without a choice has `*` and no end."""
+    """A key that a user creates without choices has `*` and never expires."""
     for person in (OPERATOR, _member(Role.OWNER), _member(Role.DEVELOPER)):
         granted = rules.grant(KeyDraft("sync"), person, CATALOG, NOON)
         assert (granted.scopes, granted.expires_at) == (FULL, None)
 
 
 def test_what_a_key_gives() -> None:
-    """A key made by a key without a choice has the caller's scopes without `keys:write`, and the caller's end."""
+    """A key that a key creates without choices has the caller's scopes without `keys:write`, and its expiry."""
     end = NOON + HOUR
     granted = rules.grant(
         KeyDraft("sync"), _caller(Scopes([KEYS_WRITE, "events:read"]), end), CATALOG, NOON
@@ -161,12 +161,12 @@ def test_what_a_key_gives() -> None:
     assert (granted.scopes, granted.expires_at) == (Scopes(["events:read"]), end)
 
 
-def test_a_key_with_nothing_to_give() -> None:
-    """A key that holds `keys:write` alone must name what it hands out; no key without scopes is made."""
+def test_a_key_with_no_scope_to_grant() -> None:
+    """A key that only has `keys:write` must name the scopes to grant; no key without scopes is created."""
     with pytest.raises(Invalid):
         rules.grant(KeyDraft("sync"), _caller(Scopes([KEYS_WRITE])), CATALOG, NOON)
-    named = KeyDraft("sync", scopes=[KEYS_WRITE])
-    assert set(rules.grant(named, _caller(Scopes([KEYS_WRITE])), CATALOG, NOON).scopes) == {
+    draft = KeyDraft("sync", scopes=[KEYS_WRITE])
+    assert set(rules.grant(draft, _caller(Scopes([KEYS_WRITE])), CATALOG, NOON).scopes) == {
         KEYS_WRITE
     }
 
@@ -175,7 +175,7 @@ def test_a_key_with_nothing_to_give() -> None:
 def test_no_key_makes_a_wider_one(
     held: Scopes, end: datetime | None, asked: Scopes, until: datetime | None
 ) -> None:
-    """What a key makes is within its own scopes and its own life, or it is refused (R55)."""
+    """A key that a key creates is within its scopes and its lifetime, or it is refused (R55)."""
     draft = KeyDraft("child", until, asked)
     within = held.cover(asked) and (end is None or (until is not None and until <= end))
     try:
@@ -189,7 +189,7 @@ def test_no_key_makes_a_wider_one(
 
 @given(SETS, ENDS)
 def test_defaults_are_never_wider(held: Scopes, end: datetime | None) -> None:
-    """What a key makes without naming scopes or end never manages keys, and never outlives it."""
+    """A key that a key creates without choices never manages keys, and never outlives it."""
     if _refusal(lambda: rules.grant(KeyDraft("child"), _caller(held, end), CATALOG, NOON)):
         assert set(held) == {KEYS_WRITE}
         return
@@ -209,7 +209,7 @@ def test_a_developers_keys_do_not_manage_keys() -> None:
 
 
 def test_unknown_scopes_are_pointed_at() -> None:
-    """Each unknown scope is named by its place in what was sent, and its text is not repeated."""
+    """Each unknown scope is named by its position in the request, and its text is not repeated."""
     draft = KeyDraft("sync", scopes=["events:read", "zzz:zzz", "documents:read", "aaa:aaa"])
     with pytest.raises(Invalid) as refused:
         rules.grant(draft, OPERATOR, CATALOG, NOON)
@@ -219,7 +219,7 @@ def test_unknown_scopes_are_pointed_at() -> None:
 
 @pytest.mark.parametrize("scopes", [[], ["events:read"] * 51])
 def test_how_many_scopes(scopes: list[str]) -> None:
-    """A key is asked for with 1-50 scopes: an empty list is no way to say all or none."""
+    """A request has 1-50 scopes: an empty list means neither all nor none."""
     with pytest.raises(Invalid) as refused:
         rules.grant(KeyDraft("sync", scopes=scopes), OPERATOR, CATALOG, NOON)
     assert [error.pointer for error in refused.value.errors] == ["/scopes"]
@@ -245,7 +245,7 @@ def test_no_key_changes_beyond_itself(
     asked: Scopes,
     until: datetime | None,
 ) -> None:
-    """What a key leaves behind after a change is within its own scopes and its own life."""
+    """After a key changes another, that key is within its own scopes and its own lifetime."""
     principal, patch = _caller(held, end), KeyPatch(scopes=asked, expires_at=until)
     try:
         changed = rules.apply_patch(_key(target, target_end), patch, principal, CATALOG, NOON)
@@ -257,7 +257,7 @@ def test_no_key_changes_beyond_itself(
 
 
 def test_absent_fields_stay() -> None:
-    """What a patch does not name stays, and an empty patch changes nothing."""
+    """Fields that are absent from a patch are unchanged, and an empty patch changes nothing."""
     before = _key(Scopes(["events:read"]), NOON + HOUR)
     assert rules.apply_patch(before, KeyPatch(), OPERATOR, CATALOG, NOON) == before
     described = rules.apply_patch(before, KeyPatch(description="other"), OPERATOR, CATALOG, NOON)
@@ -265,7 +265,7 @@ def test_absent_fields_stay() -> None:
 
 
 def test_null_is_never() -> None:
-    """A patch with a null expiry lets the key live for ever."""
+    """A patch with a null expiry lets the key work for ever."""
     changed = rules.apply_patch(
         _key(expires_at=NOON + HOUR), KeyPatch(expires_at=None), OPERATOR, CATALOG, NOON
     )
@@ -283,13 +283,13 @@ def test_the_same_expiry_is_no_change() -> None:
 @pytest.mark.parametrize("fraction", [1, 500_000, 999_999])
 def test_a_fraction_of_a_second_is_rounded_down(fraction: int) -> None:
     """Created, changed or rotated, a key expires at a whole second; sending the same second again isn't a change."""
-    named, whole = NOON + HOUR + timedelta(microseconds=fraction), NOON + HOUR
-    changed = rules.apply_patch(_key(), KeyPatch(expires_at=named), OPERATOR, CATALOG, NOON)
+    chosen, whole = NOON + HOUR + timedelta(microseconds=fraction), NOON + HOUR
+    changed = rules.apply_patch(_key(), KeyPatch(expires_at=chosen), OPERATOR, CATALOG, NOON)
     assert changed.expires_at == whole
-    assert rules.grant(KeyDraft("sync", named), OPERATOR, CATALOG, NOON).expires_at == whole
-    assert _rotation(_key(), expires_at=named).successor.expires_at == whole
+    assert rules.grant(KeyDraft("sync", chosen), OPERATOR, CATALOG, NOON).expires_at == whole
+    assert _rotation(_key(), expires_at=chosen).successor.expires_at == whole
     for now in (NOON, NOON + 2 * HOUR):
-        patch = KeyPatch(expires_at=named)
+        patch = KeyPatch(expires_at=chosen)
         assert rules.apply_patch(changed, patch, OPERATOR, CATALOG, now) == changed
 
 
@@ -304,7 +304,7 @@ def test_a_revoked_key_cannot_be_changed() -> None:
 
 
 def test_an_expired_key_can_be_described() -> None:
-    """An expired key is described, but neither extended nor narrowed: its end is final."""
+    """An expired key can be described, but neither extended nor narrowed: its expiry is final."""
     ended = _key(expires_at=NOON)
     later = NOON + HOUR
     assert rules.apply_patch(ended, KeyPatch("old"), OPERATOR, CATALOG, NOON).description == "old"
@@ -316,7 +316,7 @@ def test_an_expired_key_can_be_described() -> None:
 
 
 def test_an_overlap_cannot_be_made_longer() -> None:
-    """A rotated key's overlap is cut short at will, and never prolonged."""
+    """A rotated key's overlap can be shortened, and never extended."""
     old = _key(expires_at=NOON + HOUR, rotated_to="key_2")
     for patch in (KeyPatch(expires_at=NOON + 2 * HOUR), KeyPatch(expires_at=None)):
         assert (
@@ -328,7 +328,7 @@ def test_an_overlap_cannot_be_made_longer() -> None:
 
 
 def test_a_developer_changes_only_their_own() -> None:
-    """A developer changes the keys that they made, an admin every key."""
+    """A developer changes the keys that they created, an admin every key."""
     own = replace(_key(), created_by=_member(Role.DEVELOPER).actor)
     rules.require_manager(_member(Role.DEVELOPER), own)
     rules.require_manager(_member(Role.ADMIN, "usr_2"), own)
@@ -350,7 +350,7 @@ def _rotation(
 
 
 def test_without_overlap_the_old_key_ends_now() -> None:
-    """Without an overlap the old key is revoked as its successor begins."""
+    """Without an overlap the old key is revoked when its successor begins."""
     planned = _rotation(_key(Scopes(["events:read"])))
     assert planned.revoke_now
     assert planned.successor == rules.KeyGrant("sync", None, Scopes(["events:read"]))
@@ -358,7 +358,7 @@ def test_without_overlap_the_old_key_ends_now() -> None:
 
 @given(ENDS, st.integers(1, 604_800))
 def test_an_overlap_ends(end: datetime | None, seconds: int) -> None:
-    """In an overlap the old key ends after it, or at its own expiry if that comes first."""
+    """The old key ends after its overlap, or at its own expiry if that comes first."""
     overlap = timedelta(seconds=seconds)
     planned = _rotation(_key(expires_at=end), overlap)
     assert not planned.revoke_now
@@ -367,7 +367,7 @@ def test_an_overlap_ends(end: datetime | None, seconds: int) -> None:
 
 @pytest.mark.parametrize("seconds", [-1, 604_801])
 def test_overlaps_that_cannot_be(seconds: int) -> None:
-    """An overlap is between nothing and seven days."""
+    """An overlap is between zero and seven days."""
     with pytest.raises(Invalid) as refused:
         _rotation(_key(), timedelta(seconds=seconds))
     assert [error.pointer for error in refused.value.errors] == ["/overlap_seconds"]
@@ -375,7 +375,7 @@ def test_overlaps_that_cannot_be(seconds: int) -> None:
 
 @given(st.integers(1, 10**8), st.integers(0, 10**8))
 def test_a_successor_lives_as_long(life: int, passed: int) -> None:
-    """Without a choice the successor gets the old key's lifetime, counted from now."""
+    """By default the successor gets the old key's lifetime, counted from now."""
     now = NOON + timedelta(seconds=min(passed, life - 1))
     planned = _rotation(_key(expires_at=NOON + timedelta(seconds=life)), now=now)
     assert planned.successor.expires_at == now + timedelta(seconds=life)
@@ -393,13 +393,13 @@ def test_a_rotation_gives_whole_seconds(life: int, fraction: int, overlap: int) 
 
 
 def test_a_successor_of_the_longest_life() -> None:
-    """A lifetime that would pass the end of the calendar ends with it."""
+    """A lifetime beyond the end of the calendar ends there."""
     planned = _rotation(_key(expires_at=rules.MAX_EXPIRY), now=NOON + HOUR)
     assert planned.successor.expires_at == rules.MAX_EXPIRY
 
 
 def test_a_chosen_expiry() -> None:
-    """A chosen expiry is the successor's; null is never; one that cannot be is refused."""
+    """A chosen expiry is the successor's; null is never; an invalid one is refused."""
     assert _rotation(_key(), expires_at=NOON + HOUR).successor.expires_at == NOON + HOUR
     assert _rotation(_key(expires_at=NOON + HOUR), expires_at=None).successor.expires_at is None
     with pytest.raises(Invalid):
@@ -445,7 +445,7 @@ LETTERS = st.sampled_from(
 
 @given(st.text(LETTERS, max_size=6) | st.text(max_size=10))
 def test_every_part_is_found(text: str) -> None:
-    """Whatever is a part of a text is a part of its folded form, in any script, also between a letter and its marks."""
+    """Every part of a text is a part of its folded form, in any script, even between a letter and its marks."""
     folded = rules.fold_for_search(text)
     for begin, end in combinations(range(len(text) + 1), 2):
         assert rules.fold_for_search(text[begin:end]) in folded

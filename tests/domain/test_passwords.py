@@ -1,4 +1,4 @@
-"""How passwords are read, and what may become one."""
+"""How passwords are normalised, and which ones are valid."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ SENTENCE = "zebra lamp ocean 7 pie"
 
 
 def test_bounds() -> None:
-    """At least 15 characters as the only factor, and room for 64 of any script (NIST SP 800-63B-4 section 3.1.1)."""
+    """At least 15 characters for a single factor, with room for 64 of any script (NIST SP 800-63B-4 3.1.1)."""
     assert MIN_LENGTH == 15
     assert len(("𐍈" * 64).encode()) <= MAX_BYTES
 
 
 @pytest.mark.parametrize("text", ["x" * 15, "𐍈" * 64, "é" * 128, " " * 15, "a" * 256])
 def test_what_may_be_one(text: str) -> None:
-    """Fifteen characters suffice, whatever they are; 64 of four bytes fit."""
+    """Any fifteen characters suffice; 64 of four bytes are allowed."""
     check_length(Password(text))
 
 
@@ -37,7 +37,7 @@ def test_what_may_be_one(text: str) -> None:
     "text", ["", "x" * 14, "𐍈" * 65, "a" * 257, "nul in the middle\0", "half \ud800 of a pair"]
 )
 def test_what_may_not(text: str) -> None:
-    """Shorter, longer than the bound, or not writable in UTF-8: refused, under the pointer that was named."""
+    """Shorter, longer than the bound, or not encodable as UTF-8: refused, with the given pointer."""
     with pytest.raises(Invalid) as refused:
         check_length(Password(text), "/new")
     assert [error.pointer for error in refused.value.errors] == ["/new"]
@@ -80,7 +80,7 @@ def test_guessing_is_the_bound() -> None:
 
 
 def test_forms() -> None:
-    """Words are also tried without what parts them; a password of symbols is tried as it is. Only the beginning is."""
+    """Words are also tried without separators; a password of symbols is tried unchanged. Only the start is."""
     assert Password("monkey dragon-shadow").forms() == (
         "monkey dragon-shadow",
         "monkeydragonshadow",
@@ -90,7 +90,7 @@ def test_forms() -> None:
 
 
 def test_context_words() -> None:
-    """Names and addresses count whole, joined, and in their words of three letters or more; in one case."""
+    """Names and addresses count whole, joined, and as words of three letters or more; in one case."""
     words = context_words(["Ada Lovelace", "a.lovelace@Example.COM", None, ""])
     assert set(words) == {
         "ada lovelace",

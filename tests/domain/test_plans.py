@@ -23,7 +23,7 @@ COUNTS = st.integers(0, 20)
 
 @given(st.none() | COUNTS, COUNTS, COUNTS)
 def test_room(limit: int | None, used: int, added: int) -> None:
-    """There is room exactly when use and addition together are within the limit; without a limit always."""
+    """There is room exactly if use and addition together are within the limit; without a limit always."""
     quota = Quota(limit, used)
     fits = limit is None or used + added <= limit
     with nullcontext() if fits else pytest.raises(LimitReached) as refused:
@@ -35,7 +35,7 @@ def test_room(limit: int | None, used: int, added: int) -> None:
 
 
 def test_a_full_limit_says_what_helps() -> None:
-    """The refusal carries limit, use, plan, candidates and where the plans are, as plain JSON values."""
+    """The refusal has limit, use, plan, candidates and the link to the plans, as plain JSON values."""
     with pytest.raises(LimitReached) as refused:
         require_room("api_keys", Quota(5, 5), PLAN, plans_url="https://example.com/plans")
     assert refused.value.extras() == {
@@ -63,7 +63,7 @@ def test_every_limit_has_words() -> None:
 
 @pytest.mark.parametrize("number", [-1, 1.5, True, "5", 10**13])
 def test_bad_limits(number: object) -> None:
-    """A limit is a count or none: no fraction, no truth value, no text, nothing negative."""
+    """A limit is a count or unlimited: no fraction, no boolean, no text, nothing negative."""
     with pytest.raises(ValueError, match="limit api_keys"):
         Limits.of({"api_keys": number})  # type: ignore[dict-item]
 

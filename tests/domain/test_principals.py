@@ -25,7 +25,7 @@ def _member(role: Role, user: str = "usr_1") -> Principal:
 
 
 def test_a_viewer_reads() -> None:
-    """A viewer holds the reading scopes and no other."""
+    """A viewer has the reading scopes and no other."""
     viewer = _member(Role.VIEWER)
     for scope in BUILT_IN:
         assert viewer.scopes.permit(scope) == (scope in READ_ONLY)
@@ -40,7 +40,7 @@ def test_the_others_also_make_keys(role: Role) -> None:
 
 @pytest.mark.parametrize("role", Role)
 def test_who_manages_which_key(role: Role) -> None:
-    """Admins and owners manage every key of the workspace; developers those that they made."""
+    """Admins and owners manage every key of the workspace; developers those that they created."""
     principal = _member(role)
     own = principal.actor
     others = [

@@ -47,7 +47,7 @@ def _key(scopes: Scopes) -> ApiKey:
 
 
 def test_fifteen_minutes() -> None:
-    """A proof is recent for a quarter of an hour, to the microsecond (R69)."""
+    """An authentication is recent for a quarter of an hour, to the microsecond (R69)."""
     assert timedelta(minutes=15) == REAUTHENTICATION_AGE
     proof = Authentication(NOON, AuthenticationMethod.PASSWORD)
     assert proof.is_recent(NOON + REAUTHENTICATION_AGE - MOMENT)
@@ -68,7 +68,7 @@ def test_a_sessions_proof() -> None:
 
 @pytest.mark.parametrize("purpose", LinkPurpose)
 def test_what_a_link_proves(purpose: LinkPurpose) -> None:
-    """A portal link is the product's word, every other the holder's own."""
+    """A portal link proves what the product says, every other link the user's own authentication."""
     link = SignInLink(WORKSPACE, UserId("usr_1"), NOON, purpose)
     expected = (
         AuthenticationMethod.PORTAL if purpose is LinkPurpose.PORTAL else AuthenticationMethod.LINK
@@ -86,14 +86,14 @@ def test_full_rights_need_a_recent_proof(scopes: list[str] | Unset) -> None:
 
 
 def test_few_rights_need_none() -> None:
-    """A key of named scopes is made however long ago one signed in."""
+    """Creating a key with named scopes needs no recent authentication."""
     draft = KeyDraft("reads", scopes=["documents:read", "documents:write"])
-    made = grant(draft, _proven(timedelta(hours=23)), CATALOG, NOON)
-    assert made.scopes == Scopes(["documents:read", "documents:write"])
+    granted = grant(draft, _proven(timedelta(hours=23)), CATALOG, NOON)
+    assert granted.scopes == Scopes(["documents:read", "documents:write"])
 
 
-def test_rotation_hands_out_the_rights_anew() -> None:
-    """A successor with full rights needs the same proof, as its token is a new one; one of few rights does not."""
+def test_rotation_grants_full_access_again() -> None:
+    """A full-access successor needs recent authentication, as its token is new; one with few scopes does not."""
     late = _proven(REAUTHENTICATION_AGE)
     with pytest.raises(ReauthenticationRequired):
         plan_rotation(_key(FULL), timedelta(), UNSET, late, NOON)
@@ -101,7 +101,7 @@ def test_rotation_hands_out_the_rights_anew() -> None:
 
 
 def test_only_people_prove_themselves() -> None:
-    """Keys within their rights and operators make full keys without a proof; a member without a session never."""
+    """Keys within their scopes and operators create full keys without it; a member without a session never."""
     rights = Scopes(["*", KEYS_WRITE])
     caller = of_key(KeyId("key_9"), "caller", WORKSPACE, rights, None)
     for principal in (caller, operator("cli", WORKSPACE)):
@@ -111,7 +111,7 @@ def test_only_people_prove_themselves() -> None:
 
 
 def test_where_the_proof_is_given() -> None:
-    """A product's own user is sent back to the product; everyone else signs in again."""
+    """A product's own user is sent back to the product; all others sign in again."""
     long_ago = NOON - timedelta(hours=1)
     portal = Authentication(long_ago, AuthenticationMethod.PORTAL, "https://app.example.com/back")
     with pytest.raises(ReauthenticationRequired, match="Come back from the product") as refused:

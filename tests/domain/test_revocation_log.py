@@ -20,7 +20,7 @@ WORKSPACE = WorkspaceId("ws_1")
 
 
 def event(type: EventType, **data: object) -> Event:
-    """An event of that type about a key."""
+    """Return an event of that type about a key."""
     actor = Actor(PrincipalKind.OPERATOR, "ada", "Ada")
     return Event(
         EventId("evt_1"), WORKSPACE, 7, type, NOON, actor, Target("key", "key_1"), data=data
@@ -28,7 +28,7 @@ def event(type: EventType, **data: object) -> Event:
 
 
 def test_what_is_written_is_read() -> None:
-    """Every field of every line comes back, also of what belongs to no workspace."""
+    """Every field of every line is read back, even if it belongs to no workspace."""
     endings = [
         RevocationEntry(NOON, EventType.KEY_REVOKED, WORKSPACE, 7, "key_1"),
         RevocationEntry(NOON, CREDENTIAL_REVOKED, WorkspaceId(""), 0, "op_1"),
@@ -38,8 +38,8 @@ def test_what_is_written_is_read() -> None:
 
 
 @pytest.mark.parametrize("cut", range(1, 40, 3))
-def test_a_line_that_was_cut_off_spoils_no_other(cut: int) -> None:
-    """However much of a line a crash has left, those before and after it are read."""
+def test_a_truncated_line_spoils_no_other(cut: int) -> None:
+    """However much of a line is left by a crash, the lines before and after it are read."""
     whole = format_entries([RevocationEntry(NOON, EventType.KEY_REVOKED, WORKSPACE, 7, "key_1")])
     assert len(parse_entries(whole + whole[:-cut].rstrip(b";\n") + whole)) == 2
 
@@ -58,7 +58,7 @@ def test_a_line_that_was_cut_off_spoils_no_other(cut: int) -> None:
         (event(EventType.MEMBER_ADDED), False),
     ],
 )
-def test_what_takes_authority_away_is_an_ending(told: Event, is_ending: bool) -> None:
-    """It keeps the event's instant, number and target; other events leave no line."""
+def test_a_revoking_event_has_an_entry(told: Event, is_ending: bool) -> None:
+    """A revoking event keeps its time, number and target; other events write no line."""
     expected = RevocationEntry(NOON, told.type, WORKSPACE, 7, "key_1") if is_ending else None
     assert entry_of(told) == expected

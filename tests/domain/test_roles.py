@@ -30,7 +30,7 @@ PROMISED = {
     },
     Role.OWNER: set(Permission),
 }
-"""Viewer reads; developer also makes keys and changes their own; admin all keys, webhooks, members; owner all."""
+"""Viewers read; developers also create keys and change their own; admins all keys, webhooks, members; owners all."""
 
 
 def _member(role: Role) -> Principal:
@@ -39,12 +39,12 @@ def _member(role: Role) -> Principal:
 
 @pytest.mark.parametrize("role", Role)
 def test_the_table(role: Role) -> None:
-    """Each role has the permissions that are promised, and no other."""
+    """Each role has the promised permissions, and no other."""
     assert {permission for permission in Permission if may(role, permission)} == PROMISED[role]
 
 
 def test_every_permission_is_in_words() -> None:
-    """People can read the table: every permission has a sentence of its own, and the rows go from least to most."""
+    """Every permission has a sentence of its own, and the rows are ordered from least to most."""
     assert list(PERMISSIONS) == list(Permission)
     assert len({right.label for right in PERMISSIONS.values()}) == len(Permission)
     holders = [len(right.roles) for right in PERMISSIONS.values()]
@@ -60,7 +60,7 @@ def test_more_is_never_less() -> None:
 
 @pytest.mark.parametrize("role", Role)
 def test_what_members_may_do_by_scope(role: Role) -> None:
-    """A role's own rights are the named scopes: `*` is what its keys may be given, and opens nothing to the person."""
+    """A role's own permissions are the named scopes: `*` is only for keys, and gives the user nothing."""
     allowed = set(READ_ONLY)
     if role is not Role.VIEWER:
         allowed |= {"documents:write", "collections:write", KEYS_WRITE, EVERYTHING}
@@ -75,8 +75,8 @@ def test_what_members_may_do_by_scope(role: Role) -> None:
 
 
 @pytest.mark.parametrize("permission", Permission)
-def test_a_key_is_no_person(permission: Permission) -> None:
-    """No key has a permission of people, whatever its scopes; the installation has all."""
+def test_a_key_has_no_permissions_of_users(permission: Permission) -> None:
+    """No key has a permission of users, whatever its scopes; the installation has all."""
     key = of_key(KeyId("key_1"), "all", WORKSPACE, Scopes([EVERYTHING, KEYS_WRITE]), None)
     with pytest.raises(Forbidden):
         key.require_permission(permission)

@@ -11,8 +11,8 @@ NAMES = st.sampled_from([*scopes.BUILT_IN, "invoices:read", "later:scope"])
 SETS = st.frozensets(NAMES).map(Scopes)
 
 
-def authority(held: Scopes) -> set[str]:
-    """Every scope that holding these permits, out of all that are asked for here."""
+def permitted(held: Scopes) -> set[str]:
+    """Return every tested scope that these permit."""
     return {
         name for name in (*scopes.BUILT_IN, "invoices:read", "later:scope") if held.permit(name)
     }
@@ -20,8 +20,8 @@ def authority(held: Scopes) -> set[str]:
 
 @given(SETS, SETS)
 def test_covering_is_permitting_all(holder: Scopes, asked: Scopes) -> None:
-    """A set may hand out another exactly when the other permits nothing that it does not permit itself."""
-    assert holder.cover(asked) == (authority(asked) <= authority(holder))
+    """A set covers another exactly if the other permits only what it permits itself."""
+    assert holder.cover(asked) == (permitted(asked) <= permitted(holder))
 
 
 @given(SETS, SETS, SETS)
@@ -34,10 +34,10 @@ def test_covering_is_an_order(one: Scopes, two: Scopes, three: Scopes) -> None:
 
 @given(SETS)
 def test_everything_but_keys(held: Scopes) -> None:
-    """`*` permits every scope, later ones included, but `keys:write` is held by name or not at all."""
+    """`*` permits every scope, including later ones, but `keys:write` must be named."""
     assert held.permit(scopes.KEYS_WRITE) == (scopes.KEYS_WRITE in set(held))
     if scopes.EVERYTHING in set(held):
-        assert authority(held) | {scopes.KEYS_WRITE} == authority(Scopes(NAMES_OF_ALL))
+        assert permitted(held) | {scopes.KEYS_WRITE} == permitted(Scopes(NAMES_OF_ALL))
 
 
 NAMES_OF_ALL = (*scopes.BUILT_IN, "invoices:read", "later:scope")
@@ -59,7 +59,7 @@ def test_star_never_covers_keys_write() -> None:
 @given(SETS)
 def test_no_scopes_permit_nothing(held: Scopes) -> None:
     """The empty set permits nothing and is covered by every set."""
-    assert not authority(Scopes())
+    assert not permitted(Scopes())
     assert held.cover(Scopes())
 
 
@@ -72,7 +72,7 @@ def test_written_form(held: Scopes) -> None:
 
 @given(SETS, NAMES)
 def test_without(held: Scopes, name: str) -> None:
-    """Taking a scope away takes just that one away."""
+    """Removing a scope removes exactly that one."""
     assert set(held.without(name)) == set(held) - {name}
 
 
@@ -85,10 +85,10 @@ def test_equality_and_hash(one: Scopes, other: Scopes) -> None:
 
 
 def test_no_part_of_a_scope_permits() -> None:
-    """A scope permits itself alone: no prefix, no longer name, no other case, no wildcard inside."""
-    held = Scopes(["documents:read"])
-    for asked in ("documents", "documents:", "documents:rea", "documents:read2", "Documents:read"):
-        assert not held.permit(asked)
+    """A scope permits only itself: no prefix, no longer name, no other case, no wildcard inside."""
+    scopes = Scopes(["documents:read"])
+    for name in ("documents", "documents:", "documents:rea", "documents:read2", "Documents:read"):
+        assert not scopes.permit(name)
     assert not Scopes(["documents:*", "*:read"]).permit("documents:read")
 
 

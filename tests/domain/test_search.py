@@ -1,4 +1,4 @@
-"""Search: words, terms, queries and points, before any engine."""
+"""Search: words, terms, queries and scores, before any engine."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from keystead.domain.search import (
 )
 
 ASSIGNED = itertools.chain(range(0x40000), range(0xE0000, 0xE1000))
-"""Where Unicode has given characters, without its private use areas."""
+"""All characters that Unicode has assigned, except private use."""
 
 LARGEST_TSVECTOR = 1024 * 1024 - 1
 PREFIX_LENGTH = 10
 TEXT_BYTES = 256 * 1024
 
 
-def plainly(text: str) -> list[str]:
-    """The rule of search, word by word as it is written down, however slow."""
+def reference_words(text: str) -> list[str]:
+    """Return the words by the rule itself, however slow."""
     decomposed = unicodedata.normalize("NFKD", text).casefold()
     decomposed = unicodedata.normalize("NFKD", decomposed)
-    kept = [c for c in decomposed if not unicodedata.category(c).startswith("M")]
-    parted = "".join(c if c.isalnum() else " " for c in kept)
+    characters = [c for c in decomposed if not unicodedata.category(c).startswith("M")]
+    parted = "".join(c if c.isalnum() else " " for c in characters)
     return [word[:MAX_WORD] for word in parted.split(" ") if word]
 
 
@@ -57,25 +57,25 @@ def plainly(text: str) -> list[str]:
     ],
 )
 def test_words(text: str, words: list[str]) -> None:
-    """Case, marks and compatibility forms do not part what people read as the same word."""
+    """Words that people read as the same are the same, whatever their case, marks or compatibility forms."""
     assert words_of(text) == words
 
 
 @given(st.text())
 def test_words_are_made_by_the_rule(text: str) -> None:
-    """The quick way of making words gives what the rule says, for any text."""
-    assert words_of(text) == plainly(text)
+    """The fast implementation gives the words of the rule, for any text."""
+    assert words_of(text) == reference_words(text)
 
 
 def test_every_character_of_unicode_makes_words_that_engines_leave_whole() -> None:
-    """Words of any characters stay themselves, and hold no ASCII that FTS5 or a tsvector could part or fold."""
+    """Words of any characters are unchanged, and have no ASCII that FTS5 or a tsvector could split or fold."""
     words = words_of(" ".join(map(chr, ASSIGNED)))
     assert words_of(" ".join(words)) == words
     ascii_characters = {character for word in words for character in word if character.isascii()}
     assert ascii_characters == {*string.ascii_lowercase, *string.digits}
 
 
-def test_terms_tell_where_and_how_often() -> None:
+def test_terms_have_place_and_frequency() -> None:
     """A word has one term for being there, one for the title, one each for 2, 4 and 8 times."""
     assert index_terms("Key", "key once") == ["akey", "tkey", "aonce"]
     assert index_terms("", "two " * 2) == ["atwo", "btwo"]
@@ -85,7 +85,7 @@ def test_terms_tell_where_and_how_often() -> None:
 
 
 def distinct_words(alphabet: str) -> str:
-    """As many different words as a text has room for, the shortest first."""
+    """Return as many different words as fit into a text, the shortest first."""
     words = ("".join(w) for n in range(1, 5) for w in itertools.product(alphabet, repeat=n))
     text = " ".join(itertools.islice(words, TEXT_BYTES))
     return text.encode()[:TEXT_BYTES].decode(errors="ignore")
@@ -104,7 +104,7 @@ def test_a_text_is_indexed_whole(alphabet: str) -> None:
 
 
 def test_a_text_that_expands_is_indexed_as_far_as_there_is_room() -> None:
-    """Where one character becomes many, the first words are found and the terms stay within a tsvector."""
+    """If one character becomes many, the first words are found and the terms fit into a tsvector."""
     squared = [chr(number) for number in range(0x3300, 0x3358)]
     text = " ".join("".join(three) for three in itertools.product(squared, repeat=3))
     terms = index_terms("first", text.encode()[:TEXT_BYTES].decode(errors="ignore"))
@@ -114,20 +114,20 @@ def test_a_text_that_expands_is_indexed_as_far_as_there_is_room() -> None:
 
 
 def test_a_run_of_marks_costs_no_more_than_other_text() -> None:
-    """A text of nothing but marks, which NFKD would sort in quadratic time, is done in a moment."""
+    """A text of only marks, which NFKD would sort in quadratic time, is done in a moment."""
     assert words_of("a" + "\u0300\u0316" * (TEXT_BYTES // 4)) == ["a"]
 
 
 @pytest.mark.parametrize("query", ["", "  ", "!?*\"'", "one " * 11, "x" * (MAX_QUERY + 1)])
 def test_a_query_has_one_to_ten_words(query: str) -> None:
-    """Without a word, with more than ten, or longer than 1,000 characters, a query is refused at its parameter."""
+    """A query without a word, with more than ten, or with more than 1,000 characters is refused at its parameter."""
     with pytest.raises(Invalid) as refused:
         parse_query(query)
     assert [error.pointer for error in refused.value.errors] == ["query:query"]
 
 
 def test_words_of_a_query() -> None:
-    """Ten words are taken, repetitions count once, and the last stays the last."""
+    """Ten words are allowed, repetitions count once, and the last stays the last."""
     ten = [f"w{n}" for n in range(MAX_QUERY_WORDS)]
     assert parse_query(" ".join(ten)) == tuple(ten)
     assert parse_query("a b a b") == ("a", "b", "b")
@@ -135,12 +135,12 @@ def test_words_of_a_query() -> None:
 
 
 def test_what_a_query_asks() -> None:
-    """All words are required in every clause, the last as a prefix; the title is worth four, each step of often one."""
+    """Every clause requires all words, the last as a prefix; the title scores four, each step of frequency one."""
     required = (Term("aapi", False), Term("ake", True))
-    asked = clauses(("api", "ke"))
-    assert asked[0] == (0, required)
-    assert all(clause.terms[:2] == required for clause in asked)
-    extra = {clause.terms[2]: clause.points for clause in asked[1:]}
+    terms = clauses(("api", "ke"))
+    assert terms[0] == (0, required)
+    assert all(clause.terms[:2] == required for clause in terms)
+    extra = {clause.terms[2]: clause.points for clause in terms[1:]}
     assert extra == {
         Term("ake", False): 1,
         Term("tapi", False): 4,

@@ -20,7 +20,7 @@ def test_limits() -> None:
 
 
 def test_idle_limit() -> None:
-    """A session stands until the very instant at which it was unused for an hour."""
+    """A session is valid until the exact time at which it was unused for an hour."""
     assert SESSION.is_active(NOON + IDLE_LIMIT - INSTANT)
     assert not SESSION.is_active(NOON + IDLE_LIMIT)
 
@@ -33,13 +33,13 @@ def test_absolute_limit() -> None:
 
 
 @pytest.mark.parametrize("seconds", [0, 1, 3600])
-def test_an_ended_session_never_stands(seconds: int) -> None:
-    """A session that was ended does not stand, not even for a clock that runs behind."""
+def test_an_ended_session_is_never_valid(seconds: int) -> None:
+    """A session that was ended stays invalid, even for a clock that runs behind."""
     ended = replace(SESSION, ended_at=NOON + timedelta(seconds=seconds))
     assert not ended.is_active(NOON)
 
 
 def test_touches_are_rare() -> None:
-    """Reading pages writes a session's use at most once a minute."""
+    """A session's use is written at most once a minute."""
     assert not SESSION.needs_touch(NOON + timedelta(seconds=60) - INSTANT)
     assert SESSION.needs_touch(NOON + timedelta(seconds=60))

@@ -1,4 +1,4 @@
-"""Shares: one that wants every place leaves some to the others, however many there are."""
+"""Shares: an owner that wants every place leaves some to the others, however many there are."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from keystead.domain.ids import WorkspaceId
 from keystead.domain.shares import FreePlaces, Shares
 
 
-def taken(shares: Shares[Any], owner: str) -> int:
-    """How many places the owner gets when it asks for all there are."""
+def places_of(shares: Shares[Any], owner: str) -> int:
+    """Return how many places the owner gets when it asks for all."""
     count = 0
     while shares.take(owner):
         count += 1
@@ -24,24 +24,24 @@ def taken(shares: Shares[Any], owner: str) -> int:
 def test_a_newcomer_finds_a_place(greedy: int, each: int) -> None:
     """Of 64 places one owner gets half, three get a quarter each, and the 64th owner still gets one."""
     shares: Shares[object] = Shares(64)
-    got = [0] * greedy
+    places = [0] * greedy
     while any(step := [int(shares.take(str(owner))) for owner in range(greedy)]):
-        got = [sum(pair) for pair in zip(got, step, strict=True)]
-    assert set(got) == {each}
+        places = [sum(pair) for pair in zip(places, step, strict=True)]
+    assert set(places) == {each}
     assert shares.take("newcomer")
 
 
 def test_one_after_another_leaves_a_place_too() -> None:
-    """Owners that come one after another, each taking all it can get, leave a place to six others at least."""
+    """Owners that come one after another, each taking all it can get, leave a place to at least six others."""
     shares: Shares[object] = Shares(64)
-    assert [taken(shares, owner) for owner in "abcdef"] == [32, 16, 8, 4, 2, 1]
+    assert [places_of(shares, owner) for owner in "abcdef"] == [32, 16, 8, 4, 2, 1]
     assert shares.take("newcomer")
 
 
 def test_the_one_with_the_fewest_is_next() -> None:
     """A freed place goes to the waiting owner with the fewest, not to the one that has waited longest."""
     shares: Shares[str] = Shares(4)
-    assert taken(shares, "greedy") == 2
+    assert places_of(shares, "greedy") == 2
     shares.wait("greedy", "third")
     assert shares.take("b")
     assert shares.take("c")
@@ -51,7 +51,7 @@ def test_the_one_with_the_fewest_is_next() -> None:
     assert shares.give_back("c") == ["third"]
 
 
-def test_who_left_is_served_no_more() -> None:
+def test_a_waiter_that_left_gets_no_place() -> None:
     """A waiter that left gets no place; one that has a place cannot leave."""
     shares: Shares[str] = Shares(1)
     assert shares.take("a")
@@ -64,20 +64,20 @@ def test_who_left_is_served_no_more() -> None:
 
 @given(places=st.integers(0, 12), steps=st.lists(st.tuples(st.sampled_from("abcd"), st.booleans())))
 def test_places_are_never_lost(places: int, steps: list[tuple[str, bool]]) -> None:
-    """In any order of calls, no more places are held than exist, and in the end all are free again."""
+    """In any order of calls, no more places are in use than exist, and finally all are free again."""
     shares: Shares[str] = Shares(places)
-    held: list[str] = []
+    owners: list[str] = []
     for owner, gives in steps:
-        if gives and owner in held:
-            held.remove(owner)
-            held += shares.give_back(owner)
+        if gives and owner in owners:
+            owners.remove(owner)
+            owners += shares.give_back(owner)
         elif shares.take(owner):
-            held.append(owner)
+            owners.append(owner)
         else:
             shares.wait(owner, owner)
-        assert len(held) <= places
-    while held:
-        held += shares.give_back(held.pop())
+        assert len(owners) <= places
+    while owners:
+        owners += shares.give_back(owners.pop())
     assert shares._free == places
 
 

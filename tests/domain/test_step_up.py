@@ -1,4 +1,4 @@
-"""Which acts ask for a recent proof, judged by what they effect and never by a scope's name."""
+"""Which actions need recent authentication, judged by their effect and never by a scope's name."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ WORKSPACE = WorkspaceId("ws_1")
 ADA = Member(WORKSPACE, User(UserId("usr_1"), "Ada", None, NOON), Role.OWNER)
 NAMED = [scope for scope in BUILT_IN if scope != EVERYTHING]
 WIDE_ALONE = {"keys:write", "webhooks:write"}
-"""These hand out other keys, and send events elsewhere: either is an act of the table itself."""
+"""These grant other keys, and send events elsewhere: each is an action of the table itself."""
 
 
 def _sets(scopes: list[str]) -> list[Scopes]:
     sizes = range(1, len(scopes) + 1)
-    return [Scopes(some) for some in chain(*(combinations(scopes, size) for size in sizes))]
+    return [Scopes(names) for names in chain(*(combinations(scopes, size) for size in sizes))]
 
 
 def test_each_act_is_in_the_table_once() -> None:
-    """Every act has words of its own, and those that a role allows name the permission."""
+    """Every action has a description, and those that need a role's permission name it."""
     assert list(STEP_UP) == list(SensitiveAction)
     assert len({step.label for step in STEP_UP.values()}) == len(SensitiveAction)
     own = {act for act, step in STEP_UP.items() if step.permission is None}
     assert own == {SensitiveAction.CHANGE_EMAIL, SensitiveAction.CHANGE_PASSWORD}
 
 
-def test_a_wide_key_is_known_by_what_its_scopes_add_up_to() -> None:
-    """`*`, all scopes by name, and all that read or all that write are wide, with any other scope or without."""
+def test_a_wide_key_is_recognised_by_the_sum_of_its_scopes() -> None:
+    """`*`, all scopes by name, all reading or all writing scopes are wide, with any other scope or without."""
     writes = [scope for scope in NAMED if scope.endswith(":write")]
     assert is_wide(Scopes([EVERYTHING]))
     for everything in (NAMED, READ_ONLY, writes, ["collections:write", "documents:write"]):
@@ -51,13 +51,13 @@ def test_a_wide_key_is_known_by_what_its_scopes_add_up_to() -> None:
 
 @pytest.mark.parametrize("scope", NAMED)
 def test_leaving_one_out_hides_nothing(scope: str) -> None:
-    """All scopes but any one are as wide as all of them; a single scope is wide only if it hands out access."""
+    """All scopes except any one are as wide as all; a single scope is wide only if it grants access."""
     assert is_wide(Scopes(NAMED).without(scope))
     assert is_wide(Scopes([scope])) == (scope in WIDE_ALONE)
 
 
 def test_an_ordinary_key_is_not_wide() -> None:
-    """A key for one kind of data, to read and to write, asks for nothing; nor does a product's own scope."""
+    """A key that reads and writes one kind of data needs none; nor does a product's own scope."""
     for scopes in (["documents:read", "documents:write"], ["plan:read", "keys:read"], ["x:run"]):
         assert not is_wide(Scopes(scopes))
 
@@ -65,7 +65,7 @@ def test_an_ordinary_key_is_not_wide() -> None:
 @pytest.mark.parametrize("before", [None, *Role])
 @pytest.mark.parametrize("after", [None, *Role])
 def test_which_changes_of_a_role_ask(before: Role | None, after: Role | None) -> None:
-    """Giving a role that makes keys is an appointment, taking an owner's away a removal; the rest asks nothing."""
+    """Giving a role that creates keys needs it, and so does demoting an owner; other changes don't."""
     expected = set()
     if before is Role.OWNER and after is not Role.OWNER:
         expected.add(SensitiveAction.REMOVE_OWNER)
@@ -76,7 +76,7 @@ def test_which_changes_of_a_role_ask(before: Role | None, after: Role | None) ->
 
 @pytest.mark.parametrize(("days", "asks"), [(None, True), (60, True), (30, False), (7, False)])
 def test_a_longer_life_of_a_wide_key_asks(days: int | None, asks: bool) -> None:
-    """Extending a wide key asks for a proof as making one does; shortening it never does."""
+    """Extending a wide key needs it as creating one does; shortening it never does."""
     key = ApiKey(
         id=KeyId("key_1"),
         workspace_id=WORKSPACE,

@@ -36,7 +36,7 @@ UNFIT = st.characters(categories=["Cc", "Cs", "Zl", "Zp"])
 
 @given(LINES.filter(is_visible))
 def test_accepted_text_is_unchanged(text: str) -> None:
-    """A description or a name that is accepted is kept to the character: blanks, joiners, any script."""
+    """An accepted description or name is unchanged: blanks, joiners, any script."""
     assert check_description(text) == text
     assert check_name(text) == text
     assert check_query(text) == text
@@ -44,7 +44,7 @@ def test_accepted_text_is_unchanged(text: str) -> None:
 
 @given(LINES, UNFIT, st.integers(0, 100))
 def test_no_line_holds_controls(text: str, unfit: str, place: int) -> None:
-    """A control character (NUL and ESC too), a line separator or half a character is refused wherever it stands."""
+    """A control character (including NUL and ESC), a line separator or a lone surrogate is refused anywhere."""
     spoiled = text[:place] + unfit + text[place:]
     for check in (check_description, check_name, check_query):
         with pytest.raises(Invalid):
@@ -55,7 +55,7 @@ UNSEEN = (
     "", " ", " \u3000\u00a0", "\u200b", "\u200b\u200d\u2060\ufeff", "\u00ad", "\u202e\u202c", "\u2066\u2069",
     "\u3164", "\uffa0", "\u115f\u1160", "\u2800", "\ufe0f", "\U000e0100", "\U000e0041", "\u180e", "\u034f", " \u200b ",
 )  # fmt: skip
-"""White space, joiners, marks of direction, fillers, variation selectors and tags: texts in which nothing is seen."""
+"""Text that is invisible: white space, joiners, direction marks, fillers, variation selectors and tags."""
 _NOWHERE = Destinations()
 _HOOK = WebhookDraft("CRM", "https://example.com/hooks", ("*",))
 
@@ -79,8 +79,8 @@ CHECKS: dict[str, Callable[[str], Any]] = {
 
 @pytest.mark.parametrize("text", UNSEEN, ids=ascii)
 @pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS)
-def test_what_cannot_be_seen_names_nothing(check: Callable[[str], Any], text: str) -> None:
-    """A text in which nothing is seen is refused as a name, a title or a description; a visible one is taken."""
+def test_an_invisible_name_is_refused(check: Callable[[str], Any], text: str) -> None:
+    """Invisible text is refused as a name, a title or a description; visible text is accepted."""
     with pytest.raises(Invalid) as refused:
         check(text)
     assert len(refused.value.errors) == 1
@@ -88,8 +88,8 @@ def test_what_cannot_be_seen_names_nothing(check: Callable[[str], Any], text: st
 
 
 @pytest.mark.parametrize("text", UNSEEN, ids=ascii)
-def test_a_title_that_cannot_be_seen_is_none(text: str) -> None:
-    """A document whose title cannot be seen is stored without one, and is the same as one sent without."""
+def test_an_invisible_title_is_none(text: str) -> None:
+    """A document with an invisible title is stored without one, and equals one sent without a title."""
     titled, plain = DocumentDraft("a", "x", title=text), DocumentDraft("a", "x")
     assert check_document(titled) == check_document(plain)
     assert check_push(Push([titled])) == check_push(Push([plain]))
@@ -97,13 +97,13 @@ def test_a_title_that_cannot_be_seen_is_none(text: str) -> None:
 
 @pytest.mark.parametrize("text", UNSEEN, ids=ascii)
 def test_what_cannot_be_seen_may_be_searched_for(text: str) -> None:
-    """A search may be for any text that a description could hold, a blank too."""
+    """A search may be for any text that a description could contain, even a blank."""
     assert check_query(text) == text
 
 
 @pytest.mark.parametrize("text", ["é", "字", "👩\u200d💻", "\u0301", ".", "a\u200b", "สวัสดี", "½"])
 def test_what_is_seen_is_visible(text: str) -> None:
-    """Letters of any script, marks, emoji and punctuation are visible, with joiners among them too."""
+    """Letters of any script, marks, emoji and punctuation are visible, even with joiners among them."""
     assert is_visible(text)
 
 

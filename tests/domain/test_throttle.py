@@ -43,7 +43,7 @@ def _guess_for(
 
 @pytest.mark.parametrize("allowance", ALL)
 def test_a_few_mistakes_cost_nothing(allowance: BackoffPolicy) -> None:
-    """The first failures bring no wait; the one after them does, by so much as it says."""
+    """The first failures cause no wait; the next one does, as long as it says."""
     failures = NO_FAILURES
     for _ in range(allowance.free):
         assert decide(failures, allowance, NOON).allowed
@@ -63,7 +63,7 @@ def test_waits_grow_to_a_bound(allowance: BackoffPolicy) -> None:
 
 
 def test_a_storm_on_one_account() -> None:
-    """In a thousand guesses within a second, only the free ones are checked."""
+    """Only the free ones of a thousand guesses within a second are checked."""
     looked_at, _ = _guess_for(ACCOUNT, SECOND, timedelta(milliseconds=1))
     assert looked_at == ACCOUNT.free
 
@@ -77,7 +77,7 @@ def test_a_patient_attacker() -> None:
 
 
 def test_it_takes_days_to_use_up_an_account() -> None:
-    """With the growing wait a hundred guesses last three days and more: time to notice."""
+    """With the growing wait a hundred guesses last at least three days: time to notice."""
     looked_at, _ = _guess_for(ACCOUNT, timedelta(days=3), timedelta(seconds=10))
     assert looked_at < 100
 
@@ -100,14 +100,14 @@ def test_an_address_is_forgiven() -> None:
 
 @pytest.mark.parametrize(("allowance", "most"), [(ACCOUNT, 100), (DEVICE, 20), (SESSION, 10)])
 def test_at_most(allowance: BackoffPolicy, most: int) -> None:
-    """The last allowed failure is allowed, the one after it never."""
+    """The last allowed failure is allowed, the next one never."""
     later = NOON + timedelta(days=1)
     assert decide(ThrottleState(most - 1, NOON), allowance, later).allowed
     assert not decide(ThrottleState(most, NOON), allowance, later).allowed
 
 
 def test_all_together_stay_below_the_bound() -> None:
-    """A stolen device adds a few guesses to the strangers' hundred, and no second hundred."""
+    """A stolen device adds a few guesses to the strangers' hundred, not a second hundred."""
     assert ACCOUNT.most == 100
     assert DEVICE.most is not None
     assert DEVICE.most <= 20
@@ -115,12 +115,12 @@ def test_all_together_stay_below_the_bound() -> None:
 
 @pytest.mark.parametrize("ahead", [timedelta(), CLOCK_SLACK])
 def test_servers_that_differ_a_little(ahead: timedelta) -> None:
-    """A failure that another server wrote with a clock slightly ahead counts in full."""
+    """A failure that another server recorded with a clock slightly ahead counts in full."""
     assert not decide(ThrottleState(50, NOON + ahead), ACCOUNT, NOON).allowed
 
 
 def test_a_clock_that_was_set_back() -> None:
-    """After the clock jumped ahead by an hour and back, waits do not last the hour out."""
+    """After the clock jumped ahead by an hour and back, waits do not last that hour."""
     jumped = ThrottleState(50, NOON + timedelta(hours=1))
     assert decide(jumped, ADDRESS, NOON).allowed
 
@@ -142,7 +142,7 @@ def test_who_counts_as_one_address(one: str | None, other: str, same: bool) -> N
 
 
 def test_an_account_is_not_readable() -> None:
-    """What was typed as an address is not kept: it may have been a password."""
+    """A typed email is not stored: it may have been a password."""
     assert "ada" not in account_subject("ada@example.com")
     assert account_subject("ada@example.com") != account_subject("bo@example.com")
 
@@ -160,7 +160,7 @@ def test_a_pace_holds_in_each_window() -> None:
     assert count_in_window(seen, pace, NOON + 60 * SECOND) == ThrottleState(1, NOON + 60 * SECOND)
 
 
-def test_a_clock_that_was_set_back_holds_nobody_to_a_pace() -> None:
+def test_a_clock_that_was_set_back_limits_no_caller() -> None:
     """A window that begins far in the future is ignored; a small step back of the clock does not start another."""
     pace, seen = WindowLimit(1, timedelta(minutes=1)), ThrottleState(1, NOON)
     assert count_in_window(seen, pace, NOON - timedelta(hours=1)) == ThrottleState(

@@ -29,7 +29,7 @@ UUIDS = st.integers(0, (1 << 128) - 1)
 
 
 def with_checksum(body: str) -> str:
-    """`body` as a stranger would sign it who read the format."""
+    """Return `body` with the checksum that anyone can compute from the format."""
     return body + tokens.checksum(body)
 
 
@@ -49,7 +49,7 @@ def test_known_token() -> None:
 
 
 def test_digest_covers_all_but_the_checksum() -> None:
-    """What is digested binds prefix, id and secret: all of the token before its checksum."""
+    """The digest covers prefix, ID and secret: all of the token before its checksum."""
     parsed = tokens.parse(VECTOR)
     assert parsed is not None
     assert parsed.body().decode() == VECTOR[:-6]
@@ -57,13 +57,13 @@ def test_digest_covers_all_but_the_checksum() -> None:
 
 @given(PREFIXES, UUIDS, SECRETS)
 def test_round_trip(prefix: str, number: int, secret: bytes) -> None:
-    """Every token that can be made is read back to the key it was made for, and matches the published expression."""
-    made = tokens.assemble(prefix, number, secret)
-    parsed = tokens.parse(made.reveal())
+    """Every token is read back as its key, and matches the published expression."""
+    token = tokens.assemble(prefix, number, secret)
+    parsed = tokens.parse(token.reveal())
     assert parsed is not None
-    assert (parsed.key_id, parsed.reveal()) == (made.key_id, made.reveal())
+    assert (parsed.key_id, parsed.reveal()) == (token.key_id, token.reveal())
     assert number_of(parsed.key_id) == number
-    assert re.fullmatch(tokens.TOKEN_PATTERN, made.reveal())
+    assert re.fullmatch(tokens.TOKEN_PATTERN, token.reveal())
 
 
 @given(PREFIXES, UUIDS, SECRETS)
@@ -73,14 +73,14 @@ def test_one_word(prefix: str, number: int, secret: bytes) -> None:
 
 
 def test_published_expression_finds_whole_tokens() -> None:
-    """The published expression, searched for in a text, finds the token with both of its ends."""
+    """A search for the published expression in a text finds the whole token."""
     line = f'curl -H "Authorization: Bearer {VECTOR}" # {VECTOR}'
     assert [match[0] for match in re.finditer(tokens.TOKEN_PATTERN, line)] == [VECTOR, VECTOR]
 
 
 @given(st.text("ab1_", max_size=12) | PREFIXES)
-def test_the_published_expression_is_what_is_read(prefix: str) -> None:
-    """Whatever stands before the id: of texts with the right checksum those are tokens that the expression finds."""
+def test_the_published_expression_matches_exactly_the_tokens(prefix: str) -> None:
+    """With any text before the ID, texts with the right checksum are tokens exactly if the expression finds them."""
     whole = with_checksum(prefix + VECTOR[2:-6])
     is_token = re.fullmatch(tokens.TOKEN_PATTERN, whole) is not None
     assert (tokens.parse(whole) is not None) is is_token
@@ -96,13 +96,13 @@ def test_any_changed_character_is_refused(place: int) -> None:
 
 @given(st.integers(0, len(VECTOR)), st.text(max_size=3).filter(bool))
 def test_anything_added_is_refused(place: int, added: str) -> None:
-    """A token with something put before, into or behind it is refused."""
+    """A token with characters added before, in or after it is refused."""
     assert tokens.parse(VECTOR[:place] + added + VECTOR[place:]) is None
 
 
 @pytest.mark.parametrize("cut", range(1, len(VECTOR)))
 def test_any_part_is_refused(cut: int) -> None:
-    """A token that lost its beginning or its end is refused."""
+    """A token that lost its start or its end is refused."""
     assert tokens.parse(VECTOR[cut:]) is None
     assert tokens.parse(VECTOR[:-cut]) is None
 
@@ -114,15 +114,15 @@ def test_anything_is_read_without_a_crash(text: str) -> None:
 
 
 def test_swapped_neighbours_are_refused() -> None:
-    """Two neighbouring characters that changed places are noticed."""
+    """Two swapped neighbouring characters are detected."""
     for place in range(len(VECTOR) - 1):
-        one, other = VECTOR[place], VECTOR[place + 1]
-        swapped = VECTOR[:place] + other + one + VECTOR[place + 2 :]
-        assert one == other or tokens.parse(swapped) is None
+        first, other = VECTOR[place], VECTOR[place + 1]
+        swapped = VECTOR[:place] + other + first + VECTOR[place + 2 :]
+        assert first == other or tokens.parse(swapped) is None
 
 
 def test_largest_secret() -> None:
-    """A secret of all ones is read; one more is not 256 bits any longer and is malformed, right checksum or not."""
+    """A secret of all ones is read; one more exceeds 256 bits and is malformed, even with the right checksum."""
     largest = (1 << 256) - 1
     whole = tokens.assemble("ks", VECTOR_ID, largest.to_bytes(32, "big")).reveal()
     assert tokens.parse(whole) is not None
@@ -152,9 +152,9 @@ def test_reserved_prefixes(prefix: str) -> None:
     "prefix", ["ks", "acme_live", "ops", "op_live", "svc1", "a1_2_3", "a" * 20, "stop"]
 )
 def test_good_prefixes(prefix: str) -> None:
-    """A prefix that may be used makes tokens that are read back."""
-    made = tokens.mint(tokens.check_prefix(prefix), NOW)
-    assert tokens.parse(made.reveal()) is not None
+    """An allowed prefix makes tokens that are read back."""
+    token = tokens.mint(tokens.check_prefix(prefix), NOW)
+    assert tokens.parse(token.reveal()) is not None
 
 
 def test_minted_tokens_differ() -> None:
@@ -165,7 +165,7 @@ def test_minted_tokens_differ() -> None:
 
 
 def test_minted_ids_rise() -> None:
-    """A token minted after another has a higher key id, though the clock stands still or runs back."""
+    """A token minted after another has a higher key ID, even if the clock stands still or runs back."""
     first = tokens.mint("ks", NOW)
     second = tokens.mint("ks", NOW, first.key_id)
     third = tokens.mint("ks", datetime(2020, 1, 1, tzinfo=UTC), second.key_id)
@@ -180,11 +180,11 @@ def test_hint(prefix: str, number: int, secret: bytes) -> None:
 
 
 def test_hint_leaves_the_secret_unknown() -> None:
-    """Who knows a hint, the key's id and the format still has to guess at least 128 bits (R12)."""
-    shown = 4 * math.log2(len(ALPHABET))
+    """With the hint, the key's ID and the format, at least 128 bits are left to guess (R12)."""
+    bits = 4 * math.log2(len(ALPHABET))
     secret = 8 * tokens.SECRET_BYTES
     assert secret == 256
-    assert secret - shown > 230
+    assert secret - bits > 230
 
 
 SHOWERS: dict[str, Callable[[object], str]] = {
@@ -200,7 +200,7 @@ SHOWERS: dict[str, Callable[[object], str]] = {
 
 @pytest.mark.parametrize("show", SHOWERS.values(), ids=SHOWERS)
 def test_token_is_never_shown(show: Callable[[object], str]) -> None:
-    """However a token is written down by mistake, neither its secret nor its checksum is in it."""
+    """No text form of a token shows its secret or its checksum."""
     text = show(tokens.parse(VECTOR))
     assert "key_02tcRIyrxLXTR81B3dqdOx" in text
     assert VECTOR[26:69] not in text
@@ -209,7 +209,7 @@ def test_token_is_never_shown(show: Callable[[object], str]) -> None:
 
 @pytest.mark.parametrize("show", SHOWERS.values(), ids=SHOWERS)
 def test_sign_in_secret_is_never_shown(show: Callable[[object], str]) -> None:
-    """However a sign-in secret is written down by mistake, its text is not in it."""
+    """No text form of a sign-in secret shows it."""
     secret = Secret.fresh()
     text = show(secret)
     assert secret.reveal() not in text
@@ -230,15 +230,15 @@ def test_secrets_are_not_copied_out(secret: Token | Secret) -> None:
 
 
 def test_sign_in_secret() -> None:
-    """A sign-in secret is 256 fresh bits as base64url, and what is stored of it is its SHA-256."""
-    one, other = Secret.fresh(), Secret.fresh()
-    assert one.reveal() != other.reveal()
-    assert re.fullmatch(r"[A-Za-z0-9_-]{43}", one.reveal())
-    assert one.fingerprint() == Secret(one.reveal()).fingerprint() != other.fingerprint()
-    assert len(one.fingerprint()) == 32
+    """A sign-in secret is 256 fresh bits as base64url, and its stored form is its SHA-256."""
+    first, other = Secret.fresh(), Secret.fresh()
+    assert first.reveal() != other.reveal()
+    assert re.fullmatch(r"[A-Za-z0-9_-]{43}", first.reveal())
+    assert first.fingerprint() == Secret(first.reveal()).fingerprint() != other.fingerprint()
+    assert len(first.fingerprint()) == 32
 
 
 @given(st.text(max_size=50))
 def test_any_cookie_has_a_fingerprint(text: str) -> None:
-    """Whatever a browser sends as its session can be looked up, half characters included."""
+    """Any session cookie can be looked up, even with lone surrogates."""
     assert len(Secret(text + "\ud800").fingerprint()) == 32

@@ -21,7 +21,7 @@ def _tally(uses: list[int]) -> UsageBuffer:
 
 @given(st.lists(INSTANTS, min_size=1))
 def test_the_last_use_is_the_latest(uses: list[int]) -> None:
-    """In whatever order uses are noted, the last one is the latest, with its own address and agent."""
+    """In any order of recording, the last use is the latest, with its own address and agent."""
     last = _tally(uses).last
     assert last.at == from_microseconds(max(uses))
     assert (last.address, last.agent) == (f"address {max(uses)}", f"agent {max(uses)}")
@@ -37,7 +37,7 @@ def test_every_use_counts_on_its_day(uses: list[int]) -> None:
 
 @given(st.lists(INSTANTS, min_size=1), st.lists(INSTANTS, min_size=1))
 def test_merging_loses_nothing(earlier: list[int], later: list[int]) -> None:
-    """What a failed flush puts back comes out as if it had never been taken."""
+    """Uses that a failed flush returns are merged as if they had never been taken."""
     merged = _tally(later)
     merged.merge(_tally(earlier))
     assert (merged.days, merged.last.at) == (
@@ -53,12 +53,12 @@ def test_midnight_begins_a_day() -> None:
 
 @given(st.text(st.characters(), max_size=400))
 def test_any_agent_can_be_stored(agent: str) -> None:
-    """Whatever a client calls itself, what is kept of it is printable, bounded, and no row that cannot be written."""
+    """The stored form of any agent is printable and bounded, and can be written."""
     noted = UsageBuffer(KeyId("key_1"), WorkspaceId("ws_1"))
     noted.note(1, agent, agent)
-    kept = noted.last
-    assert kept.at == datetime(1970, 1, 1, 0, 0, 0, 1, tzinfo=UTC)
-    for text in (kept.agent, kept.address):
+    use = noted.last
+    assert use.at == datetime(1970, 1, 1, 0, 0, 0, 1, tzinfo=UTC)
+    for text in (use.agent, use.address):
         assert text is not None
         assert text.isprintable()
         assert len(text) <= MAX_AGENT

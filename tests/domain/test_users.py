@@ -1,4 +1,4 @@
-"""E-mail addresses and time zones, as people give them."""
+"""Email addresses and time zones, as users enter them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from keystead.domain.users import check_email, check_time_zone, fold_email, time
     ],
 )
 def test_addresses(email: str) -> None:
-    """What mail can reach is kept as it was written."""
+    """An address that mail can reach is stored as it was entered."""
     assert check_email(email) == email
 
 
@@ -73,8 +73,8 @@ def test_addresses(email: str) -> None:
         "\ufeffada@example.com",
     ],
 )
-def test_what_is_no_address(email: str) -> None:
-    """What is not of that form, or longer than mail allows, is refused under the name of its field."""
+def test_invalid_addresses(email: str) -> None:
+    """Other text, or an address longer than mail allows, is refused with the name of its field."""
     with pytest.raises(Invalid) as refused:
         check_email(email, "/user/email")
     assert [error.pointer for error in refused.value.errors] == ["/user/email"]
@@ -91,18 +91,18 @@ def test_what_is_no_address(email: str) -> None:
     ],
 )
 def test_one_person(one: str, other: str) -> None:
-    """Case and ways of writing make no second person."""
+    """Case and Unicode forms do not make a second user."""
     assert fold_email(one) == fold_email(other)
 
 
 def test_two_persons() -> None:
-    """A dot or a tag does: what a provider makes of them is its own affair."""
+    """Another dot or tag does: their meaning is up to the provider."""
     assert len({fold_email(e) for e in ("a.b@c", "ab@c", "ab+x@c", "ab@c.d")}) == 4
 
 
 @given(st.emails())
 def test_folding_again_changes_nothing(email: str) -> None:
-    """The folded form is its own, so that it can be compared as it is stored."""
+    """Folding is idempotent, so the stored form can be compared."""
     assert fold_email(fold_email(email)) == fold_email(email)
 
 
@@ -110,7 +110,7 @@ def test_folding_again_changes_nothing(email: str) -> None:
     "zone", ["UTC", "Europe/Berlin", "America/Argentina/Buenos_Aires", "Etc/GMT+5"]
 )
 def test_zones(zone: str) -> None:
-    """The names of the IANA database."""
+    """All names of the IANA database are valid."""
     assert check_time_zone(zone) == zone
 
 
@@ -128,12 +128,12 @@ def test_zones(zone: str) -> None:
         "a\0",
     ],
 )
-def test_what_is_no_zone(zone: str) -> None:
-    """Everything else, names of files among it."""
+def test_invalid_zones(zone: str) -> None:
+    """Any other text is refused, including names of files."""
     with pytest.raises(Invalid):
         check_time_zone(zone)
 
 
 def test_there_are_zones_everywhere() -> None:
-    """The database comes with the program: a machine without one offers as many."""
+    """The database is part of the installation: a machine without one offers the same zones."""
     assert len(time_zones()) > 400

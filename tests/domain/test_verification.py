@@ -32,14 +32,14 @@ LIVE = KeyRecord(
 
 @dataclass(frozen=True)
 class State:
-    """A record's ends, each reached or not."""
+    """Each way a record can end, reached or not."""
 
     revoked: bool
     expired: bool
     suspended: bool
 
     def record(self) -> KeyRecord:
-        """The record in that state."""
+        """Return the record in that state."""
         return LIVE._replace(
             revoked_at=1 if self.revoked else None,
             expires_at=NOW if self.expired else NOW + 1,
@@ -77,7 +77,7 @@ def test_a_stranger_learns_nothing(state: State) -> None:
 
 
 def test_no_pepper_no_verification() -> None:
-    """A record under a pepper that is not at hand verifies nothing."""
+    """A record under an unknown pepper verifies nothing."""
     assert judge(TOKEN, LIVE._replace(pepper_id="two"), None, NOW, PEPPERS) == Denied(
         DenialReason.UNKNOWN
     )
@@ -85,13 +85,13 @@ def test_no_pepper_no_verification() -> None:
 
 @given(st.integers(0, 2 * NOW), st.integers(0, 2 * NOW))
 def test_expiry_is_exact(expires_at: int, now: int) -> None:
-    """A key is refused from the very microsecond of its expiry on, and not before (R38)."""
+    """A key is refused from the exact microsecond of its expiry on, and not before (R38)."""
     verdict = judge(TOKEN, LIVE._replace(expires_at=expires_at), None, now, PEPPERS)
     assert isinstance(verdict, Denied) == (now >= expires_at)
 
 
 def test_the_principal_is_the_key() -> None:
-    """Who is verified acts as the key itself: its id, its workspace, its scopes, its end."""
+    """The principal is the key itself: its ID, its workspace, its scopes, its expiry."""
     verdict = judge(TOKEN, LIVE._replace(expires_at=NOW + 1), "documents:write", NOW, PEPPERS)
     assert isinstance(verdict, Verified)
     principal = verdict.principal
@@ -107,7 +107,7 @@ def test_the_principal_is_the_key() -> None:
 
 
 def test_a_record_is_never_shown() -> None:
-    """However a stored record is written down by mistake, its digest is not in it."""
+    """No text form of a stored record shows its digest."""
     for text in (repr(LIVE), str(LIVE), f"{LIVE}", repr([LIVE]), "%s" % (LIVE,)):  # noqa: UP031
         assert repr(LIVE.digest)[2:-1] not in text
         assert LIVE.digest.hex() not in text

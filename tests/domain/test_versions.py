@@ -1,4 +1,4 @@
-"""Versions: what If-Match fields mean, and that a version is never given twice."""
+"""Versions: what If-Match fields mean, and that a version is never reused."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_fields_are_read_as_the_standard_says(fields: list[str], versions: set[s
 @pytest.mark.parametrize(
     "text", ["3", '"3', '3"', '"3" "4"', 'w/"3"', 'W/ "3"', '*, "3"', '"a b"', '"\x00"', "**"]
 )
-def test_what_is_no_condition_is_refused(text: str) -> None:
+def test_a_malformed_condition_is_refused(text: str) -> None:
     """A malformed condition is refused, so that a conditional change never becomes an unconditional one."""
     with pytest.raises(InvalidRequest):
         IfMatch.parse([text])
@@ -49,7 +49,7 @@ def test_a_condition_admits_its_version_alone(version: int) -> None:
     IfMatch.of_version(version).require(version)
     IfMatch.parse(["*"]).require(version)
     require_match(None, None)
-    for if_match, found in (
+    for if_match, exists in (
         (IfMatch.of_version(version), version + 1),
         (IfMatch.of_version(version), None),
         (IfMatch.of_version(""), version),
@@ -57,9 +57,9 @@ def test_a_condition_admits_its_version_alone(version: int) -> None:
         (IfMatch.parse([f"W/{etag(version)}"]), version),
     ):
         with pytest.raises(ChangedMeanwhile):
-            if_match.require(found)
+            if_match.require(exists)
 
 
 def test_a_name_given_again_begins_with_another_version() -> None:
-    """What is made later under the same name begins above every version that the one before can have had."""
+    """A resource with a reused name starts with a version above all of the previous one."""
     assert first_version(NOON + timedelta(seconds=1)) - first_version(NOON) == 1_000_000

@@ -1,4 +1,4 @@
-"""Webhooks' rules: what an endpoint may be, when the next attempt is made, what is sent."""
+"""The rules of webhooks: valid endpoints, the time of the next attempt, and the request."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ DELIVERY = Delivery(
 
 
 def outcome(status: int | None, at: datetime = NOON, wait: timedelta | None = None) -> Outcome:
-    """What came of an attempt."""
+    """Return the outcome of an attempt."""
     error = AttemptError.TIMEOUT if status is None else error_for_status(status)
     return Outcome(Attempt(at, status, error, 5), wait)
 
@@ -76,7 +76,7 @@ def test_the_schedule_is_the_standard_s() -> None:
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
 def test_only_2xx_is_success(status: int) -> None:
-    """Delivered, with nothing to follow."""
+    """A 2xx is a delivery, and ends it."""
     step = next_step(DELIVERY, outcome(status), jitter=0.5)
     assert (step.delivery.status, step.disable) == (DeliveryStatus.DELIVERED, None)
     assert step.delivery.next_attempt_at is None
@@ -84,7 +84,7 @@ def test_only_2xx_is_success(status: int) -> None:
 
 @pytest.mark.parametrize("status", [None, 101, 199, 300, 301, 304, 307, 400, 404, 429, 500, 503])
 def test_everything_else_is_tried_again(status: int | None) -> None:
-    """A redirect too: it is never followed."""
+    """A redirect too is retried, and never followed."""
     step = next_step(DELIVERY, outcome(status), jitter=0.5)
     assert (step.delivery.status, step.disable) == (DeliveryStatus.PENDING, None)
 
@@ -96,7 +96,7 @@ def test_gone_is_gone() -> None:
 
 
 def test_an_endpoint_that_takes_others_is_not_disabled_for_one() -> None:
-    """One delivery that always fails says nothing of an endpoint that took another while it was tried."""
+    """A delivery that always fails doesn't count if the endpoint accepted another one meanwhile."""
     last = replace(DELIVERY, step=len(RETRY_DELAYS), attempted=len(RETRY_DELAYS))
     for succeeded_at, why in (
         (None, DisabledReason.FAILING),
@@ -124,23 +124,23 @@ def test_an_endpoint_that_takes_others_is_not_disabled_for_one() -> None:
     ],
 )
 def test_retry_after_is_read_as_http_writes_it(text: str, wait: timedelta | None) -> None:
-    """Seconds or a date; nothing else, and no more than a day."""
+    """Seconds or a date, at most a day; anything else is ignored."""
     assert parse_retry_after(text, NOON) == wait
 
 
 def test_retry_after_is_obeyed_within_bounds() -> None:
-    """It puts the next attempt off, never forward, and never beyond a day."""
-    for asked, follows in (
+    """It delays the next attempt, never brings it forward, and at most by a day."""
+    for wait, follows in (
         (timedelta(hours=1), timedelta(hours=1)),
         (timedelta(seconds=1), timedelta(seconds=5)),
         (timedelta(days=11_574), MAX_RETRY_DELAY),
     ):
-        step = next_step(DELIVERY, outcome(429, wait=asked), jitter=0.5)
+        step = next_step(DELIVERY, outcome(429, wait=wait), jitter=0.5)
         assert step.delivery.next_attempt_at == NOON + follows
 
 
 def test_sending_again_begins_a_whole_schedule() -> None:
-    """Under the same ids; what was tried is remembered."""
+    """The IDs stay the same, and the previous attempts are kept."""
     failed = next_step(DELIVERY, outcome(410), jitter=0.5).delivery
     again = restart_schedule(failed, NOON + timedelta(days=3))
     assert (again.id, again.event_id, again.attempted) == (failed.id, failed.event_id, 1)
@@ -176,8 +176,8 @@ def test_sending_again_begins_a_whole_schedule() -> None:
         ({"name": "", "url": "", "events": []}, ["/name", "/url", "/events"]),
     ],
 )
-def test_what_no_endpoint_may_be(chosen: dict[str, Any], pointers: list[str]) -> None:
-    """Refused, each where it stands; in a change as at the beginning."""
+def test_invalid_endpoints_are_refused(chosen: dict[str, Any], pointers: list[str]) -> None:
+    """Each is refused with its pointer, when it is created and when it is changed."""
     with pytest.raises(Invalid) as refused:
         check_draft(replace(DRAFT, **chosen), Destinations())
     assert [error.pointer for error in refused.value.errors] == pointers

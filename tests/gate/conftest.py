@@ -15,7 +15,7 @@ __all__ = ["own_sandbox", "sandbox", "shared_sandbox"]
 
 @pytest.fixture(scope="module")
 def runner() -> Iterator[asyncio.Runner]:
-    """One event loop for all requests of a file, as a server's process has."""
+    """One event loop for all requests of a file, as in a server's process."""
     with asyncio.Runner() as runner:
         yield runner
 
@@ -28,5 +28,5 @@ def shared_doors(shared_sandbox: SandboxInstallation, runner: asyncio.Runner) ->
 
 @pytest.fixture
 def doors(sandbox: SandboxInstallation, shared_doors: Doors) -> Doors:
-    """The same, at noon."""
+    """The file's endpoints, with the clock at noon."""
     return shared_doors

@@ -1,4 +1,4 @@
-"""A gateway asks whether a request may pass: the scope is in the raw path, and nothing else decides."""
+"""A gateway asks whether a request may pass: only the scope in the raw path decides."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ WELL_FORMED = "ks_02tcRIyrxLXTR81B3dqdOx_003aUlTJC7tjlCTQj2uNU3MFagCXG9LRKRcwGkB
 
 
 def named(response: Response) -> list[str]:
-    """The fields of Keystead's that an answer has."""
+    """Return which of Keystead's fields a response has."""
     return [name.decode() for name, _ in response.headers if name.startswith(b"x-keystead")]
 
 
 def refused(response: Response, status: int, code: str) -> Response:
-    """The answer is that problem, is not stored, and names no key."""
+    """Return the response after checking that it is that problem, is not stored, and names no key."""
     assert response.status == status
     problem = response.json()
     assert (problem["status"], problem["code"]) == (status, code)
@@ -40,7 +40,7 @@ def refused(response: Response, status: int, code: str) -> Response:
 
 @pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS", "PROPFIND", "BREW", "get"])
 def test_a_good_key_may_pass(doors: Doors, method: str) -> None:
-    """Whatever the method: 200 with workspace, key and scopes, an empty body, and nothing for caches."""
+    """Any method: 200 with workspace, key and scopes, an empty body, and no caching."""
     tenant = doors.sandbox.tenant()
     key = doors.sandbox.key(tenant, scopes=("documents:read", "plan:read"))
     answer = doors.ask(READ, text_of(key), method=method)
@@ -55,7 +55,7 @@ def test_a_good_key_may_pass(doors: Doors, method: str) -> None:
 
 
 def test_any_asks_for_a_live_key(doors: Doors) -> None:
-    """`any` lets every living key pass, one without scopes too, and the field of scopes is there though it is empty."""
+    """`any` accepts every active key, even without scopes; the field of scopes is there even if it is empty."""
     key = doors.sandbox.key(doors.sandbox.tenant(), scopes=("plan:read",))
     assert doors.ask("/any", text_of(key)).header("x-keystead-scopes") == "plan:read"
     refused(doors.ask(READ, text_of(key)), 403, "insufficient-scope")
@@ -65,7 +65,7 @@ def test_any_asks_for_a_live_key(doors: Doors) -> None:
     "rest", ["/", "/a/b", "//", "/../any", "/%2e%2e/x", "/;x", "/\\", "/%00", "/documents:write"]
 )
 def test_only_the_first_segment_decides(doors: Doors, rest: str) -> None:
-    """What follows it is some client's path, and neither that nor its query says anything."""
+    """The rest of the path is the client's, and neither that nor its query has a meaning."""
     token = doors.token("documents:read")
     query = b"access_token=x&%00"
     assert doors.ask(READ + rest, token, query_string=query).status == 200
@@ -82,8 +82,8 @@ def test_only_the_first_segment_decides(doors: Doors, rest: str) -> None:
         "/documents:read%20", "/*", "/%61ny", "/ANY", "/any;", "/any.", "/invoices:read", "%2Fany", "/any\\..",
     ],
 )  # fmt: skip
-def test_a_scope_that_is_not_named_exactly_is_none(doors: Doors, segment: str) -> None:
-    """Encoded, doubled, dotted, parameterised, misspelt, of another case or unknown: 403, for the mightiest key too."""
+def test_a_scope_must_be_named_exactly(doors: Doors, segment: str) -> None:
+    """Encoded, doubled, dotted, parameterised, misspelt, of another case or unknown: 403, for a full-access key too."""
     refused(doors.ask(segment, doors.token("*", "keys:write")), 403, "insufficient-scope")
 
 
@@ -91,7 +91,7 @@ def test_a_scope_that_is_not_named_exactly_is_none(doors: Doors, segment: str) -
 def test_every_dead_token_is_refused_alike(
     sandbox: SandboxInstallation, doors: Doors, ended: str
 ) -> None:
-    """401 with one and the same body for a dead key, an unknown one and garbage; the challenge names no reason."""
+    """A dead key, an unknown one and garbage get 401 with the same body; the challenge names no reason."""
     tenant = sandbox.tenant()
     key = sandbox.key(tenant, expires_at=NOON + timedelta(hours=1))
     text = text_of(key)
@@ -105,12 +105,12 @@ def test_every_dead_token_is_refused_alike(
     answers = [doors.ask(READ, token) for token in (text, WELL_FORMED, text[:-1], "a" * 5000, "~")]
     assert {answer.body for answer in answers} == {answers[0].body}
     for answer in answers:
-        told = refused(answer, 401, "invalid-token").header("www-authenticate")
-        assert told == 'Bearer realm="keystead", error="invalid_token"'
+        challenge = refused(answer, 401, "invalid-token").header("www-authenticate")
+        assert challenge == 'Bearer realm="keystead", error="invalid_token"'
 
 
 def test_without_credentials(doors: Doors) -> None:
-    """None, Basic, and a session's cookie: 401 with a challenge that names no error."""
+    """No credentials, Basic, and a session's cookie: 401 with a challenge that names no error."""
     cookie = (b"cookie", b"__Host-keystead=x")
     for fields in ([], [basic("a", "b")], [cookie]):
         answer = refused(doors.ask(READ, headers=fields), 401, "unauthenticated")
@@ -118,11 +118,11 @@ def test_without_credentials(doors: Doors) -> None:
 
 
 @pytest.mark.parametrize("joined", [False, True])
-def test_two_credentials_are_none(doors: Doors, joined: bool) -> None:
-    """Two Authorization fields, or two in one, with a good token first or last: 401, since a gateway takes 400 ill."""
+def test_two_credentials_are_refused(doors: Doors, joined: bool) -> None:
+    """Two Authorization fields, or two in one, with a good token first or last: 401, since gateways mishandle a 400."""
     good, bad = (value for _, value in (*bearer(doors.token()), *bearer(WELL_FORMED)))
-    for one, other in ((good, bad), (bad, good), (good, good)):
-        pair = [one + b", " + other] if joined else [one, other]
+    for first, other in ((good, bad), (bad, good), (good, good)):
+        pair = [first + b", " + other] if joined else [first, other]
         answer = doors.ask(READ, headers=[(b"authorization", value) for value in pair])
         assert "invalid_request" in str(
             refused(answer, 401, "invalid-request").header("www-authenticate")
@@ -131,7 +131,7 @@ def test_two_credentials_are_none(doors: Doors, joined: bool) -> None:
 
 @pytest.mark.parametrize("method", ["CONNECT", "TRACE"])
 def test_no_method_that_opens_or_echoes(doors: Doors, method: str) -> None:
-    """CONNECT and TRACE pass nowhere."""
+    """CONNECT and TRACE are refused everywhere."""
     refused(doors.ask(READ, doors.token(), method=method), 405, "method-not-allowed")
 
 
@@ -144,9 +144,7 @@ def test_no_method_that_opens_or_echoes(doors: Doors, method: str) -> None:
         ({"query_string": b"a" * 9000}, 431, False),
     ],
 )
-def test_nginx_is_told_403(
-    doors: Doors, scope: dict[str, Any], status: int, challenged: bool
-) -> None:
+def test_nginx_gets_403(doors: Doors, scope: dict[str, Any], status: int, challenged: bool) -> None:
     """`auth_request` knows only 401 and 403: every other refusal becomes 403, with its status in a field."""
     more = {"path": "/forward-auth/x", "raw_path": b"/forward-auth/documents:read", **scope}
     answer = doors.ask_scope([HOST, NGINX, *bearer(doors.token("documents:read"))], more)
@@ -156,8 +154,8 @@ def test_nginx_is_told_403(
     assert (answer.header("www-authenticate") is not None) == challenged
 
 
-def test_nginx_is_told_401_as_everybody(doors: Doors) -> None:
-    """A dead token, none and two are 401 to nginx too, without a further field; a good one is 200."""
+def test_nginx_gets_401_like_other_gateways(doors: Doors) -> None:
+    """A dead token, no token and two tokens are 401 to nginx too, without a further field; a good one is 200."""
     two = [*bearer(WELL_FORMED), *bearer(WELL_FORMED)]
     for fields in ([], bearer(WELL_FORMED), two):
         assert named(refused_or_not(doors.ask(READ, headers=[NGINX, *fields]))) == []
@@ -165,29 +163,29 @@ def test_nginx_is_told_401_as_everybody(doors: Doors) -> None:
 
 
 def refused_or_not(answer: Response) -> Response:
-    """The answer, which is 401."""
+    """Return the response after checking that it is 401."""
     assert (answer.status, answer.json()["status"]) == (401, 401)
     return answer
 
 
 def test_no_credential_over_plain_http(doors: Doors) -> None:
-    """From another machine without TLS a good token is refused, and nothing else is."""
+    """From another machine without TLS only requests with a token are refused."""
     token = doors.token()
-    told = refused(doors.ask(READ, token, client=("192.0.2.1", "5000")), 401, "invalid-request")
-    assert "plain HTTP" in told.json()["detail"]
+    response = refused(doors.ask(READ, token, client=("192.0.2.1", "5000")), 401, "invalid-request")
+    assert "plain HTTP" in response.json()["detail"]
     assert doors.ask(READ, token, client=("192.0.2.1", "5000"), scheme="https").status == 200
 
 
 def test_a_key_that_ends_soon_says_so(doors: Doors) -> None:
-    """Within 14 days of its end, the answer to a key carries the instant."""
-    for days, told in ((13, True), (15, False)):
+    """Within 14 days of its end, the response to a key carries its expiry."""
+    for days, expected in ((13, True), (15, False)):
         end = NOON + timedelta(days=days)
         answer = doors.ask(READ, doors.token(expires_at=end))
-        assert answer.header("keystead-key-expires") == (format_instant(end) if told else None)
+        assert answer.header("keystead-key-expires") == (format_instant(end) if expected else None)
 
 
 def test_use_is_noted_once(sandbox: SandboxInstallation, doors: Doors) -> None:
-    """Each question is one use, or one refusal, of the caller that the gateway's connection shows."""
+    """Each request is one use, or one refusal, of the client on the gateway's connection."""
     tenant = sandbox.tenant()
     key = sandbox.key(tenant, scopes=("documents:read",))
     agent = (b"user-agent", b"curl/8")
@@ -201,7 +199,7 @@ def test_use_is_noted_once(sandbox: SandboxInstallation, doors: Doors) -> None:
     )
 
 
-def test_narrowed_scopes_show_at_once(sandbox: SandboxInstallation, doors: Doors) -> None:
+def test_narrowed_scopes_show_immediately(sandbox: SandboxInstallation, doors: Doors) -> None:
     """The fields of a key are built once, and again after its scopes change."""
     tenant = sandbox.tenant()
     key = sandbox.key(tenant, scopes=("documents:read", "plan:read"))

@@ -1,4 +1,4 @@
-"""The fast path accepts only what the stack would accept, with the very same answer."""
+"""The fast path accepts only what the stack would accept, with exactly the same response."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _COUNTED: list[tuple[str, str, int]] = []
 
 
 class Both:
-    """One application twice: as it is, and with its fast path taken away."""
+    """One application twice: unchanged, and without its fast path."""
 
     def __init__(self, doors: Doors) -> None:
         def make() -> ForwardAuth:
@@ -39,7 +39,7 @@ class Both:
         self.whole._fast_path.read = lambda scope: None  # type: ignore[method-assign]
 
     def ask(self, scope: dict[str, Any]) -> tuple[Response, Response]:
-        """Both answers to the same question."""
+        """Return both responses to the same request."""
         answers = []
         for app in (self.fast, self.whole):
             self.doors.app = app
@@ -49,7 +49,7 @@ class Both:
 
 @pytest.fixture(scope="module")
 def both(shared_sandbox: SandboxInstallation, runner: asyncio.Runner) -> Both:
-    """The pair, over the file's installation."""
+    """Both applications, over the file's installation."""
     return Both(doors_of(shared_sandbox, runner))
 
 
@@ -63,7 +63,7 @@ def tokens(shared_sandbox: SandboxInstallation) -> list[bytes]:
 
 
 def mostly(ordinary: Any, *others: Any) -> st.SearchStrategy[Any]:
-    """The ordinary, or one time in three something else: so that most questions differ in a thing or two."""
+    """Draw the ordinary value, or one time in three another: so most requests differ in one or two things."""
     return st.sampled_from([ordinary] * (2 * len(others)) + list(others))
 
 
@@ -126,7 +126,7 @@ def test_both_paths_agree(both: Both, tokens: list[bytes], data: st.DataObject) 
 
 
 def agree(both: Both, scope: dict[str, Any]) -> None:
-    """Both answer a question alike, and count it alike."""
+    """Check that both applications answer and count a request alike."""
     fast, whole = both.ask(scope)
     assert (fast.status, fast.body) == (whole.status, whole.body)
     for name in (*IDENTITY, "cache-control", "www-authenticate", "x-keystead-denied-status"):
@@ -164,21 +164,21 @@ VALUES = (
     ),
     *(b"q" * 1_000, b"q" * 33_000, b"q" * 40_000),
 )
-"""What a field may hold: controls, which no application should see, other bytes, nothing, and too much."""
+"""Hostile values of a field: controls, which no application should see, other bytes, nothing, and too much."""
 
 
 @pytest.mark.parametrize("name", [*FIELDS, "authorization"])
 @pytest.mark.parametrize("peer", ["127.0.0.1", PROXY])
 def test_one_hostile_field(both: Both, tokens: list[bytes], name: str, peer: str) -> None:
-    """Whatever a field holds, the fast path answers as the whole one, or leaves the request to it."""
+    """With any value of a field, the fast path answers as the full path, or leaves the request to it."""
     for value in VALUES:
         fields = {b"host": HOST[1], b"authorization": b"Bearer " + tokens[0]}
         fields[name.encode()] = fields.get(name.encode(), b"") * (name == "authorization") + value
         agree(both, scope_of(headers=fields.items(), raw_path=RAW, client=(peer, "5")))
 
 
-def test_what_passes_is_lean(both: Both, tokens: list[bytes]) -> None:
-    """The two paths are two: a good question does not reach the stack, which would give its answer an id."""
+def test_good_requests_skip_the_stack(both: Both, tokens: list[bytes]) -> None:
+    """The two paths differ: a good request does not reach the stack, which would give its response an ID."""
     scope = scope_of(headers=[HOST, *bearer(tokens[0].decode())], raw_path=b"/forward-auth/any")
     fast, whole = both.ask(scope)
     assert (fast.status, whole.status) == (200, 200)
@@ -188,7 +188,7 @@ def test_what_passes_is_lean(both: Both, tokens: list[bytes]) -> None:
 
 @pytest.mark.parametrize(("size", "status"), [(32, 200), (33, 431), (40, 431)])
 def test_a_head_has_one_bound(both: Both, tokens: list[bytes], size: int, status: int) -> None:
-    """A head over its bound is refused on both paths, though the server reads somewhat more."""
+    """A head over its bound is refused on both paths, although the server reads slightly more."""
     fields = [HOST, *bearer(tokens[0].decode())]
     fields.append((b"x", b"y" * (size * 1024 - block_of(fields) - len(b"x: \r\n"))))
     assert block_of(fields) == size * 1024
@@ -201,21 +201,21 @@ def test_a_head_has_one_bound(both: Both, tokens: list[bytes], size: int, status
 def test_the_cache_keeps_few_bytes_of_strangers(
     shared_sandbox: SandboxInstallation, tokens: list[bytes], name: bytes
 ) -> None:
-    """What says where a request comes from becomes a cache's key only when it is short."""
+    """The fields that say where a request comes from become a cache's key only if they are short."""
     services = shared_sandbox.services
     plain = ForwardAuthFastPath(
         RequiredScopes(services.keys.catalog, PREFIX), parse_networks([PROXY])
     )
     for length in (8, 16, 2000, 4000, 8000, 32_000):
         fields = {b"host": b"a", b"authorization": b"Bearer x", name: b"a" * length}
-        asked = scope_of(
+        scope = scope_of(
             headers=list(fields.items()), raw_path=b"/forward-auth/any", client=(PROXY, "5")
         )
-        plain.read(asked)
+        plain.read(scope)
     assert plain._origins._cached.cache_info().currsize == 2
 
 
-def test_a_proxys_word_on_the_caller(both: Both, shared_sandbox: SandboxInstallation) -> None:
+def test_the_caller_behind_a_proxy(both: Both, shared_sandbox: SandboxInstallation) -> None:
     """The caller is the last address that isn't a configured proxy; from other peers the field is ignored."""
     tenant = shared_sandbox.tenant()
     key = shared_sandbox.key(tenant)
@@ -223,7 +223,7 @@ def test_a_proxys_word_on_the_caller(both: Both, shared_sandbox: SandboxInstalla
         (b"x-forwarded-for", b"198.51.100.1, 203.0.113.9"),
         (b"x-forwarded-proto", b"https"),
     ]
-    for peer, told in ((PROXY, "203.0.113.9"), ("127.0.0.1", "127.0.0.1")):
+    for peer, caller in ((PROXY, "203.0.113.9"), ("127.0.0.1", "127.0.0.1")):
         scope = scope_of(
             headers=[HOST, *bearer(text_of(key)), *forwarded],
             raw_path=b"/forward-auth/any",
@@ -235,6 +235,6 @@ def test_a_proxys_word_on_the_caller(both: Both, shared_sandbox: SandboxInstalla
         shared_sandbox.clock.advance(seconds=1)
         own = shared_sandbox.services.keys.get(tenant, key.key.id)
         assert own.last_use is not None
-        assert own.last_use.address == told
+        assert own.last_use.address == caller
         callers = shared_sandbox.services.usage.callers(tenant, key.key.id)
-        assert {c.caller.address: c.times for c in callers}[told] == 2
+        assert {c.caller.address: c.times for c in callers}[caller] == 2

@@ -1,4 +1,4 @@
-"""A service asks whether a token is good (RFC 7662)."""
+"""A service asks whether a token is active (RFC 7662)."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ WELL_FORMED = "ks_02tcRIyrxLXTR81B3dqdOx_003aUlTJC7tjlCTQj2uNU3MFagCXG9LRKRcwGkB
 
 
 def challenges(answer: Response) -> list[str]:
-    """What an answer says of the credentials that it wants."""
+    """Return the challenges of a response."""
     return [value.decode() for name, value in answer.headers if name == b"www-authenticate"]
 
 
 def test_a_good_token(sandbox: SandboxInstallation, doors: Doors) -> None:
-    """All that RFC 7662 section 2.2 has a name for, instants in whole seconds, and the workspace; not for caches."""
+    """All members of RFC 7662 section 2.2, times in whole seconds, and the workspace; without caching."""
     tenant = sandbox.tenant()
     end = NOON + timedelta(days=3)
     key = sandbox.key(tenant, scopes=("plan:read", "documents:read"), expires_at=end)
@@ -50,13 +50,13 @@ def test_a_good_token(sandbox: SandboxInstallation, doors: Doors) -> None:
 
 
 def test_a_key_without_an_end(doors: Doors) -> None:
-    """What never ends has no `exp`."""
+    """A key that never expires has no `exp`."""
     assert "exp" not in doors.introspect(doors.token(), doors.service()).json()
 
 
 @pytest.mark.parametrize("ended", ["revoked", "expired", "suspended"])
 def test_a_token_that_is_not_good(sandbox: SandboxInstallation, doors: Doors, ended: str) -> None:
-    """Ended, unknown and malformed tokens are inactive, and the answer reveals nothing else."""
+    """Ended, unknown and malformed tokens are inactive, and the response reveals nothing else."""
     service = doors.service()
     tenant = sandbox.tenant()
     key = sandbox.key(tenant, expires_at=NOON + timedelta(hours=1))
@@ -74,14 +74,14 @@ def test_a_token_that_is_not_good(sandbox: SandboxInstallation, doors: Doors, en
 
 @pytest.mark.parametrize("kind", CredentialKind)
 def test_a_services_own_token_is_inactive(doors: Doors, kind: CredentialKind) -> None:
-    """What services and operators authenticate with is nothing that stands as a token."""
+    """The credentials of services and operators are never active tokens."""
     _, token = doors.credential(kind)
     assert doors.introspect(token, bearer(token)[0]).json() == INACTIVE
 
 
 @pytest.mark.parametrize("kind", CredentialKind)
 def test_who_may_ask(doors: Doors, kind: CredentialKind) -> None:
-    """Services and operators: as a bearer, or by Basic with id and token, each form-encoded or not (RFC 6749)."""
+    """Services and operators: as a bearer, or by Basic with ID and token, each form-encoded or not (RFC 6749)."""
     id, token = doors.credential(kind)
     subject = doors.token()
     encoded = "".join(f"%{ord(character):02X}" for character in token)
@@ -90,25 +90,25 @@ def test_who_may_ask(doors: Doors, kind: CredentialKind) -> None:
 
 
 def test_who_may_not_ask(sandbox: SandboxInstallation, doors: Doors) -> None:
-    """Without a valid service credential and its own id: 401 with both challenges, and no effect."""
-    (one, token), (other, _) = doors.credential(), doors.credential()
+    """Without a valid service credential and its own ID: 401 with both challenges, and no effect."""
+    (id, token), (other, _) = doors.credential(), doors.credential()
     gone, dead = doors.credential()
     sandbox.services.credentials.revoke(gone, OPERATOR)
     key = doors.token("*", "keys:write")
-    subject = text_of(made := sandbox.key(tenant := sandbox.tenant()))
+    subject = text_of(workspace_key := sandbox.key(tenant := sandbox.tenant()))
     wrong: list[list[Header]] = [
         [], bearer(key), bearer(dead), bearer(WELL_FORMED), [basic(gone, dead)], [basic(other, token)],
-        [basic("", token)], [basic(one, key)], [basic(one, "")], [(b"authorization", b"Basic !!!")],
-        [(b"authorization", b"Basic e30=")], [basic(one, "%ff" + token)], [(b"authorization", b"Digest a=b")],
+        [basic("", token)], [basic(id, key)], [basic(id, "")], [(b"authorization", b"Basic !!!")],
+        [(b"authorization", b"Basic e30=")], [basic(id, "%ff" + token)], [(b"authorization", b"Digest a=b")],
     ]  # fmt: skip
     for fields in wrong:
         answer = doors.introspect(subject, *fields)
         assert answer.status == 401
-        told = challenges(answer)
-        assert told[0].startswith('Bearer realm="keystead"')
-        assert told[1] == 'Basic realm="keystead", charset="UTF-8"'
+        answered = challenges(answer)
+        assert answered[0].startswith('Bearer realm="keystead"')
+        assert answered[1] == 'Basic realm="keystead", charset="UTF-8"'
     sandbox.flush()
-    assert sandbox.services.keys.get(tenant, made.key.id).last_use is None
+    assert sandbox.services.keys.get(tenant, workspace_key.key.id).last_use is None
 
 
 @pytest.mark.parametrize(
@@ -129,29 +129,29 @@ def test_refusals_are_those_of_oauth(
     """Each is a problem with the `error` of RFC 6749, and names the credential that services have."""
     path, method = sent.get("path", "/introspect"), sent.get("method", "POST")
     answer = doors.send(scope_of(method, path, [HOST, *sent.get("headers", [])]), b"token=x")
-    told = answer.json()
-    assert (answer.status, told["status"], told["error"]) == (status, status, error)
+    problem = answer.json()
+    assert (answer.status, problem["status"], problem["error"]) == (status, status, error)
     assert answer.header("content-type") == "application/problem+json"
-    assert words in told["detail"]
+    assert words in problem["detail"]
     assert "Send an API key" not in answer.body.decode()
 
 
 def test_an_encoded_form_is_refused_as_such(doors: Doors) -> None:
-    """A Content-Encoding is 415 on either path, with the one that is read."""
+    """A Content-Encoding is 415 on either path, with the accepted one."""
     answer = doors.introspect("x", doors.service(), (b"content-encoding", b"gzip"))
     assert (answer.status, answer.json()["error"]) == (415, "invalid_request")
     assert answer.header("accept-encoding") == "identity"
 
 
-def test_a_credential_in_the_form_is_none(doors: Doors) -> None:
-    """`client_id` and `client_secret` in the body say nothing: a token is sent in one place."""
+def test_a_credential_in_the_form_is_ignored(doors: Doors) -> None:
+    """`client_id` and `client_secret` in the body mean nothing: a token is sent in one place."""
     id, token = doors.credential()
     form = [("token", doors.token()), ("client_id", id), ("client_secret", token)]
     assert doors.post("/introspect", form).status == 401
 
 
 def test_a_service_does_nothing_else(doors: Doors) -> None:
-    """A service credential isn't a key, passes no gateway, and lacks an operator's permissions."""
+    """A service credential isn't a key, is refused by gateways, and lacks an operator's permissions."""
     _, token = doors.credential()
     for path in ("/v1/whoami", "/operator/v1/workspaces"):
         assert doors.send(scope_of(path=path, headers=[HOST, *bearer(token)])).status == 401
@@ -159,7 +159,7 @@ def test_a_service_does_nothing_else(doors: Doors) -> None:
 
 
 def test_the_form(doors: Doors) -> None:
-    """`token` once, in a form; a hint and fields that mean nothing are let be. Everything else is refused."""
+    """`token` once, in a form; a hint and unknown fields are ignored. All other bodies are refused."""
     service, token = doors.service(), doors.token()
     good = [("token", token), ("token_type_hint", "refresh_token"), ("resource", "x")]
     assert doors.post("/introspect", good, service).json()["active"] is True
@@ -178,12 +178,12 @@ def test_the_form(doors: Doors) -> None:
     json = scope_of("POST", "/introspect", [HOST, service, (b"content-type", b"application/json")])
     assert doors.send(json, b'{"token": "x"}').status == 415
     charset = (b"content-type", b"application/x-www-form-urlencoded; charset=UTF-8")
-    named = scope_of("POST", "/introspect", [HOST, service, charset])
-    assert doors.send(named, f"token={token}".encode()).json()["active"] is True
+    scope = scope_of("POST", "/introspect", [HOST, service, charset])
+    assert doors.send(scope, f"token={token}".encode()).json()["active"] is True
 
 
 def test_only_post(doors: Doors) -> None:
-    """Other methods, preflights too, are refused before anything is read: there is no CORS."""
+    """Other methods, including preflights, are refused before anything is read: there is no CORS."""
     origin = (b"origin", b"https://evil.example")
     for method in ("GET", "OPTIONS", "PUT"):
         answer = doors.send(scope_of(method, "/introspect", [HOST, origin, FORM]))
@@ -194,7 +194,7 @@ def test_only_post(doors: Doors) -> None:
 
 
 def test_the_caller_is_not_noted(sandbox: SandboxInstallation, doors: Doors) -> None:
-    """It is a use of the key, but its address and agent are the service's and not its caller's: neither is kept."""
+    """It counts as a use of the key, but its address and agent, which are the service's, are not stored."""
     tenant = sandbox.tenant()
     key = sandbox.key(tenant)
     doors.introspect(text_of(key), doors.service(), (b"user-agent", b"search/1"))
@@ -205,8 +205,8 @@ def test_the_caller_is_not_noted(sandbox: SandboxInstallation, doors: Doors) -> 
     assert sandbox.services.usage.callers(tenant, key.key.id) == []
 
 
-def test_what_is_told_follows_the_workspace(sandbox: SandboxInstallation, doors: Doors) -> None:
-    """A new plan is in the next answer, however often the token was introspected before."""
+def test_the_response_follows_the_workspace(sandbox: SandboxInstallation, doors: Doors) -> None:
+    """A new plan is in the next response, however often the token was introspected before."""
     tenant, service = sandbox.tenant(), doors.service()
     key = sandbox.key(tenant)
     for _ in range(3):
@@ -216,7 +216,7 @@ def test_what_is_told_follows_the_workspace(sandbox: SandboxInstallation, doors:
 
 
 def test_away_is_never_a_refusal(private_postgres: PrivatePostgres, runner: asyncio.Runner) -> None:
-    """While PostgreSQL is unavailable, every answer is 503; from its return on, answers are complete again (R36)."""
+    """While PostgreSQL is unavailable, every response is 503; from its return on, all are complete again (R36)."""
     url = private_postgres.dsn(private_postgres.create_database())
     prepare(url)
     with sandbox_on(url) as sandbox:

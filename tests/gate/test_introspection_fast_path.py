@@ -1,4 +1,4 @@
-"""The fast path of introspection answers nothing that the whole path would not, and the very same."""
+"""The fast path of introspection gives only responses that the full path would give, and exactly the same."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _COUNTED: list[tuple[str, str, int]] = []
 
 
 class Both:
-    """One application twice: as it is, and with its fast path taken away."""
+    """One application twice: unchanged, and without its fast path."""
 
     def __init__(self, doors: Doors) -> None:
         def make() -> Introspection:
@@ -38,7 +38,7 @@ class Both:
         self.whole._fast_path.accepts = lambda scope: False  # type: ignore[method-assign]
 
     def ask(self, scope: dict[str, Any], body: bytes) -> tuple[Response, Response]:
-        """Both answers to the same question."""
+        """Return both responses to the same request."""
         answers = []
         for app in (self.fast, self.whole):
             self.doors.app = app
@@ -46,19 +46,19 @@ class Both:
         return answers[0], answers[1]
 
     def ask_plainly(self, field: Header, body: bytes) -> Response:
-        """The fast application's answer to an ordinary question."""
+        """Return the fast application's response to an ordinary request."""
         return self.ask(posted([HOST, field, FORM, length_of(body)]), body)[0]
 
 
 @pytest.fixture(scope="module")
 def both(shared_sandbox: SandboxInstallation, runner: asyncio.Runner) -> Both:
-    """The pair, over the file's installation."""
+    """Both applications, over the file's installation."""
     return Both(doors_of(shared_sandbox, runner))
 
 
 @pytest.fixture(scope="module")
 def fields(both: Both) -> list[Header]:
-    """What credentials are sent as: good ones, and some that are not."""
+    """Fields with credentials: good ones, and others."""
     (id, good), (gone, dead) = both.doors.credential(), both.doors.credential()
     both.doors.sandbox.services.credentials.revoke(gone, OPERATOR)
     texts = (good, dead, both.doors.token(), "x", "é")
@@ -68,16 +68,16 @@ def fields(both: Both) -> list[Header]:
 
 @pytest.fixture(scope="module")
 def forms(shared_sandbox: SandboxInstallation) -> list[str]:
-    """What is asked about: a good token, and other things."""
+    """Bodies: about a good token, and others."""
     tenant = shared_sandbox.tenant()
     good, dead = (text_of(shared_sandbox.key(tenant)) for _ in range(2))
     gone = shared_sandbox.key(tenant)
     shared_sandbox.services.keys.revoke(tenant, gone.key.id)
-    told = f"token={good}"
+    form = f"token={good}"
     return [
         *(
-            told,
-            told + "&token_type_hint=x",
+            form,
+            form + "&token_type_hint=x",
             f"token={text_of(gone)}",
             "token=x",
             f"tok%65n={dead}",
@@ -87,12 +87,12 @@ def forms(shared_sandbox: SandboxInstallation) -> list[str]:
 
 
 def posted(headers: list[Header], **more: Any) -> dict[str, Any]:
-    """A question."""
+    """Return a request."""
     return scope_of(more.pop("method", "POST"), more.pop("path", "/introspect"), headers, **more)
 
 
 def length_of(body: bytes) -> Header:
-    """What a client announces."""
+    """Return the Content-Length of the body."""
     return b"content-length", str(len(body)).encode()
 
 
@@ -127,7 +127,7 @@ METHOD = mostly("POST", "GET", "PUT", "TRACE", "LOCK")
 def test_both_paths_agree(
     both: Both, fields: list[Header], forms: list[str], data: st.DataObject
 ) -> None:
-    """For any question: the same status, the same fields, the same body, counted alike."""
+    """For any request: the same status, the same fields, the same body, counted alike."""
     draw = data.draw
     body = draw(mostly(*forms)).encode()
     field = draw(mostly(*fields))
@@ -173,14 +173,14 @@ UNUSUAL: list[dict[str, Any]] = [
     {"length": b"-1"},
     {"length": b""},
 ]
-"""What may be otherwise in a plain question, one thing at a time."""
+"""What may be unusual about an ordinary request, one thing at a time."""
 
 
 @pytest.mark.parametrize("change", UNUSUAL, ids=str)
 def test_one_thing_unusual(
     both: Both, fields: list[Header], forms: list[str], change: dict[str, Any]
 ) -> None:
-    """Each check that the whole path makes of a head is made on the fast one, or left to the whole one."""
+    """Each check of a head on the full path is made on the fast one, or left to the full one."""
     more, body = dict(change), forms[0].encode()
     both.ask_plainly(fields[0], body)
     headers = [
@@ -198,7 +198,7 @@ def test_one_thing_unusual(
 def test_one_hostile_field(
     both: Both, fields: list[Header], forms: list[str], name: str, peer: str
 ) -> None:
-    """Whatever a field holds, the fast path answers as the whole one, or leaves the question to it."""
+    """With any value of a field, the fast path answers as the full path, or leaves the request to it."""
     body = forms[0].encode()
     both.ask_plainly(fields[0], body)
     for value in VALUES:
@@ -208,7 +208,7 @@ def test_one_hostile_field(
 
 
 def agree(both: Both, scope: dict[str, Any], body: bytes) -> None:
-    """Both answer a question alike, and count it alike."""
+    """Check that both applications answer and count a request alike."""
     fast, whole = both.ask(scope, body)
     assert (fast.status, fast.body) == (whole.status, whole.body)
     for name in PROMISED:
@@ -217,15 +217,15 @@ def agree(both: Both, scope: dict[str, Any], body: bytes) -> None:
 
 
 def values_of(answer: Response, name: str) -> list[bytes]:
-    """All values of a field."""
+    """Return all values of a field."""
     return [value for key, value in answer.headers if key == name.encode()]
 
 
 @pytest.mark.parametrize("which", [0, 2])
-def test_what_is_answered_is_lean(
+def test_ordinary_requests_skip_the_stack(
     both: Both, fields: list[Header], forms: list[str], which: int
 ) -> None:
-    """The two paths are two: a plain question does not reach the stack, whether the token stands or not."""
+    """The two paths differ: an ordinary request does not reach the stack, whether the token is active or not."""
     both.ask_plainly(fields[0], forms[which].encode())
     answer = both.ask_plainly(fields[0], forms[which].encode())
     assert answer.status == 200
@@ -235,29 +235,29 @@ def test_what_is_answered_is_lean(
     assert whole.header("x-request-id") is not None
 
 
-def test_the_log_knows_who_asks(
+def test_calling_credentials_are_logged(
     both: Both, forms: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each calling credential is logged immediately, and at most once a minute after that."""
     seconds = [1_000.0]
     monkeypatch.setattr(introspection, "monotonic", lambda: seconds[0])
     body = forms[0].encode()
-    one, other = (bearer(both.doors.credential()[1])[0] for _ in range(2))
+    first, other = (bearer(both.doors.credential()[1])[0] for _ in range(2))
 
     def logged(field: Header) -> bool:
         return both.ask_plainly(field, body).header("x-request-id") is not None
 
-    assert [logged(one), logged(one), logged(other), logged(one), logged(other)] == [
+    assert [logged(first), logged(first), logged(other), logged(first), logged(other)] == [
         *(True, False, True, False, False),
     ]
     seconds[0] += introspection.LOG_SECONDS
-    assert [logged(one), logged(one), logged(other)] == [True, False, True]
+    assert [logged(first), logged(first), logged(other)] == [True, False, True]
 
 
 def test_one_use_for_one_question(
     both: Both, shared_sandbox: SandboxInstallation, fields: list[Header]
 ) -> None:
-    """On either path a question is one use of the key, with the line in the log and without."""
+    """On either path a request is one use of the key, whether it is logged or not."""
     tenant = shared_sandbox.tenant()
     key = shared_sandbox.key(tenant)
     body = f"token={text_of(key)}".encode()

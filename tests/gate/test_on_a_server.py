@@ -1,4 +1,4 @@
-"""The gate on a real server: many processes with caches, persistent connections, unread bodies."""
+"""The gate on a real server: several processes with caches, persistent connections, unread bodies."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LINES = 8
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """Two processes, each of which answers from memory."""
+    """Two processes, each with a verification cache."""
     url = f"sqlite:///{tmp_path_factory.mktemp('gate') / 'keystead.db'}"
     with serving(url, workers=2, environment={"KEYSTEAD_VERIFICATION": "stamp"}) as started:
         started.put_on("scale")
@@ -25,32 +25,35 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 
 @pytest.mark.slow
 def test_a_token_that_is_sent_back_is_dead_everywhere(server: ServerProcess) -> None:
-    """With the answer of /revoke it is refused on every open connection of every process, and never accepted again."""
+    """From the response of /revoke on it is refused on every open connection of every process."""
     token = server.token("documents:read")
     with ExitStack() as stack:
         lines = [stack.enter_context(line(server.port)) for _ in range(LINES)]
-        for kept in lines * 3:
-            assert kept.ask("/forward-auth/documents:read", [bearer(token)]).status == 200
+        for connection in lines * 3:
+            assert connection.ask("/forward-auth/documents:read", [bearer(token)]).status == 200
         body = f"token={token}".encode()
         assert ask(server.port, "/revoke", [FORM], method="POST", body=body).status == 200
-        for kept in lines * 3:
-            assert kept.ask("/forward-auth/documents:read", [bearer(token)]).status == 401
+        for connection in lines * 3:
+            assert connection.ask("/forward-auth/documents:read", [bearer(token)]).status == 401
 
 
 @pytest.mark.slow
-def test_a_body_is_nobodys_next_request(server: ServerProcess) -> None:
+def test_a_body_is_never_the_next_request(server: ServerProcess) -> None:
     """A body that comes with a request is never read as another request."""
     token = server.token("documents:read")
     inner = f"GET /forward-auth/any HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\n\r\n"
-    with line(server.port) as kept:
-        asked = kept.ask(
+    with line(server.port) as connection:
+        response = connection.ask(
             "/forward-auth/any", [bearer(token)], method="POST", body=inner.encode() * 50
         )
-        assert asked.status == 200
-    with line(server.port) as kept:
-        assert kept.ask("/forward-auth/any", [], method="POST", body=inner.encode()).status == 401
+        assert response.status == 200
+    with line(server.port) as connection:
+        assert (
+            connection.ask("/forward-auth/any", [], method="POST", body=inner.encode()).status
+            == 401
+        )
         try:
-            after = kept.ask("/forward-auth/any").status
+            after = connection.ask("/forward-auth/any").status
         except (ConnectionError, OSError):
             return
         assert after == 401

@@ -1,4 +1,4 @@
-"""Every endpoint enforces the rate limits with the same answer; introspection counts nothing."""
+"""Every endpoint enforces the rate limits with the same response; introspection counts nothing."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def paced(sandbox: SandboxInstallation, runner: asyncio.Runner) -> Iterator[Door
         yield doors_of(paced, runner)
 
 
-def test_the_doors_share_one_count(paced: Doors) -> None:
-    """A request over the API and one that a gateway asks about are two; the third is 429 at both."""
+def test_the_endpoints_share_one_count(paced: Doors) -> None:
+    """An API request and one that a gateway asks about are two; the third is 429 at both."""
     token = text_of(paced.sandbox.key(paced_tenant(paced.sandbox, key=2)))
     whoami = scope_of(path="/v1/whoami", headers=[(b"host", b"x"), *bearer(token)])
     assert paced.ask("/any", token).status == 200
@@ -42,8 +42,8 @@ def test_the_doors_share_one_count(paced: Doors) -> None:
         assert token not in answer.body.decode()
 
 
-def test_nginx_is_told_403_and_the_status(paced: Doors) -> None:
-    """`auth_request` makes 500 of a 429: it gets 403, the status in a field, and when to come again."""
+def test_nginx_gets_403_and_the_status(paced: Doors) -> None:
+    """`auth_request` turns a 429 into 500: it gets 403, with the status and Retry-After in fields."""
     token = text_of(paced.sandbox.key(paced_tenant(paced.sandbox, workspace=1)))
     nginx = [(b"x-keystead-gateway", b"nginx")]
     assert paced.ask("/any", token, headers=nginx).status == 200
@@ -53,7 +53,7 @@ def test_nginx_is_told_403_and_the_status(paced: Doors) -> None:
     assert refused.header("ratelimit-policy") == '"workspace";q=1;w=60'
 
 
-def test_a_dead_token_is_never_told_to_come_again(paced: Doors) -> None:
+def test_a_dead_token_never_gets_retry_after(paced: Doors) -> None:
     """A rate-limited key that is revoked gets 401 at every endpoint, like an unknown token."""
     tenant = paced_tenant(paced.sandbox, key=1)
     created = paced.sandbox.key(tenant)
@@ -91,14 +91,14 @@ def test_inside_an_application(sandbox: SandboxInstallation) -> None:
         {"database": sandbox.url, "peppers": peppers, "rate_limits": "memory"}
     )
     guard = InProcess(settings)
-    asked = RequestHead(bearer(text_of(created)))
+    head = RequestHead(bearer(text_of(created)))
     try:
-        guard.admit(asked)
-        asyncio.run(guard.admit_on_loop(asked))
+        guard.admit(head)
+        asyncio.run(guard.admit_on_loop(head))
         with pytest.raises(RateLimited) as refused:
-            guard.admit(asked)
+            guard.admit(head)
         with pytest.raises(RateLimited):
-            asyncio.run(guard.admit_on_loop(asked))
+            asyncio.run(guard.admit_on_loop(head))
         assert guard.answer(refused.value).status == 429
     finally:
         guard.close()

@@ -1,4 +1,4 @@
-"""Anyone with a token may revoke it (RFC 7009), and learns nothing by trying."""
+"""Anyone with a token may revoke it (RFC 7009), and learns nothing from the response."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from tests.support.installations import SandboxInstallation, calling, text_of
 WELL_FORMED = "ks_02tcRIyrxLXTR81B3dqdOx_003aUlTJC7tjlCTQj2uNU3MFagCXG9LRKRcwGkBIDlf2aDLy9"
 
 
-def done(answer: Response) -> list[tuple[bytes, bytes]]:
-    """What an answer shows except its id: 200 and nothing more."""
+def accepted(answer: Response) -> list[tuple[bytes, bytes]]:
+    """Return the fields of a response except its ID, after checking that it is an empty 200."""
     assert (answer.status, answer.body) == (200, b"")
     return sorted(field for field in answer.headers if field[0] != b"x-request-id")
 
 
 def address(number: int) -> dict[str, Any]:
-    """A scope's caller, of another address for each test: they are counted."""
+    """Return a scope's client with an address of the test's own: clients are counted by address."""
     return {"client": (f"198.51.100.{number}", "5"), "scheme": "https"}
 
 
 def test_a_token_is_dead_when_the_answer_arrives(
     sandbox: SandboxInstallation, doors: Doors
 ) -> None:
-    """The very next question finds it dead, on another server too; the record says that the key did it itself."""
+    """The next request finds it dead, on another server too; the event says that the key revoked itself."""
     tenant = sandbox.tenant()
     key = sandbox.key(tenant, scopes=("plan:read",))
     another = sandbox.another()
     assert sandbox.verdict(key) == "verified"
-    done(doors.revoke(text_of(key), **address(1)))
+    accepted(doors.revoke(text_of(key), **address(1)))
     assert sandbox.verdict(key) == "revoked"
     assert isinstance(another.services.verifier.verify(text_of(key)), Denied)
     assert doors.ask("/any", text_of(key)).status == 401
@@ -52,24 +52,24 @@ def test_a_token_is_dead_when_the_answer_arrives(
 
 
 def test_every_answer_is_the_same(sandbox: SandboxInstallation, doors: Doors) -> None:
-    """All tokens get the same bytes, so the answer reveals nothing about a token."""
+    """All tokens get the same bytes, so the response reveals nothing about a token."""
     tenant = sandbox.tenant()
     live, expired = sandbox.key(tenant), sandbox.key(tenant, expires_at=NOON + timedelta(seconds=1))
     sandbox.clock.advance(seconds=1)
     _, service = doors.credential()
     tokens = [text_of(live), text_of(live), text_of(expired), WELL_FORMED, "x", "é", service]
-    answers = [done(doors.revoke(token, **address(2))) for token in tokens]
+    answers = [accepted(doors.revoke(token, **address(2))) for token in tokens]
     assert all(answer == answers[0] for answer in answers)
     assert sandbox.happened(tenant).count("key.revoked") == 2
 
 
 def test_again_is_the_same(sandbox: SandboxInstallation, doors: Doors) -> None:
-    """A second time changes nothing: one event, and the first instant stays."""
+    """A second time changes nothing: one event, and the first time stays."""
     tenant = sandbox.tenant()
     key = sandbox.key(tenant)
-    done(doors.revoke(text_of(key), **address(3)))
+    accepted(doors.revoke(text_of(key), **address(3)))
     sandbox.clock.advance(hours=1)
-    done(doors.revoke(text_of(key), **address(3)))
+    accepted(doors.revoke(text_of(key), **address(3)))
     assert sandbox.services.keys.get(tenant, key.key.id).revoked_at == NOON
     assert sandbox.happened(tenant).count("key.revoked") == 1
 
@@ -80,42 +80,42 @@ def test_a_services_credential_stays(
 ) -> None:
     """Only an operator can revoke a service's credential; this endpoint can't."""
     id, token = doors.credential(kind)
-    done(doors.revoke(token, **address(4)))
+    accepted(doors.revoke(token, **address(4)))
     assert calling(sandbox.installation, token, *CredentialKind).id == id
 
 
 def test_a_rotated_key_in_its_overlap(sandbox: SandboxInstallation, doors: Doors) -> None:
-    """The old one ends before its time, and its successor lives."""
+    """The old one ends early, and its successor keeps working."""
     tenant = sandbox.tenant()
     old = sandbox.key(tenant)
     new = sandbox.services.keys.rotate(tenant, old.key.id, overlap=timedelta(days=1))
-    done(doors.revoke(text_of(old), **address(5)))
+    accepted(doors.revoke(text_of(old), **address(5)))
     assert (sandbox.verdict(old), sandbox.verdict(new)) == ("revoked", "verified")
 
 
 def test_a_suspended_workspace(sandbox: SandboxInstallation, doors: Doors) -> None:
-    """A token that leaked while its workspace is suspended does not come back with it."""
+    """A token that is revoked while its workspace is suspended stays revoked when the workspace resumes."""
     tenant = sandbox.tenant()
     key = sandbox.key(tenant)
     sandbox.services.workspaces.suspend(tenant.workspace_id)
-    done(doors.revoke(text_of(key), **address(6)))
+    accepted(doors.revoke(text_of(key), **address(6)))
     sandbox.services.workspaces.resume(tenant.workspace_id)
     assert sandbox.verdict(key) == "revoked"
 
 
-def test_another_secret_ends_nothing(sandbox: SandboxInstallation, doors: Doors) -> None:
-    """The id of a key is public: only its whole token ends it."""
+def test_another_secret_revokes_nothing(sandbox: SandboxInstallation, doors: Doors) -> None:
+    """The ID of a key is public: only its whole token revokes it."""
     key = sandbox.key(sandbox.tenant())
     other = text_of(sandbox.key(sandbox.tenant()))
     forged = "_".join([*text_of(key).split("_")[:2], other.split("_")[2][:-CHECKSUM_WIDTH]])
     forged += checksum(forged)
     assert parse(forged) is not None
-    done(doors.revoke(forged, **address(7)))
+    accepted(doors.revoke(forged, **address(7)))
     assert sandbox.verdict(key) == "verified"
 
 
 def test_many_tokens_from_one_address(sandbox: SandboxInstallation, doors: Doors) -> None:
-    """Over the limit 429 says when to come again; what is sent then is not looked at; others are served."""
+    """Over the limit 429 says when to retry, and the tokens are not read; other clients are served."""
     key = sandbox.key(sandbox.tenant())
     for number in range(REVOCATION.free):
         assert doors.revoke(WELL_FORMED if number % 2 else "x", **address(8)).status == 200
@@ -123,9 +123,9 @@ def test_many_tokens_from_one_address(sandbox: SandboxInstallation, doors: Doors
     assert (refused.status, refused.json()["code"]) == (429, "rate-limited")
     assert refused.header("retry-after") == "1"
     assert sandbox.verdict(key) == "verified"
-    done(doors.revoke(WELL_FORMED, **address(9)))
+    accepted(doors.revoke(WELL_FORMED, **address(9)))
     sandbox.clock.advance(seconds=1)
-    done(doors.revoke(text_of(key), **address(8)))
+    accepted(doors.revoke(text_of(key), **address(8)))
     assert sandbox.verdict(key) == "revoked"
     assert sandbox.services.keys.now() > NOON
 
@@ -144,7 +144,7 @@ def test_without_a_token(doors: Doors) -> None:
 
 
 def test_refusals_are_those_of_oauth(doors: Doors) -> None:
-    """Each is a problem with the `error` of RFC 6749, those of the head too."""
+    """Each is a problem with the `error` of RFC 6749, including those of the head."""
     for headers, method, status in (
         ([HOST, FORM], "POST", 400),
         ([HOST], "GET", 405),
@@ -161,10 +161,10 @@ def test_refusals_are_those_of_oauth(doors: Doors) -> None:
     assert (limited.status, limited.json()["error"]) == (429, "temporarily_unavailable")
 
 
-def test_an_expired_key_is_revoked_for_good(sandbox: SandboxInstallation, doors: Doors) -> None:
-    """Should the clock be set back, it does not live again."""
+def test_an_expired_key_is_revoked_permanently(sandbox: SandboxInstallation, doors: Doors) -> None:
+    """If the clock is set back, it stays revoked."""
     tenant = sandbox.tenant()
     key = sandbox.key(tenant, expires_at=NOON + timedelta(seconds=1))
     sandbox.clock.advance(seconds=2)
-    done(doors.revoke(text_of(key), **address(11)))
+    accepted(doors.revoke(text_of(key), **address(11)))
     assert sandbox.services.keys.get(tenant, key.key.id).status(NOON) is KeyStatus.REVOKED

@@ -1,4 +1,4 @@
-"""A revoked credential is refused by every process of real servers from the answer on, despite caches."""
+"""A revoked credential is refused by every process of real servers from the response on, despite caches."""
 
 from __future__ import annotations
 
@@ -35,26 +35,28 @@ class Place:
     body: bytes
 
     def credential(self, kind: CredentialKind) -> tuple[CredentialId, str]:
-        """Id and token of a new credential."""
-        made, token = self.services.credentials.create("search", OPERATOR, kind)
-        return made.id, token.reveal()
+        """Create a credential and return its ID and token."""
+        created, token = self.services.credentials.create("search", OPERATOR, kind)
+        return created.id, token.reveal()
 
-    def introspect(self, kept: Line, credential: str) -> int:
+    def introspect(self, connection: Line, credential: str) -> int:
         """Return the status for a caller with that credential."""
-        asked = kept.ask("/introspect", [bearer(credential), FORM], method="POST", body=self.body)
-        assert (asked.status == 200) is (b'"active":true' in asked.body)
-        return asked.status
+        response = connection.ask(
+            "/introspect", [bearer(credential), FORM], method="POST", body=self.body
+        )
+        assert (response.status == 200) is (b'"active":true' in response.body)
+        return response.status
 
-    def list_plans(self, kept: Line, credential: str) -> int:
-        """The status for an operator who has that credential."""
-        return kept.ask("/operator/v1/plans", [bearer(credential)]).status
+    def list_plans(self, connection: Line, credential: str) -> int:
+        """Return the status for an operator with that credential."""
+        return connection.ask("/operator/v1/plans", [bearer(credential)]).status
 
 
 @pytest.fixture(scope="module", params=MODES, ids="-".join)
 def place(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Place]:
-    """The same on each engine, in each mode."""
+    """A server on each engine, in each mode."""
     engine, mode = request.param
     with ExitStack() as stack:
         if engine == "sqlite":
@@ -74,7 +76,7 @@ def place(
 
 @pytest.mark.slow
 def test_refused_on_every_line(place: Place) -> None:
-    """A service and an operator who were let in on every open connection are refused on all of them from then on."""
+    """A service and an operator that were accepted on every open connection are refused on all of them."""
     with ExitStack() as stack:
         lines = [stack.enter_context(line(place.server.port)) for _ in range(LINES)]
         for kind, ask in (
@@ -83,54 +85,54 @@ def test_refused_on_every_line(place: Place) -> None:
             (CredentialKind.OPERATOR, place.list_plans),
         ):
             id, token = place.credential(kind)
-            assert [ask(kept, token) for kept in lines * 3] == [200] * len(lines) * 3
+            assert [ask(connection, token) for connection in lines * 3] == [200] * len(lines) * 3
             place.services.credentials.revoke(id, OPERATOR)
-            assert [ask(kept, token) for kept in lines * 3] == [401] * len(lines) * 3
+            assert [ask(connection, token) for connection in lines * 3] == [401] * len(lines) * 3
 
 
 @dataclass
 class Seen:
-    """What one caller saw: when questions that were answered well began, and when one was first refused."""
+    """The results of one client: when its accepted requests began, and when the first was refused."""
 
     accepted: list[int] = field(default_factory=list)
     refused: list[int] = field(default_factory=list)
 
 
 def _hammer(place: Place, token: str, seen: Seen, ended: threading.Event) -> None:
-    """Asks until it has asked twice after the end."""
+    """Send requests until two have begun after the end."""
     late = 0
-    with line(place.server.port) as kept:
+    with line(place.server.port) as connection:
         while late < 2:
             late += ended.is_set()
-            began = time.monotonic_ns()
-            status = place.introspect(kept, token)
+            started = time.monotonic_ns()
+            status = place.introspect(connection, token)
             if status == 200:
-                seen.accepted.append(began)
+                seen.accepted.append(started)
             else:
                 assert status == 401
                 seen.refused.append(time.monotonic_ns())
 
 
 def _wrongly_let_in(place: Place) -> int:
-    """How many of those who ask all the time with a credential that is revoked meanwhile."""
+    """Count the requests that were wrongly accepted, with a credential that is revoked while clients use it."""
     id, token = place.credential(CredentialKind.SERVICE)
     ended, seen = threading.Event(), [Seen() for _ in range(LINES)]
     with ThreadPoolExecutor(LINES) as pool:
-        asking = [pool.submit(_hammer, place, token, one, ended) for one in seen]
+        asking = [pool.submit(_hammer, place, token, client, ended) for client in seen]
         try:
-            wait_until(lambda: all(one.accepted for one in seen), "everybody is let in")
+            wait_until(lambda: all(client.accepted for client in seen), "everybody is let in")
             place.services.credentials.revoke(id, OPERATOR)
             answered = time.monotonic_ns()
         finally:
             ended.set()
-        for one in asking:
-            one.result(60)
-    assert all(len(one.refused) >= 2 for one in seen)
-    end = min([answered, *(one.refused[0] for one in seen)])
-    return sum(began > end for one in seen for began in one.accepted)
+        for client in asking:
+            client.result(60)
+    assert all(len(client.refused) >= 2 for client in seen)
+    end = min([answered, *(client.refused[0] for client in seen)])
+    return sum(started > end for client in seen for started in client.accepted)
 
 
 @pytest.mark.slow
-def test_a_race_with_those_who_ask(place: Place) -> None:
-    """No request is accepted that began after the revocation's answer, or after another refusal (R29, R30)."""
+def test_a_race_with_concurrent_requests(place: Place) -> None:
+    """No request is accepted that began after the revocation's response, or after another refusal (R29, R30)."""
     assert sum(_wrongly_let_in(place) for _ in range(12)) == 0

@@ -1,4 +1,4 @@
-"""Clients that were never written for Keystead, unchanged: they ask its introspection as the standard says."""
+"""Third-party clients, unchanged: they use introspection as the standard says."""
 
 from __future__ import annotations
 
@@ -37,25 +37,25 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 
 @pytest.fixture(scope="module")
 def credential(server: ServerProcess) -> tuple[str, str]:
-    """Id and token of a service's credential: to OAuth, a client's id and secret."""
+    """ID and token of a service's credential: the client ID and secret of OAuth."""
     installation = bootstrap.open_safely(server.settings)
     try:
         kind = CredentialKind.SERVICE
-        made, token = installation.services.credentials.create("search", OPERATOR, kind)
-        return made.id, token.reveal()
+        created, token = installation.services.credentials.create("search", OPERATOR, kind)
+        return created.id, token.reveal()
     finally:
         installation.close()
 
 
 def guarded(server: ServerProcess, credential: tuple[str, str]) -> ResourceProtector:
-    """Authlib's resource server, whose validator asks with Authlib's own client."""
+    """Return Authlib's resource server, whose validator uses Authlib's own client."""
     asking = OAuth2Session(*credential, token_endpoint_auth_method="client_secret_basic")
 
     class Validator(IntrospectTokenValidator):  # type: ignore[misc]
-        """What Authlib's documentation says to write."""
+        """The validator from Authlib's documentation."""
 
         def introspect_token(self, token_string: str) -> Any:
-            """Asks the server."""
+            """Ask the server."""
             answer = asking.introspect_token(f"{server.base_url}/introspect", token=token_string)
             answer.raise_for_status()
             return answer.json()
@@ -66,13 +66,13 @@ def guarded(server: ServerProcess, credential: tuple[str, str]) -> ResourceProte
 
 
 def test_authlib(server: ServerProcess, credential: tuple[str, str]) -> None:
-    """Its validator lets a good token through, and refuses a dead one, and one without the scope, by its own rules."""
+    """Its validator accepts a good token, and refuses a dead one, and one without the scope, by its own rules."""
     protector = guarded(server, credential)
     token = server.token("documents:read", "plan:read")
     request = SimpleNamespace(headers={"Authorization": f"Bearer {token}"})
-    found = protector.validate_request(["documents:read"], request)
-    assert found["client_id"] == f"key_{token.split('_')[1]}"
-    assert found["sub"] == found["workspace"]["id"]
+    active = protector.validate_request(["documents:read"], request)
+    assert active["client_id"] == f"key_{token.split('_')[1]}"
+    assert active["sub"] == active["workspace"]["id"]
     with pytest.raises(InsufficientScopeError):
         protector.validate_request(["documents:write"], request)
     with OAuth2Session() as anybody:
@@ -81,25 +81,25 @@ def test_authlib(server: ServerProcess, credential: tuple[str, str]) -> None:
         protector.validate_request(["documents:read"], request)
 
 
-def asked_from_node(server: ServerProcess, credential: tuple[str, str], **more: object) -> Any:
-    """What oauth4webapi makes of the answers."""
+def results_of_node(server: ServerProcess, credential: tuple[str, str], **more: object) -> Any:
+    """Return the results of oauth4webapi."""
     if not shutil.which("node") or not os.environ.get(NODE):
         pytest.skip(f"no oauth4webapi here: `npm install oauth4webapi`, and {NODE}=<that folder>")
     sent = {"server": server.base_url, "client_id": credential[0], "client_secret": credential[1]}
-    done = subprocess.run(
+    process = subprocess.run(
         ["node", SCRIPT], input=json.dumps(sent | more), capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    assert process.returncode == 0, process.stderr
+    return json.loads(process.stdout)
 
 
 @pytest.mark.prove
 def test_oauth4webapi(server: ServerProcess, credential: tuple[str, str]) -> None:
-    """A JavaScript library takes the answers on a good token, a dead one, a revocation, and a bad credential."""
+    """A JavaScript library accepts the responses to a good token, a dead one, a revocation, and a bad credential."""
     token = server.token("documents:read")
-    good = asked_from_node(server, credential, token=token)
+    good = results_of_node(server, credential, token=token)
     assert (good["active"], good["scope"]) == (True, "documents:read")
-    assert asked_from_node(server, credential, token="ks_x") == {"active": False}
-    refused = asked_from_node(server, (credential[0], "wrong"), token=token)
+    assert results_of_node(server, credential, token="ks_x") == {"active": False}
+    refused = results_of_node(server, (credential[0], "wrong"), token=token)
     assert refused["status"] == 401
-    assert asked_from_node(server, credential, token=token, revoke=True) == {"active": False}
+    assert results_of_node(server, credential, token=token, revoke=True) == {"active": False}

@@ -15,7 +15,7 @@ from tests.support.server_process import ServerProcess, serving
 
 @dataclass
 class Site:
-    """A gateway at work, what stands behind it, and a key that may read documents and no more."""
+    """A running gateway, the application behind it, and a key that may only read documents."""
 
     gateway: Gateway
     port: int
@@ -24,11 +24,11 @@ class Site:
     token: str
 
     def ask(self, path: str, *fields: tuple[str, str], **more: object) -> Got:
-        """One request through the gateway."""
+        """Send one request through the gateway."""
         return ask(self.port, path, fields, **more)
 
     def allowed(self, path: str, *fields: tuple[str, str], **more: object) -> Reached:
-        """The same with the key, as the application sees it."""
+        """Send the same with the key, and return it as the application received it."""
         before = len(self.application.reached)
         got = self.ask(path, bearer(self.token), *fields, **more)
         assert (got.status, got.body) == (200, b"application"), got
@@ -36,13 +36,13 @@ class Site:
         return reached
 
     def reached(self) -> int:
-        """How many requests the application has seen."""
+        """Return how many requests the application has received."""
         return len(self.application.reached)
 
 
 @pytest.fixture(scope="session")
 def keystead(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A real server, for all that does not end it."""
+    """A real server, for all tests that do not stop it."""
     url = f"sqlite:///{tmp_path_factory.mktemp('gateways') / 'keystead.db'}"
     with serving(url) as server:
         server.put_on("scale")
@@ -51,14 +51,14 @@ def keystead(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess
 
 @pytest.fixture(scope="session")
 def behind() -> Iterator[Recorder]:
-    """The application behind the gateways, which writes down what reaches it."""
+    """The application behind the gateways, which records its requests."""
     with recorder(application) as recording:
         yield recording
 
 
 @pytest.fixture(scope="session")
 def reader(keystead: ServerProcess) -> str:
-    """The token of a key that may read documents."""
+    """The token of a key that may only read documents."""
     return keystead.token("documents:read")
 
 

@@ -1,4 +1,4 @@
-"""Secrets pushed through the shipped configurations are in no log, whether the servers behind them answer or not."""
+"""Secrets sent through the shipped configurations are in no log, whether the servers behind them answer or not."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from tests.support.server_process import ServerProcess
 
 PATHS = ("/documents", "/sign-in", "/invitation", "/v1/keys", "/else")
 NOBODY = 1
-"""A port at which nothing listens."""
+"""A port without a listener."""
 KEPT = ("nginx.conf", "Caddyfile", "traefik.yml", "traefik-routes.yml", "envoy.yaml")
 
 
 def secrets(keystead: ServerProcess) -> Secrets:
-    """A live token, one that is nearly it, a sign-in link, and bytes that URLs must escape."""
+    """Return a live token, one that is nearly it, a sign-in link, and bytes that URLs must escape."""
     token = keystead.token("documents:read")
     link = token_urlsafe(32)
     return Secrets(
@@ -33,7 +33,7 @@ def secrets(keystead: ServerProcess) -> Secrets:
 
 
 def places(secret: str) -> Iterator[tuple[str, list[Field]]]:
-    """What is behind a path, and the fields, of requests that carry a secret by mistake."""
+    """Yield the path and the fields of requests that contain a secret by mistake."""
     quoted = quote(secret, safe="")
     basic = base64.b64encode(f"{secret}:x".encode()).decode()
     yield f"?access_token={quoted}", []
@@ -53,7 +53,7 @@ def places(secret: str) -> Iterator[tuple[str, list[Field]]]:
 
 
 def push(port: int, known: Secrets) -> int:
-    """Each secret in each place of each path; how many requests were answered."""
+    """Send each secret in each place of each path; return how many requests were answered."""
     answered = 0
     for secret in known.texts.values():
         for path in PATHS:
@@ -65,7 +65,7 @@ def push(port: int, known: Secrets) -> int:
 
 
 def logs(folder: Path) -> dict[str, bytes]:
-    """What the gateway wrote: to its logs, and to standard output and error."""
+    """Return what the gateway wrote: its logs, standard output and standard error."""
     return {
         path.name: path.read_bytes()
         for path in folder.iterdir()
@@ -73,15 +73,15 @@ def logs(folder: Path) -> dict[str, bytes]:
     }
 
 
-def betrayed(folder: Path, known: Secrets) -> dict[str, list[str]]:
+def leaked(folder: Path, known: Secrets) -> dict[str, list[str]]:
     """Return which secrets are in which file."""
-    found = {name: known.found_in(content) for name, content in logs(folder).items()}
-    return {name: names for name, names in found.items() if names}
+    secrets = {name: known.found_in(content) for name, content in logs(folder).items()}
+    return {name: names for name, names in secrets.items() if names}
 
 
 @pytest.fixture(scope="module")
 def known(keystead: ServerProcess) -> Secrets:
-    """What no log may hold."""
+    """The secrets that no log may contain."""
     return secrets(keystead)
 
 
@@ -89,11 +89,11 @@ def known(keystead: ServerProcess) -> Secrets:
 def test_no_gateway_logs_a_secret(
     gateway: Gateway, keystead: ServerProcess, behind: Recorder, known: Secrets, tmp_path: Path
 ) -> None:
-    """While all answer, while the application is away, and while Keystead is."""
+    """While all servers answer, while the application is down, and while Keystead is."""
     for servers in ((keystead.port, behind.port), (keystead.port, NOBODY), (NOBODY, behind.port)):
         with running(gateway, tmp_path, *servers) as port:
             assert push(port, known) > 150
-        assert betrayed(tmp_path, known) == {}
+        assert leaked(tmp_path, known) == {}
     if gateway is NGINX:
         statuses = {line.split(b'" ')[1][:3] for line in logs(tmp_path)["access.log"].splitlines()}
         assert {b"200", b"400", b"401", b"404", b"502", b"503"} <= statuses
@@ -102,11 +102,11 @@ def test_no_gateway_logs_a_secret(
 def test_the_proxy_before_keystead_logs_no_secret(
     keystead: ServerProcess, known: Secrets, tmp_path: Path
 ) -> None:
-    """While Keystead answers, and while it is down: a link that it could not redeem is still good."""
+    """While Keystead answers, and while it is down: a link that could not be used then still works."""
     for server in (keystead.port, NOBODY):
         with deployed(tmp_path, server, _at_any_rate) as port:
             assert push(port, known) > 150
-        assert betrayed(tmp_path, known) == {}
+        assert leaked(tmp_path, known) == {}
     statuses = {line.split(b'" ')[1][:3] for line in logs(tmp_path)["keystead.log"].splitlines()}
     assert {b"200", b"401", b"404", b"502"} <= statuses
     assert "keystead.error.log" in logs(tmp_path)
@@ -130,4 +130,4 @@ def test_the_search_finds_what_nginx_logs_by_itself(tmp_path: Path, kind: str) -
     )
     with running(NGINX, tmp_path, NOBODY, NOBODY, changed) as port:
         push(port, known)
-    assert betrayed(tmp_path, known) == {f"{kind}.log": ["token"]}
+    assert leaked(tmp_path, known) == {f"{kind}.log": ["token"]}

@@ -1,4 +1,4 @@
-"""What passes each gateway with the configuration that the guide ships, and what does not."""
+"""The requests that each gateway accepts with the configuration of the guide, and those it refuses."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ SPELLINGS = {
 
 def identity(reached: Reached) -> list[str]:
     """Return the caller's identity as the application gets it, each field exactly once however it reads names."""
-    told = [reached.like(name) for name in IDENTITY]
-    assert [len(fields) for fields in told] == [1, 1, 1], told
-    return [fields[0][1] for fields in told]
+    values = [reached.like(name) for name in IDENTITY]
+    assert [len(fields) for fields in values] == [1, 1, 1], values
+    return [fields[0][1] for fields in values]
 
 
 @pytest.mark.slow
@@ -56,7 +56,7 @@ def test_a_good_request_passes(site: Site) -> None:
 
 
 def refusals(site: Site) -> dict[str, tuple[list[tuple[str, str]], str, set[tuple[int, str]]]]:
-    """Requests that are refused: the fields, the path, and the problem that the client gets."""
+    """Return requests that are refused: the fields, the path, and the problem that the client gets."""
     revoked = site.keystead.token("documents:read")
     assert site.keystead.call("DELETE", own(site, revoked), token=revoked).status_code == 204
     unauthenticated = {(401, "unauthenticated")}
@@ -78,13 +78,13 @@ def refusals(site: Site) -> dict[str, tuple[list[tuple[str, str]], str, set[tupl
 
 
 def own(site: Site, token: str) -> str:
-    """The path of a token's own key."""
+    """Return the path of a token's own key."""
     return f"/v1/keys/key_{token.split('_')[1]}"
 
 
 @pytest.mark.slow
 def test_everything_else_is_refused(site: Site) -> None:
-    """As the problem that it is, with its challenge, and nothing reaches the application."""
+    """Each gets its own problem, with its challenge, and nothing reaches the application."""
     before = site.reached()
     for name, (fields, path, problems) in refusals(site).items():
         for method in ("GET", "POST", "OPTIONS"):
@@ -100,7 +100,7 @@ def test_everything_else_is_refused(site: Site) -> None:
 
 @pytest.mark.slow
 def test_two_authorization_fields_are_refused(site: Site) -> None:
-    """Refuse them in either order, a good one among them; some gateways do it themselves."""
+    """Two fields are refused in either order, even if one is good; some gateways do it themselves."""
     good, other = bearer(site.token), bearer(WELL_FORMED)
     before = site.reached()
     for pair in ((good, other), (other, good), (good, good)):
@@ -108,8 +108,8 @@ def test_two_authorization_fields_are_refused(site: Site) -> None:
     assert site.reached() == before
 
 
-def test_an_empty_authorization_field_beside_a_good_one(site: Site) -> None:
-    """Refuse it in either order. Envoy joins fields of one name first, so that only the good one is left."""
+def test_an_empty_authorization_field_next_to_a_good_one(site: Site) -> None:
+    """It is refused in either order, but Envoy joins the fields first, so that only the good one is left."""
     empty = ("Authorization", "")
     for pair in ((bearer(site.token), empty), (empty, bearer(site.token))):
         if site.gateway is ENVOY:
@@ -136,8 +136,8 @@ STRANGE = {
 
 
 @pytest.mark.parametrize("name", STRANGE)
-def test_a_stranger_makes_no_failure(site: Site, name: str) -> None:
-    """Answer whatever a stranger sends with 4xx: a 5xx would wake the people who run the servers."""
+def test_no_client_causes_a_server_error(site: Site, name: str) -> None:
+    """Any client error gets a 4xx: a 5xx would wake the operators."""
     before = site.reached()
     for path in ("/documents/a", "/documents/" + "a" * 5000, "/documents/a?" + "b" * 5000):
         assert 400 <= site.ask(path, *STRANGE[name]).status < 500
@@ -147,7 +147,7 @@ def test_a_stranger_makes_no_failure(site: Site, name: str) -> None:
 
 
 def test_large_bodies(site: Site) -> None:
-    """3 MB reach the application whole; nginx answers a body over its bound with a problem."""
+    """3 MB reach the application unchanged; nginx answers a larger body with a problem."""
     body = b"a" * 3_000_000
     assert site.allowed("/documents/a", method="POST", body=body).body == body
     if site.gateway is NGINX:
@@ -158,13 +158,13 @@ def test_large_bodies(site: Site) -> None:
 
 
 def test_the_application_sees_the_clients_host(site: Site) -> None:
-    """With its port: a redirect of the application leads back to the gateway."""
+    """The host includes its port: a redirect of the application leads back to the gateway."""
     reached = site.allowed("/documents")
     assert [value for _, value in reached.like("host")] == ["app.example.com:8443"]
 
 
 def test_browsers_may_ask_whether_they_may(site: Site) -> None:
-    """The gateway answers a preflight of a listed origin itself; from any other origin nothing is allowed."""
+    """The gateway itself answers a preflight of an allowed origin; any other origin is refused."""
     before = site.reached()
     preflight = ("Access-Control-Request-Method", "POST")
     for path in ("/documents/a", "/imports"):
@@ -186,7 +186,7 @@ def test_browsers_may_ask_whether_they_may(site: Site) -> None:
 
 
 def test_browsers_may_read_the_answers(site: Site) -> None:
-    """An answer, and a refusal, allow the listed origin once, and no other; caches keep them apart."""
+    """A response, and a refusal, allow the listed origin once, and no other; caches separate them."""
     for fields, status in (([bearer(site.token)], 200), ([], 401), ([bearer("x")], 401)):
         for origin, allowed in ((ORIGIN, [ORIGIN]), ("https://evil.example.com", [])):
             got = site.ask("/documents/a", *fields, ("Origin", origin))
@@ -197,7 +197,7 @@ def test_browsers_may_read_the_answers(site: Site) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("spelling", SPELLINGS)
-def test_nobody_says_who_they_are(site: Site, spelling: str) -> None:
+def test_clients_cannot_claim_an_identity(site: Site, spelling: str) -> None:
     """A client's own identity fields, in any spelling and number, never reach the application."""
     for name in ("Workspace", "Key", "Scopes"):
         forged = (SPELLINGS[spelling].format(name), "forged")
@@ -212,8 +212,8 @@ def test_nobody_says_who_they_are(site: Site, spelling: str) -> None:
 
 
 @pytest.mark.slow
-def test_who_calls_cannot_be_taken_away(site: Site) -> None:
-    """A client that names the fields as its connection's own does not strip them on their way."""
+def test_identity_fields_cannot_be_stripped(site: Site) -> None:
+    """A client that lists the fields in Connection does not remove them."""
     before = site.reached()
     for connection in (
         ["keep-alive, X-Keystead-Workspace"],
@@ -235,19 +235,22 @@ def test_who_calls_cannot_be_taken_away(site: Site) -> None:
 def test_a_revoked_key_is_refused_on_an_open_connection(site: Site) -> None:
     """The next request of the same connection is refused."""
     token = site.keystead.token("documents:read")
-    with line(site.port) as kept:
+    with line(site.port) as connection:
         for _ in range(3):
-            assert kept.ask("/documents/a", [bearer(token)]).status == 200
+            assert connection.ask("/documents/a", [bearer(token)]).status == 200
         assert site.keystead.call("DELETE", own(site, token), token=token).status_code == 204
         before = site.reached()
         for _ in range(3):
-            assert kept.ask("/documents/a", [bearer(token)]).problem() == (401, "invalid-token")
+            assert connection.ask("/documents/a", [bearer(token)]).problem() == (
+                401,
+                "invalid-token",
+            )
     assert site.reached() == before
 
 
 @pytest.mark.slow
 def test_websockets(site: Site) -> None:
-    """The request that opens one is asked about like any other; a good one is changed over."""
+    """A websocket's first request is checked like any other; a good one is upgraded."""
     upgrade = [
         ("Upgrade", "websocket"),
         ("Connection", "Upgrade"),
@@ -258,11 +261,11 @@ def test_websockets(site: Site) -> None:
     assert site.ask("/documents/live", *upgrade).status == 401
     assert site.ask("/documents/live", bearer(WELL_FORMED), *upgrade).status == 401
     assert site.reached() == before
-    with line(site.port) as kept:
-        got = kept.ask("/documents/live", [bearer(site.token), *upgrade])
+    with line(site.port) as connection:
+        got = connection.ask("/documents/live", [bearer(site.token), *upgrade])
         assert got.status == 101
-        kept.raw().sendall(b"ping")
-        assert kept.raw().recv(4) == b"ping"
+        connection.raw().sendall(b"ping")
+        assert connection.raw().recv(4) == b"ping"
     identity(site.application.reached[-1])
 
 
@@ -272,7 +275,7 @@ def test_websockets(site: Site) -> None:
     ids=", then ".join,
 )  # fmt: skip
 def test_only_websockets_are_changed_over(site: Site, protocols: tuple[str, ...]) -> None:
-    """The application is asked for no other protocol: within HTTP/2 (h2c) later requests would not be asked about."""
+    """No other protocol is upgraded: later requests within HTTP/2 (h2c) would not be checked."""
     fields = [("Upgrade", protocol) for protocol in protocols]
     fields += [("HTTP2-Settings", "AAMAAABkAAQCAAAAAAIAAAAA")]
     for connection in ("Upgrade", "Upgrade, HTTP2-Settings"):
@@ -316,14 +319,14 @@ def assert_unavailable(gateway: Gateway, got: Got) -> None:
 def test_refusals_for_a_time(
     site: Site, error: KeysteadError, keystead: ServerProcess, tmp_path: Path
 ) -> None:
-    """429 and 503 reach the client as what they are, with the time to wait; a stand-in answers as Keystead does."""
+    """429 and 503 reach the client unchanged, with Retry-After; a stand-in answers as Keystead does."""
 
     def answer(request: Reached) -> bytes:
         fields = [(name.lower().encode(), value.encode()) for name, value in request.headers]
-        told = ForwardAuth._refuse(_Refusing(), {"headers": fields}, error)  # type: ignore[arg-type]
-        head = b"".join(b"%s: %s\r\n" % field for field in told.headers)
-        first = b"HTTP/1.1 %d X\r\ncontent-length: %d\r\n" % (told.status, len(told.body))
-        return first + head + b"\r\n" + told.body
+        response = ForwardAuth._refuse(_Refusing(), {"headers": fields}, error)  # type: ignore[arg-type]
+        head = b"".join(b"%s: %s\r\n" % field for field in response.headers)
+        first = b"HTTP/1.1 %d X\r\ncontent-length: %d\r\n" % (response.status, len(response.body))
+        return first + head + b"\r\n" + response.body
 
     with recorder(answer) as stand_in, recorder(application) as behind:
         with running(site.gateway, tmp_path, stand_in.port, behind.port) as port:
@@ -337,7 +340,7 @@ def test_refusals_for_a_time(
 
 
 class _Refusing:
-    """As much of the gate as makes a refusal."""
+    """A minimal gate that refuses."""
 
     _problems = Problems("https://keys.example.com")
 
@@ -355,10 +358,10 @@ def test_what_is_asked(site: Site, tmp_path: Path) -> None:
             for path in ("/documents/a?b=c", "/imports/a", "/account"):
                 fields = [bearer("x"), ("Cookie", "secret=1"), ("User-Agent", "curl/8"), *FORWARDED]
                 ask(port, path, fields, method="POST", body=b"body")
-        asked: list[Reached] = stand_in.reached
-    scopes = [request.path.partition("?")[0].split("/")[2] for request in asked]
+        requests: list[Reached] = stand_in.reached
+    scopes = [request.path.partition("?")[0].split("/")[2] for request in requests]
     assert scopes == ["documents:read", "documents:write", "any"]
-    for request in asked:
+    for request in requests:
         assert request.like("authorization") == [(request.like("authorization")[0][0], "Bearer x")]
         assert [value for _, value in request.like("user-agent")] == ["curl/8"]
         assert request.like("cookie") == []

@@ -1,4 +1,4 @@
-"""One reading of a path: whatever an application makes of it, the scope of that route was needed."""
+"""One interpretation of a path: however an application reads it, the request needed the scope of that route."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ NESTED: Final = (
     "/=any", "/documents=documents:read", "/documents.csv=documents:read", "/documents/tasks=documents:write",
     "/imports=documents:write", "GET:/notes=documents:read", "POST:/notes=documents:write",
 )  # fmt: skip
-"""Routes that lie within one another, and one whose methods differ."""
+"""Nested routes, and one whose scopes depend on the method."""
 PROTECTED: Final = ("/imports", "/documents/tasks")
-"""What a key for `documents:read` alone must never reach."""
+"""Prefixes that a key for `documents:read` alone must never reach."""
 DOTS: Final = (
     "..",
     "%2e%2e",
@@ -39,7 +39,7 @@ SLASHES: Final = ("/", "%2f", "%2F", "%5c", "\\", "//", "/./", "%c0%af", "%252f"
 
 
 def resolved(path: str) -> str:
-    """The path as an application reads it that decodes, drops parameters, merges slashes and resolves dots."""
+    """Return the path as an application reads it that decodes, drops parameters, merges slashes and resolves dots."""
     for _ in range(3):
         path = unquote(path).replace("\\", "/")
     path = "/".join(
@@ -58,16 +58,16 @@ APPLICATIONS: Final[dict[str, Callable[[str], str]]] = {
     "normal, any case": lambda path: resolved(path).lower(),
     "normal, upper case": lambda path: resolved(path).upper().lower(),
 }
-"""How applications read the path that reaches them: as it is sent, made normal, and without regard to case."""
+"""How applications read a path: unchanged, normalised, and ignoring case."""
 
 
 def reaches(reading: str, prefix: str) -> bool:
-    """Whether an application that compares the start of the path, or whole parts of it, is at that route."""
+    """Return whether an application that compares prefixes or segments would use that route."""
     return reading == prefix or reading.startswith(f"{prefix}/")
 
 
 def spellings(prefix: str) -> Iterator[str]:
-    """Paths that some program could take for one under `prefix`, or that begin so and could be taken for another."""
+    """Yield paths that a program could read as one under `prefix`, or that begin so and could be read as another."""
     parent, _, last = prefix.rpartition("/")
     for slash in SLASHES:
         yield f"{parent}{slash}{last}/a"
@@ -96,7 +96,7 @@ def spellings(prefix: str) -> Iterator[str]:
 
 @dataclass
 class Passing:
-    """A gateway and what has come through it."""
+    """A gateway and the requests that it let through."""
 
     gateway: Gateway
     port: int
@@ -104,7 +104,7 @@ class Passing:
     token: str
 
     def passed(self, path: str, method: str = "GET") -> str | None:
-        """The path as the application got it, None when the request was refused."""
+        """Return the path as the application received it, or None if the request was refused."""
         before = len(self.application.reached)
         status = ask(self.port, path, [bearer(self.token)], method=method).status
         reached = self.application.reached[before:]
@@ -121,14 +121,14 @@ def nested(
     behind: Recorder,
     reader: str,
 ) -> Iterator[Passing]:
-    """Each gateway with routes that lie within one another."""
+    """Each gateway with nested routes."""
     folder: Path = tmp_path_factory.mktemp("nested")
     with running(request.param, folder, keystead.port, behind.port, routes=NESTED) as port:
         yield Passing(request.param, port, behind, reader)
 
 
-def betrayed(passing: Passing, prefix: str) -> list[tuple[str, str]]:
-    """The spellings that came through to what an application takes for a path under `prefix`, and how it reads them."""
+def let_through(passing: Passing, prefix: str) -> list[tuple[str, str]]:
+    """Return the spellings that reached a path under `prefix`, and how an application reads them."""
     return [
         (path, kind)
         for path in spellings(prefix)
@@ -142,26 +142,26 @@ def betrayed(passing: Passing, prefix: str) -> list[tuple[str, str]]:
 def test_no_path_is_two(site: Site, prefix: str) -> None:
     """With the guide's routes no spelling brings a key without the scope to a protected path, however it is read."""
     passing = Passing(site.gateway, site.port, site.application, site.token)
-    assert betrayed(passing, prefix) == []
+    assert let_through(passing, prefix) == []
 
 
 @pytest.mark.parametrize("prefix", PROTECTED)
 def test_no_path_is_two_where_routes_lie_within_one_another(nested: Passing, prefix: str) -> None:
-    """The same where the path around a protected one may be read."""
-    assert betrayed(nested, prefix) == []
+    """The same if the path around a protected one may be read."""
+    assert let_through(nested, prefix) == []
 
 
-def test_the_spellings_find_a_gateway_that_looks_at_prefixes_alone() -> None:
-    """Each kind of application is reached past a judge that compares the start of the raw path."""
+def test_the_spellings_get_past_a_check_of_prefixes() -> None:
+    """The test can fail: a check of the raw prefix lets spellings through for each kind of application."""
 
     def judge(path: str) -> bool:
         return path.startswith("/documents/")
 
     passed = [path for path in spellings("/imports") if judge(path)]
-    found = {
+    reached = {
         kind for path in passed for kind, read in APPLICATIONS.items() if reaches(read(path), "/imports")
     }  # fmt: skip
-    assert found == {"normal", "normal, any case", "normal, upper case"}
+    assert reached == {"normal", "normal, any case", "normal, upper case"}
     started = [path for path in spellings("/imports") if reaches(path, "/imports")]
     assert len([path for path in started if reaches(resolved(path), "/documents")]) > 10
 
@@ -173,8 +173,8 @@ def test_the_spellings_find_a_gateway_that_looks_at_prefixes_alone() -> None:
         "/_keystead", "/_keystead/any", "/forward-auth/any", "/keystead", "/healthz",
     ],
 )  # fmt: skip
-def test_what_no_route_names_is_refused(site: Site, path: str) -> None:
-    """For a key that may do everything too, before Keystead is asked."""
+def test_unlisted_paths_are_refused(site: Site, path: str) -> None:
+    """Even for a full-access key, before Keystead is asked."""
     everything = site.keystead.token("*")
     before = site.reached()
     got = site.ask(path, bearer(everything))
@@ -193,13 +193,13 @@ def test_what_no_route_names_is_refused(site: Site, path: str) -> None:
     ],
 )  # fmt: skip
 def test_usual_paths_pass(site: Site, path: str) -> None:
-    """Unchanged, apart from the case of escapes and from characters that the gateway may escape or not."""
+    """They are unchanged, except for the case of escapes and for characters that the gateway may escape or not."""
     reached = site.allowed(path)
     assert unquote(reached.path) == unquote(path)
 
 
 def test_a_format_is_refused_unless_it_is_named(nested: Passing) -> None:
-    """Rails and others answer `/notes.json` as `/notes`: it falls to no shorter path, but may have its own route."""
+    """Rails and others answer `/notes.json` as `/notes`: it matches no shorter path, but may have its own route."""
     for path in ("/imports.json", "/notes.json", "/NOTES.xml/a", "/documents/tasks.csv"):
         assert nested.passed(path) is None
     for path in ("/documents.csv", "/documents/a.json", "/else.json"):
@@ -207,7 +207,7 @@ def test_a_format_is_refused_unless_it_is_named(nested: Passing) -> None:
 
 
 def test_methods_need_the_scope_that_they_name(nested: Passing) -> None:
-    """A method that a path's routes leave out is refused there, and falls to no shorter path."""
+    """A method that a path's routes omit is refused there, and matches no shorter path."""
     for path in ("/notes", "/notes/a", "/NOTES"):
         assert nested.passed(path) == path
         assert nested.passed(path, "HEAD") == path
@@ -218,7 +218,7 @@ def test_methods_need_the_scope_that_they_name(nested: Passing) -> None:
 
 @pytest.mark.parametrize("field", ["X-HTTP-Method-Override", "x_http_method", "X.Method.Override"])
 def test_no_field_replaces_the_method(nested: Passing, field: str) -> None:
-    """Where methods need different scopes, the application gets no field that some take for the method."""
+    """If methods need different scopes, the application gets no field that could override the method."""
     assert ask(nested.port, "/notes", [bearer(nested.token), (field, "DELETE")]).status == 200
     reached = nested.application.reached[-1]
     assert "DELETE" not in repr(reached.headers)

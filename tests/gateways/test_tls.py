@@ -1,4 +1,4 @@
-"""TLS at the gateway, and from there to Keystead: the options of `keystead gateway` do what they say."""
+"""TLS at the gateway, and from there to Keystead: the options of `keystead gateway` work."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.server_process import HOST, free_port, serving
 
 
 def status(port: int, certificate: Path, token: str) -> int:
-    """The status of a request that checks the gateway's certificate."""
+    """Return the status of a request that checks the gateway's certificate."""
     context = ssl.create_default_context(cafile=str(certificate))
     line = HTTPSConnection(HOST, port, timeout=20, context=context)
     try:
@@ -45,9 +45,9 @@ def test_tls_on_both_sides(gateway: Gateway, tmp_path: Path) -> None:
     ):
         token = keystead.token("documents:read")
         for authorities in (certificate, other):
-            made = replace(
+            secured = replace(
                 setup(free_port(), [0], behind.port),
-                # nginx checks names alone; the certificate has this one as its common name.
+                # nginx checks only names; the certificate has this one as its common name.
                 keysteads=[Address("localhost" if gateway is NGINX else HOST, keystead.port, True)],
                 certificate=str(certificate),
                 key=str(key),
@@ -55,8 +55,8 @@ def test_tls_on_both_sides(gateway: Gateway, tmp_path: Path) -> None:
             )
             folder = tmp_path / authorities.parent.name / "gateway"
             folder.mkdir()
-            with running_setup(gateway, folder, made):
-                got = status(made.listen.port, certificate, token)
+            with running_setup(gateway, folder, secured):
+                got = status(secured.listen.port, certificate, token)
             assert (got == 200) == (authorities == certificate), got
             assert got in {200, 500, 503}
         assert len(behind.reached) == 1

@@ -53,7 +53,7 @@ FRAGMENTS = [
 
 
 def read_or_error(*values: bytes) -> str | type[KeysteadError]:
-    """The token that is read from Authorization fields of these values, or the kind of refusal."""
+    """Return the token in Authorization fields with these values, or the type of the refusal."""
     try:
         return read_bearer([(b"host", b"h"), *((b"authorization", value) for value in values)])
     except KeysteadError as error:
@@ -61,7 +61,7 @@ def read_or_error(*values: bytes) -> str | type[KeysteadError]:
 
 
 def is_one_token68(value: bytes, token: str) -> bool:
-    """Whether `value` is, by hand and not by a pattern, the scheme, spaces, and `token`, being token68."""
+    """Return whether `value` is the scheme, spaces, and `token`, which is token68; without a regular expression."""
     head, rest = value.strip(b" \t")[:6], value.strip(b" \t")[6:]
     text = rest.lstrip(b" ")
     letters = text.rstrip(b"=")
@@ -83,7 +83,7 @@ def test_a_bearer_token_is_read_whatever_the_case_of_its_scheme(value: str) -> N
 
 
 @pytest.mark.parametrize("token", ["a", "=", "a=", "a==", "-._~+/", "A" * (MAX_CREDENTIALS - 7)])
-def test_token68_is_taken_whole(token: str) -> None:
+def test_token68_is_read_whole(token: str) -> None:
     """All of token68 (RFC 9110 section 11.2) is read, padding included; padding alone isn't a token."""
     assert read_or_error(f"Bearer {token}".encode()) == (InvalidToken if token == "=" else token)
 
@@ -92,8 +92,8 @@ def test_token68_is_taken_whole(token: str) -> None:
     "values",
     [(), (b"",), (b"Basic dXNlcjpwYXNz",), (b"Bearerx abc",), (b"Token abc",), (TOKEN.encode(),)],
 )
-def test_another_scheme_is_as_no_credentials(values: tuple[bytes, ...]) -> None:
-    """No Authorization, or one of another scheme, means: no credentials."""
+def test_another_scheme_means_no_credentials(values: tuple[bytes, ...]) -> None:
+    """No Authorization, or one of another scheme, means no credentials."""
     assert read_or_error(*values) is Unauthenticated
 
 
@@ -101,7 +101,7 @@ def test_another_scheme_is_as_no_credentials(values: tuple[bytes, ...]) -> None:
     "rest", [b"", b" ", b"\tabc", b" a b", b" a,b", b' "abc"', b" a=b", b" \xc3\xa9", b"\x00abc"]
 )
 def test_a_bearer_value_that_is_not_token68_is_an_invalid_token(rest: bytes) -> None:
-    """Our scheme with a malformed value gets the answer of any bad token, never a server error."""
+    """Our scheme with a malformed value gets the response of any bad token, never a server error."""
     assert read_or_error(b"Bearer" + rest) is InvalidToken
 
 
@@ -117,13 +117,13 @@ def test_a_bearer_value_that_is_not_token68_is_an_invalid_token(rest: bytes) -> 
 def test_a_field_that_is_too_long_is_not_searched(
     value: bytes, refusal: type[KeysteadError]
 ) -> None:
-    """No token is that long: the scheme alone decides which 401 it is."""
+    """No token is that long: only the scheme decides which 401 it is."""
     assert read_or_error(value) is refusal
 
 
 @given(st.lists(st.sampled_from([*FRAGMENTS, b",", b", ", b" ,\t"]), max_size=20).map(b"".join))
 def test_runs_of_commas_change_no_answer(value: bytes) -> None:
-    """Two credentials are found as by a search that tries every comma of a run, which takes quadratic time."""
+    """The result is that of a search at every comma of a run, which would take quadratic time."""
     tchar = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
     is_joined = re.search(rb",[ \t,]*" + tchar + rb"+ +[^ ,=]", value.strip(b" \t")) is not None
     assert (read_or_error(value) is TwoCredentials) is is_joined
@@ -144,17 +144,17 @@ def test_runs_of_commas_change_no_answer(value: bytes) -> None:
     ],
 )
 def test_two_credentials_are_refused_in_any_order_and_joined_too(values: tuple[bytes, ...]) -> None:
-    """Two credentials are refused, never chosen between (RFC 6750 section 3.1)."""
+    """Two credentials are refused; none is chosen (RFC 6750 section 3.1)."""
     assert read_or_error(*values) is TwoCredentials
 
 
 def test_the_case_of_a_field_name_hides_no_second_credential() -> None:
-    """A host application that passes names on as they came gets the same refusal."""
+    """A host application that passes field names unchanged gets the same refusal."""
     with pytest.raises(TwoCredentials):
         read_bearer([(b"Authorization", b"Bearer a"), (b"AUTHORIZATION", b"Bearer b")])
 
 
-def test_a_token_in_the_url_is_never_read_and_never_beside_the_field() -> None:
+def test_a_token_in_the_url_is_never_read_and_counts_as_a_second() -> None:
     """A token in the query isn't a credential; in addition to the field it is a second one."""
     bearer = (b"authorization", b"Bearer abc")
     query = b"a=b&access_token=def"
@@ -168,25 +168,25 @@ def test_a_token_in_the_url_is_never_read_and_never_beside_the_field() -> None:
 @given(st.binary(max_size=80) | st.lists(st.sampled_from(FRAGMENTS), max_size=8).map(b"".join))
 def test_any_bytes_are_one_token_or_a_refusal(value: bytes) -> None:
     """Whatever is accepted is exactly one token68; everything else is one of the three refusals."""
-    found = read_or_error(value)
-    if isinstance(found, str):
-        assert is_one_token68(value, found)
+    result = read_or_error(value)
+    if isinstance(result, str):
+        assert is_one_token68(value, result)
     else:
-        assert found in {Unauthenticated, InvalidToken, TwoCredentials}
+        assert result in {Unauthenticated, InvalidToken, TwoCredentials}
 
 
-def test_a_hundred_thousand_values_have_no_second_meaning() -> None:
-    """Of 100,000 mixed-up values each is read as the one token68 that it holds, or refused."""
+def test_a_hundred_thousand_values_have_one_meaning() -> None:
+    """Each of 100,000 mixed-up values is read as the one token68 that it contains, or refused."""
     chance = random.Random(6750)
     accepted = 0
     for _ in range(100_000):
         value = b"".join(chance.choices(FRAGMENTS, k=chance.randrange(1, 7)))
         if chance.random() < 0.5:
             value = b"Bearer " + value
-        found = read_or_error(value)
-        if isinstance(found, str):
+        result = read_or_error(value)
+        if isinstance(result, str):
             accepted += 1
-            assert is_one_token68(value, found)
+            assert is_one_token68(value, result)
     assert accepted > 5_000
 
 
@@ -209,13 +209,13 @@ def test_a_hundred_thousand_values_have_no_second_meaning() -> None:
     ],
 )
 def test_the_challenge_says_what_rfc_6750_says(error: KeysteadError, expected: str | None) -> None:
-    """Without credentials the challenge names the scheme only; otherwise the error, and the scope that lacks."""
+    """Without credentials the challenge has only the scheme; otherwise the error, and the missing scope."""
     assert challenge(error) == expected
 
 
 @given(st.text(max_size=30))
 def test_no_scope_text_breaks_out_of_the_challenge(scope: str) -> None:
-    """Whatever a path claims as scope, the field stays one well-formed line."""
+    """With any text as scope, the field stays one well-formed line."""
     value = challenge(InsufficientScope(scope)) or ""
     assert re.fullmatch(
         r'Bearer realm="keystead", error="insufficient_scope"(, scope="[!#-\[\]-~ ]+")?', value

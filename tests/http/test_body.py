@@ -14,14 +14,14 @@ from keystead.http.body import BoundedBody, read_body
 
 
 class Wire:
-    """A server's side of a body: parts that arrive, then silence, or the client's leaving."""
+    """A server's side of a body: parts that arrive, then silence, or the client disconnects."""
 
     def __init__(self, parts: Sequence[bytes], *, ends: bool = True, leaves: bool = False) -> None:
         self.read = 0
         self._parts, self._ends, self._leaves = parts, ends, leaves
 
     async def receive(self) -> Message:
-        """The next part."""
+        """Return the next part."""
         if self.read == len(self._parts):
             if self._leaves:
                 return {"type": "http.disconnect"}
@@ -32,14 +32,14 @@ class Wire:
 
 
 def test_a_body_arrives_whole_up_to_its_bound() -> None:
-    """As many bytes as allowed, in however many parts."""
+    """The body may have as many bytes as allowed, in any number of parts."""
     wire = Wire([b"ab", b"", b"cd"])
     assert asyncio.run(read_body(wire.receive, 4)) == b"abcd"
     assert asyncio.run(read_body(Wire([b""]).receive, 0)) == b""
 
 
 def test_an_announced_excess_is_refused_unread() -> None:
-    """A Content-Length over the bound is enough: not a byte is read."""
+    """A Content-Length over the bound is enough: no byte is read."""
     wire = Wire([b"abcde"])
     with pytest.raises(TooLarge):
         asyncio.run(read_body(wire.receive, 4, content_length=5))
@@ -62,14 +62,14 @@ def test_a_client_that_leaves_in_the_middle_ends_the_reading() -> None:
 
 
 def test_a_late_body_is_refused() -> None:
-    """A body that has begun and does not end is given up at its deadline, however far it came."""
+    """A body that has begun and does not end is refused at its deadline, however much has arrived."""
     body = BoundedBody(Wire([b"a", b"b"], ends=False).receive, 10, seconds=0.02)
     with pytest.raises(InvalidRequest):
         asyncio.run(read_body(body.receive, 10))
 
 
 def test_a_trickle_does_not_move_the_deadline() -> None:
-    """Each part in time is not enough: the whole has to be."""
+    """It is not enough that each part is in time: the whole body must be."""
 
     async def trickle() -> Message:
         await asyncio.sleep(0.001)
@@ -81,14 +81,14 @@ def test_a_trickle_does_not_move_the_deadline() -> None:
 
 
 def test_the_ceiling_holds_for_readers_without_a_bound() -> None:
-    """Even code that reads on and on is stopped at the ceiling of the server."""
+    """Code without a bound of its own is stopped at the server's ceiling."""
     body = BoundedBody(Wire([b"abc"] * 5).receive, 8, seconds=5)
     with pytest.raises(TooLarge):
         asyncio.run(read_body(body.receive, 1_000))
 
 
 def test_after_the_body_the_deadline_is_over() -> None:
-    """Waiting for the client to leave, as a long answer does, is not cut off."""
+    """Waiting for the client to disconnect, as a long response does, has no deadline."""
 
     async def outlive() -> None:
         body = BoundedBody(Wire([b"abc"]).receive, 8, seconds=0.001)
@@ -99,8 +99,8 @@ def test_after_the_body_the_deadline_is_over() -> None:
     asyncio.run(outlive())
 
 
-def test_what_nobody_wanted_is_taken_in_up_to_its_bound() -> None:
-    """The rest of a body is read to its end, or about as far as allowed; a body that is read already, not again."""
+def test_an_unread_body_is_drained_up_to_its_bound() -> None:
+    """The rest of a body is read to its end, or to about the bound; a body that was already read is not read again."""
     parts = [b"abc"] * 5
     for limit, read in ((100, 5), (7, 4), (0, 1)):
         wire = Wire(parts)
@@ -118,8 +118,8 @@ def test_what_nobody_wanted_is_taken_in_up_to_its_bound() -> None:
     asyncio.run(body.discard(100, 5))
 
 
-def test_what_nobody_wanted_is_not_waited_for() -> None:
-    """It ends with its own time, or with the body's where that is over; and with a client that leaves."""
+def test_draining_a_body_has_a_deadline() -> None:
+    """It ends at its own deadline, or at the body's if that is over; and if the client disconnects."""
 
     async def given_up(seconds: float, left: float) -> None:
         body = BoundedBody(Wire([b"a"], ends=False).receive, 10, seconds)

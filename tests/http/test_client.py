@@ -1,4 +1,4 @@
-"""What proxies say is believed only when they are ours."""
+"""Forwarded fields are believed only from configured proxies."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PROXIES = parse_networks(["10.0.0.0/8", "127.0.0.1", "2001:db8:1::/48"])
 
 
 def client(peer: str = "10.0.0.9", scheme: str = "http", **fields: str | list[str]) -> Client:
-    """The client behind `peer` when these fields came with the request."""
+    """Return the client behind `peer` for a request with these fields."""
     headers = [
         (name.replace("_", "-").encode(), value.encode("utf-8"))
         for name, values in fields.items()
@@ -64,7 +64,7 @@ def test_a_stranger_cannot_name_its_own_address() -> None:
 
 
 def test_other_spellings_of_forwarding_are_never_read() -> None:
-    """Even from a configured proxy only X-Forwarded-For and -Proto count: the others pass it unwashed."""
+    """Even from a configured proxy only X-Forwarded-For and -Proto count: it does not check the others."""
     assert client(x_real_ip="192.0.2.7", forwarded="for=192.0.2.7").address == "10.0.0.9"
 
 
@@ -106,20 +106,20 @@ def test_the_peer_is_written_in_one_way(peer: str, address: str) -> None:
 def test_a_way_is_private_over_tls_or_on_this_machine(
     peer: str, scheme: str, proto: str | None, secure: bool, private: bool
 ) -> None:
-    """TLS here, TLS at a configured proxy, or loopback without one in between."""
+    """TLS here, TLS at a configured proxy, or loopback without a proxy."""
     fields = {} if proto is None else {"x_forwarded_proto": proto}
-    found = client(peer, scheme, **fields)
-    assert (found.secure, found.private) == (secure, private)
+    caller = client(peer, scheme, **fields)
+    assert (caller.secure, caller.private) == (secure, private)
 
 
-def test_a_local_proxy_that_names_no_protocol_is_no_private_way() -> None:
+def test_a_local_proxy_without_a_protocol_is_not_private() -> None:
     """X-Forwarded-For shows that the request came from elsewhere, so loopback doesn't make it private."""
     assert not client("127.0.0.1", x_forwarded_for="192.0.2.7").private
 
 
 @pytest.mark.parametrize("said", ["abcd1234", "0af7651916cd43dd-8448eb211c80319c", "a.b_c-d.e"])
 def test_a_proxy_may_name_the_request(said: str) -> None:
-    """A well-formed id of a configured proxy is kept, so that both logs speak of the same request."""
+    """A well-formed ID of a configured proxy is kept, so that both logs have the same request ID."""
     assert client(x_request_id=said).request_id == said
 
 
@@ -128,12 +128,12 @@ def test_a_proxy_may_name_the_request(said: str) -> None:
     ["short", "a" * 65, "with space", 'quo"te-x', "new\u2028line-x", ["abcd1234", "abcd5678"]],
 )
 def test_a_malformed_request_id_is_replaced(said: str | list[str]) -> None:
-    """Anything else is not ours to log."""
+    """Any other text is not logged."""
     assert client(x_request_id=said).request_id == "req_fresh"
 
 
 def test_the_agent_is_printable_and_short() -> None:
-    """At most 200 characters, without controls, line breaks of any alphabet, or what the bytes were not."""
+    """At most 200 characters, without controls, line breaks of any alphabet, or undecodable bytes."""
     assert client(user_agent="curl/8\u2028\u202e ok\x85").agent == "curl/8 ok"
     assert client(user_agent="long name " * 100).agent == ("long name " * 100)[:AGENT_LENGTH]
     assert client().agent == ""
@@ -146,7 +146,7 @@ def test_a_token_that_was_pasted_as_agent_is_not_kept() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "10.0.0.1/8", "example.com", "10.0.0.0/33"])
-def test_a_proxy_that_is_no_network_is_refused(text: str) -> None:
-    """A typing error in the configuration is found when it is read."""
+def test_an_invalid_proxy_network_is_refused(text: str) -> None:
+    """A typo in the configuration is found at the start."""
     with pytest.raises(ValueError, match=r"does not appear|has host bits"):
         parse_networks([text])

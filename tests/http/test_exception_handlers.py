@@ -1,4 +1,4 @@
-"""An application on FastAPI answers as plain ASGI code does: problems only."""
+"""A FastAPI application responds as plain ASGI code does: with problems only."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ router = APIRouter(prefix="/v1")
 
 @router.get("/things")
 def list_things(limit: Annotated[int, Query(ge=1, le=200)] = 50) -> int:
-    """Validated by FastAPI."""
+    """Return a result that FastAPI validates."""
     return limit
 
 
 @router.post("/things")
 def make_thing(draft: Draft) -> str:
-    """Validated by FastAPI."""
+    """Return a result that FastAPI validates."""
     return draft.description
 
 
 @router.delete("/things/{id}")
 def delete_thing(id: str) -> None:
-    """Fails as its id says."""
+    """Fail as the ID says."""
     failures: dict[str, Exception] = {
         "dead": InvalidToken("expired on 2026-01-01"),
         "scope": InsufficientScope("things:write"),
@@ -61,11 +61,11 @@ def delete_thing(id: str) -> None:
 
 @router.put("/things/{id}")
 async def put_thing(id: str, draft: Draft) -> None:
-    """Never reached: its body is too large."""
+    """Do nothing: the test's body is too large to get here."""
 
 
 def application() -> FastAPI:
-    """An application as the REST one is made."""
+    """Return an application that is built like the REST one."""
     app = FastAPI(redirect_slashes=False)
     app.include_router(router)
     install_handlers(app, PROBLEMS)
@@ -75,19 +75,19 @@ def application() -> FastAPI:
 def send(
     method: str, path: str, body: bytes = b"", query: bytes = b"", app: App | None = None
 ) -> Response:
-    """One request through the stack."""
+    """Send one request through the stack."""
     scope = scope_of(method, path, [HOST, JSON], query_string=query)
     return call(Stack(app or application(), PROBLEMS), scope, [body])
 
 
 def without_id(response: Response) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-    """The answer's bytes apart from its request id, which is different for every request."""
+    """Return the response without its request ID, which is different for every request."""
     headers = sorted(header for header in response.headers if header[0] != b"x-request-id")
     return response.status, headers, response.body
 
 
 async def plain(scope: Scope, receive: Receive, send: Send) -> None:
-    """A front door without a framework."""
+    """Serve an endpoint without a framework."""
     error = InvalidToken("unknown")
     try:
         bearer_of(scope)
@@ -96,8 +96,8 @@ async def plain(scope: Scope, receive: Receive, send: Send) -> None:
     await send_answer(send, PROBLEMS.answer(error))
 
 
-def test_a_dead_token_gets_the_same_bytes_from_every_door() -> None:
-    """FastAPI, plain ASGI and code that just raises answer byte for byte alike, whatever was wrong with the token."""
+def test_a_dead_token_gets_the_same_bytes_from_every_endpoint() -> None:
+    """FastAPI, plain ASGI and code that just raises respond byte for byte alike, whatever was wrong with the token."""
 
     async def raising(scope: Scope, receive: Receive, send: Send) -> None:
         raise InvalidToken("revoked")
@@ -124,7 +124,7 @@ def test_a_dead_token_gets_the_same_bytes_from_every_door() -> None:
     ],
 )
 def test_every_error_is_a_problem(method: str, path: str, status: int, code: str) -> None:
-    """Refusals, the framework's own errors and bugs: one form, and nothing of their inside."""
+    """Refusals, the framework's own errors and bugs: one form, and no internals."""
     response = send(method, path)
     assert (response.status, response.json()["code"]) == (status, code)
     assert response.json()["status"] == status
@@ -142,16 +142,14 @@ def test_every_error_is_a_problem(method: str, path: str, status: int, code: str
         ("HEAD", "/v1/things/x", "PUT, DELETE"),
     ],
 )
-def test_a_wrong_method_is_told_all_methods_of_the_address(
-    method: str, path: str, allow: str
-) -> None:
-    """Allow lists what every route of the address takes, not only the first one's methods."""
+def test_allow_lists_all_methods_of_the_path(method: str, path: str, allow: str) -> None:
+    """Allow lists the methods of every route of the path, not only the first one's."""
     response = send(method, path)
     assert (response.status, response.header("allow")) == (405, allow)
 
 
 def test_preflights_are_refused() -> None:
-    """No origin but our own gets to use a browser's credentials here."""
+    """No other origin may use a browser's credentials here."""
     headers = [
         HOST,
         (b"origin", b"https://evil.example"),
@@ -190,7 +188,7 @@ def test_what_the_framework_cannot_parse_is_not_understood() -> None:
 
 
 def test_a_refusal_while_the_framework_reads_the_body_keeps_its_code() -> None:
-    """FastAPI turns what the body's reader raises into a 400 of its own; the reader's own answer wins."""
+    """FastAPI turns what the body's reader raises into a 400 of its own; the reader's own response wins."""
 
     async def too_large(scope: Scope, receive: Receive, send: Send) -> None:
         async def refuse() -> Any:
@@ -202,7 +200,7 @@ def test_a_refusal_while_the_framework_reads_the_body_keeps_its_code() -> None:
 
 
 def test_the_store_away_and_a_bug_are_logged_once_without_text() -> None:
-    """What a person has to look at is in the log: where, not what was sent."""
+    """An outage and a bug are in the log with their place, but without what was sent."""
     for path in ("/v1/things/away", "/v1/things/bug"):
         with capture_logs() as logs:
             send("DELETE", path)
@@ -212,7 +210,7 @@ def test_the_store_away_and_a_bug_are_logged_once_without_text() -> None:
 
 
 def test_metrics_see_the_routes_template() -> None:
-    """FastAPI's routes need no note."""
+    """FastAPI's routes need no annotation."""
     counted: list[tuple[Any, ...]] = []
     stack = Stack(application(), PROBLEMS, on_response=lambda *seen: counted.append(seen[:3]))
     for path in ("/v1/things/dead", "/v1/none/of/them"):
@@ -221,7 +219,7 @@ def test_metrics_see_the_routes_template() -> None:
 
 
 def test_a_caller_of_the_application_finds_its_client_through_the_request() -> None:
-    """What the stack put into the scope is there for the framework's own request."""
+    """The framework's own request has what the stack put into the scope."""
     app = FastAPI()
 
     @app.get("/")

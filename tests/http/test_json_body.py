@@ -1,4 +1,4 @@
-"""A JSON text means one thing, or it is refused."""
+"""A JSON text has one meaning, or it is refused."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ SCRAPS = [
 
 
 Instant = Annotated[object, PlainValidator(lambda value: parse_instant(str(value)))]
-"""A field that reads its value itself, as those of the wire do."""
+"""A field that parses its own value, as those of the API do."""
 
 
 class Draft(BaseModel):
-    """A wire type, as front doors declare them."""
+    """A body as endpoints declare it."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -56,25 +56,25 @@ class Circle(BaseModel):
 
 
 class Square(BaseModel):
-    """The other."""
+    """The other shape."""
 
     kind: Literal["square"]
 
 
 class Drawing(Draft):
-    """A wire type with a union that a tag decides."""
+    """A body with a union that has a tag."""
 
     attributes: dict[str, int] = {}
     shape: Annotated[Circle | Square, Field(discriminator="kind")] | None = None
 
 
 def pointers(error: Invalid) -> list[str]:
-    """Where the refused values stand."""
+    """Return the pointers to the refused values."""
     return [entry.pointer for entry in error.errors]
 
 
 def accepted(data: bytes) -> tuple[bool, Any]:
-    """Whether `data` is accepted, and what it means."""
+    """Return whether `data` is accepted, and its value."""
     try:
         return True, decode_json(data)
     except (Invalid, InvalidRequest):
@@ -109,7 +109,7 @@ def accepted(data: bytes) -> tuple[bool, Any]:
     ],
 )
 def test_what_is_not_json_is_not_understood(data: bytes) -> None:
-    """Not JSON in plain UTF-8, from the first byte to the last: 400."""
+    """Only plain UTF-8 that is JSON from the first byte to the last is accepted: otherwise 400."""
     with pytest.raises(InvalidRequest):
         decode_json(data)
 
@@ -135,8 +135,8 @@ def test_what_is_not_json_is_not_understood(data: bytes) -> None:
         (b'{"a":' * (MAX_DEPTH + 1) + b"1" + b"}" * (MAX_DEPTH + 1), "/a" * MAX_DEPTH),
     ],
 )
-def test_json_without_one_meaning_is_refused_where_it_stands(data: bytes, pointer: str) -> None:
-    """Names twice, lone surrogates, NUL, numbers beyond 64 bits or a double, deep nesting: 422 with a pointer."""
+def test_ambiguous_json_is_refused_with_a_pointer(data: bytes, pointer: str) -> None:
+    """Repeated names, lone surrogates, NUL, numbers beyond 64 bits or a double, deep nesting: 422 with a pointer."""
     with pytest.raises(Invalid) as caught:
         decode_json(data)
     assert pointers(caught.value) == [pointer]
@@ -154,13 +154,13 @@ def test_json_without_one_meaning_is_refused_where_it_stands(data: bytes, pointe
     ],
 )
 def test_what_has_one_meaning_is_read(data: bytes) -> None:
-    """The bounds themselves are still accepted, and text comes through unchanged."""
+    """Values at the bounds are still accepted, and text is unchanged."""
     assert decode_json(data) == json.loads(data)
 
 
 @given(VALUES)
 def test_a_written_value_is_read_as_itself_or_refused(value: Any) -> None:
-    """What Python writes as JSON is read back equal, unless it is one of the values that are refused."""
+    """What Python writes as JSON is read back equal, unless it is one of the refused values."""
     ok, read = accepted(json.dumps(value).encode())
     assert not ok or read == value
     if isinstance(value, str) and "\0" not in value:
@@ -171,7 +171,7 @@ def test_a_written_value_is_read_as_itself_or_refused(value: Any) -> None:
 
 @given(st.lists(st.sampled_from(SCRAPS), max_size=12).map(b"".join) | st.binary(max_size=30))
 def test_accepted_bytes_mean_the_same_to_every_parser(data: bytes) -> None:
-    """Whatever is accepted, Python's parser and pydantic's read alike; nothing but the two refusals is raised."""
+    """Python's parser and pydantic's agree on all accepted bytes; no error but the two refusals is raised."""
     ok, read = accepted(data)
     if ok:
         assert read == json.loads(data) == from_json(data)
@@ -196,14 +196,14 @@ def test_a_million_digits_are_refused_and_not_computed() -> None:
     ],
 )
 def test_too_many_values_are_refused_before_one_is_built(data: bytes) -> None:
-    """Names and values are counted in the bytes: 413, also for what would not be JSON further on."""
+    """Names and values are counted in the bytes: 413, even if the rest is not JSON."""
     with pytest.raises(TooLarge, match=f"over {MAX_VALUES:,} values"):
         decode_json(data)
 
 
 @given(VALUES | st.lists(VALUES, max_size=40))
 def test_values_are_counted_as_they_are(value: Any) -> None:
-    """A bound of just as many values and names as there are is kept, and one less refuses."""
+    """A limit of exactly the number of values and names accepts them, and one less refuses."""
     data = json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
     count = count_of(value)
     with pytest.raises(TooLarge):
@@ -217,7 +217,7 @@ def test_values_are_counted_as_they_are(value: Any) -> None:
 
 
 def count_of(value: Any) -> int:
-    """Values and member names."""
+    """Return the number of values and member names."""
     if isinstance(value, dict):
         return 1 + sum(1 + count_of(member) for member in value.values())
     if isinstance(value, list):
@@ -226,14 +226,14 @@ def count_of(value: Any) -> int:
 
 
 def test_the_first_of_several_repeated_names_is_named() -> None:
-    """The order is that in which the names stand first."""
+    """The error names the first of the repeated names."""
     with pytest.raises(Invalid) as caught:
         decode_json(b'{"c": 0, "a": 1, "b": 2, "b": 3, "a": 4}')
     assert pointers(caught.value) == ["/a"]
 
 
 def test_a_long_name_is_cut_in_the_pointer() -> None:
-    """A member name as long as a token may be one, and is not repeated."""
+    """A member name may be as long as a token, and is not repeated."""
     name = "ks_" + "a" * 80
     with pytest.raises(Invalid) as caught:
         decode_json(json.dumps({name: "\0"}).encode())
@@ -275,7 +275,7 @@ def test_anything_else_is_an_unsupported_media_type(content_type: str | None) ->
 
 
 def test_a_body_becomes_a_model_with_strict_types() -> None:
-    """Instants are read from text; everything else has to be of its own type."""
+    """Times are read from text; every other value must have exactly its type."""
     draft = decode_model(Draft, b'{"description": "sync", "expires_at": "2027-01-01T00:00:00Z"}')
     assert draft.expires_at == datetime(2027, 1, 1, tzinfo=UTC)
 
@@ -312,7 +312,7 @@ def test_a_wrong_type_and_an_unknown_field_are_refused_by_place(
     ],
 )
 def test_no_refused_value_is_repeated(fields: dict[str, object]) -> None:
-    """What was sent does not come back in the refusal, the tag of a union included, which pydantic quotes."""
+    """No value that was sent appears in the refusal, including the tag of a union, which pydantic quotes."""
     with pytest.raises(Invalid) as caught:
         decode_model(Drawing, json.dumps({"description": "a", **fields}).encode())
     assert "003aUlTJC7tj" not in str(caught.value)

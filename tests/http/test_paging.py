@@ -1,4 +1,4 @@
-"""A cursor continues the list it came from, and no other."""
+"""A cursor continues the list that it came from, and no other."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def test_any_other_limit_is_refused(limit: int | str) -> None:
 
 
 @given(st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=128))
-def test_a_cursor_comes_back_as_the_position_it_was_made_of(position: str) -> None:
-    """Ids and names of any kind; the filters' order and absent filters make no difference."""
+def test_a_cursor_decodes_to_its_position(position: str) -> None:
+    """IDs and names of any kind; the filters' order and absent filters make no difference."""
     cursor = read_page(str, **LIST).cursor(position)
     again = {**LIST, "filters": {"query": None, "other": None, "status": "active"}}
     assert read_page(str, cursor=cursor, limit=3, **again).after == position
@@ -63,7 +63,7 @@ def test_a_sequence_is_a_position_too(position: int) -> None:
 
 @pytest.mark.parametrize("other", OTHER_LISTS)
 def test_a_cursor_of_another_list_is_refused(other: dict[str, Any]) -> None:
-    """Another workspace, path or filter: the cursor does not fit."""
+    """Another workspace, path or filter: the cursor is invalid."""
     cursor = read_page(str, **other).cursor("key_1")
     with pytest.raises(InvalidCursor):
         read_page(str, cursor=cursor, **LIST)
@@ -74,7 +74,7 @@ def test_a_cursor_of_another_list_is_refused(other: dict[str, Any]) -> None:
     | st.binary(max_size=60).map(lambda b: base64.urlsafe_b64encode(b).decode())
 )
 def test_anything_else_is_an_invalid_cursor(cursor: str) -> None:
-    """Whatever is sent as a cursor is refused, never a server error."""
+    """Any other text is refused as a cursor, and never a server error."""
     with pytest.raises(InvalidCursor):
         read_page(int, cursor=cursor, **LIST)
 
@@ -82,7 +82,7 @@ def test_anything_else_is_an_invalid_cursor(cursor: str) -> None:
 @pytest.mark.parametrize(
     "position", [b"", b"\0", b"a b", b"\xff", b"x" * 201, b"\xc3\xa9", b"key_1\n"]
 )
-def test_a_made_up_position_that_no_id_has_is_refused(position: bytes) -> None:
+def test_a_malformed_position_is_refused(position: bytes) -> None:
     """The binding isn't a secret: a malformed position is refused even with the right one."""
     page = read_page(str, **LIST)
     cursor = base64.urlsafe_b64encode(page.binding + position).rstrip(b"=").decode()
@@ -91,7 +91,7 @@ def test_a_made_up_position_that_no_id_has_is_refused(position: bytes) -> None:
 
 
 @pytest.mark.parametrize("position", [b"-1", b"01", b"1.0", b"9" * 19, b"key_1", b"\xd9\xa3"])
-def test_a_made_up_sequence_is_refused(position: bytes) -> None:
+def test_a_malformed_sequence_is_refused(position: bytes) -> None:
     """A sequence is a number of at most 18 digits, written in one way."""
     page = read_page(int, **LIST)
     cursor = base64.urlsafe_b64encode(page.binding + position).rstrip(b"=").decode()
@@ -100,7 +100,7 @@ def test_a_made_up_sequence_is_refused(position: bytes) -> None:
 
 
 def test_a_position_has_one_cursor() -> None:
-    """Neither padding nor bits that decoding drops make a second text for the same cursor."""
+    """Neither padding nor bits that decoding drops give a second text for the same cursor."""
     cursor = read_page(str, **LIST).cursor("key_12")
     assert base64.urlsafe_b64decode(cursor + "==") == base64.urlsafe_b64decode(cursor[:-1] + "h==")
     for other in (cursor + "==", cursor[:-1] + "h", f" {cursor}", f"{cursor}\n"):
@@ -109,7 +109,7 @@ def test_a_position_has_one_cursor() -> None:
 
 
 def test_an_answer_names_the_next_page_or_none() -> None:
-    """The shape of every list."""
+    """Every list has the same shape."""
     page = read_page(str, **LIST)
     assert page.answer([1, 2], None) == {"items": [1, 2], "next_cursor": None}
     assert page.answer([], "key_9") == {"items": [], "next_cursor": page.cursor("key_9")}

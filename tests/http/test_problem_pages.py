@@ -28,7 +28,7 @@ BY_CODE: dict[str, type[KeysteadError]] = {
 
 
 def test_every_code_has_a_page_and_every_page_a_code() -> None:
-    """The pages, the table and the error tree name the same codes; so does the index, in the table's order."""
+    """The pages, the table and the error classes have the same codes; so does the index, in the table's order."""
     pages = {path.stem for path in DOCS.glob("*.md")} - {"README"}
     assert pages == set(STATUS) == set(BY_CODE)
     rows = re.findall(r"\| \[([a-z-]+)\]\(\1\.md\) \| (\d+) \| (.+) \|", source("README"))
@@ -37,7 +37,7 @@ def test_every_code_has_a_page_and_every_page_a_code() -> None:
 
 @pytest.mark.parametrize("code", STATUS)
 def test_a_page_shows_the_code_the_status_and_a_true_example(code: str) -> None:
-    """Title, status and the example's members are those that the code answers with."""
+    """Title, status and the example's members are those of the code's response."""
     page = source(code)
     assert page.startswith(f"# {BY_CODE[code].title}\n\n`{code}` · HTTP {STATUS[code]}\n")
     assert "\n## What to do\n" in page
@@ -68,7 +68,7 @@ def test_an_example_has_the_members_of_the_real_problem(code: str) -> None:
 
 @pytest.mark.parametrize("code", STATUS)
 def test_the_type_of_a_problem_leads_to_its_page(code: str) -> None:
-    """The page is served under the address that the problem names, as HTML that runs nothing."""
+    """The page is served at the URL that the problem names, as HTML without scripts."""
     response = call(PAGES, scope_of(path=f"{PREFIX}/{code}"))
     html = response.body.decode()
     assert response.status == 200
@@ -102,7 +102,7 @@ def test_the_policy_allows_the_style_and_nothing_else() -> None:
     "name", ["nothing", "README", "../README", "invalid.md", "Invalid", "a/b", "invalid/"]
 )
 def test_there_are_no_other_pages(name: str) -> None:
-    """No file is read but a page of a code."""
+    """No file is served except the page of a code."""
     assert call(PAGES, scope_of(path=f"{PREFIX}/{name}")).status == 404
 
 

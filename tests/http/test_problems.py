@@ -1,4 +1,4 @@
-"""Every refusal is one problem, and strangers learn nothing from it."""
+"""Every refusal is a problem, and strangers learn nothing from it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ header-too-large 431; unavailable, outcome-unknown 503; disk-full 507"""
 
 
 def contract() -> dict[str, int]:
-    """Codes and statuses as they are promised."""
+    """Return the codes and statuses of the contract."""
     table = {}
     for group in CONTRACT.replace("\n", " ").split(";"):
         names, _, status = group.strip().rpartition(" ")
@@ -40,28 +40,28 @@ def contract() -> dict[str, int]:
 
 
 def classes(root: type[KeysteadError] = KeysteadError) -> set[type[KeysteadError]]:
-    """The error tree, the root included."""
+    """Return the error classes, including the root."""
     return {root}.union(*(classes(child) for child in root.__subclasses__()))
 
 
 def field(answer: Answer, name: bytes) -> str | None:
-    """One header field of an answer."""
+    """Return one header field of a response."""
     return next((value.decode() for key, value in answer.headers if key == name), None)
 
 
 def test_the_table_is_the_promised_one() -> None:
-    """Each code has the status that is promised; what is added to them is named here."""
+    """Each code has the promised status; additions to the contract are named here."""
     assert dict(STATUS) == {**contract(), "webhook-disabled": 409, "internal": 500}
 
 
 def test_every_error_has_a_status_and_every_status_an_error() -> None:
-    """No refusal is without a status, and no row of the table without a refusal."""
+    """Every refusal has a status, and every row of the table a refusal."""
     codes = {kind.code for kind in classes() if hasattr(kind, "code")}
     assert codes == set(STATUS)
 
 
 def test_a_problem_has_the_members_of_rfc_9457() -> None:
-    """`type` is an absolute URL, `status` that of the answer, followed by the error's own members."""
+    """`type` is an absolute URL, `status` that of the response, followed by the error's own members."""
     error = LimitReached("active API keys", limit=5, used=5, plan="Free", plans_url="https://p")
     answer = PROBLEMS.answer(error)
     assert answer.status == 409
@@ -122,21 +122,21 @@ def test_refused_credentials_are_challenged(
     ("error", "seconds"),
     [(RateLimited(17), "17"), (Unavailable(), "2"), (OutcomeUnknown(), "2"), (NotFound(), None)],
 )
-def test_who_shall_wait_is_told_how_long(error: KeysteadError, seconds: str | None) -> None:
+def test_a_refusal_for_a_time_has_retry_after(error: KeysteadError, seconds: str | None) -> None:
     """429 and 503 carry Retry-After in seconds."""
     assert field(PROBLEMS.answer(error), b"retry-after") == seconds
 
 
-def test_a_wrong_method_is_told_the_right_ones() -> None:
+def test_a_wrong_method_gets_the_right_ones() -> None:
     """405 carries Allow."""
     assert field(PROBLEMS.answer(MethodNotAllowed("GET, PUT")), b"allow") == "GET, PUT"
 
 
-def test_a_failure_of_the_store_shows_nothing_of_its_inside() -> None:
-    """Whatever text a storage error was raised with stays inside."""
+def test_a_storage_error_shows_no_internals() -> None:
+    """The text of a storage error stays internal."""
     assert b"SELECT" not in PROBLEMS.answer(Unavailable("SELECT * FROM keys: timeout")).body
 
 
-def test_detail_that_is_no_unicode_is_still_answered() -> None:
-    """A lone surrogate in a sentence, from wherever, makes no server error."""
+def test_a_detail_with_a_lone_surrogate_is_still_sent() -> None:
+    """A lone surrogate in a sentence, from any source, causes no server error."""
     assert json.loads(PROBLEMS.answer(NotFound("\ud800")).body)["detail"] == "\ud800"

@@ -1,4 +1,4 @@
-"""What reaches an application is sound; what leaves the server is safe; nothing gets past the outermost layer."""
+"""Applications receive only valid requests; responses are safe; every error is caught by the outermost layer."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ BEARER = (b"authorization", b"Bearer " + TOKEN.encode())
 
 
 class Inner:
-    """An application that counts its requests and answers, acting in between as a subclass says."""
+    """An application that counts its requests and responds; subclasses act before that."""
 
     def __init__(self, headers: list[tuple[bytes, bytes]] | None = None) -> None:
         self.scopes: list[Scope] = []
         self.headers = headers or []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Count the request, act, answer."""
+        """Count the request, act, respond."""
         self.scopes.append(scope)
         await self.act(scope, receive)
         await send({"type": "http.response.start", "status": 200, "headers": self.headers})
         await send({"type": "http.response.body", "body": b"ok"})
 
     async def act(self, scope: Scope, receive: Receive) -> None:
-        """What it does before it answers."""
+        """Act before the response."""
 
 
 class Raising(Inner):
-    """An application that fails, before its answer or in the middle of it."""
+    """An application that fails, before its response or in the middle of it."""
 
     def __init__(self, error: Exception, *, late: bool = False) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class Raising(Inner):
 
 
 def refused(scope: dict[str, Any], status: int, code: str) -> Response:
-    """The answer to `scope`, which no application saw, and which is this problem."""
+    """Return the response to `scope` after checking that it is this problem, from before the application."""
     inner = Inner()
     response = call(Stack(inner, PROBLEMS), scope)
     assert inner.scopes == []
@@ -66,7 +66,7 @@ def refused(scope: dict[str, Any], status: int, code: str) -> Response:
 
 
 def served(scope: dict[str, Any], **options: Any) -> Response:
-    """The answer to `scope`, which reached the application."""
+    """Return the response to `scope` after checking that it reached the application."""
     inner = Inner()
     response = call(Stack(inner, PROBLEMS, **options), scope)
     assert (response.status, len(inner.scopes)) == (200, 1)
@@ -74,7 +74,7 @@ def served(scope: dict[str, Any], **options: Any) -> Response:
 
 
 def test_a_head_at_its_bounds_is_served() -> None:
-    """A hundred fields, 32 KiB of them and a URL of 8 KiB are still fine."""
+    """A hundred fields, 32 KiB of them and a URL of 8 KiB are accepted."""
     served(scope_of(headers=[HOST, *[(b"x-%d" % n, b"a") for n in range(99)]]))
     served(scope_of(headers=[HOST, (b"x-big", b"a" * 32_000)]))
     served(scope_of(path="/" + "a" * 4_095, query_string=b"b" * 4_096))
@@ -127,7 +127,7 @@ def test_a_tab_and_other_alphabets_in_a_field_are_fine() -> None:
     ],
 )
 def test_a_doubled_or_malformed_host_is_refused(hosts: list[bytes]) -> None:
-    """Exactly one Host, of the form of one (RFC 9112 section 3.2)."""
+    """There must be exactly one Host with a valid value (RFC 9112 section 3.2)."""
     refused(scope_of(headers=[(b"host", host) for host in hosts]), 400, "invalid-request")
 
 
@@ -140,7 +140,7 @@ def test_a_host_of_any_kind_is_served(host: bytes) -> None:
 
 
 def test_http_1_0_may_go_without_a_host() -> None:
-    """Health checks of old load balancers do; the server hands the missing field on as an empty one."""
+    """Health checks of old load balancers do; the server passes the missing field as an empty one."""
     served(scope_of(headers=[(b"host", b"")], http_version="1.0"))
 
 
@@ -154,12 +154,12 @@ def test_a_malformed_path_is_refused(path: str) -> None:
 
 @pytest.mark.parametrize("query", [b"a=%00", b"a=\x00", b"a\r\nb", b"%00"])
 def test_nul_in_a_parameter_is_refused(query: bytes) -> None:
-    """PostgreSQL can neither keep it nor look for it."""
+    """PostgreSQL can neither store it nor search for it."""
     refused(scope_of(query_string=query), 400, "invalid-request")
 
 
 @pytest.mark.parametrize("method", ["TRACE", "CONNECT", "PROPFIND", "get", "", "X" * 5_000])
-def test_methods_that_nobody_serves_are_refused(method: str) -> None:
+def test_methods_without_a_handler_are_refused(method: str) -> None:
     """TRACE, CONNECT, unknown and misspelt methods: 405 with Allow."""
     response = refused(scope_of(method), 405, "method-not-allowed")
     assert response.header("allow") == "GET, HEAD, POST, PUT, PATCH, DELETE"
@@ -176,7 +176,7 @@ def test_a_method_is_not_overridden(name: bytes) -> None:
 
 
 def test_two_authorization_fields_reach_nothing() -> None:
-    """Whatever the route would have done with one of them."""
+    """The route decides nothing about one of them."""
     response = refused(scope_of(headers=[HOST, BEARER, BEARER]), 400, "invalid-request")
     assert response.header("www-authenticate") == 'Bearer realm="keystead", error="invalid_request"'
 
@@ -188,7 +188,7 @@ def test_a_malformed_length_is_refused(length: bytes) -> None:
 
 
 def test_a_body_over_the_ceiling_is_refused_by_its_length_and_by_its_bytes() -> None:
-    """Announced, it reaches no application; unannounced, its reader is stopped."""
+    """With a Content-Length, it reaches no application; without one, its reader is stopped."""
     length = (b"content-length", str(MAX_BODY + 1).encode())
     refused(scope_of("POST", headers=[HOST, length]), 413, "too-large")
 
@@ -201,7 +201,7 @@ def test_a_body_over_the_ceiling_is_refused_by_its_length_and_by_its_bytes() -> 
 
 
 def test_a_body_that_never_ends_is_answered() -> None:
-    """At the deadline the request is refused, though its client still trickles."""
+    """At the deadline the request is refused, even if its client still trickles."""
 
     class Reading(Inner):
         async def act(self, scope: Scope, receive: Receive) -> None:
@@ -225,7 +225,7 @@ def test_a_body_that_never_ends_is_answered() -> None:
 def test_credentials_over_plain_http_are_refused_and_not_redirected(
     credential: tuple[bytes, bytes],
 ) -> None:
-    """A redirect would hide that the token has crossed the network already."""
+    """A redirect would hide that the token has already crossed the network."""
     scope = scope_of(headers=[HOST, credential], client=("198.51.100.1", "4711"))
     response = refused(scope, 400, "invalid-request")
     assert response.header("location") is None
@@ -244,7 +244,7 @@ def test_credentials_are_served_over_tls_through_a_proxy_and_on_loopback() -> No
 
 
 def test_every_answer_has_its_safe_defaults() -> None:
-    """Not stored, not sniffed, no referrer, no server's name, no foreign origin; refusals too."""
+    """Not stored, not sniffed, no referrer, no server name, no foreign origin; refusals too."""
     for response in (served(scope_of()), call(Stack(Inner(), PROBLEMS), scope_of("TRACE"))):
         assert response.header("cache-control") == "no-store"
         assert response.header("x-content-type-options") == "nosniff"
@@ -255,7 +255,7 @@ def test_every_answer_has_its_safe_defaults() -> None:
 
 
 def test_an_application_may_set_its_own_caching_but_not_the_servers_name() -> None:
-    """Static files are cacheable; what runs here stays unsaid."""
+    """Static files may be cached; the name of the server is never sent."""
     inner = Inner([(b"cache-control", b"public, max-age=60"), (b"server", b"inner/1.2")])
     response = call(Stack(inner, PROBLEMS), scope_of())
     assert response.header("cache-control") == "public, max-age=60"
@@ -269,7 +269,7 @@ def test_a_secure_answer_says_to_stay_secure() -> None:
 
 
 def test_every_answer_carries_the_id_that_the_log_has() -> None:
-    """The id is ours, well-formed, different each time, and sorts by time."""
+    """The ID is ours, well-formed, different each time, and sorts by time."""
     with capture_logs() as logs:
         sent = (b"x-request-id", b"chosen-by-a-stranger")
         answers = [served(scope_of(headers=[HOST, sent])) for _ in range(3)]
@@ -280,7 +280,7 @@ def test_every_answer_carries_the_id_that_the_log_has() -> None:
 
 
 def test_later_code_finds_the_client() -> None:
-    """Address, agent and request id are where the services' front doors look for them."""
+    """The services' endpoints find address, agent and request ID."""
     inner = Inner()
     agent = (b"user-agent", b"curl/8")
     response = call(Stack(inner, PROBLEMS), scope_of(headers=[HOST, agent]))
@@ -289,7 +289,7 @@ def test_later_code_finds_the_client() -> None:
     assert client.request_id == response.header("x-request-id")
 
 
-def test_a_refusal_that_nobody_caught_is_still_its_problem() -> None:
+def test_an_uncaught_refusal_is_still_its_problem() -> None:
     """Plain ASGI code may simply raise."""
     response = call(Stack(Raising(NotFound("No such key.")), PROBLEMS), scope_of())
     assert (response.status, response.json()["detail"]) == (404, "No such key.")
@@ -318,24 +318,24 @@ def test_the_store_away_is_a_503_and_logged_with_its_cause() -> None:
 
 
 def test_an_answer_that_fails_in_the_middle_is_not_completed() -> None:
-    """Nothing is raised into the server, which would print the text, and the body stays visibly unfinished."""
+    """No exception reaches the server, which would print its text, and the body stays visibly unfinished."""
     with capture_logs() as logs:
         response = call(Stack(Raising(ValueError(TOKEN), late=True), PROBLEMS), scope_of())
     assert (response.status, response.body) == (200, b"half")
     assert [line["event"] for line in logs] == ["failure", "request"]
 
 
-def test_an_application_that_says_nothing_is_a_bug() -> None:
-    """Every request has an answer."""
+def test_an_application_without_a_response_is_a_bug() -> None:
+    """Every request gets a response."""
 
     async def silent(scope: Scope, receive: Receive, send: Send) -> None:
-        """Return without a word."""
+        """Return without a response."""
 
     assert call(Stack(silent, PROBLEMS), scope_of()).status == 500
 
 
 def test_a_client_that_leaves_is_logged_and_the_work_ends() -> None:
-    """The server cancels the request; the layer lets it go and still writes its line."""
+    """The server cancels the request; the layer stops and still writes its line."""
     counted: list[tuple[str, str, int, float]] = []
 
     async def endless(scope: Scope, receive: Receive, send: Send) -> None:
@@ -359,7 +359,7 @@ def test_a_client_that_leaves_is_logged_and_the_work_ends() -> None:
 
 
 def test_the_log_has_one_line_per_request() -> None:
-    """Method, path, status, duration and id; the key and its workspace once they are known."""
+    """Method, path, status, duration and ID; the key and its workspace once they are known."""
 
     class Knowing(Inner):
         async def act(self, scope: Scope, receive: Receive) -> None:
@@ -382,7 +382,7 @@ def test_the_log_has_one_line_per_request() -> None:
 
 
 def test_no_secret_gets_into_the_log_from_anywhere() -> None:
-    """A token in the path, the query, any field or the body is in no line; nor its tail, nor with a slash cut in."""
+    """A token in the path, the query, any field or the body is in no line, not even in part or split by a slash."""
     token = TOKEN.encode()
     fields = [b"user-agent", b"cookie", b"referer", b"x-forwarded-for", b"x-request-id", b"origin"]
     scope = scope_of(
@@ -411,14 +411,14 @@ def test_a_path_cannot_break_or_turn_a_log_line(evil: str) -> None:
 
 
 def test_a_method_cannot_break_a_log_line() -> None:
-    """Nor can a method, however long."""
+    """A long or hostile method cannot break a log line either."""
     with capture_logs() as logs:
         call(Stack(Inner(), PROBLEMS), scope_of("A" * 30 + "\u2028"))
     assert logs[0]["method"] == "A" * 20
 
 
 def test_responses_are_counted_by_names_of_small_sets() -> None:
-    """Labels for metrics: a method we know or `other`, a route's template, a status; no path, no id."""
+    """The labels of metrics are a known method or `other`, a route's template, and a status; no path, no ID."""
     counted: list[tuple[str, str, int, float]] = []
 
     class Routed(Inner):
@@ -433,7 +433,7 @@ def test_responses_are_counted_by_names_of_small_sets() -> None:
 
 
 def test_lifespan_passes_and_websockets_do_not() -> None:
-    """Start and stop are the application's; no one here speaks websocket."""
+    """The application gets start and stop; websockets are refused."""
     inner = Inner()
     sent: list[Message] = []
 
@@ -454,7 +454,7 @@ async def _run(app: Stack, scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def test_the_record_is_the_requests_own() -> None:
-    """Two requests over one connection, or of one server state, never share what was noted."""
+    """Two requests over one connection, or with one server state, never share a record."""
     inner = Inner()
     state: dict[str, Any] = {}
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""What is said about a refused value."""
+"""The message about a refused value."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from keystead.http.json_body import decode_model
 
 
 @pytest.mark.parametrize("instant", ["2027-01-31", "2027-01-31T12:00:00", "tomorrow"])
-def test_a_half_written_instant_is_told_how_to_write_it(instant: str) -> None:
-    """The sentence with the example is given whole, also where what was sent is a part of that very example."""
+def test_the_error_for_half_a_time_shows_an_example(instant: str) -> None:
+    """The message contains the whole example, even if the value is a part of that example."""
     with pytest.raises(Invalid) as caught:
         decode_model(NewKey, f'{{"description": "a", "expires_at": "{instant}"}}'.encode())
     [error] = caught.value.errors

@@ -74,7 +74,7 @@ def test_a_failing_decision_runs_nothing(
 
 
 @pytest.mark.parametrize("framework", ["asgi", "wsgi", "django"])
-def test_nobody_claims_an_identity(world: World, guard: Guard, framework: str) -> None:
+def test_no_client_claims_an_identity(world: World, guard: Guard, framework: str) -> None:
     """The fields of gateways are removed from requests, in every spelling that servers treat as equal."""
     product = Product()
     ask = PRODUCTS[framework](guard, product)
@@ -132,18 +132,18 @@ SOCKETS = {"asgi": _bare, "mounted": _mounted, "starlette": _starlette, "fastapi
 @pytest.mark.parametrize("kind", SOCKETS)
 def test_websockets_are_guarded_too(world: World, guard: Guard, kind: str) -> None:
     """A websocket opens for the keys that a request would admit; others are refused before it opens."""
-    for name, asked in world.requests().items():
+    for name, request in world.requests().items():
         reached: list[str] = []
-        sent = asyncio.run(_open(SOCKETS[kind](guard, reached), asked, extensions={}))
+        sent = asyncio.run(_open(SOCKETS[kind](guard, reached), request, extensions={}))
         admitted = name in ADMITTED
         assert reached == (["websocket"] if admitted else []), name
         assert sent[0]["type"] == ("websocket.accept" if admitted else "websocket.close"), name
 
 
-def test_a_websocket_is_told_why_where_the_server_can(world: World, guard: Guard) -> None:
+def test_a_websocket_gets_the_reason_if_the_server_can_send_it(world: World, guard: Guard) -> None:
     """With the extension, the handshake is answered with the problem."""
-    asked = world.requests()["revoked"]
-    sent = asyncio.run(_open(_bare(guard, []), asked, {"websocket.http.response": {}}))
+    request = world.requests()["revoked"]
+    sent = asyncio.run(_open(_bare(guard, []), request, {"websocket.http.response": {}}))
     assert [message["type"] for message in sent] == [
         "websocket.http.response.start",
         "websocket.http.response.body",
@@ -152,7 +152,7 @@ def test_a_websocket_is_told_why_where_the_server_can(world: World, guard: Guard
     assert json.loads(sent[1]["body"])["code"] == "invalid-token"
 
 
-def test_what_carries_no_request_passes(guard: Guard) -> None:
+def test_other_scopes_pass(guard: Guard) -> None:
     """A server's start and stop reach the application."""
     reached: list[str] = []
 
@@ -164,7 +164,7 @@ def test_what_carries_no_request_passes(guard: Guard) -> None:
 
 
 @pytest.mark.parametrize("scope", ["*", "events", "Events:read", "events:read documents:read", ""])
-def test_what_is_no_scope_is_refused_at_once(guard: Guard, scope: str) -> None:
+def test_an_invalid_scope_is_refused_immediately(guard: Guard, scope: str) -> None:
     """A malformed scope stops the start of the product: it would refuse every key, or require too little."""
     for build in (require, requires, flask_require):
         with pytest.raises(ValueError, match="scope"):
@@ -173,7 +173,7 @@ def test_what_is_no_scope_is_refused_at_once(guard: Guard, scope: str) -> None:
         KeysteadMiddleware(_nothing, guard, scope)
 
 
-async def _open(app: Any, asked: Asked, extensions: dict[str, Any]) -> list[Any]:
+async def _open(app: Any, request: Asked, extensions: dict[str, Any]) -> list[Any]:
     sent: list[Any] = []
 
     async def receive() -> dict[str, str]:
@@ -190,8 +190,8 @@ async def _open(app: Any, asked: Asked, extensions: dict[str, Any]) -> list[Any]
         "path": "/",
         "raw_path": b"/",
         "root_path": "",
-        "query_string": asked.query.encode(),
-        "headers": [(b"host", b"product.test"), *asked.fields],
+        "query_string": request.query.encode(),
+        "headers": [(b"host", b"product.test"), *request.fields],
         "client": ("192.0.2.7", 4711),
         "server": ("product.test", 80),
         "subprotocols": [],

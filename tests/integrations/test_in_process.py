@@ -79,7 +79,7 @@ def _process_of(guard: Guard) -> int | None:
     return guard.installation.process
 
 
-def test_a_database_of_another_version_admits_nobody(tmp_path: Path) -> None:
+def test_a_database_of_another_version_admits_no_caller(tmp_path: Path) -> None:
     """Without the schema of this version no key is admitted, and nothing is created."""
     guard = connect(f"sqlite:///{tmp_path / 'keystead.db'}")
     with pytest.raises(ConfigurationError, match="keystead migrate"):
@@ -95,7 +95,7 @@ def test_a_database_of_another_version_admits_nobody(tmp_path: Path) -> None:
         ("", "set KEYSTEAD_DATABASE or KEYSTEAD_URL"),
     ],
 )
-def test_what_is_no_place_is_refused(to: str, message: str, monkeypatch: Any) -> None:
+def test_an_invalid_target_is_refused(to: str, message: str, monkeypatch: Any) -> None:
     """A target that is neither a database nor a server stops the start."""
     for name in ("KEYSTEAD_DATABASE", "KEYSTEAD_URL"):
         monkeypatch.delenv(name, raising=False)
@@ -103,7 +103,7 @@ def test_what_is_no_place_is_refused(to: str, message: str, monkeypatch: Any) ->
         connect(to)
 
 
-def test_the_environment_says_where(world: World, monkeypatch: Any) -> None:
+def test_the_environment_names_the_target(world: World, monkeypatch: Any) -> None:
     """Without an argument, the environment names the target."""
     monkeypatch.setenv("KEYSTEAD_DATABASE", world.server.database_url)
     monkeypatch.setenv("KEYSTEAD_DATA", str(world.server.data))

@@ -31,20 +31,18 @@ from keystead.operation.revocation_log_file import RevocationLogFile
 
 @pytest.mark.slow
 @pytest.mark.parametrize("configured", [True, False])
-def test_what_goes_wrong_in_process_is_logged_like_a_library(
-    world: World, configured: bool
-) -> None:
+def test_in_process_errors_are_logged_as_by_a_library(world: World, configured: bool) -> None:
     """The application's own handlers get every line, and its standard output none."""
     arguments = [json.dumps(configured), world.server.database_url, str(world.server.data)]
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", PROGRAM, *arguments], capture_output=True, text=True, check=True
     )
-    assert done.stdout == ""
-    assert "verification failed" in done.stderr
-    assert "builtins.RuntimeError" in done.stderr
-    assert "swordfish" not in done.stderr
+    assert process.stdout == ""
+    assert "verification failed" in process.stderr
+    assert "builtins.RuntimeError" in process.stderr
+    assert "swordfish" not in process.stderr
     if configured:
-        assert "keystead.integrations|ERROR|verification failed errors=" in done.stderr
+        assert "keystead.integrations|ERROR|verification failed errors=" in process.stderr
 
 
 def test_only_a_process_of_our_own_uses_another_logger() -> None:

@@ -41,7 +41,7 @@ def test_a_revocation_holds_from_its_answer_on(world: World, remote: Guard) -> N
         asyncio.run(remote.admit_on_loop(head, REQUIRED))
 
 
-def test_a_server_that_is_away_admits_nobody(world: World) -> None:
+def test_a_server_that_is_away_admits_no_caller(world: World) -> None:
     """If the server cannot be reached, the answer says so, and not that the key is invalid."""
     head = RequestHead((bearer(world.tokens["good"]),))
     guard = Remote(f"http://{HOST}:{free_port()}", world.service_token)
@@ -55,7 +55,7 @@ def test_a_server_that_is_away_admits_nobody(world: World) -> None:
             asyncio.run(guard.admit_on_loop(head))
 
 
-def test_a_credential_that_is_none_admits_nobody(world: World) -> None:
+def test_an_invalid_credential_admits_no_caller(world: World) -> None:
     """A key's token and a revoked service's token raise an error that says what to do."""
     head = RequestHead((bearer(world.tokens["good"]),))
     for refused in (world.tokens["everything"], world.revoked_service_token()):
@@ -66,7 +66,7 @@ def test_a_credential_that_is_none_admits_nobody(world: World) -> None:
                 asyncio.run(guard.admit_on_loop(head))
 
 
-def test_what_is_no_keystead_is_said_as_such(world: World) -> None:
+def test_a_server_that_is_not_keystead_is_a_configuration_error(world: World) -> None:
     """A wrong URL is a configuration error and does not look like an outage."""
     guard = Remote(f"{world.server.base_url}/nowhere", world.service_token)
     with closing(guard), pytest.raises(ConfigurationError, match="nowhere"):
@@ -74,7 +74,7 @@ def test_what_is_no_keystead_is_said_as_such(world: World) -> None:
 
 
 @pytest.mark.parametrize("framework", PRODUCTS)
-def test_a_refused_credential_is_no_outage(
+def test_a_refused_credential_is_not_an_outage(
     world: World, framework: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Callers get a 500 without details; the application's log has the reason."""
@@ -88,14 +88,14 @@ def test_a_refused_credential_is_no_outage(
     assert "refuses this application's own credential" in record.getMessage()
 
 
-def test_what_is_no_token_is_never_sent(world: World) -> None:
+def test_a_malformed_token_is_never_sent(world: World) -> None:
     """A malformed token is refused without a request."""
     guard = Remote(f"http://{HOST}:{free_port()}", world.service_token)
     with pytest.raises(InvalidToken):
         guard.admit(RequestHead((bearer("garbage"),)))
 
 
-def test_what_is_remembered_ends(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cached_result_expires(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """A cached key is admitted until the cache time is over, to the second."""
     now = 1000.0
     monkeypatch.setattr("keystead.integrations.remote.time.monotonic", lambda: now)
@@ -113,7 +113,7 @@ def test_what_is_remembered_ends(world: World, monkeypatch: pytest.MonkeyPatch) 
             guard.admit(head, REQUIRED)
 
 
-def test_an_expiry_is_not_remembered_past(world: World, remote: Guard) -> None:
+def test_a_key_is_not_cached_beyond_its_expiry(world: World, remote: Guard) -> None:
     """A key is not cached beyond its expiry."""
     principal = remote.admit(RequestHead((bearer(world.tokens["good"]),)))
     cache = VerificationCache(3600)
@@ -124,7 +124,7 @@ def test_an_expiry_is_not_remembered_past(world: World, remote: Guard) -> None:
     assert cache.get("token") is principal
 
 
-def test_the_memory_is_bounded(world: World, remote: Guard) -> None:
+def test_the_cache_is_bounded(world: World, remote: Guard) -> None:
     """The cache has a maximum size."""
     principal = remote.admit(RequestHead((bearer(world.tokens["good"]),)))
     cache = VerificationCache(3600)

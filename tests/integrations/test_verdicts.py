@@ -18,19 +18,19 @@ def test_the_verdicts_are_the_servers(world: World, guard: Guard, framework: str
     """Each credential gets the problem and the challenge of the server, or reaches the product."""
     product = Product()
     ask = PRODUCTS[framework](guard, product)
-    for name, asked in world.requests().items():
+    for name, request in world.requests().items():
         product.served.clear()
-        answered, expected = ask(asked), world.expected(asked)
+        answered, expected = ask(request), world.expected(request)
         assert (answered.status == 200) == (name in ADMITTED), name
         assert bool(product.served) == (name in ADMITTED), name
         if name not in ADMITTED:
             assert (answered.status, answered.challenge) == (expected.status, expected.challenge), (
                 name
             )
-            assert _said(answered) == _said(expected), name
+            assert _problem(answered) == _problem(expected), name
 
 
-def _said(answered: Answered) -> dict[str, object]:
+def _problem(answered: Answered) -> dict[str, object]:
     """Return the problem's members. Two credentials have another detail if the server has joined the fields."""
     members: dict[str, object] = json.loads(answered.body)
     if members["code"] == "invalid-request":

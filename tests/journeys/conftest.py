@@ -1,4 +1,4 @@
-"""One product for all journeys: a server over each engine, and a second one for those that need it."""
+"""Fixtures of all journeys: a server over each engine, and a second one if a test needs it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def product(
 
 @pytest.fixture(scope="session")
 def both_servers(product: Product) -> Iterator[list[ServerProcess]]:
-    """The product's server and another one over the same database, as in an installation of two machines."""
+    """The product's server and another one over the same database, as in an installation of two servers."""
     first = product.server
     with serving(first.database_url, data=first.data) as second:
         yield [first, second]

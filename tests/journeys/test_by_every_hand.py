@@ -1,4 +1,4 @@
-"""The headings of the user's page, walked through by mouse, by keyboard alone, and without scripts, in three zones."""
+"""The headings of the user's page, tested by mouse, by keyboard alone, and without scripts, in three zones."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TOKEN = re.compile(r"ks_[0-9A-Za-z]{22}_[0-9A-Za-z]{49}")
 
 @dataclass
 class Journey:
-    """One person before their browser, in a workspace of their own."""
+    """A user at their browser, in a workspace of their own."""
 
     server: ServerProcess
     installation: Installation
@@ -43,64 +43,64 @@ class Journey:
 
     @property
     def principal(self) -> Principal:
-        """Who prepares and looks behind the pages."""
+        """The principal that prepares data and checks the results."""
         return system(self.workspace_id)
 
     @property
     def keys_url(self) -> str:
-        """Where the keys are."""
+        """The URL of the keys."""
         return f"/w/{self.workspace_id}/keys"
 
     def link(self, name: str) -> Locator:
-        """A link by its words."""
+        """Find a link by its text."""
         return self.page.get_by_role("link", name=name, exact=True).first
 
     def button(self, name: str) -> Locator:
-        """A button by its words."""
+        """Find a button by its text."""
         return self.page.get_by_role("button", name=name, exact=True)
 
     def row(self, description: str) -> Locator:
-        """The key's row."""
+        """Find the key's row."""
         return self.page.get_by_role("row").filter(has_text=description)
 
     def key(self, description: str) -> ApiKey:
-        """The key as it is behind the page."""
-        found = self.installation.services.keys.list(self.principal, query=description).items
-        return found[0]
+        """Return the key from the services."""
+        keys = self.installation.services.keys.list(self.principal, query=description).items
+        return keys[0]
 
     def older_key(self, description: str, days_ago: int = 0) -> ApiKey:
-        """A key that was made that long ago."""
+        """Create a key that is that old."""
         self.clock.set(datetime.now(UTC).replace(microsecond=0) - timedelta(days=days_ago))
         draft = KeyDraft(description)
         return self.installation.services.keys.create(self.principal, draft).key
 
     def works(self) -> bool:
-        """Whether a request with the token gets in."""
+        """Return whether a request with the token is accepted."""
         return self.server.call("GET", "/v1/whoami", token=self.token).status_code == 200
 
     def shown_token(self) -> str:
-        """The token that the page shows."""
+        """Return the token that the page shows."""
         field = self.page.get_by_label("API key", exact=True)
         token = field.input_value()
         assert TOKEN.fullmatch(token)
         return token
 
     def require_right_times(self, place: Locator) -> None:
-        """AssertionError unless each instant there is said as the person's clock would say it."""
+        """Raise AssertionError unless each time there is shown in the user's time zone."""
         for time in place.locator("time:visible").all():
             instant = datetime.fromisoformat(str(time.get_attribute("datetime")))
             exact = time.locator("xpath=following-sibling::*[contains(@class, 'exact')][1]")
-            expect(exact).to_contain_text(said(instant, self.zone))
+            expect(exact).to_contain_text(local_time(instant, self.zone))
 
 
-def said(instant: datetime, zone: str) -> str:
-    """The instant as a clock in that zone shows it."""
+def local_time(instant: datetime, zone: str) -> str:
+    """Return the time as a clock in that zone shows it."""
     local = instant.astimezone(ZoneInfo(zone))
     return f"{local.day} {local:%b %Y, %H:%M:%S %Z}"
 
 
 def choose_the_time_zone(journey: Journey) -> None:
-    """Before all: the account shows times in the person's own zone."""
+    """Set the account's time zone, which all other headings depend on."""
     journey.hand.press(journey.link("Account"))
     menu = journey.page.get_by_label("Your time zone")
     if journey.zone != "UTC":
@@ -111,7 +111,7 @@ def choose_the_time_zone(journey: Journey) -> None:
 
 
 def creating_a_key(journey: Journey) -> None:
-    """A description, an expiry, an access; then the token, once."""
+    """Create a key: description, expiry, access; then the token, once."""
     page, hand = journey.page, journey.hand
     hand.press(journey.link("Create key"))
     hand.write(page.get_by_label("Description"), "nightly export")
@@ -125,12 +125,12 @@ def creating_a_key(journey: Journey) -> None:
     expiry = journey.key("nightly export").expires_at
     assert expiry is not None
     assert abs(expiry - datetime.now(UTC) - timedelta(days=90)) < timedelta(minutes=2)
-    expect(journey.row("nightly export")).to_contain_text(said(expiry, journey.zone))
+    expect(journey.row("nightly export")).to_contain_text(local_time(expiry, journey.zone))
     expect(journey.row("nightly export")).to_contain_text("in 3 months")
 
 
 def using_a_key(journey: Journey) -> None:
-    """A request gets in, and the page shows when and from where."""
+    """Use a key: a request is accepted, and the page shows when and from where."""
     assert journey.works()
     row = journey.row("nightly export")
     for _ in range(60):
@@ -141,14 +141,14 @@ def using_a_key(journey: Journey) -> None:
     use = journey.key("nightly export").last_use
     assert use is not None
     assert abs(use.at - datetime.now(UTC)) < timedelta(minutes=1)
-    expect(row).to_contain_text(said(use.at, journey.zone))
+    expect(row).to_contain_text(local_time(use.at, journey.zone))
     expect(row).to_contain_text("just now")
     expect(row).to_contain_text("127.0.0.1")
     journey.require_right_times(row)
 
 
 def managing_your_keys(journey: Journey) -> None:
-    """The key's page, another description, a successor with an overlap, and the end of the old key."""
+    """Manage a key: its page, another description, a successor with an overlap, and its revocation."""
     page, hand, old = journey.page, journey.hand, journey.key("nightly export")
     hand.press(journey.link("nightly export"))
     expect(page.get_by_role("heading", name="Use per day")).to_be_visible()
@@ -177,7 +177,7 @@ def managing_your_keys(journey: Journey) -> None:
 
 
 def revoke(journey: Journey, key: ApiKey) -> None:
-    """Press Revoke, say the last four characters where they are asked for, and press again."""
+    """Press Revoke, type the last four characters if asked for, and press again."""
     page, hand = journey.page, journey.hand
     hand.press(page.get_by_role("link", name=re.compile("^Revoke")).first)
     expect(page.get_by_role("button", name="Revoke key")).to_be_visible()
@@ -189,7 +189,7 @@ def revoke(journey: Journey, key: ApiKey) -> None:
 
 
 def good_habits(journey: Journey) -> None:
-    """A key that nothing has used for 30 days is pointed at, and can be ended from there."""
+    """Review a key that was unused for 30 days, and revoke it from there."""
     page, hand = journey.page, journey.hand
     forgotten = journey.older_key("forgotten trial", days_ago=40)
     page.goto(journey.keys_url)
@@ -202,7 +202,7 @@ def good_habits(journey: Journey) -> None:
 
 
 def how_many_keys(journey: Journey) -> None:
-    """At the limit the page says so, names what costs least to revoke, and goes on once there is room."""
+    """Reach the limit: the page says so, names the safest keys to revoke, and continues once there is room."""
     page, hand = journey.page, journey.hand
     while (quota := journey.installation.services.keys.list(journey.principal, limit=1).quota).room:
         journey.older_key(f"spare {quota.used}")
@@ -254,7 +254,7 @@ def browser() -> Iterator[Browser]:
 
 
 def ways() -> Iterator[object]:
-    """Each hand in each zone; one zone for each hand in the short form."""
+    """Yield each input method in each zone; with only one zone each in the short form."""
     for hand in HANDS:
         for zone in ZONES:
             marks = [] if (hand, zone) in IN_TEST else [pytest.mark.prove]
@@ -263,7 +263,7 @@ def ways() -> Iterator[object]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("hand", "zone"), list(ways()))
-def test_every_heading_by_every_hand(
+def test_every_heading_by_every_input_method(
     server: ServerProcess,
     past: tuple[Installation, ManualClock],
     browser: Browser,

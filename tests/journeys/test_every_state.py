@@ -1,4 +1,4 @@
-"""Every state of every page in a real browser: usable by everybody, safe from text, and without a trace of a token."""
+"""Every state of every page in a real browser: accessible, safe from hostile text, and without a trace of a token."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from tests.support.server_process import ServerProcess, serving
 
 FEWEST_STATES: Final = 45
 COLOURS: Final = {"runOnly": ["color-contrast", "link-in-text-block"]}
-"""Rules that can differ between light and dark; the rest is checked in one of them."""
+"""Rules whose results can differ between light and dark; all others are checked in one of them."""
 SHOWING: Final = ("keys", "keys?show=history", "activity", "members", "collections")
-"""Pages that show what people wrote."""
+"""Pages that show text from users."""
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 
 @pytest.fixture(scope="module")
 def sample(server: ServerProcess) -> Iterator[SampleWorkspace]:
-    """The server's installation, furnished."""
+    """The server's installation with sample data."""
     with sample_of(server) as sample:
         yield sample
 
@@ -49,39 +49,39 @@ def browser() -> Iterator[Browser]:
 
 @contextmanager
 def somebody(browser: Browser, server: ServerProcess) -> Iterator[Page]:
-    """A page of a user who is not signed in yet."""
+    """Yield a page of a user who is not signed in yet."""
     with person(browser, base_url=server.base_url, reduced_motion="reduce") as page:
         yield page
 
 
-def complaints(page: Page, options: dict[str, Any]) -> list[Any]:
-    """What axe-core has to say of what the page shows."""
+def violations_on(page: Page, options: dict[str, Any]) -> list[Any]:
+    """Return the violations that axe-core finds on the page."""
     if not page.evaluate("typeof axe === 'object'"):
         page.evaluate(AXE_SCRIPT)
-    found = page.evaluate(
+    results = page.evaluate(
         "options => axe.run(document, options)", {**options, "resultTypes": ["violations"]}
     )
-    return [(v["id"], [n["html"][:200] for n in v["nodes"]]) for v in found["violations"]]
+    return [(v["id"], [n["html"][:200] for n in v["nodes"]]) for v in results["violations"]]
 
 
 @pytest.mark.slow
-def test_everybody_can_use_every_state(
+def test_every_state_is_accessible(
     browser: Browser, server: ServerProcess, sample: SampleWorkspace
 ) -> None:
-    """axe-core finds nothing: on each page, in each dialog, light and dark."""
-    found: dict[str, list[Any]] = {}
+    """axe-core finds no violation: on each page, in each dialog, light and dark."""
+    violations: dict[str, list[Any]] = {}
 
     def look(name: str) -> None:
         page.emulate_media(color_scheme="light")
-        light = complaints(page, {})
+        light = violations_on(page, {})
         page.emulate_media(color_scheme="dark")
-        if said := light + complaints(page, COLOURS):
-            found[name] = said
+        if problems := light + violations_on(page, COLOURS):
+            violations[name] = problems
 
     with somebody(browser, server) as page:
         tour = Tour(page, sample, look)
         tour.everything()
-    assert found == {}
+    assert violations == {}
     assert len(tour.names) == len(set(tour.names)) >= FEWEST_STATES
 
 
@@ -98,7 +98,7 @@ PAYLOADS: Final = (
 def test_text_opens_no_dialog(
     browser: Browser, server: ServerProcess, sample: SampleWorkspace
 ) -> None:
-    """Active text in names of keys, people and documents does nothing on any page, and makes no request."""
+    """Active text in names of keys, users and documents does nothing on any page, and makes no request."""
     for number, payload in enumerate(PAYLOADS):
         person_ = sample.person(Role.DEVELOPER, payload)
         key = sample.key(payload, 30, by=person_)
@@ -128,7 +128,7 @@ def test_text_opens_no_dialog(
 
 
 def foreign(url: str, own: str, found: list[str]) -> None:
-    """Notes an address that is not the server's."""
+    """Record a URL that is not the server's."""
     if not url.startswith((own, "data:", "blob:")):
         found.append(url)
 
@@ -137,9 +137,9 @@ def foreign(url: str, own: str, found: list[str]) -> None:
 def test_no_state_keeps_a_token(
     browser: Browser, server: ServerProcess, sample: SampleWorkspace
 ) -> None:
-    """After the answer that showed it, no page, storage or history of the browser holds the token."""
+    """After the response that showed it, no page, storage or history of the browser contains the token."""
     tokens: list[str] = []
-    kept: list[str] = []
+    contents: list[str] = []
 
     def look(name: str) -> None:
         if name == "created":
@@ -149,12 +149,12 @@ def test_no_state_keeps_a_token(
         tour = Tour(page, sample, look)
         tour.enter()
         tour.forms()
-        kept.append(everything_kept(page))
+        contents.append(everything_kept(page))
         for path in SHOWING:
             page.goto(f"{sample.base}/{path}")
-            kept.append(everything_kept(page))
-        for _ in range(len(kept)):
+            contents.append(everything_kept(page))
+        for _ in range(len(contents)):
             page.go_back()
-            kept.append(everything_kept(page))
+            contents.append(everything_kept(page))
     assert len(tokens) == 1
-    assert [number for number, held in enumerate(kept) if tokens[0][-49:] in held] == []
+    assert [number for number, content in enumerate(contents) if tokens[0][-49:] in content] == []

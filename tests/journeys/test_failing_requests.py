@@ -1,4 +1,4 @@
-"""What a person sees when a request of a page fails: an alert where they are, with everything that they entered."""
+"""Failing requests of a page: the user gets an alert next to what they did, and keeps everything they entered."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 
 @pytest.fixture(scope="module")
 def installation(server: ServerProcess) -> Iterator[Installation]:
-    """The server's installation, for preparing."""
+    """The server's installation, for preparing data."""
     installation = bootstrap.open_safely(server.settings)
     workspace_id = installation.services.workspaces.first().workspace_id
     installation.services.workspaces.set_plan(workspace_id, "scale")
@@ -52,7 +52,7 @@ def browser() -> Iterator[Browser]:
 def at_the_keys(
     browser: Browser, installation: Installation, server: ServerProcess
 ) -> Iterator[Page]:
-    """A signed-in person's page over a line that fails on purpose."""
+    """Yield a signed-in user's page over a connection that fails on demand."""
     with person(browser, failing=True, base_url=server.base_url) as page:
         enter(page, fresh_link(installation, server.base_url)[0])
         yield page
@@ -67,7 +67,7 @@ def page(browser: Browser, installation: Installation, server: ServerProcess) ->
 
 @pytest.fixture
 def key(installation: Installation, request: pytest.FixtureRequest) -> str:
-    """The description of a key of the test's own."""
+    """The description of a key that belongs to the test."""
     owner = of_member(installation.services.workspaces.first())
     description = f"key of {request.node.name}"[:150]
     installation.services.keys.create(owner, KeyDraft(description, None, ["documents:read"]))
@@ -78,35 +78,35 @@ Failure = Callable[[Page, re.Pattern[str]], None]
 
 
 def offline(page: Page, url: re.Pattern[str]) -> None:
-    """The network is gone."""
+    """Drop the network."""
     page.context.set_offline(True)
 
 
 def reset(page: Page, url: re.Pattern[str]) -> None:
-    """The connection is reset."""
+    """Reset the connection."""
     page.route(url, lambda route: route.abort("connectionreset"))
 
 
 def bad_gateway(page: Page, url: re.Pattern[str]) -> None:
-    """A gateway answers for a server that is away."""
+    """Answer as a gateway does if its server is away."""
     body = "<html><body><h1>502 Bad Gateway</h1></body></html>"
     page.route(url, lambda route: route.fulfill(status=502, content_type="text/html", body=body))
 
 
 def foreign(page: Page, url: re.Pattern[str]) -> None:
-    """A page of another program answers, as in a hotel's network."""
+    """Answer with a page of another program, as in a hotel's network."""
     body = "<html><body><h1>Welcome to our hotel</h1></body></html>"
     page.route(url, lambda route: route.fulfill(status=200, content_type="text/html", body=body))
 
 
 def unavailable(page: Page, url: re.Pattern[str]) -> None:
-    """The server answers that it cannot reach its database, by its own page."""
+    """Answer with the server's own page for an unavailable database."""
     body = page.request.get("/nothing").text()
     page.route(url, lambda route: route.fulfill(status=503, content_type="text/html", body=body))
 
 
 def mended(page: Page) -> None:
-    """Everything works again."""
+    """Let everything work again."""
     page.context.set_offline(False)
     page.unroute_all()
 
@@ -122,7 +122,7 @@ failures = pytest.mark.parametrize(("fails", "words"), FAILURES.values(), ids=FA
 
 
 def alert_in(page: Page, words: str) -> Locator:
-    """The alert in the open dialog, which says these words and offers to try again."""
+    """Find the alert in the open dialog, which says this and offers to try again."""
     alert = page.locator("dialog[open]").get_by_role("alert")
     expect(alert).to_contain_text(words)
     expect(alert.get_by_role("button", name="Try again")).to_be_focused()
@@ -131,7 +131,7 @@ def alert_in(page: Page, words: str) -> Locator:
 
 @failures
 def test_a_dialog_that_fails_to_open_says_so(page: Page, fails: Failure, words: str) -> None:
-    """The dialog opens with an alert instead of nothing; trying again opens what was wanted, and Close gives it up."""
+    """The dialog opens with an alert instead of nothing; trying again opens the intended page, and Close cancels."""
     fails(page, DIALOGS)
     page.get_by_role("link", name="Create key").click()
     alert_in(page, words)
@@ -151,7 +151,7 @@ def test_a_dialog_that_fails_to_open_says_so(page: Page, fails: Failure, words: 
 
 @failures
 def test_a_form_that_fails_keeps_what_was_entered(page: Page, fails: Failure, words: str) -> None:
-    """The alert is in the dialog, every field is as it was, and trying again creates the key, once."""
+    """The alert is in the dialog, every field is unchanged, and trying again creates the key, once."""
     name = f"typed over {fails.__name__}: {words}"
     page.get_by_role("link", name="Create key").click()
     page.get_by_label("Description").fill(name)
@@ -176,7 +176,7 @@ def test_a_form_that_fails_keeps_what_was_entered(page: Page, fails: Failure, wo
 
 @failures
 def test_revoking_that_fails_says_so(page: Page, key: str, fails: Failure, words: str) -> None:
-    """The question stays with an alert in it, the page behind it too; trying again revokes the key."""
+    """The question stays with an alert in it, and so does the page behind it; trying again revokes the key."""
     page.reload()
     page.get_by_role("link", name=f"Revoke {key}").click()
     expect(page.get_by_role("alertdialog")).to_be_visible()
@@ -195,7 +195,7 @@ def test_revoking_that_fails_says_so(page: Page, key: str, fails: Failure, words
 def test_a_search_that_fails_keeps_the_list(
     page: Page, key: str, fails: Failure, words: str
 ) -> None:
-    """The keys that were shown stay, with an alert above them; trying again searches."""
+    """The keys stay, with an alert above them; trying again searches."""
     page.reload()
     fails(page, re.compile("query="))
     page.get_by_label("Search keys").fill("nothing like it")
@@ -210,7 +210,7 @@ def test_a_search_that_fails_keeps_the_list(
 
 @pytest.mark.parametrize("act", ["Edit", "Revoke"])
 def test_a_session_that_ends_is_left_as_a_whole(page: Page, key: str, act: str) -> None:
-    """A form sent after signing out elsewhere leads to the sign-in page only, never inside the frame."""
+    """A form sent after signing out elsewhere leads to the sign-in page as a whole, never inside the frame."""
     page.reload()
     page.get_by_role("link", name=key, exact=True).click()
     page.get_by_role("link", name=f"{act} {key}").click()
@@ -222,8 +222,8 @@ def test_a_session_that_ends_is_left_as_a_whole(page: Page, key: str, act: str) 
     expect(page.locator(".area, dialog[open]")).to_have_count(0)
 
 
-def test_the_alert_is_for_everybody(page: Page) -> None:
-    """axe-core finds nothing to complain about in either alert."""
+def test_the_alert_is_accessible(page: Page) -> None:
+    """axe-core finds no violation in either alert."""
     bad_gateway(page, DIALOGS)
     page.get_by_role("link", name="Create key").click()
     alert_in(page, "502")
@@ -242,7 +242,7 @@ def test_the_alert_is_for_everybody(page: Page) -> None:
 def test_no_token_is_printed(
     browser: Browser, installation: Installation, server: ServerProcess, scripts: bool
 ) -> None:
-    """Printed, the page of a new key shows neither the key nor the line that sends it, and says so."""
+    """Printed, the page of a new key shows neither the key nor the command that sends it, and says so."""
     with person(browser, base_url=server.base_url, java_script_enabled=scripts) as page:
         enter(page, fresh_link(installation, server.base_url)[0])
         page.get_by_role("link", name="Create key").click()

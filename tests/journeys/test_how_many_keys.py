@@ -1,4 +1,4 @@
-"""How many keys: the number of active keys is part of the plan, and what ends makes room."""
+"""Key limits: the number of active keys is part of the plan, and keys that end make room."""
 
 from __future__ import annotations
 
@@ -7,34 +7,34 @@ from tests.support.product import Customer, Key, Product, next_second, written
 
 
 def full(product: Product) -> tuple[Customer, list[Key]]:
-    """A customer on the plan Free, whose five keys are all there may be; the first of them made the others."""
+    """Create a customer on the plan Free with all five keys; the first one created the others."""
     customer = product.customer("free")
     return customer, [customer.create(f"key {number}") for number in range(2, 6)]
 
 
 def refusal(customer: Customer) -> dict[str, object]:
-    """What is said to one key too many."""
-    said: dict[str, object] = customer.told(
+    """Return the refusal of one key too many."""
+    problem: dict[str, object] = customer.told(
         "POST", "/v1/keys", {"description": "one too many"}, status=409
     )
-    return said
+    return problem
 
 
 def test_the_sixth_key_is_refused_with_the_ones_i_could_do_without(product: Product) -> None:
-    """The refusal names the plan, its limit and its use, and my keys, those first that were never used."""
+    """The refusal names the plan, its limit and its use, and the keys, never used ones first."""
     customer, keys = full(product)
-    said = refusal(customer)
-    assert said["code"] == "limit-reached"
-    assert (said["plan"], said["limit"], said["used"]) == ("Free", 5, 5)
-    candidates = said["candidates"]
+    problem = refusal(customer)
+    assert problem["code"] == "limit-reached"
+    assert (problem["plan"], problem["limit"], problem["used"]) == ("Free", 5, 5)
+    candidates = problem["candidates"]
     assert isinstance(candidates, list)
-    named = [candidate["id"] for candidate in candidates]
-    assert [id for id in named if id in {key.id for key in keys}] == [key.id for key in keys]
+    ids = [candidate["id"] for candidate in candidates]
+    assert [id for id in ids if id in {key.id for key in keys}] == [key.id for key in keys]
     assert len(customer.keys()) == 5
 
 
-def test_revoking_one_makes_room_at_once(product: Product) -> None:
-    """The next request finds room, and no more than one key's."""
+def test_revoking_one_makes_room_immediately(product: Product) -> None:
+    """The next request has room, for exactly one key."""
     customer, keys = full(product)
     customer.revoke(keys[0])
     assert customer.works(customer.create("in its place"))
@@ -42,7 +42,7 @@ def test_revoking_one_makes_room_at_once(product: Product) -> None:
 
 
 def test_a_key_that_expires_makes_room_by_itself(product: Product) -> None:
-    """I need not clean up: from its expiry on it does not count."""
+    """No cleaning up is needed: an expired key does not count."""
     customer, keys = full(product)
     customer.revoke(keys[0])
     brief = customer.create("brief", expires_at=written(next_second()))
@@ -54,7 +54,7 @@ def test_a_key_that_expires_makes_room_by_itself(product: Product) -> None:
 
 
 def test_i_rotate_though_my_plan_is_full(product: Product) -> None:
-    """A key in its overlap takes no place, so that replacing a key never waits for room."""
+    """A key in its overlap takes no place, so replacing a key never waits for room."""
     customer, keys = full(product)
     new = customer.rotate(keys[0], overlap_seconds=3600)
     assert customer.works(keys[0])
@@ -65,7 +65,7 @@ def test_i_rotate_though_my_plan_is_full(product: Product) -> None:
 
 
 def test_a_lowered_limit_stops_creation_only(product: Product) -> None:
-    """My keys go on working; there is room again when I have fewer than the new limit, or another plan."""
+    """Existing keys keep working; there is room again below the new limit, or on another plan."""
     customer, keys = full(product)
     product.set_limit(customer, "free", api_keys=2)
     assert all(customer.works(key) for key in keys)
@@ -81,7 +81,7 @@ def test_a_lowered_limit_stops_creation_only(product: Product) -> None:
 
 
 def test_i_see_how_many_are_left_before_i_need_one(product: Product) -> None:
-    """The list and the plan show limit and use, which follow what I do; a plan without a limit shows null."""
+    """The list and the plan show limit and use, which follow each change; without a limit it is null."""
     customer, keys = full(product)
     assert room(customer) == 0
     customer.revoke(keys[0])
@@ -94,7 +94,7 @@ def test_i_see_how_many_are_left_before_i_need_one(product: Product) -> None:
 
 
 def room(customer: Customer) -> int:
-    """How many more keys there may be."""
+    """Return how many more keys are possible."""
     quota = customer.told("GET", "/v1/keys")["quota"]
-    left: int = quota["limit"] - quota["used"]
-    return left
+    remaining: int = quota["limit"] - quota["used"]
+    return remaining

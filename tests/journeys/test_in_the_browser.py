@@ -48,7 +48,7 @@ def installation(server: ServerProcess) -> Iterator[Installation]:
 
 @pytest.fixture(scope="module")
 def session(browser: Browser, installation: Installation) -> Any:
-    """The cookie of a person who has signed in."""
+    """The cookie of a user who has signed in."""
     with person(browser) as page:
         enter(page, fresh_link(installation, installation.settings.base_url)[0])
         return page.context.storage_state()
@@ -56,7 +56,7 @@ def session(browser: Browser, installation: Installation) -> Any:
 
 @pytest.fixture(autouse=True)
 def no_keys(installation: Installation) -> Iterator[None]:
-    """The workspace has no active keys again when a journey is over."""
+    """A workspace that has no active keys again after a journey."""
     yield
     owner = of_member(installation.services.workspaces.first())
     for key in installation.services.keys.list(owner, status=KeyStatus.ACTIVE).items:
@@ -67,7 +67,7 @@ def no_keys(installation: Installation) -> Iterator[None]:
 def at_the_keys(
     browser: Browser, server: ServerProcess, session: Any, **options: Any
 ) -> Iterator[Page]:
-    """A page that shows the keys."""
+    """Yield a page that shows the keys."""
     with person(browser, storage_state=session, base_url=server.base_url, **options) as page:
         page.goto("/")
         yield page
@@ -77,14 +77,14 @@ def at_the_keys(
 def page(
     request: pytest.FixtureRequest, browser: Browser, server: ServerProcess, session: Any
 ) -> Iterator[Page]:
-    """A signed-in person's page, with scripts and without."""
+    """A signed-in user's page, with scripts and without."""
     with at_the_keys(browser, server, session, java_script_enabled=request.param) as page:
         yield page
 
 
 @pytest.fixture
 def scripted(browser: Browser, server: ServerProcess, session: Any) -> Iterator[Page]:
-    """The same with scripts alone."""
+    """A signed-in user's page with scripts."""
     allowed = ["clipboard-read", "clipboard-write"]
     with at_the_keys(browser, server, session, permissions=allowed) as page:
         yield page
@@ -92,20 +92,20 @@ def scripted(browser: Browser, server: ServerProcess, session: Any) -> Iterator[
 
 @pytest.fixture
 def plain(browser: Browser, server: ServerProcess, session: Any) -> Iterator[Page]:
-    """The same without scripts alone."""
+    """A signed-in user's page without scripts."""
     with at_the_keys(browser, server, session, java_script_enabled=False) as page:
         yield page
 
 
 def enter(page: Page, link: str) -> None:
-    """Opens the link and goes on to the keys."""
+    """Open the link and continue to the keys."""
     page.goto(link)
     page.get_by_role("button", name="Continue").click()
     expect(page.get_by_role("heading", name="API keys")).to_be_visible()
 
 
 def create(page: Page, description: str, expiry: str = "30 days") -> None:
-    """Asks for a key, up to the page that shows its token."""
+    """Create a key, up to the page that shows its token."""
     page.get_by_role("link", name="Create key").click()
     page.get_by_label("Description").fill(description)
     page.get_by_label(expiry).check()
@@ -114,12 +114,12 @@ def create(page: Page, description: str, expiry: str = "30 days") -> None:
 
 
 def row(page: Page, description: str) -> Locator:
-    """The key's row in the table."""
+    """Find the key's row in the table."""
     return page.get_by_role("row").filter(has_text=description)
 
 
 def revoke(page: Page, description: str) -> None:
-    """Ends a key, up to the word that it is done."""
+    """Revoke a key, up to the confirmation."""
     page.get_by_role("link", name=f"Revoke {description}").click()
     expect(page.get_by_role("heading", name=f"Revoke “{description}”?")).to_be_visible()
     confirmation = page.get_by_label("the last 4 characters of the key")
@@ -130,7 +130,7 @@ def revoke(page: Page, description: str) -> None:
 
 
 def sent(server: ServerProcess, curl: str) -> int:
-    """The status that the page's curl line gets."""
+    """Return the status that the page's curl command gets."""
     program, option, header, url = shlex.split(curl)
     assert (program, option) == ("curl", "-H")
     assert url == f"{server.base_url}/v1/whoami"
@@ -139,7 +139,7 @@ def sent(server: ServerProcess, curl: str) -> int:
 
 
 def wait_for_use(page: Page, description: str) -> None:
-    """Looks again until the key's use has been written."""
+    """Reload until the key's use has been written."""
     for _ in range(40):
         page.reload()
         if "Never used" not in row(page, description).inner_text():
@@ -148,9 +148,7 @@ def wait_for_use(page: Page, description: str) -> None:
     raise AssertionError("the use did not appear")
 
 
-def test_the_link_that_the_server_prints_opens_the_door(
-    browser: Browser, server: ServerProcess
-) -> None:
+def test_the_link_that_the_server_prints_signs_in(browser: Browser, server: ServerProcess) -> None:
     """The first start prints a link; it signs in once, and the second time the page says how to get another."""
     link = server.sign_in_url
     with person(browser) as page:
@@ -164,7 +162,7 @@ def test_the_link_that_the_server_prints_opens_the_door(
 
 @pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
 def test_signing_out_ends_it(browser: Browser, installation: Installation, scripts: bool) -> None:
-    """After signing out the way back shows nothing either."""
+    """After signing out, going back shows nothing either."""
     with person(browser, java_script_enabled=scripts) as page:
         enter(page, fresh_link(installation, installation.settings.base_url)[0])
         page.get_by_role("button", name="Sign out").click()
@@ -174,7 +172,7 @@ def test_signing_out_ends_it(browser: Browser, installation: Installation, scrip
 
 
 def test_a_key_is_created_used_watched_and_revoked(page: Page, server: ServerProcess) -> None:
-    """The main job: the token once with a curl line that works, the use that appears, the immediate end."""
+    """The main job: the token once with a working curl command, the use that appears, the immediate revocation."""
     create(page, "data-warehouse sync", "90 days")
     token = page.get_by_label("API key", exact=True).input_value()
     curl = page.get_by_label("Try it").input_value()
@@ -195,7 +193,7 @@ def test_a_key_is_created_used_watched_and_revoked(page: Page, server: ServerPro
 
 
 def test_a_refused_form_keeps_what_was_entered(page: Page) -> None:
-    """What the browser does not check, the page reports at the field, and nothing is lost."""
+    """Errors that the browser does not detect are shown at the field, and no entry is lost."""
     page.get_by_role("link", name="Create key").click()
     page.get_by_label("Description").fill("   ")
     page.get_by_label("Never").check()
@@ -209,7 +207,7 @@ def test_a_refused_form_keeps_what_was_entered(page: Page) -> None:
 
 
 def test_keys_are_searched(page: Page) -> None:
-    """The list is searched by the description; the other keys come back with the filter."""
+    """The list is searched by description; clearing the filter brings the other keys back."""
     for name in ("alpha", "beta"):
         create(page, name)
         page.get_by_role("link", name="I have stored it").click()
@@ -223,7 +221,7 @@ def test_keys_are_searched(page: Page) -> None:
 
 
 def test_copying_and_leaving(scripted: Page) -> None:
-    """The button copies; the window closes without a word only after that; nothing of the token stays behind."""
+    """The button copies; the window closes without a warning only after that; no trace of the token stays."""
     page = scripted
     create(page, "copied")
     dialog = page.get_by_role("dialog")
@@ -247,7 +245,7 @@ def test_copying_and_leaving(scripted: Page) -> None:
 
 
 def test_copying_without_a_clipboard(scripted: Page) -> None:
-    """Where the browser has no clipboard for us, as on plain http, copying works all the same."""
+    """Copying also works if the browser gives us no clipboard, as on plain http."""
     page = scripted
     page.evaluate(
         "Object.defineProperty(navigator, 'clipboard', {value: undefined, configurable: true})"
@@ -260,16 +258,16 @@ def test_copying_without_a_clipboard(scripted: Page) -> None:
 
 
 def everything_kept(page: Page) -> str:
-    """The document, its address, and all that the page has stored."""
-    kept = page.evaluate(
+    """Return the document, its URL, and everything that the page has stored."""
+    contents = page.evaluate(
         "async () => JSON.stringify([location.href, {...localStorage}, {...sessionStorage}, history.state,"
         " await caches.keys(), (await indexedDB.databases()).map(d => d.name), document.cookie, window.name])"
     )
-    return str(kept) + page.content()
+    return str(contents) + page.content()
 
 
 def test_a_page_that_is_left_is_wiped(scripted: Page) -> None:
-    """When the browser caches the page, to show it again later, no field of it has the token."""
+    """When the browser caches the page, to show it again later, no field of it contains the token."""
     create(scripted, "put aside")
     scripted.evaluate(
         "window.dispatchEvent(new PageTransitionEvent('pagehide', {persisted: true}))"
@@ -279,7 +277,7 @@ def test_a_page_that_is_left_is_wiped(scripted: Page) -> None:
 
 
 def test_two_clicks_sign_in_once(browser: Browser, installation: Installation) -> None:
-    """The second click of a double click does not spoil the link that the first one used: it is not sent."""
+    """The second click of a double click is not sent, so it does not use up the link again."""
     with person(browser) as page:
         posts = posts_of(page)
         page.goto(fresh_link(installation, installation.settings.base_url)[0])
@@ -290,20 +288,20 @@ def test_two_clicks_sign_in_once(browser: Browser, installation: Installation) -
 
 
 def posts_of(page: Page) -> list[str]:
-    """Where the page sends forms from now on, as it does so."""
+    """Return a list that grows with the URL of each form that the page sends from now on."""
     posts: list[str] = []
     page.on("request", lambda sent: posts.append(sent.url) if sent.method == "POST" else None)
     return posts
 
 
 def slow_down(page: Page) -> None:
-    """Puts the person far away: every answer takes 300 milliseconds longer."""
+    """Delay every response by 300 milliseconds, as for a user far away."""
     line = {"offline": False, "latency": 300, "downloadThroughput": -1, "uploadThroughput": -1}
     page.context.new_cdp_session(page).send("Network.emulateNetworkConditions", line)
 
 
 def test_two_clicks_make_one_key(scripted: Page) -> None:
-    """A double click on the button makes one key and still shows its token."""
+    """A double click on the button creates one key and still shows its token."""
     page = scripted
     page.get_by_role("link", name="Create key").click()
     page.get_by_label("Description").fill("clicked twice")
@@ -320,7 +318,7 @@ def test_two_clicks_make_one_key(scripted: Page) -> None:
 
 
 def test_the_list_is_searched_while_typing(scripted: Page) -> None:
-    """A pause is enough; the address follows, so that a reload shows the same."""
+    """A pause in typing starts the search; the URL follows, so that a reload shows the same."""
     page = scripted
     page.get_by_label("Search keys").press_sequentially("nothing like it")
     expect(page.get_by_text("No key matches “nothing like it”.")).to_be_visible()
@@ -331,7 +329,7 @@ def test_the_list_is_searched_while_typing(scripted: Page) -> None:
 
 
 def test_the_question_begins_on_cancel(scripted: Page) -> None:
-    """Revoking is an alert dialog with the focus on Cancel; Escape changes nothing and gives the focus back."""
+    """Revoking is an alert dialog with the focus on Cancel; Escape changes nothing and restores the focus."""
     page = scripted
     create(page, "kept")
     page.get_by_role("button", name="Copy key").click()
@@ -347,8 +345,8 @@ def test_the_question_begins_on_cancel(scripted: Page) -> None:
     expect(row(page, "kept")).to_contain_text("Active")
 
 
-def test_the_focus_goes_on_to_the_next_row(scripted: Page) -> None:
-    """After a key's end the focus is on the row below it, on the row above at the end, and on the heading at last."""
+def test_the_focus_moves_to_the_next_row(scripted: Page) -> None:
+    """After a revocation the focus is on the row below, on the row above at the end, and finally on the heading."""
     page = scripted
     for name in ("alpha", "beta", "gamma"):
         create(page, name)
@@ -389,7 +387,7 @@ def test_a_key_is_rotated_and_edited(page: Page, server: ServerProcess) -> None:
 
 
 def test_a_webhooks_headers_are_changed(page: Page) -> None:
-    """Made with two, of which one is dropped and one gets another value: the page names what is there, and no value."""
+    """Created with two headers, one removed and one changed: the page shows the names, and no value."""
     page.get_by_role("link", name="Webhooks").click()
     page.get_by_role("link", name="Create webhook").first.click()
     page.get_by_label("Name", exact=True).fill("alerts")
@@ -413,7 +411,7 @@ def test_a_webhooks_headers_are_changed(page: Page) -> None:
 
 
 def test_without_scripts_a_reload_shows_no_token(plain: Page, server: ServerProcess) -> None:
-    """The page with the token, sent again by the browser, says that the key exists and nothing else."""
+    """The page with the token, if the browser sends it again, says that the key exists and nothing else."""
     page = plain
     create(page, "reloaded")
     token = page.get_by_label("API key", exact=True).input_value()
@@ -426,7 +424,7 @@ def test_without_scripts_a_reload_shows_no_token(plain: Page, server: ServerProc
 
 
 def test_going_back_shows_no_token(page: Page) -> None:
-    """A page that showed a token and was left shows it no more, whichever way one goes back to it."""
+    """A page that showed a token does not show it after leaving and going back."""
     page.goto(page.url + "/new")
     page.get_by_label("Description").fill("gone back")
     page.get_by_label("30 days").check()
@@ -435,7 +433,7 @@ def test_going_back_shows_no_token(page: Page) -> None:
     keys = page.get_by_role("link", name="API keys").get_attribute("href")
     page.goto(str(keys))
     for move in (page.go_back, page.go_forward, page.go_back):
-        with suppress(Error):  # the browser's own page: the form would have to be sent again
+        with suppress(Error):  # the browser's own page: it would have to send the form again
             move()
         shown = page.content() + "".join(f.input_value() for f in page.locator("textarea").all())
         assert token[-49:] not in shown
@@ -443,10 +441,10 @@ def test_going_back_shows_no_token(page: Page) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_everybody_can_use_it(
+def test_every_page_is_accessible(
     browser: Browser, server: ServerProcess, session: Any, scheme: Any
 ) -> None:
-    """axe-core finds nothing to complain about: on each page and in each state of the dialog, light and dark."""
+    """axe-core finds no violation: on each page and in each state of the dialog, light and dark."""
     with at_the_keys(browser, server, session, color_scheme=scheme) as page:
         require_accessible(page)
         page.get_by_role("link", name="Create key").click()
@@ -473,9 +471,11 @@ def test_everybody_can_use_it(
 
 
 def require_accessible(page: Page) -> None:
-    """AssertionError with what axe-core found."""
-    found = Axe().run(page)
-    assert [(v["id"], [n["html"] for n in v["nodes"]]) for v in found.response["violations"]] == []
+    """Raise AssertionError with the violations that axe-core finds."""
+    results = Axe().run(page)
+    assert [
+        (v["id"], [n["html"] for n in v["nodes"]]) for v in results.response["violations"]
+    ] == []
 
 
 @pytest.mark.parametrize("width", [320, 390])
@@ -501,7 +501,7 @@ def test_it_fits_a_narrow_window(
 
 
 def overflow(page: Page) -> int:
-    """How many pixels the page, or its open dialog, is wider than its window."""
+    """Return how many pixels the page, or its open dialog, is wider than its window."""
     wider = page.evaluate(
         "() => Math.max(...[document.documentElement, ...document.querySelectorAll('dialog[open]')]"
         ".map(e => e.scrollWidth - e.clientWidth))"

@@ -1,4 +1,4 @@
-"""Managing your keys: seeing them and their use, changing, rotating, and revoking them."""
+"""Managing keys: viewing them and their use, changing, rotating, and revoking them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.server_process import ServerProcess
 
 
 def test_i_see_when_and_from_where_a_key_was_last_used(customer: Customer) -> None:
-    """Within seconds, of the last request that got in: when, from which address, by which program."""
+    """Within seconds, the last accepted request is shown: when, from which address, by which program."""
     key = customer.create(scopes=["documents:read"])
     assert customer.see(key)["last_used_at"] is None
     agent = {"user-agent": "nightly-export/2.1"}
@@ -32,7 +32,7 @@ def test_i_see_when_and_from_where_a_key_was_last_used(customer: Customer) -> No
 
 
 def test_i_revoke_a_key_and_the_same_curl_line_answers_401(customer: Customer) -> None:
-    """The line that answered 200 answers 401 from the next time on."""
+    """The command that got 200 gets 401 from the revocation on."""
     if shutil.which("curl") is None:
         pytest.skip("no curl on this machine")
     key = customer.create("laptop that was stolen")
@@ -41,10 +41,10 @@ def test_i_revoke_a_key_and_the_same_curl_line_answers_401(customer: Customer) -
 
     def status() -> str:
         environment = {"PATH": os.environ["PATH"], "TOKEN": key.token}
-        said = subprocess.run(
+        output = subprocess.run(
             ["sh", "-c", line], env=environment, stdout=subprocess.PIPE, check=True
         )
-        return said.stdout.decode()
+        return output.stdout.decode()
 
     assert status() == "200"
     customer.revoke(key)
@@ -54,7 +54,7 @@ def test_i_revoke_a_key_and_the_same_curl_line_answers_401(customer: Customer) -
 def test_a_revoked_key_is_refused_on_open_connections_of_every_server(
     customer: Customer, both_servers: list[ServerProcess]
 ) -> None:
-    """Connections that were let in a moment ago, to either of two servers, are refused with their next request."""
+    """Connections that were accepted a moment ago, to either of two servers, are refused with their next request."""
     for _ in range(5):
         key = customer.create()
         pool = [OpenConnection(server, key) for server in both_servers * 3]
@@ -68,12 +68,12 @@ def test_a_revoked_key_is_refused_on_open_connections_of_every_server(
 def test_a_busy_key_is_refused_from_the_answer_of_its_revocation_on(
     customer: Customer, both_servers: list[ServerProcess]
 ) -> None:
-    """Whatever is under way at both servers: no request that begins after the answer gets in."""
-    key, began, revoked = customer.create(), threading.Barrier(5), threading.Event()
+    """Under load on both servers, no request that begins after the response is accepted."""
+    key, barrier, revoked = customer.create(), threading.Barrier(5), threading.Event()
     late: list[int] = []
 
     def work(connection: OpenConnection) -> None:
-        began.wait()
+        barrier.wait()
         left = 20
         while left:
             counts = revoked.is_set()
@@ -86,7 +86,7 @@ def test_a_busy_key_is_refused_from_the_answer_of_its_revocation_on(
     workers = [threading.Thread(target=work, args=(connection,)) for connection in pool]
     for worker in workers:
         worker.start()
-    began.wait()
+    barrier.wait()
     customer.revoke(key)
     revoked.set()
     for worker, connection in zip(workers, pool, strict=True):
@@ -96,7 +96,7 @@ def test_a_busy_key_is_refused_from_the_answer_of_its_revocation_on(
 
 
 def test_a_revoked_key_stays_in_my_list_and_nothing_brings_it_back(customer: Customer) -> None:
-    """I see when it ended; a change, a rotation and a second revocation leave it dead."""
+    """I see when it was revoked; a change, a rotation and a second revocation do not revive it."""
     key = customer.create("old vendor")
     customer.revoke(key)
     seen = customer.see(key)
@@ -112,7 +112,7 @@ def test_a_revoked_key_stays_in_my_list_and_nothing_brings_it_back(customer: Cus
 
 
 def test_i_find_the_key_that_a_log_names_by_its_last_four(customer: Customer) -> None:
-    """The hint of a found token, a word of the description, or the id lead to the one key among others."""
+    """The last four characters, a word of the description, or the ID find the one key among others."""
     keys = [customer.create(f"export {region}") for region in ("eu-west", "eu-north", "us-east")]
     wanted = keys[1]
     for query in (wanted.said["hint"][-4:], "NORTH", wanted.id):
@@ -136,7 +136,7 @@ def test_i_narrow_a_key_and_it_can_do_less_from_the_next_request_on(customer: Cu
 def test_i_rotate_with_an_overlap_and_then_only_the_new_key_works(
     customer: Customer, both_servers: list[ServerProcess]
 ) -> None:
-    """Both work until the overlap ends; from then on the old one is refused on both servers, and the new one is not."""
+    """Both work until the overlap ends; from then on both servers accept only the new one."""
     old = customer.create("rotated")
     new = customer.rotate(old, overlap_seconds=2)
     for server in both_servers:
@@ -144,11 +144,11 @@ def test_i_rotate_with_an_overlap_and_then_only_the_new_key_works(
         assert customer.works(old, server)
     seen = customer.see(old)
     assert seen["rotated_to"] == new.id
-    ends, made = (
+    ends, created = (
         datetime.fromisoformat(text) for text in (seen["expires_at"], new.said["created_at"])
     )
-    # The overlap ends with a whole second, never later than was asked.
-    assert timedelta(seconds=1) < ends - made <= timedelta(seconds=2)
+    # The overlap ends at a whole second, never later than requested.
+    assert timedelta(seconds=1) < ends - created <= timedelta(seconds=2)
     assert ends.microsecond == 0
     for server in both_servers:
         wait_until(lambda at=server: not customer.works(old, at), "the overlap ends")  # type: ignore[misc]
@@ -158,7 +158,7 @@ def test_i_rotate_with_an_overlap_and_then_only_the_new_key_works(
 
 
 def test_i_rotate_without_an_overlap_when_a_token_has_leaked(customer: Customer) -> None:
-    """The leaked token is dead when I hold the new one, which may do what the old one might."""
+    """The leaked token is dead when I get the new one, which has the same access."""
     leaked = customer.create("in a public repository", scopes=["documents:read"])
     new = customer.rotate(leaked)
     assert not customer.works(leaked)
@@ -168,13 +168,13 @@ def test_i_rotate_without_an_overlap_when_a_token_has_leaked(customer: Customer)
 
 
 def test_a_key_ends_itself_without_any_further_right(customer: Customer) -> None:
-    """Who finds a token can end it with nothing but the token."""
-    found = customer.create("found on a train", scopes=["documents:read"])
-    assert customer.send("DELETE", f"/v1/keys/{found.id}", key=found).status_code == 204
-    assert not customer.works(found)
+    """Anyone who finds a token can revoke it with nothing but the token."""
+    key = customer.create("found on a train", scopes=["documents:read"])
+    assert customer.send("DELETE", f"/v1/keys/{key.id}", key=key).status_code == 204
+    assert not customer.works(key)
 
 
-def test_i_can_tell_what_happened_to_a_key(customer: Customer) -> None:
+def test_i_can_see_what_happened_to_a_key(customer: Customer) -> None:
     """Each change is on record, once and in order: what, by whom, from where, and never with the token."""
     key = customer.create("recorded")
     customer.told("PATCH", f"/v1/keys/{key.id}", {"description": "recorded well"})

@@ -1,4 +1,4 @@
-"""Good habits, for a job: it pushes by the command line, with a key for nothing else, until that key ends."""
+"""Good practice for a job: it pushes by the command line, with a key of its own, until that key is revoked."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def test_my_docs_are_pushed_found_and_refused_after_the_revocation(customer: Cus
     cli = customer.product.server.cli
     here = ("--workspace", customer.workspace_id)
     scopes = ("documents:read", "documents:write", "collections:write")
-    asked = [word for scope in scopes for word in ("--scope", scope)]
-    made = cli("keys", "create", "-d", "docs job", "--expires", "90d", *asked, *here, "--json")
-    key = json.loads(made.stdout)
+    options = [word for scope in scopes for word in ("--scope", scope)]
+    created = cli("keys", "create", "-d", "docs job", "--expires", "90d", *options, *here, "--json")
+    key = json.loads(created.stdout)
     push = ("documents", "push", str(DOCS), "--collection", "handbook", "--create-collection")
 
     pages = len(list(DOCS.rglob("*.md")))
@@ -33,8 +33,8 @@ def test_my_docs_are_pushed_found_and_refused_after_the_revocation(customer: Cus
     assert json.loads(again.stdout)["unchanged"] == pages
 
     search = ("documents", "search", "--collection", "handbook", "limit", "reached", "--json")
-    found = json.loads(cli(*search, KEYSTEAD_TOKEN=key["token"]).stdout)["items"]
-    assert "problems--limit-reached.md" in {document["id"] for document in found}
+    results = json.loads(cli(*search, KEYSTEAD_TOKEN=key["token"]).stdout)["items"]
+    assert "problems--limit-reached.md" in {document["id"] for document in results}
 
     def shown() -> str:
         return cli("keys", "show", key["id"], *here).stdout

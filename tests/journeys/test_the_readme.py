@@ -22,13 +22,13 @@ BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[ServerProcess]:
-    """What `make serve` starts."""
+    """A server as `make serve` starts it."""
     with serving(f"sqlite:///{tmp_path / 'keystead.db'}") as server:
         yield server
 
 
 def sh(server: ServerProcess, script: str, **environment: str) -> str:
-    """What the lines print on standard output, run from the repository's root with that server in the place of 8080."""
+    """Run the lines from the repository's root, with that server in place of port 8080; return what they print."""
     for written, here in (
         ("http://127.0.0.1:8080", server.base_url),
         (".venv/bin/keystead", str(KEYSTEAD)),
@@ -36,7 +36,7 @@ def sh(server: ServerProcess, script: str, **environment: str) -> str:
         assert written in script
         script = script.replace(written, here)
     place = {"KEYSTEAD_DATA": str(server.data), "KEYSTEAD_URL": server.base_url}
-    done = subprocess.run(
+    process = subprocess.run(
         ["sh", "-e"],
         cwd=ROOT,
         env={"PATH": os.environ["PATH"], "HOME": str(server.data), **place, **environment},
@@ -45,8 +45,8 @@ def sh(server: ServerProcess, script: str, **environment: str) -> str:
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    assert process.returncode == 0, process.stderr
+    return process.stdout
 
 
 def was_used(server: ServerProcess) -> bool:
@@ -56,8 +56,8 @@ def was_used(server: ServerProcess) -> bool:
 
 
 @pytest.mark.slow
-def test_the_lines_do_what_the_readme_says(server: ServerProcess) -> None:
-    """A key is made and used, real documents are pushed and found, the use shows, and the revoked key is refused."""
+def test_the_commands_of_the_readme_work(server: ServerProcess) -> None:
+    """A key is created and used, documents are pushed and found, the use is listed, and the revoked key refused."""
     if shutil.which("curl") is None:
         pytest.skip("no curl on this machine")
     create, push, revoke = BLOCK.findall((ROOT / "README.md").read_text())

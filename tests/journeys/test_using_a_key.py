@@ -1,4 +1,4 @@
-"""Using a key: one header, from any program, and only for one's own workspace."""
+"""Using a key: one header, from any program, and only for its own workspace."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 
 def documents_of(folder: Path) -> list[Json]:
-    """Every page of a folder, as a script would push it: the heading as title, the path as id."""
+    """Return the pages of a folder as a script would push them: the heading as title, the path as ID."""
     return [
         {
             "id": str(page.relative_to(folder)).replace("/", "--"),
@@ -29,13 +29,13 @@ def documents_of(folder: Path) -> list[Json]:
 
 
 def found_ids(customer: Customer, words: str, key: Key | None = None) -> list[str]:
-    """The ids of what a search finds."""
+    """Return the IDs of the results of a search."""
     path = f"/v1/collections/handbook/documents?query={words}"
     return [item["id"] for item in customer.told("GET", path, key=key)["items"]]
 
 
 def test_my_script_pushes_real_documents_and_finds_them(customer: Customer) -> None:
-    """Pages are created, found by words of their titles and texts, unchanged when pushed again, whole when read."""
+    """Pages are created, found by words of titles and texts, unchanged when pushed again, complete when read."""
     key = customer.create(
         "docs sync", scopes=["collections:write", "documents:read", "documents:write"]
     )
@@ -49,13 +49,13 @@ def test_my_script_pushes_real_documents_and_finds_them(customer: Customer) -> N
     assert found_ids(customer, "zeppelin", key) == []
     again = customer.told("POST", batch, {"upsert": pages, "delete": ["gone.md"]}, key=key)
     assert again == {"created": 0, "updated": 0, "unchanged": len(pages), "deleted": 0}
-    one = "problems--limit-reached.md"
-    read = customer.told("GET", f"/v1/collections/handbook/documents/{one}", key=key)
+    id = "problems--limit-reached.md"
+    read = customer.told("GET", f"/v1/collections/handbook/documents/{id}", key=key)
     assert read["text"] == (DOCS / "problems" / "limit-reached.md").read_text()
 
 
 def test_a_program_needs_one_header_and_no_library(customer: Customer) -> None:
-    """Python's own urllib gets in with the Authorization field, and learns from a 401 what is asked of it without."""
+    """Python's own urllib works with the Authorization field; without it, the 401 says what is needed."""
     opener = build_opener(ProxyHandler({}))
     key, url = customer.create("cron job"), f"{customer.product.server.base_url}/v1/whoami"
     with opener.open(Request(url, headers={"Authorization": f"Bearer {key.token}"})) as answer:  # noqa: S310
@@ -68,8 +68,8 @@ def test_a_program_needs_one_header_and_no_library(customer: Customer) -> None:
         assert json.load(answer)["code"] == "unauthenticated"
 
 
-def test_the_python_client_is_told_why_not(customer: Customer) -> None:
-    """With the SDK my program finds out whose key it has, and gets a refusal as an error with a code."""
+def test_the_python_client_learns_why_it_is_refused(customer: Customer) -> None:
+    """With the SDK my program reads whose key it has, and gets a refusal as an error with a code."""
     key = customer.create("sdk", scopes=["documents:read"])
     with Client(customer.product.server.base_url, key.token) as client:
         assert client.whoami().key.id == key.id
@@ -81,20 +81,20 @@ def test_the_python_client_is_told_why_not(customer: Customer) -> None:
 
 
 def test_a_mistyped_token_is_refused_like_any_other(customer: Customer) -> None:
-    """One character off, another key's secret, an invented token: the same answer, which says nothing about my keys."""
+    """One wrong character, another key's secret, an invented token: the same response, which reveals nothing."""
     key, other = customer.create(), customer.create()
     flipped = "b" if key.token[-1] == "a" else "a"
     head, tail = key.token[:-49], other.token[-49:]
     texts = [key.token[:-1] + flipped, head + tail, f"ks_{'0' * 22}_{'0' * 49}", "hunter2"]
     answers = [customer.send("GET", "/v1/whoami", key=Key({}, text)) for text in texts]
-    told = {(a.status_code, a.headers["www-authenticate"], a.text) for a in answers}
-    assert len(told) == 1
-    assert 'error="invalid_token"' in told.pop()[1]
+    responses = {(a.status_code, a.headers["www-authenticate"], a.text) for a in answers}
+    assert len(responses) == 1
+    assert 'error="invalid_token"' in responses.pop()[1]
     assert customer.works(key)
 
 
 def test_a_token_in_a_link_is_not_accepted(customer: Customer) -> None:
-    """Links end up in logs and histories: a token in one does not get in, and does no harm to the key."""
+    """Links end up in logs and histories: a token in one is refused, and does no harm to the key."""
     key = customer.create()
     url = f"{customer.product.server.base_url}/v1/whoami?access_token={key.token}"
     assert customer.product.http.get(url).status_code == 401
@@ -102,7 +102,7 @@ def test_a_token_in_a_link_is_not_accepted(customer: Customer) -> None:
 
 
 def test_my_key_opens_my_workspace_alone(product: Product, customer: Customer) -> None:
-    """Another customer's collection of the same name is another one; their keys are, to mine, as if they were not."""
+    """Another customer's collection of the same name is separate; their keys are 404 to mine."""
     stranger = product.customer()
     document = "/v1/collections/handbook/documents/greeting.md"
     for who in (customer, stranger):

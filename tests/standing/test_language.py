@@ -22,12 +22,6 @@ REWRITTEN_LATER = (
 
 EXEMPT = (
     "tests/*",
-    "tests/developer_area/*",
-    "tests/developer_area/people/*",
-    "tests/developer_area/sign_in/*",
-    "tests/developer_area/web/*",
-    "tests/developer_area/webhooks/*",
-    "tests/developer_area/workspace/*",
     "tests/keystead_prove/*",
     "tests/operation/*",
     "tests/storage/maintenance/*",
@@ -41,21 +35,6 @@ EXEMPT = (
 
 EXEMPT_HEADS = (
     "tests/*",
-    "tests/api/*",
-    "tests/api/openapi/*",
-    "tests/cli/*",
-    "tests/cli/documents/*",
-    "tests/developer_area/*",
-    "tests/developer_area/people/*",
-    "tests/developer_area/sign_in/*",
-    "tests/developer_area/web/*",
-    "tests/developer_area/webhooks/*",
-    "tests/developer_area/workspace/*",
-    "tests/domain/*",
-    "tests/gate/*",
-    "tests/gateways/*",
-    "tests/http/*",
-    "tests/journeys/*",
     "tests/keystead_prove/*",
     "tests/operation/*",
     "tests/properties/*",
@@ -67,7 +46,6 @@ EXEMPT_HEADS = (
     "tests/storage/row_security/*",
     "tests/storage/tables/*",
     "tests/support/*",
-    "tests/typing/*",
     "tests/worker/*",
 )
 """Folders and files that still have docstrings without a verb. Remove a line when its folder is clean."""

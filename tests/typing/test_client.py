@@ -1,4 +1,4 @@
-"""What a type checker knows of the SDK: `make check` sees the functions here, `make prove` a stranger's program."""
+"""The types of the SDK: `make check` checks the functions here, `make prove` a separate program."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ async def main() -> None:
 
 
 def waiting(client: Client, operator: Operator) -> None:
-    """What the calls of those that wait give."""
+    """Check the types of the synchronous calls."""
     assert_type(client.whoami(), Whoami)
     assert_type(client.plan(), PlanUse)
     assert_type(client.plan().quotas, Mapping[str, Quota])
@@ -85,7 +85,7 @@ def waiting(client: Client, operator: Operator) -> None:
 
 
 async def awaiting(client: AsyncClient, operator: AsyncOperator) -> None:
-    """What the calls of those that await give."""
+    """Check the types of the asynchronous calls."""
     assert_type(await client.whoami(), Whoami)
     assert_type(client.keys.list(), AsyncIterator[Key])
     assert_type([key async for key in client.keys.list()], list[Key])
@@ -98,7 +98,7 @@ async def awaiting(client: AsyncClient, operator: AsyncOperator) -> None:
 
 
 def test_the_package_says_that_it_is_typed() -> None:
-    """PEP 561: without the marker a checker would see nothing of this."""
+    """PEP 561: without the marker a type checker would ignore the types."""
     assert files("keystead").joinpath("py.typed").is_file()
 
 
@@ -107,10 +107,10 @@ def test_a_stranger_s_checker_sees_the_types(tmp_path: Path) -> None:
     """mypy, strict, in a folder of its own: values have their types, and each of four mistakes is found."""
     (tmp_path / "program.py").write_text(STRANGER)
     command = [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "program.py"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.stderr == ""
+    process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert process.stderr == ""
     notes: dict[str, Any] = {"note": [], "error": []}
-    for line in done.stdout.splitlines():
+    for line in process.stdout.splitlines():
         _, number, kind, text = line.split(":", 3)
         notes[kind.strip()].append((int(number), text.strip()))
     revealed = [text.split('"')[1] for _, text in notes["note"] if "Revealed" in text]

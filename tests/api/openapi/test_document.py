@@ -1,4 +1,4 @@
-"""The OpenAPI document: complete, committed, and what the server does."""
+"""The OpenAPI document: complete, committed, and the same as the server's behaviour."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OPERATIONS = {operation["operationId"]: operation for _, _, operation in operati
 
 
 def walk(value: Any) -> Iterator[dict[str, Any]]:
-    """Every object in a JSON value."""
+    """Yield every object in a JSON value."""
     if isinstance(value, dict):
         yield value
     for member in value.values() if isinstance(value, dict) else value:
@@ -32,8 +32,8 @@ def walk(value: Any) -> Iterator[dict[str, Any]]:
             yield from walk(member)
 
 
-def test_the_committed_document_is_what_the_code_says() -> None:
-    """openapi.json in the repository is the one that `make openapi` writes."""
+def test_the_committed_document_is_current() -> None:
+    """openapi.json in the repository is what `make openapi` writes."""
     assert COMMITTED.read_text(encoding="utf-8") == to_json(DOCUMENT), "run `make openapi`"
 
 
@@ -41,25 +41,25 @@ def test_the_committed_document_is_what_the_code_says() -> None:
 def test_the_module_prints_the_document() -> None:
     """`python -m keystead.api.openapi.document` prints openapi.json, and nothing on standard error."""
     command = [sys.executable, "-m", "keystead.api.openapi.document"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert (done.stdout, done.stderr) == (to_json(DOCUMENT), "")
+    process = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert (process.stdout, process.stderr) == (to_json(DOCUMENT), "")
 
 
-def test_everybody_may_read_the_document(quick: Tenant) -> None:
+def test_the_document_is_public(quick: Tenant) -> None:
     """/openapi.json needs no key, and is the committed document."""
     answer = quick.world.client().get("/openapi.json")
     assert answer.headers["content-type"] == "application/json"
     assert answer.json() == json.loads(COMMITTED.read_text(encoding="utf-8"))
 
 
-def test_every_reference_leads_somewhere() -> None:
-    """No `$ref` without its component, and no component without a use."""
-    targets = {found["$ref"] for found in walk(DOCUMENT) if "$ref" in found}
+def test_every_reference_resolves() -> None:
+    """Every `$ref` has its component, and every component a use."""
+    targets = {value["$ref"] for value in walk(DOCUMENT) if "$ref" in value}
     components = {
         f"#/components/{kind}/{name}"
-        for kind, named in DOCUMENT["components"].items()
+        for kind, by_name in DOCUMENT["components"].items()
         if kind not in {"securitySchemes", "examples"}
-        for name in named
+        for name in by_name
     }
     assert {target for target in targets if "/examples/" not in target} == components
     examples = {target.rpartition("/")[2] for target in targets if "/examples/" in target}
@@ -83,7 +83,7 @@ def test_every_call_is_described() -> None:
 
 
 def test_every_refusal_is_a_problem() -> None:
-    """Each error status of an operation is a problem, and lists codes of that status."""
+    """Each error status of an operation is a problem, and lists the codes with that status."""
     for operation in OPERATIONS.values():
         assert {"400", "401", "422", "503", "default"} <= set(operation["responses"])
         for status, response in operation["responses"].items():
@@ -95,12 +95,12 @@ def test_every_refusal_is_a_problem() -> None:
 
 
 def int_of(status: str) -> int:
-    """The status as a number; 0 for the default."""
+    """Return the status as a number; 0 for the default."""
     return int(status) if status.isdigit() else 0
 
 
 def test_examples_are_problems_as_they_are_answered() -> None:
-    """Code, status and page belong together in each."""
+    """Code, status and page of each example belong together."""
     for code, example in DOCUMENT["components"]["examples"].items():
         value = example["value"]
         assert (value["code"], value["status"]) == (code, STATUS[code])
@@ -108,7 +108,7 @@ def test_examples_are_problems_as_they_are_answered() -> None:
 
 
 def test_every_member_is_explained() -> None:
-    """Each member of what calls take has a description, and none a default that a generator would send unasked."""
+    """Each member of a request has a description, and no default that a generated client would send by itself."""
     for name in (kind.__name__ for kind in bodies(Body)):
         for member, schema in DOCUMENT["components"]["schemas"][name]["properties"].items():
             assert schema["description"], (name, member)
@@ -116,7 +116,7 @@ def test_every_member_is_explained() -> None:
 
 
 def bodies(kind: type[Body]) -> Iterator[type[Body]]:
-    """Every body there is."""
+    """Yield every request body."""
     for below in kind.__subclasses__():
         yield below
         yield from bodies(below)
@@ -124,7 +124,7 @@ def bodies(kind: type[Body]) -> Iterator[type[Body]]:
 
 @pytest.mark.parametrize("method_and_path", [f"{m} {p}" for p, m, _ in operations(DOCUMENT)])
 def test_every_described_call_is_served(quick: Tenant, method_and_path: str) -> None:
-    """No operation of the document is answered with 405, nor as a path that does not exist."""
+    """No operation of the document gets a 405, or a 404 for an unknown path."""
     method, path = method_and_path.split()
     sent = path.replace("{name}", "none").replace("{id}", "none")
     answer = quick.client().send(method.upper(), sent)

@@ -1,4 +1,4 @@
-"""/docs and /problems: pages for people, without a line of script."""
+"""/docs and /problems: pages for people, without scripts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SAMPLE = "ws_02tcRIyrxLXTR81B3dqdOx"
 
 
 class Page(HTMLParser):
-    """What a page is made of."""
+    """The elements of a page."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class Page(HTMLParser):
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Collect."""
+        """Collect the element."""
         values = dict(attrs)
         self.tags.append(tag)
         self.attributes |= set(values)
@@ -45,7 +45,7 @@ def nobody(quick: Tenant) -> Client:
 
 
 def test_the_reference_shows_every_call_and_every_shape(nobody: Client) -> None:
-    """Each operation and each schema of the document has its place on the page, and each link its target."""
+    """Each operation and each schema of the document is on the page, and each link has its target."""
     answer = nobody.get("/docs")
     page = Page(answer.text)
     document = describe()
@@ -63,14 +63,14 @@ def test_the_reference_says_what_a_value_is(nobody: Client) -> None:
     """Lists, references, alternatives and enumerations are shown as such."""
     text = re.sub(r"</?(?:a|code)[^>]*>", "", nobody.get("/docs").text)
     cells = {" ".join(cell.split()) for cell in re.findall(r"<td>(.*?)</td>", text, re.DOTALL)}
-    for told in ("list of Key", "list of string", "date-time or null", "KeyStatus", "integer"):
-        assert told in cells, told
+    for words in ("list of Key", "list of string", "date-time or null", "KeyStatus", "integer"):
+        assert words in cells, words
     assert "active, expired, revoked" in text
     assert "list of anything" not in cells
 
 
-def test_the_reference_needs_nothing_from_elsewhere(nobody: Client) -> None:
-    """No script, no inline style, no image, no foreign host but in links; and a policy that would stop them."""
+def test_the_reference_loads_nothing_from_other_hosts(nobody: Client) -> None:
+    """No script, no inline style, no image, no foreign host except in links; and a policy that would block them."""
     answer = nobody.get("/docs")
     page = Page(answer.text)
     assert not {"script", "style", "img", "iframe", "form", "object"} & set(page.tags)
@@ -86,8 +86,8 @@ def test_the_reference_needs_nothing_from_elsewhere(nobody: Client) -> None:
     assert "light dark" in style.text
 
 
-def test_a_sample_request_of_the_page_is_good(quick: Tenant, nobody: Client) -> None:
-    """Each curl line names this server, takes the token from the environment, and sends a body that is taken."""
+def test_a_sample_request_of_the_page_is_valid(quick: Tenant, nobody: Client) -> None:
+    """Each curl command names this server, takes the token from the environment, and sends a valid body."""
     text = nobody.get("/docs").text.replace("&#39;", "'").replace("&#34;", '"')
     lines = re.findall(r"curl -X ([A-Z]+) (\S+)((?:[^<]|<(?!/code>))*)</code>", text)
     assert len(lines) == 38
@@ -120,7 +120,7 @@ def test_samples_follow_their_schemas() -> None:
 
 @pytest.mark.parametrize("code", STATUS)
 def test_every_problem_has_its_page(nobody: Client, code: str) -> None:
-    """Where `type` leads, there is a page."""
+    """There is a page at each `type`."""
     answer = nobody.get(f"/problems/{code}")
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/html")

@@ -1,4 +1,4 @@
-"""`keystead documents` and `keystead whoami` against a real server, and against one that refuses in every way."""
+"""`keystead documents` and `keystead whoami` against a real server, and against one that refuses."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 
 @pytest.fixture
 def keystead(run: Keystead, server: ServerProcess, monkeypatch: pytest.MonkeyPatch) -> Keystead:
-    """Runs a command that speaks to the server with the token of a fresh key."""
+    """A runner of commands that call the server with the token of a new key."""
     monkeypatch.setenv("KEYSTEAD_URL", server.base_url)
     monkeypatch.setenv("KEYSTEAD_TOKEN", server.token())
     return run
@@ -43,7 +43,7 @@ def keystead(run: Keystead, server: ServerProcess, monkeypatch: pytest.MonkeyPat
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Two pages and a line."""
+    """A folder with two pages and a file of JSON lines."""
     pages = tmp_path / "pages"
     (pages / "guides").mkdir(parents=True)
     (pages / "README.md").write_text("# Welcome\nKeys are revoked at once.")
@@ -53,7 +53,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_folder_is_pushed_and_found(keystead: Keystead, folder: Path) -> None:
-    """Created, then unchanged, then updated alone; each found by its words, in the shape of the API."""
+    """Created, then unchanged, then only one updated; each is found by its words, in the shape of the API."""
     push = ("documents", "push", str(folder), "--collection", "found")
     missing = keystead(*push)
     assert missing.code == Exit.REFUSED
@@ -66,26 +66,26 @@ def test_a_folder_is_pushed_and_found(keystead: Keystead, folder: Path) -> None:
     counts = {"created": 0, "updated": 1, "unchanged": 2, "deleted": 0}
     assert again == {"collection": "found", **counts, "refused": []}
     search = ("documents", "search", "--collection", "found")
-    found = keystead(*search, "gatew", "--json")
-    listed = resources.DocumentList.model_validate_json(found.out)
+    results = keystead(*search, "gatew", "--json")
+    listed = resources.DocumentList.model_validate_json(results.out)
     assert {document.id for document in listed.items} == {"guides--deploy.md", "faq"}
     lines = keystead(*search, "revoked", "at", "once").out.splitlines()
     assert lines[1].split("  ")[:2] == ["README.md", "Welcome back"]
     assert keystead(*search, "nowhere").out.count("\n") == 1
 
 
-def test_what_cannot_be_pushed_is_told_and_the_rest_is_pushed(
+def test_invalid_files_are_reported_and_the_rest_is_pushed(
     keystead: Keystead, folder: Path
 ) -> None:
-    """The exit code says that something is missing, a line for each says what; all else is there."""
+    """The exit code reports a failure and a line for each file the reason; all other files are pushed."""
     (folder / "binary.md").write_bytes(b"\0")
     (folder / "bad.jsonl").write_text('{"id": "no text"}\n{"id": "good", "text": "x"}\n')
     push = ("documents", "push", str(folder), "--collection", "partly", "--create-collection")
     pushed = keystead(*push)
     assert pushed.code == Exit.REFUSED
     assert pushed.out == "partly: 4 created, 0 updated, 0 unchanged, 2 refused.\n"
-    *told, next_ = pushed.err.splitlines()
-    assert sorted(line.split(": ")[0] for line in told) == [
+    *reports, next_ = pushed.err.splitlines()
+    assert sorted(line.split(": ")[0] for line in reports) == [
         f"{folder}/bad.jsonl:1",
         f"{folder}/binary.md",
     ]
@@ -97,7 +97,7 @@ def test_what_cannot_be_pushed_is_told_and_the_rest_is_pushed(
 
 
 def test_missing_documents_go_only_on_demand(keystead: Keystead, folder: Path) -> None:
-    """A plain push deletes nothing; --delete-missing does, with a word; and never when a part could not be pushed."""
+    """A plain push deletes nothing; --delete-missing does, with a message; and never if a file was refused."""
     push = ("documents", "push", str(folder), "--collection", "sync", "--create-collection")
     keystead(*push)
     (folder / "README.md").unlink()
@@ -116,19 +116,19 @@ def test_missing_documents_go_only_on_demand(keystead: Keystead, folder: Path) -
     assert keystead("documents", "search", "--collection", "sync", "welcome", "--json").json[
         "items"
     ]
-    done = keystead(*push, "--delete-missing", "--yes", "--exclude", "bad.md")
-    assert (done.code, done.out) == (
+    result = keystead(*push, "--delete-missing", "--yes", "--exclude", "bad.md")
+    assert (result.code, result.out) == (
         Exit.DONE,
         "sync: 0 created, 0 updated, 2 unchanged, 1 deleted.\n",
     )
-    assert "Excluded 1 file or folder." in done.err
+    assert "Excluded 1 file or folder." in result.err
     assert not keystead("documents", "search", "-c", "sync", "welcome", "--json").json["items"]
 
 
 def test_a_single_file_never_deletes_the_rest(
     run: Keystead, refusing: Stranger, folder: Path
 ) -> None:
-    """With a file, everything else would be deleted: --delete-missing takes folders, with a root or without."""
+    """With a file, everything else would be deleted: --delete-missing requires folders, with a root or without."""
     for more in ((), ("--root", str(folder)), (str(folder),)):
         push = ("documents", "push", str(folder / "README.md"), *more, "-c", "x")
         ended = run(*push, "--delete-missing", "--yes")
@@ -140,7 +140,7 @@ def test_a_single_file_never_deletes_the_rest(
 def test_a_part_of_the_root_never_deletes_the_rest(
     run: Keystead, refusing: Stranger, folder: Path
 ) -> None:
-    """With one of the root's folders, everything else would be deleted: --delete-missing needs the root itself."""
+    """With one of the root's folders, everything else would be deleted: --delete-missing requires the root itself."""
     push = ("documents", "push", "-c", "x", "--root", str(folder), "--delete-missing", "--yes")
     ended = run(*push, str(folder / "guides"))
     assert ended.code == Exit.USAGE
@@ -150,7 +150,7 @@ def test_a_part_of_the_root_never_deletes_the_rest(
 
 
 def test_a_push_of_nothing_deletes_nothing(keystead: Keystead, folder: Path) -> None:
-    """A file whose lines are gone, or patterns that exclude everything, are a slip and not a wish to delete all."""
+    """An empty file, or patterns that exclude everything, are a mistake, not a request to delete all."""
     push = ("documents", "push", str(folder), "-c", "slip", "--create-collection")
     assert keystead(*push).code == Exit.DONE
     excluded = keystead(*push, "--delete-missing", "--yes", "--exclude", "**")
@@ -165,15 +165,15 @@ def test_a_push_of_nothing_deletes_nothing(keystead: Keystead, folder: Path) -> 
     assert keystead(*push).out == "slip: 0 created, 0 updated, 3 unchanged.\n"
 
 
-def test_an_encoding_that_is_none_is_wrong_usage(run: Keystead, folder: Path) -> None:
-    """Before a file is read, in one line."""
+def test_an_unknown_encoding_is_wrong_usage(run: Keystead, folder: Path) -> None:
+    """The error is one line, before a file is read."""
     for name in ("klingon", "base64", "undefined"):
         ended = run("documents", "push", str(folder), "-c", "x", "--dry-run", "--encoding", name)
         assert (ended.code, ended.err.count("\n")) == (Exit.USAGE, 1)
 
 
-def test_a_rehearsal_asks_no_server(run: Keystead, folder: Path) -> None:
-    """A dry run needs neither server nor token, and counts what there is."""
+def test_a_dry_run_calls_no_server(run: Keystead, folder: Path) -> None:
+    """A dry run needs neither server nor token, and counts the documents."""
     rehearsed = run("documents", "push", str(folder), "--collection", "x", "--dry-run", "--json")
     assert rehearsed.code == Exit.DONE
     assert (rehearsed.json["documents"], rehearsed.json["batches"]) == (3, 1)
@@ -189,7 +189,7 @@ def test_a_rehearsal_asks_no_server(run: Keystead, folder: Path) -> None:
 def test_a_revoked_key_pushes_nothing(
     keystead: Keystead, server: ServerProcess, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After the revocation of its key the same command ends with the code of a denial, and says why in one line."""
+    """After its key is revoked the same command ends with the exit code of a denial, and one line with the reason."""
     push = ("documents", "push", str(folder), "--collection", "ended", "--create-collection")
     assert keystead(*push).code == Exit.DONE
     key = keystead("whoami", "--json").json["key"]["id"]
@@ -208,14 +208,14 @@ def test_a_revoked_key_pushes_nothing(
 
 def test_whoami_has_the_shape_of_the_api(keystead: Keystead) -> None:
     """The workspace and the key behind a token, for people and for programs."""
-    told = resources.Whoami.model_validate_json(keystead("whoami", "--json").out)
-    assert told.workspace.name == "My workspace"
-    assert told.key.id in keystead("whoami").out
+    whoami = resources.Whoami.model_validate_json(keystead("whoami", "--json").out)
+    assert whoami.workspace.name == "My workspace"
+    assert whoami.key.id in keystead("whoami").out
 
 
 @pytest.mark.slow
 def test_a_push_outlives_the_death_of_the_server(tmp_path: Path) -> None:
-    """The server is killed while a push runs: the push goes on when it is back, or the same command does."""
+    """If the server is killed during a push, the push continues when it is back, or the same command does."""
     (tmp_path / "data").mkdir(mode=0o700)
     lines = (json.dumps({"id": str(number), "text": f"word{number}"}) for number in range(4_000))
     (tmp_path / "many.jsonl").write_text("\n".join(lines))
@@ -247,32 +247,35 @@ def _is_begun(client: Client) -> bool:
 @pytest.fixture
 def refusing(run: Keystead, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stranger]:
     """A server with the responses that a test sets."""
-    with stranger() as one:
-        monkeypatch.setenv("KEYSTEAD_URL", one.url)
+    with stranger() as server:
+        monkeypatch.setenv("KEYSTEAD_URL", server.url)
         monkeypatch.setenv("KEYSTEAD_TOKEN", TOKEN)
-        yield one
+        yield server
 
 
 def problem(status: int, code: str, **more: object) -> tuple[int, dict[str, str], bytes]:
-    """A refusal."""
+    """Return a refusal."""
     body = {"title": "No", "status": status, "detail": "It is so.", "code": code} | more
     return status, {"content-type": "application/problem+json"}, json.dumps(body).encode()
 
 
 def pushed(created: int) -> tuple[int, dict[str, str], bytes]:
-    """The answer to a batch."""
+    """Return the response to a batch."""
     return json_answer({"created": created, "updated": 0, "unchanged": 0, "deleted": 0})
 
 
 def ids(refusing: Stranger) -> list[list[str]]:
-    """The ids of each batch that came."""
-    return [[one["id"] for one in json.loads(body)["upsert"]] for *_, body in refusing.requests]
+    """Return the IDs of each batch that arrived."""
+    return [
+        [document["id"] for document in json.loads(body)["upsert"]]
+        for *_, body in refusing.requests
+    ]
 
 
-def test_what_the_server_refuses_is_told_and_the_rest_is_pushed(
+def test_what_the_server_refuses_is_reported_and_the_rest_is_pushed(
     run: Keystead, refusing: Stranger, folder: Path
 ) -> None:
-    """Entries that the server's own rules refuse are left out by name; the batch goes again without them."""
+    """Entries that the server refuses are reported and left out; the batch is sent again without them."""
     fields = [
         {"pointer": "/upsert/1/text", "detail": "is not welcome"},
         {"pointer": "/upsert/1/title", "detail": "is too bold"},
@@ -280,8 +283,8 @@ def test_what_the_server_refuses_is_told_and_the_rest_is_pushed(
     refusing.answers = [problem(422, "invalid", errors=fields), pushed(2)]
     ended = run("documents", "push", str(folder), "--collection", "x")
     assert ended.code == Exit.REFUSED
-    told = f"{folder}/more.jsonl:1: text is not welcome; title is too bold."
-    assert ended.err.splitlines()[0] == told
+    report = f"{folder}/more.jsonl:1: text is not welcome; title is too bold."
+    assert ended.err.splitlines()[0] == report
     assert [len(batch) for batch in ids(refusing)] == [3, 2]
     assert "faq" not in ids(refusing)[1]
 
@@ -296,10 +299,10 @@ def test_a_narrow_gateway_gets_smaller_batches(
     assert (ended.code, ended.json["created"], len(ended.json["refused"])) == (Exit.REFUSED, 2, 1)
 
 
-def test_what_was_pushed_before_a_failure_is_told(
+def test_what_was_pushed_before_a_failure_is_reported(
     run: Keystead, refusing: Stranger, tmp_path: Path
 ) -> None:
-    """When the limit is reached half way, the count so far is on standard output and the reason on standard error."""
+    """If the limit is reached half way, the count so far is on standard output and the reason on standard error."""
     lines = (json.dumps({"id": str(number), "text": ""}) for number in range(1_200))
     (tmp_path / "x.jsonl").write_text("\n".join(lines))
     refusing.answers = [pushed(1_000), problem(409, "limit-reached", limit=1_000)]
@@ -310,7 +313,7 @@ def test_what_was_pushed_before_a_failure_is_told(
 
 
 def test_a_person_sees_how_far_a_push_is(refusing: Stranger, folder: Path) -> None:
-    """A terminal shows a bar while files are pushed; refusals and the summary have lines of their own."""
+    """A terminal shows a progress bar; refusals and the summary have lines of their own."""
     (folder / "binary.md").write_bytes(b"\0")
     refusing.answers = [pushed(3)]
     terminal = {**os.environ, "TERM": "xterm", "COLUMNS": "400"}
@@ -346,8 +349,8 @@ def test_every_refusal_has_its_exit_code(
     assert TOKEN not in ended.err
 
 
-def test_hostile_answers_do_nothing_to_a_terminal(run: Keystead, refusing: Stranger) -> None:
-    """Titles and refusals full of escapes are shown and not obeyed."""
+def test_hostile_responses_are_harmless_on_a_terminal(run: Keystead, refusing: Stranger) -> None:
+    """Titles and refusals full of escapes are shown as text."""
     item: dict[str, object] = {"id": "a", "title": "\x1b[2J\u202e", "url": None, "attributes": {}}
     item |= {"created_at": "2026-11-23T00:00:00Z", "updated_at": "2026-11-23T00:00:00Z"}
     refusing.answers = [
@@ -363,7 +366,7 @@ def test_hostile_answers_do_nothing_to_a_terminal(run: Keystead, refusing: Stran
 def test_an_unsafe_or_missing_token_sends_nothing(
     run: Keystead, refusing: Stranger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No token, an open file, half a token, plain http to the network: refused before a byte leaves."""
+    """No token, a readable file, half a token, plain http to the network: refused before a byte is sent."""
     search = ("documents", "search", "--collection", "x", "word")
     far = run(*search, "--url", "http://keys.example.com")
     assert (far.code, "https" in far.err) == (Exit.USAGE, True)

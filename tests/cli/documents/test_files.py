@@ -1,4 +1,4 @@
-"""Files as documents: which are found, what becomes of each, and that nothing is left out in silence."""
+"""Files as documents: which are found, what each becomes, and that none is skipped silently."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ PLAIN = Shaping()
 def read(
     *paths: Path, shaping: Shaping = PLAIN
 ) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
-    """What would be pushed of these paths, by id; and what is refused, by source."""
-    found, refused = find_files(paths), list[Refused]()
-    documents = (one for file in found.files for one in read_documents(file, shaping))
+    """Return the documents of these paths by ID, and the refusals by source."""
+    files, refused = find_files(paths), list[Refused]()
+    documents = (document for file in files.files for document in read_documents(file, shaping))
     ready = list(unrepeated(documents, {}, refused.append))
-    bodies = {one.id: json.loads(document_body(one.draft)) for one in ready}
-    return bodies, {one.source: one.detail for one in [*found.refused, *refused]}
+    bodies = {document.id: json.loads(document_body(document.draft)) for document in ready}
+    return bodies, {document.source: document.detail for document in [*files.refused, *refused]}
 
 
 def write(file: Path, content: str | bytes) -> Path:
-    """A file with that content."""
+    """Write a file with that content."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(content.encode() if isinstance(content, str) else content)
     return file
@@ -65,12 +65,12 @@ def test_a_folder_is_its_files_of_known_kinds(tmp_path: Path) -> None:
 
 
 def test_a_file_by_name_and_its_folder_give_the_same_id(tmp_path: Path) -> None:
-    """Below a root every path has one id, however it was named; what is elsewhere is wrong usage."""
+    """Below a root every path has one ID, however it was named; a path elsewhere is wrong usage."""
     file = write(tmp_path / "docs/guides/cli.md", "# CLI")
     assert set(read(file)[0]) == {"cli.md"}
-    for named in (file, file.parent, tmp_path / "docs", tmp_path / "docs/guides/../guides/cli.md"):
-        found = find_files([named], root=tmp_path / "docs")
-        assert [one.name for one in found.files] == ["guides/cli.md"]
+    for path in (file, file.parent, tmp_path / "docs", tmp_path / "docs/guides/../guides/cli.md"):
+        files = find_files([path], root=tmp_path / "docs")
+        assert [item.name for item in files.files] == ["guides/cli.md"]
     with pytest.raises(Failure, match="not below"):
         find_files([file], root=tmp_path / "elsewhere")
 
@@ -105,17 +105,17 @@ EXCLUDED = {
 
 @pytest.mark.parametrize("pattern", EXCLUDED)
 def test_what_is_excluded_is_left_out(tmp_path: Path, pattern: str) -> None:
-    """As .gitignore's patterns mean it, by option and by file; everything else is pushed."""
+    """Patterns as in .gitignore, by option and by file; everything else is pushed."""
     every = {"draft.md", "own.md", "sub/draft.md", "sub/deep/draft.md", "sub/deep/own.md"}
     for name in every:
         write(tmp_path / name, "x")
-    left = {one.name for one in find_files([tmp_path], exclude=[pattern]).files}
-    assert every - left == set(EXCLUDED[pattern])
+    names = {file.name for file in find_files([tmp_path], exclude=[pattern]).files}
+    assert every - names == set(EXCLUDED[pattern])
     write(tmp_path / ".keysteadignore", f"# what is not ready\n\n  {pattern}  \n")
-    assert {one.name for one in find_files([tmp_path]).files} == left
-    for name in every - left:
-        found = find_files([tmp_path / name], root=tmp_path)
-        assert (found.files, found.excluded) == ([], 1)
+    assert {file.name for file in find_files([tmp_path]).files} == names
+    for name in every - names:
+        files = find_files([tmp_path / name], root=tmp_path)
+        assert (files.files, files.excluded) == ([], 1)
 
 
 def test_patterns_that_mean_something_else_are_refused(tmp_path: Path) -> None:
@@ -130,10 +130,10 @@ def test_patterns_that_mean_something_else_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-16", "utf-32", "shift_jis"])
 def test_text_of_another_encoding_is_read_in_it(tmp_path: Path, encoding: str) -> None:
     """The text is the same in every encoding; text of another encoding than the named one is refused."""
-    said = "日本" if encoding == "shift_jis" else "café"
-    write(tmp_path / "a.txt", said.encode(encoding))
+    word = "日本" if encoding == "shift_jis" else "café"
+    write(tmp_path / "a.txt", word.encode(encoding))
     documents, refused = read(tmp_path, shaping=Shaping(encoding=encoding))
-    assert documents["a.txt"]["text"] == said
+    assert documents["a.txt"]["text"] == word
     assert not refused
     assert "--encoding" in "".join(read(tmp_path)[1].values())
     write(tmp_path / "b.txt", "x".encode("ascii") * (4 * MAX_TEXT_BYTES + 1))
@@ -142,7 +142,7 @@ def test_text_of_another_encoding_is_read_in_it(tmp_path: Path, encoding: str) -
 
 
 def test_front_matter_gives_attributes(tmp_path: Path) -> None:
-    """Its title is the title, every other text an attribute; the path stays its own. Text files have no members."""
+    """Its title is the title, every other text an attribute; the path keeps its name. Text files have no title."""
     text = "---\r\ntitle: Real\r\nowner: 'Ann'\r\npath: /etc/passwd\r\n---\r\n# Heading\r\n"
     write(tmp_path / "a.md", text)
     write(tmp_path / "b.txt", text)
@@ -153,8 +153,8 @@ def test_front_matter_gives_attributes(tmp_path: Path) -> None:
     assert documents["b.txt"]["attributes"] == {"path": "b.txt"}
 
 
-def test_urls_and_times_are_told_where_they_are_asked_for(tmp_path: Path) -> None:
-    """A link base gives each file its URL, escaped; the time of the last change is an attribute on request."""
+def test_urls_and_times_are_set_on_request(tmp_path: Path) -> None:
+    """A link base gives each file its URL, escaped; the modification time is an attribute on request."""
     file = write(tmp_path / "a b/ü.md", "x")
     os.utime(file, (1_800_000_000, 1_800_000_000))
     shaping = Shaping("https://docs.example/base/", modified=True)
@@ -164,8 +164,8 @@ def test_urls_and_times_are_told_where_they_are_asked_for(tmp_path: Path) -> Non
     assert document["attributes"]["path"] == "a b/ü.md"
 
 
-def test_what_cannot_be_a_document_is_told_file_by_file(tmp_path: Path) -> None:
-    """Binary, not UTF-8, too large, a dead link, a pipe: each by its name; the others are pushed all the same."""
+def test_each_invalid_file_is_reported(tmp_path: Path) -> None:
+    """Binary, not UTF-8, too large, a dead link, a pipe: each is reported by name; the others are pushed."""
     write(tmp_path / "good.md", "fine")
     write(tmp_path / "binary.md", b"\0\1\2")
     write(tmp_path / "latin.txt", "café".encode("latin-1"))
@@ -184,7 +184,7 @@ def test_what_cannot_be_a_document_is_told_file_by_file(tmp_path: Path) -> None:
     }
 
 
-def test_no_link_leads_out_of_the_folder(tmp_path: Path) -> None:
+def test_no_link_leaves_the_folder(tmp_path: Path) -> None:
     """A link to a file elsewhere is not pushed with the folder, nor is a linked folder walked; both are reported."""
     folder = tmp_path / "folder"
     write(folder / "own.md", "own")
@@ -198,8 +198,8 @@ def test_no_link_leads_out_of_the_folder(tmp_path: Path) -> None:
     assert set(read(folder / "secret.md")[0]) == {"secret.md"}
 
 
-def test_an_unreadable_folder_is_told(tmp_path: Path) -> None:
-    """What cannot be looked into (here: missing) is named, and is not taken for empty."""
+def test_an_unreadable_folder_is_reported(tmp_path: Path) -> None:
+    """An unreadable folder (here: missing) is reported, and not treated as empty."""
     _, refused = read(tmp_path / "missing")
     assert refused == {str(tmp_path / "missing"): "can't be read: No such file or directory"}
 
@@ -231,20 +231,22 @@ def test_an_unreadable_folder_is_told(tmp_path: Path) -> None:
     ],
     ids=lambda text: text[:40],
 )
-def test_a_bad_line_is_told_and_the_next_is_read(tmp_path: Path, line: str, detail: str) -> None:
-    """Each line by its number and its fault, as the server would judge it; the lines around it are pushed."""
+def test_a_bad_line_is_reported_and_the_next_is_read(
+    tmp_path: Path, line: str, detail: str
+) -> None:
+    """Each line by its number and its fault, as the server would report it; the lines around it are pushed."""
     file = write(
         tmp_path / "x.jsonl", f'{{"id": "1", "text": ""}}\n{line}\n{{"id": "3", "text": ""}}'
     )
     documents, refused = read(file)
     assert set(documents) == {"1", "3"}
-    ((source, told),) = refused.items()
+    ((source, reason),) = refused.items()
     assert source == f"{file}:2"
-    assert told.startswith(detail)
+    assert reason.startswith(detail)
 
 
 def test_what_the_server_gave_can_be_pushed_again(tmp_path: Path) -> None:
-    """A document as the API returns it is a good line: the times that only the server sets are ignored."""
+    """A document as the API returns it is a valid line: the times that only the server sets are ignored."""
     shown: dict[str, Any] = {"id": "a", "title": "T", "text": "x", "url": None, "attributes": {}}
     instants = {"created_at": "2026-11-23T00:00:00Z", "updated_at": "2026-11-23T00:00:00Z"}
     file = write(tmp_path / "x.jsonl", json.dumps(shown | instants))
@@ -253,29 +255,30 @@ def test_what_the_server_gave_can_be_pushed_again(tmp_path: Path) -> None:
 
 def test_an_id_is_pushed_once(tmp_path: Path) -> None:
     """A repeated id is refused, naming its first source; the same file named twice is one."""
-    one, other = tmp_path / "one", tmp_path / "other"
-    write(one / "README.md", "one")
+    first, other = tmp_path / "one", tmp_path / "other"
+    write(first / "README.md", "one")
     write(other / "README.md", "other")
     write(other / "z.jsonl", '{"id": "README.md", "text": "third"}')
-    documents, refused = read(one, other, one)
+    documents, refused = read(first, other, first)
     assert documents["README.md"]["text"] == "one"
     assert set(refused) == {str(other / "README.md"), f"{other / 'z.jsonl'}:1"}
-    assert all(str(one / "README.md") in detail for detail in refused.values())
+    assert all(str(first / "README.md") in detail for detail in refused.values())
 
 
 def ready(sizes: Sequence[int]) -> list[Ready]:
-    """Documents of these sizes."""
+    """Return documents of these sizes."""
     return [Ready(DocumentDraft(str(n), ""), "here", size) for n, size in enumerate(sizes)]
 
 
 def test_batches_keep_within_their_bounds_and_lose_nothing() -> None:
-    """At most 1,000 documents and 4 MiB each, in order, all of them."""
+    """At most 1,000 documents and 4 MiB each, in order, none missing."""
     for sizes in ([10] * 2_500, [BATCH_BYTES // 3] * 7, [BATCH_BYTES * 2, 1, 1], []):
         documents = ready(sizes)
         cut = list(batches(documents))
-        assert [one for batch in cut for one in batch] == documents
+        assert [document for batch in cut for document in batch] == documents
         assert all(len(batch) <= 1_000 for batch in cut)
         assert all(
-            len(batch) == 1 or sum(one.size for one in batch) <= BATCH_BYTES for batch in cut
+            len(batch) == 1 or sum(document.size for document in batch) <= BATCH_BYTES
+            for batch in cut
         )
     assert len(list(batches(ready([10] * 2_500)))) == 3

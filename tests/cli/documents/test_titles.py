@@ -1,4 +1,4 @@
-"""The id and the title that a file's document gets."""
+"""The ID and the title of a file's document."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ PATHS = st.lists(PARTS, min_size=1, max_size=4).map("/".join)
         ("Übersicht.md", "Ubersicht.md-9bd06dffde4a5da5"),
     ],
 )
-def test_an_id_is_the_path_made_fit(name: str, id: str) -> None:
+def test_an_id_is_derived_from_the_path(name: str, id: str) -> None:
     """Folders are separated by two hyphens; if something is lost, part of the path's hash makes the id unique."""
     assert id_of(name) == id
 
 
 @given(PATHS, PATHS)
 def test_two_paths_never_share_an_id(one: str, other: str) -> None:
-    """Whatever the paths, their ids are good ones, and equal only where the paths are (however accents are written)."""
+    """Any two paths have valid IDs, which are equal only if the paths are (however accents are written)."""
     assert is_document_id(id_of(one))
     same = unicodedata.normalize("NFC", one) == unicodedata.normalize("NFC", other)
     assert (id_of(one) == id_of(other)) is same
@@ -47,8 +47,8 @@ def test_two_paths_never_share_an_id(one: str, other: str) -> None:
     ("one", "other"),
     [("a/b", "a--b"), ("a/-b", "a-/b"), ("a-/-b", "a/b"), ("a b", "a-b"), ("x" * 200, "x" * 201)],
 )
-def test_paths_made_to_meet_do_not(one: str, other: str) -> None:
-    """The pairs that a plain replacement of characters would confuse."""
+def test_similar_paths_have_different_ids(one: str, other: str) -> None:
+    """Pairs that a plain replacement of characters would confuse have different IDs."""
     assert id_of(one) != id_of(other)
 
 
@@ -117,7 +117,7 @@ FRONT = [
 
 @pytest.mark.parametrize(("text", "title"), HEADINGS)
 def test_the_title_is_the_first_heading(text: str, title: str) -> None:
-    """The heading that a reader of Markdown sees, on one line and within bounds; else the file's name."""
+    """The heading that a reader of Markdown sees, on one line and within bounds; otherwise the file's name."""
     assert title_of(text, "folder/page.md", True) == title
 
 
@@ -155,7 +155,7 @@ def test_front_matter_gives_the_title(members: str, title: str, end: str) -> Non
 def test_front_matter_gives_texts_and_lists_of_texts(
     members: str, value: str | list[str] | None
 ) -> None:
-    """What is neither is left out whole, and never half read; what stands after it is read."""
+    """Other values are ignored as a whole, and never half read; the lines after them are read."""
     lines = f"---\n{members}\nlast: x\n---\n".split("\n")
     expected = {"last": "x"} | ({} if value is None else {"tags": value})
     assert front_matter(lines)[0] == expected

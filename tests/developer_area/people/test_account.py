@@ -1,4 +1,4 @@
-"""One's own page: what people change of themselves, and how their sessions end."""
+"""The account page: what users change about themselves, and how their sessions end."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:130.0) Gecko/20100101 Firefox/130.
 
 
 def url(area: Area, end: str = "") -> str:
-    """Where the account page is."""
+    """Return the URL of the account page."""
     return f"/w/{area.workspace_id}/account{end}"
 
 
 def change(area: Area, browser: Browser, what: str, **values: str) -> Seen:
-    """One form of the account page, sent."""
+    """Send one form of the account page."""
     return browser.submit(browser.open(url(area)), url(area, f"/{what}"), **values)
 
 
 def status_of(seen: Seen) -> str:
-    """What the status region says."""
+    """Return the text of the status region."""
     return seen.tree.one("div", id="status").text
 
 
 def test_a_name_is_changed(each_area: Area) -> None:
-    """The new name stands on every page from now on; one that is none is refused, and kept for mending."""
+    """Every page shows the new name. An invalid one is refused, and stays in the form to be fixed."""
     browser = each_area.signed_in()
     seen = change(each_area, browser, "name", name="Ada Lovelace")
     assert (seen.path, status_of(seen)) == (url(each_area), "Your name was saved.")
@@ -43,7 +43,7 @@ def test_a_name_is_changed(each_area: Area) -> None:
 
 
 def test_an_address_is_changed(each_area: Area) -> None:
-    """The new address signs in, the old one does not; another person's is refused in words."""
+    """The new email signs in and the old one does not; another user's email is refused in words."""
     with_password(each_area)
     browser = enter(each_area)
     with_password(each_area, each_area.member(Role.VIEWER), "bob@keys.example")
@@ -55,7 +55,7 @@ def test_an_address_is_changed(each_area: Area) -> None:
 
 
 def test_a_password_is_changed(each_area: Area) -> None:
-    """The new one signs in, the old one does not; the other sessions end, this one goes on under another secret."""
+    """The new password signs in and the old one does not; the other sessions end, and this one gets a new secret."""
     with_password(each_area)
     other, browser = enter(each_area), enter(each_area)
     before, device = session_of(browser), browser.cookies[DEVICE]
@@ -82,8 +82,8 @@ def test_a_password_is_changed(each_area: Area) -> None:
         ({"again": "something else 15"}, "The passwords don't match"),
     ],
 )
-def test_a_password_that_will_not_do(area: Area, typed: dict[str, str], said: str) -> None:
-    """What is wrong stands at its field, nothing of what was typed comes back, and nothing is changed."""
+def test_an_unsuitable_password_is_refused(area: Area, typed: dict[str, str], said: str) -> None:
+    """The error is at its field, no typed password comes back, and nothing changes."""
     with_password(area)
     browser = enter(area)
     page = browser.open(url(area, "/password"))
@@ -96,7 +96,7 @@ def test_a_password_that_will_not_do(area: Area, typed: dict[str, str], said: st
 
 
 def test_a_first_password_needs_an_address(area: Area) -> None:
-    """Without an address there is nothing to sign in with: the page says so, and offers no form."""
+    """Without an email there is nothing to sign in with: the page says so, and has no form."""
     browser = area.signed_in()
     page = browser.open(url(area, "/password"))
     assert page.tree.all("input", type="password") == []
@@ -107,7 +107,7 @@ def test_a_first_password_needs_an_address(area: Area) -> None:
 
 
 def test_times_are_shown_in_the_persons_zone(area: Area) -> None:
-    """A chosen zone holds for every page, with its name; without one it is UTC."""
+    """All pages use the chosen time zone and name it; the default is UTC."""
     area.key("sync")
     browser = area.signed_in()
     assert "12:00:00 UTC" in browser.open(area.keys_url).tree.text
@@ -122,7 +122,7 @@ def test_times_are_shown_in_the_persons_zone(area: Area) -> None:
 
 
 def test_sessions_are_listed_and_ended(each_area: Area) -> None:
-    """Every session stands in the list, this browser marked; an ended one is out at its next request."""
+    """The list has every session and marks this browser's; an ended one is signed out with its next request."""
     with_password(each_area)
     browser, lost, third = enter(each_area), each_area.browser(), enter(each_area)
     page = lost.open("/sign-in")
@@ -143,8 +143,8 @@ def test_sessions_are_listed_and_ended(each_area: Area) -> None:
     assert browser.open("/").path == each_area.keys_url
 
 
-def test_nobody_ends_sessions_of_others(area: Area) -> None:
-    """The id of somebody else's session is as one that never was."""
+def test_sessions_of_others_cannot_be_ended(area: Area) -> None:
+    """The ID of another user's session gets the same answer as one that never existed."""
     browser = area.signed_in()
     victim = area.signed_in(area.member(Role.VIEWER))
     secret = victim.cookies[SESSION]
@@ -159,7 +159,7 @@ def test_nobody_ends_sessions_of_others(area: Area) -> None:
 
 
 def test_a_products_user_has_no_account_of_their_own(area: Area) -> None:
-    """Name and address come from the product, and no password is offered; the zone is theirs to choose."""
+    """The product sets name and email, and no password is offered; users choose their time zone."""
     browser = area.browser()
     browser.submit(browser.open(portal_link(area)), "/sign-in")
     page = browser.open(url(area))
@@ -173,8 +173,8 @@ def test_a_products_user_has_no_account_of_their_own(area: Area) -> None:
     assert status_of(change(area, browser, "time-zone", time_zone="Asia/Tokyo")) != ""
 
 
-def test_a_sentence_is_said_once_and_only_by_us(area: Area) -> None:
-    """What an act says is shown on the next page and not again; an address makes no page say anything."""
+def test_a_message_is_shown_once_and_only_by_us(area: Area) -> None:
+    """The result of an action is shown once, on the next page; no URL makes a page show a message."""
     browser = area.signed_in()
     assert status_of(change(area, browser, "name", name="Ada")) != ""
     assert status_of(browser.open(url(area))) == ""

@@ -1,4 +1,4 @@
-"""Members, roles, invitations, the workspace's name: who may do what, and what everybody reads."""
+"""Members, roles, invitations and the workspace's name: who may do what, and what every member sees."""
 
 from __future__ import annotations
 
@@ -20,37 +20,37 @@ GUEST = "gus@keys.example"
 
 
 def url(area: Area, end: str = "") -> str:
-    """Where the members are."""
+    """Return the URL of the members page."""
     return f"/w/{area.workspace_id}/members{end}"
 
 
 def status_of(seen: Seen) -> str:
-    """What the status region says."""
+    """Return the text of the status region."""
     return seen.tree.one("div", id="status").text
 
 
-def act(browser: Browser, address: str, **values: str) -> Seen:
-    """The form that stands at its own address, sent."""
+def submit(browser: Browser, address: str, **values: str) -> Seen:
+    """Send the form of the page with its own URL."""
     return browser.submit(browser.open(address), address, **values)
 
 
 def invite(area: Area, browser: Browser, role: str = "developer", email: str = GUEST) -> str:
-    """A fresh invitation's link, as it is shown once."""
+    """Create an invitation and return its link, which is shown once."""
     page = browser.open(url(area, "/invitations/new"))
-    made = browser.submit(page, url(area, "/invitations"), email=email, role=role)
-    assert made.status == 201, made.tree.text
-    link = made.tree.one("textarea", id="invitation-link").raw
+    created = browser.submit(page, url(area, "/invitations"), email=email, role=role)
+    assert created.status == 201, created.tree.text
+    link = created.tree.one("textarea", id="invitation-link").raw
     assert re.fullmatch(r"https://keys\.example/invitation\?link=[\w-]{43}", link)
     return link.removeprefix("https://keys.example")
 
 
 def roles_of(area: Area) -> dict[str, str]:
-    """Names and roles of the members."""
+    """Return the role of each member by name."""
     return {m.user.name: m.role for m in area.services.members.list(area.principal).items}
 
 
 def test_the_page_shows_the_people_and_the_one_table(each_area: Area) -> None:
-    """Everybody sees who is a member as what, what each role may do, and what asks for a proof: the domain's tables."""
+    """Every member sees the members, what each role may do, and which actions ask for authentication."""
     each_area.member(Role.VIEWER, name="Vic")
     dana = each_area.member(Role.DEVELOPER, name="Dana")
     for member in (each_area.owner, dana):
@@ -72,59 +72,59 @@ def test_the_page_shows_the_people_and_the_one_table(each_area: Area) -> None:
 
 
 def asks_again(permission: Permission | None) -> str:
-    """What the table says of a permission's acts that need a recent proof."""
+    """Return what the table says about a permission's actions that need recent authentication."""
     steps = [step for step in STEP_UP.values() if step.permission is permission]
     return "".join(f" Needs a recent sign-in: {step.label}" for step in steps)
 
 
 def test_a_role_is_changed_for_the_next_request(each_area: Area) -> None:
-    """A developer who becomes a viewer is refused at once, with the form that stood open too."""
+    """A developer who becomes a viewer is refused immediately, even with a form that was already open."""
     dana = each_area.member(Role.DEVELOPER, name="Dana")
     browser = each_area.signed_in(dana)
     open_form = browser.open(f"{each_area.keys_url}/new")
     owner = each_area.signed_in()
-    seen = act(owner, url(each_area, f"/{dana.user.id}/role"), role="viewer")
+    seen = submit(owner, url(each_area, f"/{dana.user.id}/role"), role="viewer")
     assert (seen.path, status_of(seen)) == (url(each_area), "Dana is now a viewer.")
     late = browser.submit(open_form, each_area.keys_url, description="late", expiry="30")
     assert (late.status, each_area.active()) == (403, 0)
     assert browser.open(each_area.keys_url).status == 200
 
 
-def test_a_member_is_removed_at_once_and_their_keys_live(each_area: Area) -> None:
-    """The removed are out at their next request; what they made is left to the others."""
+def test_a_member_is_removed_immediately_and_their_keys_stay(each_area: Area) -> None:
+    """Removed members are signed out with their next request; their keys stay, managed by the others."""
     dana = each_area.member(Role.DEVELOPER, name="Dana")
     each_area.key("of Dana", by=dana)
     browser = each_area.signed_in(dana)
-    seen = act(each_area.signed_in(), url(each_area, f"/{dana.user.id}/remove"))
+    seen = submit(each_area.signed_in(), url(each_area, f"/{dana.user.id}/remove"))
     assert status_of(seen) == "Dana was removed. Their keys keep working."
     assert browser.open(each_area.keys_url).path.startswith("/sign-in")
     assert each_area.active() == 1
 
 
 def test_the_last_owner_stays(each_area: Area) -> None:
-    """The only owner can neither leave nor become something else, and reads why."""
+    """The only owner can neither leave nor change their own role, and the page says why."""
     browser = each_area.signed_in()
     own = each_area.owner.user.id
     for address, values in (
         (url(each_area, "/leave"), {}),
         (url(each_area, f"/{own}/role"), {"role": "viewer"}),
     ):
-        seen = act(browser, address, **values)
+        seen = submit(browser, address, **values)
         assert seen.status == 409
         assert "This is the workspace's only owner" in seen.tree.text
     second = each_area.member(Role.OWNER, name="Olga")
-    assert act(browser, url(each_area, "/leave")).path == "/sign-in"
+    assert submit(browser, url(each_area, "/leave")).path == "/sign-in"
     assert roles_of_as(each_area, second) == {"Olga": "owner"}
 
 
 def roles_of_as(area: Area, member: Member) -> dict[str, str]:
-    """The same, as that member sees it."""
+    """Return the same, as that member sees it."""
     rows = area.signed_in(member).open(url(area)).rows()
     return {row["Name"].removesuffix(" you"): row["Role"].lower() for row in rows}
 
 
 def refusals(area: Area, browser: Browser, member: Member) -> Iterator[Seen]:
-    """Every act of who manages members, tried: first its page, then its form."""
+    """Try every action of managing members: its page, then its form."""
     token = browser.open(area.keys_url).tree.all("input", name="form_token")[0].attributes["value"]
     for end in (f"/{member.user.id}/role", f"/{member.user.id}/remove", "/workspace-name"):
         yield browser.open(url(area, end))
@@ -133,8 +133,8 @@ def refusals(area: Area, browser: Browser, member: Member) -> Iterator[Seen]:
 
 
 @pytest.mark.parametrize("role", [Role.DEVELOPER, Role.VIEWER])
-def test_who_does_not_manage_changes_nobody(area: Area, role: Role) -> None:
-    """A developer and a viewer see the members, are offered no act, and refused when they try."""
+def test_other_roles_change_no_member(area: Area, role: Role) -> None:
+    """Developers and viewers see the members, are offered no action, and are refused if they try one."""
     dana = area.member(role, name="Dana")
     other = area.member(Role.VIEWER, name="Vic")
     browser = area.signed_in(dana)
@@ -150,8 +150,8 @@ def test_who_does_not_manage_changes_nobody(area: Area, role: Role) -> None:
     assert area.services.workspaces.get(area.workspace_id).name == "My workspace"
 
 
-def test_an_admin_makes_no_owners(area: Area) -> None:
-    """An admin is offered no owner's role, and refused when they ask for it, for themselves too."""
+def test_an_admin_appoints_no_owners(area: Area) -> None:
+    """Admins are not offered the owner role, and are refused if they ask for it, even for themselves."""
     ann = area.member(Role.ADMIN, name="Ann")
     browser = area.signed_in(ann)
     page = browser.open(url(area, f"/{ann.user.id}/role"))
@@ -168,8 +168,8 @@ def test_an_admin_makes_no_owners(area: Area) -> None:
     assert roles_of(area) == {"Owner": "owner", "Ann": "admin"}
 
 
-def test_a_made_up_member_and_role_are_refused(area: Area) -> None:
-    """Who is no member here is not there; a role that is none changes nobody."""
+def test_an_unknown_member_and_role_are_refused(area: Area) -> None:
+    """A user who is not a member here gets 404; an unknown role changes nothing."""
     nora = area.services.workspaces.create("Other", owner="Nora")
     stranger = area.services.workspaces.owner(nora.id)
     browser = area.signed_in()
@@ -184,16 +184,16 @@ def test_a_made_up_member_and_role_are_refused(area: Area) -> None:
 
 
 def test_the_workspace_is_renamed(each_area: Area) -> None:
-    """An admin gives the workspace another name, which stands on every page; an empty one is refused."""
+    """An admin renames the workspace, and every page shows the new name; an empty one is refused."""
     browser = each_area.signed_in(each_area.member(Role.ADMIN))
-    seen = act(browser, url(each_area, "/workspace-name"), name="Acme Robotics")
+    seen = submit(browser, url(each_area, "/workspace-name"), name="Acme Robotics")
     assert status_of(seen) == "The workspace is now called Acme Robotics."
     assert "Acme Robotics" in browser.open(each_area.keys_url).tree.text
-    assert act(browser, url(each_area, "/workspace-name"), name="x" * 101).status == 422
+    assert submit(browser, url(each_area, "/workspace-name"), name="x" * 101).status == 422
 
 
 def test_an_invitation_makes_a_new_member(each_area: Area) -> None:
-    """The link lets a new person in, once, in the role that was meant; with the password they chose they come again."""
+    """The link makes one new user a member with the invited role; their new password signs them in again."""
     link = invite(each_area, each_area.signed_in())
     guest = each_area.browser()
     for _ in range(2):
@@ -210,7 +210,7 @@ def test_an_invitation_makes_a_new_member(each_area: Area) -> None:
 
 
 def test_an_invitation_without_a_password(area: Area) -> None:
-    """Nobody has to choose one at once; one that will not do is refused, and uses nothing up."""
+    """A password is not required yet; an invalid one is refused, and doesn't use up the invitation."""
     link = invite(area, area.signed_in(), "viewer")
     guest = area.browser()
     weak = guest.submit(guest.open(link), "/invitation", name="Gus", password="x", again="x")
@@ -221,7 +221,7 @@ def test_an_invitation_without_a_password(area: Area) -> None:
 
 
 def test_who_is_signed_in_joins(each_area: Area) -> None:
-    """A person with an account joins with it, whatever address was invited, and switches between workspaces."""
+    """A user with an account joins with it, whatever email was invited, and can switch workspaces."""
     other = each_area.services.workspaces.create("Other", owner="Nora")
     browser = each_area.signed_in(each_area.services.workspaces.owner(other.id))
     link = invite(each_area, each_area.signed_in(), "admin")
@@ -233,7 +233,7 @@ def test_who_is_signed_in_joins(each_area: Area) -> None:
 
 
 def test_an_account_that_exists_signs_in_first(area: Area) -> None:
-    """Where the address has an account, the page leads to signing in, and back to the invitation."""
+    """If the email has an account, the page leads to signing in, and back to the invitation."""
     other = area.services.workspaces.create("Other", owner="Nora")
     with_password(area, area.services.workspaces.owner(other.id), GUEST)
     link = invite(area, area.signed_in())
@@ -245,8 +245,8 @@ def test_an_account_that_exists_signs_in_first(area: Area) -> None:
     assert guest.submit(back, "/invitation").path == area.keys_url
 
 
-def test_a_full_plan_is_said_and_uses_nothing_up(area: Area) -> None:
-    """Who accepts when there is no room is told so; when there is, the same link works."""
+def test_a_full_plan_does_not_use_up_the_invitation(area: Area) -> None:
+    """Without room the page says so; once there is room, the same link works."""
     owner = area.signed_in()
     link = invite(area, owner)
     fillers = [area.member(Role.VIEWER, name=f"Filler {n}") for n in range(2)]
@@ -254,26 +254,26 @@ def test_a_full_plan_is_said_and_uses_nothing_up(area: Area) -> None:
     guest = area.browser()
     full = guest.submit(guest.open(link), "/invitation", name="Gus")
     assert (full.status, "open this link again" in full.tree.text) == (409, True)
-    act(owner, url(area, f"/{fillers[0].user.id}/remove"))
+    submit(owner, url(area, f"/{fillers[0].user.id}/remove"))
     assert guest.submit(full, "/invitation", name="Gus").path == area.keys_url
 
 
 def test_an_invitation_is_revoked(each_area: Area) -> None:
-    """A revoked link opens nothing; the list says what became of each, and never shows a link again."""
+    """A revoked link doesn't work; the list shows the state of each invitation, and never its link again."""
     browser = each_area.signed_in()
     link = invite(each_area, browser)
     page = browser.open(url(each_area, "/invitations"))
     assert [(row["E-mail"], row["Status"]) for row in page.rows()] == [(GUEST, "Open")]
     assert link.partition("=")[2] not in page.html
     revoke = page.link("Revoke")
-    seen = act(browser, revoke)
+    seen = submit(browser, revoke)
     assert status_of(seen) == f"The invitation of {GUEST} was revoked."
     assert [row["Status"] for row in seen.rows()] == ["Revoked"]
     assert each_area.browser().open(link).status == 404
 
 
 def test_who_is_a_member_is_not_invited(area: Area) -> None:
-    """An address of a member, and one that is none, are refused at their field."""
+    """The email of a member and an invalid one are refused at their field."""
     with_password(area, area.member(Role.VIEWER), GUEST)
     browser = area.signed_in()
     page = browser.open(url(area, "/invitations/new"))
@@ -283,8 +283,8 @@ def test_who_is_a_member_is_not_invited(area: Area) -> None:
     assert (none.status, "must be an email address" in none.tree.text) == (422, True)
 
 
-def test_a_products_user_is_somebody_else_here(area: Area) -> None:
-    """A product's own user cannot join with that session: the page offers an account of its own."""
+def test_a_products_user_needs_another_account_here(area: Area) -> None:
+    """A product's user cannot join with that session: the page offers to create another account."""
     other = area.services.workspaces.create("Other", owner="Nora")
     link, _ = area.services.invitations.invite(
         acting(area.services.workspaces.owner(other.id)), GUEST, Role.VIEWER
@@ -300,13 +300,13 @@ def test_a_products_user_is_somebody_else_here(area: Area) -> None:
 
 
 @pytest.mark.parametrize("link", ["", "x", "A" * 43, "A" * 5000, "%00", "ü"])
-def test_a_made_up_invitation_opens_nothing(area: Area, link: str) -> None:
-    """What never was an invitation is answered like one that was used."""
+def test_an_invented_invitation_is_refused(area: Area, link: str) -> None:
+    """An invitation that never existed gets the same answer as a used one."""
     assert area.browser().open(f"/invitation?link={link}").status in {400, 404}
 
 
 def test_a_suspended_workspace_says_so(area: Area) -> None:
-    """From the next request on the pages say that its keys are refused, and they are."""
+    """From the next request on, the pages say that the workspace's keys are refused, and they are."""
     browser = area.signed_in()
     token = area.key()
     area.services.workspaces.suspend(area.workspace_id)
@@ -316,7 +316,7 @@ def test_a_suspended_workspace_says_so(area: Area) -> None:
 
 
 def test_members_stand_on_pages(area: Area) -> None:
-    """A long list comes page by page, each member once."""
+    """A long list is paged, with each member once."""
     area.services.workspaces.set_plan(area.workspace_id, "scale")
     for number in range(60):
         area.member(Role.VIEWER, name=f"Viewer {number}")
@@ -328,13 +328,13 @@ def test_members_stand_on_pages(area: Area) -> None:
 
 
 def test_older_forms_of_a_role_and_a_name_change_nothing(each_area: Area) -> None:
-    """Who saw the role or the name before is shown what it is now, and changes neither (R105)."""
+    """A form with an older role or name shows the current one, and changes nothing (R105)."""
     browser = each_area.signed_in()
     dana = each_area.member(Role.DEVELOPER, name="Dana")
     role_url, name_url = url(each_area, f"/{dana.user.id}/role"), url(each_area, "/workspace-name")
     role_form, name_form = browser.open(role_url), browser.open(name_url)
-    assert act(browser, role_url, role="viewer").status == 200
-    assert act(browser, name_url, name="Acme Robotics").status == 200
+    assert submit(browser, role_url, role="viewer").status == 200
+    assert submit(browser, name_url, name="Acme Robotics").status == 200
     refused = browser.submit(role_form, role_url, role="admin")
     assert (
         refused.status,
@@ -351,7 +351,7 @@ def test_older_forms_of_a_role_and_a_name_change_nothing(each_area: Area) -> Non
         409,
         True,
     )
-    found = each_area.services.members.get(each_area.principal, dana.user.id)
+    member = each_area.services.members.get(each_area.principal, dana.user.id)
     workspace = each_area.services.workspaces.get(each_area.workspace_id)
-    assert (found.role, workspace.name) == (Role.VIEWER, "Acme Robotics")
+    assert (member.role, workspace.name) == (Role.VIEWER, "Acme Robotics")
     assert browser.submit(refused, name_url, name="Other").status == 200

@@ -1,4 +1,4 @@
-"""Signing in and out: links that work once, cookies that are safe, sessions that end."""
+"""Signing in and out: links that work once, secure cookies, sessions that expire."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from tests.support.browser import Browser
 
 
 def redeem(area: Area, link: str, browser: Browser | None = None) -> int:
-    """The status after the link's form was sent."""
+    """Send the link's form and return the status."""
     browser = browser or area.browser()
     return browser.submit(browser.open(link), "/sign-in").status
 
 
 def test_a_link_leads_to_the_keys(each_area: Area) -> None:
-    """The form behind a sign-in link opens the person's workspace, and names both."""
+    """The form behind a sign-in link opens the user's workspace, and names both."""
     browser = each_area.browser()
     page = browser.open(each_area.link())
     assert (page.status, page.heading) == (200, "Sign in")
@@ -41,7 +41,7 @@ def test_a_link_leads_to_the_keys(each_area: Area) -> None:
     ],
 )
 def test_only_our_own_cookies_are_read(area: Area, before: str, after: str) -> None:
-    """Whatever else stands in the field, in quotes or not, the session is found; of two of its name the last counts."""
+    """The session is found among any other cookies, quoted or not; of two with its name the last counts."""
     session = session_of(area.signed_in())
     sent = {"Cookie": f"{before}; {SESSION}={session} ;{after}"}
     assert area.browser().request("GET", area.keys_url, sent).path == area.keys_url
@@ -49,8 +49,8 @@ def test_only_our_own_cookies_are_read(area: Area, before: str, after: str) -> N
     assert area.browser().request("GET", area.keys_url, sent).path != area.keys_url
 
 
-def test_looking_at_a_link_uses_nothing_up(area: Area) -> None:
-    """A mail scanner may fetch the link as often as it likes: the person's form still works."""
+def test_opening_a_link_does_not_use_it_up(area: Area) -> None:
+    """A mail scanner may fetch the link any number of times: the user's form still works."""
     link = area.link()
     for _ in range(3):
         assert area.browser().open(link).status == 200
@@ -58,7 +58,7 @@ def test_looking_at_a_link_uses_nothing_up(area: Area) -> None:
 
 
 def test_a_link_signs_in_once(each_area: Area) -> None:
-    """The second use of a link is refused with a page that says how to get another, and begins no session."""
+    """A second use is refused with a page that says how to get another link, and starts no session."""
     link = each_area.link()
     assert redeem(each_area, link) == 200
     late = each_area.browser()
@@ -68,8 +68,8 @@ def test_a_link_signs_in_once(each_area: Area) -> None:
     assert late.open("/").path == "/sign-in"
 
 
-def test_of_two_at_once_one_gets_in(each_area: Area) -> None:
-    """However many send a link at the same moment, exactly one session begins."""
+def test_only_one_of_two_simultaneous_requests_signs_in(each_area: Area) -> None:
+    """Of any number of simultaneous requests with one link, exactly one starts a session."""
     link = each_area.link()
     browsers = [each_area.browser() for _ in range(6)]
     pages = [browser.open(link) for browser in browsers]
@@ -83,7 +83,7 @@ def test_of_two_at_once_one_gets_in(each_area: Area) -> None:
 
 
 def test_a_link_expires_after_15_minutes(area: Area) -> None:
-    """One second before its end a link works; at its end it does not."""
+    """A link works one second before it expires, and not from then on."""
     early, late = area.link(), area.link()
     area.clock.advance(minutes=14, seconds=59)
     assert redeem(area, early) == 200
@@ -92,8 +92,8 @@ def test_a_link_expires_after_15_minutes(area: Area) -> None:
 
 
 @pytest.mark.parametrize("link", ["x", "A" * 43, "A" * 5000, "ü", "' OR 1=1"])
-def test_a_made_up_link_is_refused(area: Area, link: str) -> None:
-    """What never was a link is answered like one that was used."""
+def test_an_invented_link_is_refused(area: Area, link: str) -> None:
+    """A link that never existed gets the same answer as a used one."""
     browser = area.browser()
     page = browser.open("/sign-in?link=x")
     token = page.tree.one("input", name="form_token").attributes["value"]
@@ -101,7 +101,7 @@ def test_a_made_up_link_is_refused(area: Area, link: str) -> None:
 
 
 def test_the_cookie_is_bound_and_hidden(area: Area) -> None:
-    """The session's cookie has the `__Host-` prefix and every protection there is, and holds 256 random bits."""
+    """The cookie has the `__Host-` prefix and every protection, and holds 256 random bits."""
     browser = area.browser()
     page = browser.open(area.link())
     before = page.headers["set-cookie"]
@@ -128,7 +128,7 @@ def _raw_post(browser: Browser, url: str, headers: dict[str, str], body: bytes) 
 
 
 def test_signing_in_gives_a_new_secret(area: Area) -> None:
-    """A cookie that was planted before signing in stands for nobody afterwards."""
+    """A cookie that was set before signing in is worthless afterwards."""
     victim = area.browser()
     page = victim.open(area.link())
     planted = session_of(victim)
@@ -140,7 +140,7 @@ def test_signing_in_gives_a_new_secret(area: Area) -> None:
 
 
 def test_signing_in_again_ends_the_session_before(area: Area) -> None:
-    """The session that a browser had does not outlive its next one."""
+    """Signing in again ends the browser's previous session."""
     browser = area.signed_in()
     before = session_of(browser)
     assert redeem(area, area.link(), browser) == 200
@@ -151,7 +151,7 @@ def test_signing_in_again_ends_the_session_before(area: Area) -> None:
 
 
 def test_signing_out_ends_the_session(each_area: Area) -> None:
-    """After signing out the cookie is gone, and a copy of it worthless from the next request on."""
+    """Signing out deletes the cookie, and a copy of it is refused from the next request on."""
     browser = each_area.signed_in()
     copied = session_of(browser)
     page = browser.submit(browser.open(each_area.keys_url), "/sign-out")
@@ -162,7 +162,7 @@ def test_signing_out_ends_the_session(each_area: Area) -> None:
 
 
 def test_sessions_end_by_themselves(area: Area) -> None:
-    """A session ends after an hour without use, and 24 hours after it began, used or not."""
+    """A session expires after an hour without use, and 24 hours after it started, used or not."""
     idle, busy = area.signed_in(), area.signed_in()
     area.clock.advance(minutes=59)
     assert busy.open("/").path == area.keys_url
@@ -177,8 +177,8 @@ def test_sessions_end_by_themselves(area: Area) -> None:
     assert busy.open("/").path == "/sign-in"
 
 
-def test_who_is_not_signed_in_is_sent_to_sign_in(area: Area) -> None:
-    """Every page of a workspace asks for a session first; a part of a page is told to load the whole."""
+def test_every_page_requires_signing_in(area: Area) -> None:
+    """Every page of a workspace requires a session; a fragment makes the browser load the whole page."""
     stranger = area.browser()
     for url in ("/", area.keys_url, f"{area.keys_url}/new", "/w/ws_x/keys"):
         assert stranger.open(url).path.partition("?")[0] == "/sign-in"
@@ -187,8 +187,8 @@ def test_who_is_not_signed_in_is_sent_to_sign_in(area: Area) -> None:
     assert part.headers["hx-redirect"].startswith("/sign-in?next=%2Fw%2F")
 
 
-def test_a_member_who_is_gone_is_out_at_once(area: Area) -> None:
-    """The session shows what its person is a member of now, not what they were when it began."""
+def test_a_removed_member_is_signed_out_immediately(area: Area) -> None:
+    """A session follows the current memberships of its user, not those at its start."""
     member = area.member(Role.DEVELOPER)
     browser = area.signed_in(member)
     with write_behind(area.installation.database) as tx:
@@ -196,8 +196,8 @@ def test_a_member_who_is_gone_is_out_at_once(area: Area) -> None:
     assert browser.open(area.keys_url).path.startswith("/sign-in")
 
 
-def test_a_token_is_no_cookie(area: Area) -> None:
-    """An API key's token signs nobody in, in the cookie or in the Authorization field (R56)."""
+def test_a_token_signs_no_user_in(area: Area) -> None:
+    """An API key's token signs no user in, neither as a cookie nor in the Authorization field (R56)."""
     token = area.key().reveal()
     browser = area.browser()
     browser.cookies.set(SESSION, token)
@@ -210,13 +210,13 @@ def test_a_token_is_no_cookie(area: Area) -> None:
 
 
 def test_no_secret_is_logged(area: Area) -> None:
-    """Neither the link nor the session is in any line of the log."""
+    """No line of the log contains the link or the session."""
     link = area.link()
     with capture_logs() as lines:
         browser = area.browser()
         browser.submit(browser.open(link), "/sign-in")
         browser.submit(browser.open(area.keys_url), "/sign-out")
-    said = str(lines)
-    assert "/sign-in" in said
-    assert link.partition("=")[2] not in said
-    assert session_of(area.signed_in()) not in said
+    log = str(lines)
+    assert "/sign-in" in log
+    assert link.partition("=")[2] not in log
+    assert session_of(area.signed_in()) not in log

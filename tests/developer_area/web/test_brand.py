@@ -1,4 +1,4 @@
-"""White label: the pages show the product's name, logo, colours and links, and nothing that could act or hide."""
+"""White label: the pages show the product's name, logo, colours and links, and nothing active or hidden."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ACME = Brand(
 
 
 def png(width: int, height: int) -> bytes:
-    """A PNG of that size, as far as its head goes."""
+    """Return the header of a PNG of that size."""
     sides = width.to_bytes(4, "big") + height.to_bytes(4, "big")
     head = b"IHDR" + sides + b"\x08\x06\x00\x00\x00"
     body = len(head[4:]).to_bytes(4, "big") + head + zlib.crc32(head).to_bytes(4, "big")
@@ -41,7 +41,7 @@ def png(width: int, height: int) -> bytes:
 
 
 def branded(area: Area, brand: Brand) -> Seen:
-    """The page of keys of a product, as its owner sees it."""
+    """Return the page of keys of a product, as its owner sees it."""
     app = Stack(
         create_developer_area(area.services, base_url=ORIGIN, brand=brand), Problems(ORIGIN)
     )
@@ -51,7 +51,7 @@ def branded(area: Area, brand: Brand) -> Seen:
 
 
 def file_of(area: Area, brand: Brand, seen: Seen, name: str) -> Seen:
-    """A file that the page loads, by the end of its address."""
+    """Return a file that the page loads, by the end of its URL."""
     app = Stack(
         create_developer_area(area.services, base_url=ORIGIN, brand=brand), Problems(ORIGIN)
     )
@@ -60,7 +60,7 @@ def file_of(area: Area, brand: Brand, seen: Seen, name: str) -> Seen:
 
 
 def test_pages_show_the_product(area: Area) -> None:
-    """Title, wordmark and links are the product's; its name is text; Keystead's mark is gone."""
+    """Title, wordmark and links are the product's; its name is text; Keystead's logo is gone."""
     seen = branded(area, ACME)
     assert seen.tree.one("title").text == "API keys · Acme <Cloud>"
     assert seen.tree.one("a", class_="brand").text == "Acme <Cloud>"
@@ -71,14 +71,14 @@ def test_pages_show_the_product(area: Area) -> None:
 
 
 def test_without_settings_the_pages_are_keysteads(area: Area) -> None:
-    """What is not set is not shown."""
+    """Without settings the pages are Keystead's."""
     seen = area.signed_in().open(area.keys_url)
     assert seen.tree.one("title").text == "API keys · Keystead"
     assert not [a for a in seen.tree.all("a") if a.text.startswith(("Documentation", "Back to"))]
 
 
 def test_the_logo_is_a_file_of_ours(area: Area) -> None:
-    """The logo stands at an address that names its content, is what was read, and is kept by browsers."""
+    """The logo's URL depends on its content; browsers cache it, and get it unchanged."""
     seen = branded(area, ACME)
     image = seen.tree.one("img")
     assert image.attributes["alt"] == ""
@@ -91,7 +91,7 @@ def test_the_logo_is_a_file_of_ours(area: Area) -> None:
 
 
 def test_colours_come_as_a_stylesheet(area: Area) -> None:
-    """Colours are a file of their own, whose address changes with them, and nothing else is in it."""
+    """Colours are a file of their own, whose URL changes with them, with nothing else in it."""
     seen = branded(area, ACME)
     file = file_of(area, ACME, seen, "brand.css")
     assert file.headers["content-type"] == "text/css; charset=utf-8"
@@ -107,7 +107,7 @@ def test_colours_come_as_a_stylesheet(area: Area) -> None:
 
 
 def test_a_dark_accent_alone_changes_only_the_dark() -> None:
-    """Each of the two accents may stand alone."""
+    """Each of the two accents can be set alone."""
     assert Brand().stylesheet == ""
     assert Brand(accent_dark="#8b86f7").stylesheet.startswith("@media (prefers-color-scheme:dark)")
     both = Brand(accent="#4f46e5", accent_dark="#8b86f7").stylesheet
@@ -116,7 +116,7 @@ def test_a_dark_accent_alone_changes_only_the_dark() -> None:
 
 
 def test_the_grounds_are_those_of_the_stylesheet() -> None:
-    """Accents are measured against the very colours that pages stand on."""
+    """Accents are checked against the actual background colours of the pages."""
     light, dark = (FOLDER / "tokens.css").read_text().split("@media (prefers-color-scheme: dark)")
     names = ("sandbox", "surface", "surface-raised", "surface-sunken")
     for sandbox, css in ((LIGHT, light), (DARK, dark)):
@@ -150,8 +150,8 @@ NO_LOGOS = {
 
 
 @pytest.mark.parametrize("name", LOGOS)
-def test_a_logo_is_taken_as_it_is(tmp_path: Path, name: str) -> None:
-    """SVG and PNG are told by what they hold, not by what they are called."""
+def test_a_logo_is_recognised_by_its_content(tmp_path: Path, name: str) -> None:
+    """SVG and PNG are recognised by their content, not by their name."""
     (tmp_path / "logo").write_bytes(LOGOS[name])
     logo = read_logo(tmp_path / "logo")
     assert logo.body == LOGOS[name]
@@ -159,8 +159,8 @@ def test_a_logo_is_taken_as_it_is(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NO_LOGOS)
-def test_what_is_no_logo_is_refused(tmp_path: Path, name: str) -> None:
-    """What could act, reach out, or weigh too much is refused in one line."""
+def test_an_unsafe_logo_is_refused(tmp_path: Path, name: str) -> None:
+    """Files that could act, load something or are too large are refused in one line."""
     body, says = NO_LOGOS[name]
     (tmp_path / "logo.svg").write_bytes(body)
     with pytest.raises(ValueError, match=re.escape(says)) as refused:
@@ -169,7 +169,7 @@ def test_what_is_no_logo_is_refused(tmp_path: Path, name: str) -> None:
 
 
 def test_settings_make_the_brand(tmp_path: Path) -> None:
-    """Each setting of the product reaches the pages."""
+    """Each setting of the product appears on the pages."""
     (tmp_path / "logo.png").write_bytes(png(10, 10))
     settings = Settings(
         product_name=" Acme ",
@@ -192,10 +192,10 @@ def test_settings_make_the_brand(tmp_path: Path) -> None:
 GUIDE = (Path(__file__).parents[3] / "docs/guides/white-label.md").read_text()
 
 
-def test_the_guide_is_taken_as_it_stands() -> None:
-    """The settings of the guide load, and the body that it sends is one that the call takes."""
-    (told,) = re.findall(r"```toml\n(.*?)```", GUIDE, re.DOTALL)
-    settings = Settings(**tomllib.loads(told))
+def test_the_settings_of_the_guide_are_valid() -> None:
+    """The settings in the guide load, and the API accepts the body that it sends."""
+    (example,) = re.findall(r"```toml\n(.*?)```", GUIDE, re.DOTALL)
+    settings = Settings(**tomllib.loads(example))
     assert settings.product_name == "Acme Cloud"
     (body,) = re.findall(r"-d '(.*?)'\n", GUIDE, re.DOTALL)
     request = NewPortalSession.model_validate_json(body).request()

@@ -1,4 +1,4 @@
-"""Webhooks: made with a secret that is shown once, seen with their deliveries, switched, tested, sent again."""
+"""Webhooks: created with a secret that is shown once, listed with deliveries, paused, tested, resent."""
 
 from __future__ import annotations
 
@@ -27,36 +27,36 @@ HOOK = "https://hooks.example/keystead"
 
 
 def url(area: Area, end: str = "") -> str:
-    """Where the webhooks are."""
+    """Return the URL of the webhooks."""
     return f"/w/{area.workspace_id}/webhooks{end}"
 
 
-def made(area: Area, name: str = "chat", *events: str) -> WebhookEndpoint:
-    """A webhook, made beneath the pages."""
+def new_webhook(area: Area, name: str = "chat", *events: str) -> WebhookEndpoint:
+    """Create a webhook through the services."""
     draft = WebhookDraft(name, HOOK, events or ("*",), {"X-Team": "keys"})
     return area.services.webhooks.create(area.principal, draft).endpoint
 
 
 def page_of(area: Area, webhook: WebhookEndpoint) -> Seen:
-    """Its page, as the owner sees it."""
+    """Return its page, as the owner sees it."""
     return area.signed_in().open(url(area, f"/{webhook.id}"))
 
 
 def listed(area: Area) -> list[WebhookEndpoint]:
-    """The webhooks that there are."""
+    """Return all webhooks."""
     return area.services.webhooks.list(area.principal).items
 
 
 def create(area: Area, **typed: str | list[str]) -> Seen:
-    """The form for a new webhook, filled in and sent."""
+    """Send the form for a new webhook."""
     browser = area.signed_in()
     form = browser.open(browser.open(url(area)).link("Create webhook"))
     values = {"name": "chat", "url": HOOK, "range": "all"} | typed
     return browser.submit(form, url(area), **values)
 
 
-def settle(area: Area, status: int | None, error: AttemptError | None = None) -> None:
-    """Has a worker try everything that is due, with that outcome."""
+def attempt_all(area: Area, status: int | None, error: AttemptError | None = None) -> None:
+    """Let a worker attempt all due deliveries, with that outcome."""
     deliveries = area.services.deliveries
     for batch in deliveries.claim(endpoints=10, messages=100):
         outcome = Outcome(Attempt(area.clock.now(), status, error, 42))
@@ -64,8 +64,8 @@ def settle(area: Area, status: int | None, error: AttemptError | None = None) ->
 
 
 @pytest.mark.slow_on("postgresql")
-def test_a_webhook_is_made_and_its_secret_shown_once(each_area: Area) -> None:
-    """The answer of the form shows the secret; the webhook's page and the list never do."""
+def test_a_webhook_is_created_and_its_secret_shown_once(each_area: Area) -> None:
+    """The form's response shows the secret; the webhook's page and the list never do."""
     seen = create(each_area)
     assert (seen.status, seen.heading) == (201, "Copy the secret now")
     assert seen.headers["cache-control"] == "no-store"
@@ -82,7 +82,7 @@ def test_a_webhook_is_made_and_its_secret_shown_once(each_area: Area) -> None:
 
 @pytest.mark.slow_on("postgresql")
 def test_some_types_of_event_are_chosen(area: Area) -> None:
-    """A webhook is told of the types that were ticked, and its page names them."""
+    """A webhook gets the chosen types of event, and its page names them."""
     create(area, range="chosen", type=["key.revoked", "key.created"])
     [webhook] = listed(area)
     assert webhook.events == ("key.created", "key.revoked")
@@ -91,7 +91,7 @@ def test_some_types_of_event_are_chosen(area: Area) -> None:
 
 @pytest.mark.slow_on("postgresql")
 def test_headers_of_its_own_are_sealed(area: Area) -> None:
-    """Headers are typed as lines; afterwards their names alone are shown."""
+    """Headers are entered as lines; afterwards only their names are shown."""
     create(area, headers="Authorization: Bearer s3cret\nX-Team: keys")
     [webhook] = listed(area)
     assert webhook.header_names == ("Authorization", "X-Team")
@@ -113,10 +113,10 @@ def test_headers_of_its_own_are_sealed(area: Area) -> None:
         ("headers", {"headers": "Host: elsewhere"}, "headers"),
     ],
 )
-def test_what_cannot_be_is_refused_in_words(
+def test_invalid_values_are_refused_in_words(
     area: Area, field: str, typed: dict[str, str], problem: str
 ) -> None:
-    """A refused field stands in the form again, with a sentence beside it, and nothing is made."""
+    """An invalid field comes back in the form with an error, and no webhook is created."""
     seen = create(area, **typed)
     assert seen.status == 422
     assert seen.tree.one("p", id=f"{problem}-problem").text.endswith(".")
@@ -125,12 +125,12 @@ def test_what_cannot_be_is_refused_in_words(
 
 @pytest.mark.slow_on("postgresql")
 def test_at_the_limit_the_page_says_so(area: Area) -> None:
-    """Where the plan has no room, the button is off and says why; a form sent all the same makes nothing."""
+    """If the plan has no room, the button is disabled and says why; a form that is sent creates nothing."""
     limits = {"webhooks": 1}
     area.services.workspaces.set_plan(area.workspace_id, "free", limits)
     browser = area.signed_in()
     form = browser.open(url(area, "/new"))
-    made(area)
+    new_webhook(area)
     assert "no room" in browser.open(url(area)).tree.one("p", id="limit-reason").text
     seen = browser.submit(form, url(area), name="second", url=HOOK, range="all")
     assert seen.status == 409
@@ -138,13 +138,13 @@ def test_at_the_limit_the_page_says_so(area: Area) -> None:
 
 
 @pytest.mark.slow_on("postgresql")
-def test_deliveries_tell_what_came_of_them(each_area: Area) -> None:
-    """A delivery that was taken, one that failed and one that waits are told apart in words, and may be picked out."""
-    webhook = made(each_area, "chat", "key.created")
+def test_deliveries_show_their_outcome(each_area: Area) -> None:
+    """Delivered, failed and waiting deliveries have words of their own, and can be filtered."""
+    webhook = new_webhook(each_area, "chat", "key.created")
     each_area.key("first")
-    settle(each_area, 204)
+    attempt_all(each_area, 204)
     each_area.key("second")
-    settle(each_area, 500, AttemptError.STATUS)
+    attempt_all(each_area, 500, AttemptError.STATUS)
     rows = page_of(each_area, webhook).rows()
     assert [row["Event"] for row in rows] == ["key.created", "key.created"]
     assert rows[0]["Status"].startswith("Pending next attempt in")
@@ -157,12 +157,12 @@ def test_deliveries_tell_what_came_of_them(each_area: Area) -> None:
 
 @pytest.mark.slow_on("postgresql")
 def test_a_delivery_shows_its_body_and_every_attempt(area: Area) -> None:
-    """The page of a delivery has the payload that is sent, and each try with what came of it."""
-    webhook = made(area)
+    """The page of a delivery has its payload, and each attempt with its outcome."""
+    webhook = new_webhook(area)
     area.key("nightly")
-    settle(area, None, AttemptError.TIMEOUT)
+    attempt_all(area, None, AttemptError.TIMEOUT)
     area.clock.advance(seconds=30)
-    settle(area, 302, AttemptError.REDIRECT)
+    attempt_all(area, 302, AttemptError.REDIRECT)
     seen = area.signed_in().open(page_of(area, webhook).link("key.created"))
     assert [row["Answer"] for row in seen.rows()] == [
         "302 Found: redirects aren't followed",
@@ -174,8 +174,8 @@ def test_a_delivery_shows_its_body_and_every_attempt(area: Area) -> None:
 
 @pytest.mark.slow_on("postgresql")
 def test_a_test_is_sent(area: Area) -> None:
-    """The button makes a delivery of its own and leads to it."""
-    webhook = made(area, "chat", "key.revoked")
+    """The button creates a test delivery and leads to it."""
+    webhook = new_webhook(area, "chat", "key.revoked")
     browser = area.signed_in()
     seen = browser.submit(
         browser.open(url(area, f"/{webhook.id}")), url(area, f"/{webhook.id}/test")
@@ -186,22 +186,22 @@ def test_a_test_is_sent(area: Area) -> None:
 
 @pytest.mark.slow_on("postgresql")
 def test_a_delivery_is_sent_again(area: Area) -> None:
-    """Sending again makes it due under the same id; while the webhook is off the page says why it cannot be."""
-    webhook = made(area, "chat", "key.created")
+    """Resending makes a delivery due under the same ID; while the webhook is paused the page says why it can't."""
+    webhook = new_webhook(area, "chat", "key.created")
     area.key()
-    settle(area, 204)
+    attempt_all(area, 204)
     browser = area.signed_in()
     path = page_of(area, webhook).link("key.created")
     seen = browser.submit(browser.open(path), f"{path}/redeliver")
     assert "Resent with the same ID." in seen.html
     page = area.services.webhooks.deliveries(area.principal, webhook.id)
-    assert [one.status for one in page.items] == [DeliveryStatus.PENDING]
-    switch(area, webhook, WebhookStatus.DISABLED)
+    assert [delivery.status for delivery in page.items] == [DeliveryStatus.PENDING]
+    press_switch(area, webhook, WebhookStatus.DISABLED)
     assert "Resume the webhook" in browser.open(path).html
 
 
-def switch(area: Area, webhook: WebhookEndpoint, to: WebhookStatus) -> Seen:
-    """The button that switches a webhook, pressed."""
+def press_switch(area: Area, webhook: WebhookEndpoint, to: WebhookStatus) -> Seen:
+    """Press the button that pauses or resumes a webhook."""
     browser = area.signed_in()
     here = url(area, f"/{webhook.id}")
     return browser.submit(browser.open(here), f"{here}/status", status=to)
@@ -209,20 +209,20 @@ def switch(area: Area, webhook: WebhookEndpoint, to: WebhookStatus) -> Seen:
 
 @pytest.mark.slow_on("postgresql")
 def test_a_webhook_is_switched_off_and_on(each_area: Area) -> None:
-    """Off, nothing is sent, the page says so in words and what happens waits; on, it is due."""
-    webhook = made(each_area)
-    seen = switch(each_area, webhook, WebhookStatus.DISABLED)
+    """While a webhook is paused, nothing is sent and the page says so; events wait until it resumes."""
+    webhook = new_webhook(each_area)
+    seen = press_switch(each_area, webhook, WebhookStatus.DISABLED)
     assert "It is off." in seen.html
     each_area.key()
     assert each_area.services.deliveries.claim(endpoints=1, messages=10) == []
-    assert "It is off." not in switch(each_area, webhook, WebhookStatus.ACTIVE).html
+    assert "It is off." not in press_switch(each_area, webhook, WebhookStatus.ACTIVE).html
     assert each_area.services.deliveries.claim(endpoints=1, messages=10)
 
 
 @pytest.mark.slow_on("postgresql")
 def test_another_secret_is_shown_once(area: Area) -> None:
-    """A new secret stands in one answer alone, which says how long the one before signs too."""
-    webhook = made(area)
+    """Only one response shows a new secret, and says how long the previous one also signs."""
+    webhook = new_webhook(area)
     browser = area.signed_in()
     question = browser.open(page_of(area, webhook).link("New secret"))
     seen = browser.submit(question, url(area, f"/{webhook.id}/rotate-secret"))
@@ -235,7 +235,7 @@ def test_another_secret_is_shown_once(area: Area) -> None:
 @pytest.mark.slow_on("postgresql")
 def test_a_webhook_is_edited(area: Area) -> None:
     """Name, URL and events change; the secret and the headers stay."""
-    webhook = made(area)
+    webhook = new_webhook(area)
     browser = area.signed_in()
     form = browser.open(page_of(area, webhook).link("Edit"))
     typed = {"name": "pager", "url": f"{HOOK}/2", "range": "chosen", "type": ["key.revoked"]}
@@ -250,7 +250,7 @@ def test_a_webhook_is_edited(area: Area) -> None:
 
 
 def edit_headers(area: Area, webhook: WebhookEndpoint, **typed: str | list[str]) -> Seen:
-    """The form of a webhook with nothing changed but its headers, sent."""
+    """Send the form of a webhook with only its headers changed."""
     browser = area.signed_in()
     form = browser.open(page_of(area, webhook).link("Edit"))
     values = {"name": webhook.name, "url": HOOK, "range": "all"} | typed
@@ -258,14 +258,14 @@ def edit_headers(area: Area, webhook: WebhookEndpoint, **typed: str | list[str])
 
 
 def sent_headers(area: Area) -> dict[str, str]:
-    """What is sent along with the deliveries that are due."""
+    """Return the headers of the deliveries that are due."""
     [batch] = area.services.deliveries.claim(endpoints=1, messages=10)
     return dict(batch.headers)
 
 
 @pytest.mark.slow_on("postgresql")
 def test_headers_are_changed_without_knowing_the_others(each_area: Area) -> None:
-    """One is dropped, one gets another value in whatever case it is written, one comes, and one stays unseen."""
+    """One is removed, one changed in another case, one added, and one stays without being shown."""
     names = ("X-Team", "X-Old", "Authorization")
     draft = WebhookDraft("chat", HOOK, ("*",), {name: f"s3cret {name}" for name in names})
     webhook = each_area.services.webhooks.create(each_area.principal, draft).endpoint
@@ -280,9 +280,9 @@ def test_headers_are_changed_without_knowing_the_others(each_area: Area) -> None
 
 
 @pytest.mark.slow_on("postgresql")
-def test_a_header_that_cannot_be_changes_none(area: Area) -> None:
-    """The form is there again with what was typed, what was to be dropped too; each header is as it was."""
-    webhook = made(area)
+def test_an_invalid_header_changes_none(area: Area) -> None:
+    """The form comes back as it was sent, removals included; all headers are unchanged."""
+    webhook = new_webhook(area)
     seen = edit_headers(area, webhook, drop=["X-Team"], headers="Host: elsewhere")
     assert seen.status == 422
     assert "A custom header is reserved" in seen.html
@@ -294,8 +294,8 @@ def test_a_header_that_cannot_be_changes_none(area: Area) -> None:
 
 @pytest.mark.slow_on("postgresql")
 def test_too_many_tests_are_refused_in_words(area: Area) -> None:
-    """Beyond the pace of a workspace the page says how long to wait, for a test and for sending again."""
-    webhook = made(area)
+    """Over the workspace's rate limit the page says how long to wait, for a test and for resending."""
+    webhook = new_webhook(area)
     delivery, *_ = [
         area.services.webhooks.test(area.principal, webhook.id) for _ in range(SENDING.most)
     ]
@@ -311,8 +311,8 @@ def test_too_many_tests_are_refused_in_words(area: Area) -> None:
 
 @pytest.mark.slow_on("postgresql")
 def test_a_webhook_is_deleted(area: Area) -> None:
-    """After the question it is gone, and the list says so."""
-    webhook = made(area)
+    """After the question the webhook is deleted, and the list says so."""
+    webhook = new_webhook(area)
     browser = area.signed_in()
     question = browser.open(page_of(area, webhook).link("Delete"))
     seen = browser.submit(question, url(area, f"/{webhook.id}/delete"))
@@ -323,9 +323,9 @@ def test_a_webhook_is_deleted(area: Area) -> None:
 
 @pytest.mark.slow_on("postgresql")
 @pytest.mark.parametrize("role", [Role.VIEWER, Role.DEVELOPER])
-def test_who_may_not_manage_sees_and_changes_nothing(area: Area, role: Role) -> None:
-    """Viewers and developers see webhooks and deliveries; no page offers them an act, and none of them is done."""
-    webhook = made(area)
+def test_other_roles_see_webhooks_and_change_nothing(area: Area, role: Role) -> None:
+    """Viewers and developers see webhooks and deliveries; no page offers them an action, and all are refused."""
+    webhook = new_webhook(area)
     area.key()
     browser = area.signed_in(area.member(role))
     here = url(area, f"/{webhook.id}")
@@ -342,9 +342,9 @@ def test_who_may_not_manage_sees_and_changes_nothing(area: Area, role: Role) -> 
 
 @pytest.mark.slow_on("postgresql")
 def test_another_workspaces_webhook_is_not_there(area: Area) -> None:
-    """Its id leads nowhere, and a delivery is found below its own webhook alone."""
+    """The ID of another workspace's webhook is 404, and a delivery is only found below its own webhook."""
     area.services.workspaces.set_plan(area.workspace_id, "scale")
-    first, second = made(area, "first"), made(area, "second", "key.revoked")
+    first, second = new_webhook(area, "first"), new_webhook(area, "second", "key.revoked")
     area.key()
     path = page_of(area, first).link("key.created")
     browser = area.signed_in()
@@ -356,18 +356,18 @@ def test_another_workspaces_webhook_is_not_there(area: Area) -> None:
 @pytest.mark.slow_on("postgresql")
 @pytest.mark.parametrize("payload", PAYLOADS)
 def test_names_are_inert(area: Area, payload: str) -> None:
-    """Whatever stands in a name, the pages keep their shape."""
-    harmless = made(area, "x" * 20, "key.revoked")
+    """Any name leaves the markup of the pages unchanged."""
+    harmless = new_webhook(area, "x" * 20, "key.revoked")
     before = skeleton(page_of(area, harmless).tree)
     area.services.webhooks.delete(area.principal, harmless.id)
-    hostile = made(area, payload.strip()[:100], "key.revoked")
+    hostile = new_webhook(area, payload.strip()[:100], "key.revoked")
     assert skeleton(page_of(area, hostile).tree) == before
 
 
 @pytest.mark.slow_on("postgresql")
 def test_an_older_form_of_a_webhook_changes_nothing(area: Area) -> None:
-    """Who opened the form before another change is shown both values, and loses nobody's (R105)."""
-    webhook = made(area)
+    """A form from before another change shows both values, and overwrites neither (R105)."""
+    webhook = new_webhook(area)
     address, browser = url(area, f"/{webhook.id}/edit"), area.signed_in()
     form = browser.open(address)
     assert browser.submit(form, address, url=f"{HOOK}/2").status == 200

@@ -1,4 +1,4 @@
-"""Collections: see, make and delete them; see, search and read documents, whose text is never markup."""
+"""Collections: view, create and delete them; view, search and read documents, whose text is never markup."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from tests.support.browser import Seen
 
 
 def url(area: Area, end: str = "") -> str:
-    """Where the collections are."""
+    """Return the URL of the collections."""
     return f"/w/{area.workspace_id}/collections{end}"
 
 
 def filled(area: Area, *drafts: DocumentDraft, name: str = "docs") -> None:
-    """A collection with documents."""
+    """Create a collection with documents."""
     documents = area.services.documents
     documents.create_collection(area.principal, CollectionDraft(name, "Product docs"))
     documents.push(area.principal, name, Push(drafts))
 
 
 def names(area: Area) -> list[str]:
-    """The collections that there are."""
+    """Return the names of the collections."""
     page = area.services.documents.list_collections(area.principal)
     return [collection.name for collection in page.items]
 
 
 def create(area: Area, name: str, title: str = "") -> Seen:
-    """The form for a new collection, filled in and sent."""
+    """Send the form for a new collection."""
     browser = area.signed_in()
     form = browser.open(browser.open(url(area)).link("Create collection"))
     return browser.submit(form, url(area), name=name, title=title)
 
 
-def test_a_collection_is_made_and_shown(each_area: Area) -> None:
-    """The form makes a collection and leads to its page, which says how to push to it."""
+def test_a_collection_is_created_and_shown(each_area: Area) -> None:
+    """The form creates a collection and leads to its page, which says how to push to it."""
     seen = create(each_area, "docs", "Product docs")
     assert (seen.status, seen.heading, seen.path) == (200, "Product docs", url(each_area, "/docs"))
     assert "No documents yet." in seen.html
@@ -49,8 +49,8 @@ def test_a_collection_is_made_and_shown(each_area: Area) -> None:
 
 
 @pytest.mark.parametrize("name", ["Docs", "-docs", "do cs", "döcs", "a/b", "<b>"])
-def test_a_name_that_is_none_is_refused_in_words(area: Area, name: str) -> None:
-    """What cannot be a name stands in the form again, with what is wrong, and makes nothing."""
+def test_an_invalid_name_is_refused_in_words(area: Area, name: str) -> None:
+    """An invalid name comes back in the form with an error, and no collection is created."""
     seen = create(area, name, "Title")
     assert seen.status == 422
     assert seen.tree.one("p", id="name-problem").text.startswith("Name must be 1-64 of a-z")
@@ -60,7 +60,7 @@ def test_a_name_that_is_none_is_refused_in_words(area: Area, name: str) -> None:
 
 
 def test_a_name_is_taken_once(area: Area) -> None:
-    """A second collection of one name is refused beside the name."""
+    """A second collection of the same name is refused at the field."""
     create(area, "docs")
     seen = create(area, "docs")
     assert seen.status == 409
@@ -68,7 +68,7 @@ def test_a_name_is_taken_once(area: Area) -> None:
 
 
 def test_at_the_limit_the_page_says_so(area: Area) -> None:
-    """With no room left there is nothing to press, and a form that was open makes no collection either."""
+    """Without room there is no button, and a form that was open creates no collection either."""
     browser = area.signed_in()
     form = browser.open(browser.open(url(area)).link("Create collection"))
     for name in ("a", "b", "c"):
@@ -95,7 +95,7 @@ def test_an_empty_collection_is_deleted_after_a_question(each_area: Area) -> Non
 
 
 def test_documents_go_only_with_the_name_typed(each_area: Area) -> None:
-    """A collection with documents stays until its name stands in the form, letter by letter."""
+    """A collection with documents is deleted only if its exact name is typed."""
     filled(each_area, DocumentDraft("a", "x"))
     browser = each_area.signed_in()
     question = browser.open(url(each_area, "/docs/delete"))
@@ -109,8 +109,8 @@ def test_documents_go_only_with_the_name_typed(each_area: Area) -> None:
     assert names(each_area) == []
 
 
-def test_documents_that_came_meanwhile_are_asked_about(area: Area) -> None:
-    """The form of an empty collection does not delete documents that it did not speak of."""
+def test_documents_added_meanwhile_are_not_deleted(area: Area) -> None:
+    """The form of an empty collection does not delete documents that were added meanwhile."""
     filled(area)
     browser = area.signed_in()
     question = browser.open(url(area, "/docs/delete"))
@@ -121,16 +121,16 @@ def test_documents_that_came_meanwhile_are_asked_about(area: Area) -> None:
     assert names(area) == ["docs"]
 
 
-def test_a_made_up_address_announces_nothing(area: Area) -> None:
-    """What the list says of a deletion is taken from the record."""
+def test_an_invented_url_announces_no_deletion(area: Area) -> None:
+    """The list reports a deletion only if it is on record."""
     filled(area)
-    for said in ("docs", "other", "<b>"):
-        seen = area.signed_in().open(url(area, f"?deleted={said}"))
+    for name in ("docs", "other", "<b>"):
+        seen = area.signed_in().open(url(area, f"?deleted={name}"))
         assert seen.tree.one("div", id="status").text == ""
 
 
 def test_documents_come_in_pages(each_area: Area) -> None:
-    """Page after page shows every document once, newest first."""
+    """The pages show every document once, newest first."""
     filled(each_area, *[DocumentDraft(f"d{n:02}", "x", f"Title {n:02}") for n in range(60)])
     browser = each_area.signed_in()
     first = browser.open(url(each_area, "/docs"))
@@ -142,7 +142,7 @@ def test_documents_come_in_pages(each_area: Area) -> None:
 
 
 def test_search_finds_words(each_area: Area) -> None:
-    """Every word must occur, the last as a prefix; what is found stands as in the list."""
+    """Every word must occur, the last as a prefix; results look like the list."""
     filled(
         each_area,
         DocumentDraft("a", "Rotate a key with an overlap", "Rotation"),
@@ -150,15 +150,15 @@ def test_search_finds_words(each_area: Area) -> None:
     )
     browser = each_area.signed_in()
     page = browser.open(url(each_area, "/docs"))
-    found = browser.submit(page, url(each_area, "/docs"), query="key overl")
-    assert [row["Document"] for row in found.rows()] == ["Rotation a"]
+    results = browser.submit(page, url(each_area, "/docs"), query="key overl")
+    assert [row["Document"] for row in results.rows()] == ["Rotation a"]
     nothing = browser.submit(page, url(each_area, "/docs"), query="key unicorn")
     assert "No document has all of these words: “key unicorn”." in nothing.tree.text
 
 
 @pytest.mark.parametrize("query", ["---", " ".join("abcdefghijk"), '"'])
 def test_a_search_without_words_is_refused_in_words(area: Area, query: str) -> None:
-    """What cannot be searched for says why, and the page stands."""
+    """An invalid search says why, and the page still works."""
     filled(area, DocumentDraft("a", "x"))
     browser = area.signed_in()
     seen = browser.submit(browser.open(url(area, "/docs")), url(area, "/docs"), query=query)
@@ -167,7 +167,7 @@ def test_a_search_without_words_is_refused_in_words(area: Area, query: str) -> N
 
 
 def test_a_document_is_read(each_area: Area) -> None:
-    """The page of a document shows all of it, and its text as a file is the text to the byte."""
+    """The page of a document shows all of it, and the download is its text, byte for byte."""
     text = "First line\n\n  Second — with “quotes” & <tags>\n"
     attributes = {"section": "guides", "n": 1}
     filled(each_area, DocumentDraft("a.b", text, "Guide", "https://docs.example/a", attributes))
@@ -184,7 +184,7 @@ def test_a_document_is_read(each_area: Area) -> None:
 
 
 def test_a_long_text_is_cut_and_says_so(area: Area) -> None:
-    """A page stays small however long the document; the file is whole."""
+    """A page stays small however long the document; the file is complete."""
     filled(area, DocumentDraft("a", "x" * (MAX_SHOWN + 1)))
     browser = area.signed_in()
     page = browser.open(url(area, "/docs/documents/a"))
@@ -196,7 +196,7 @@ def test_a_long_text_is_cut_and_says_so(area: Area) -> None:
 @pytest.mark.slow_on("postgresql")
 @pytest.mark.parametrize("payload", PAYLOADS)
 def test_documents_are_inert(area: Area, payload: str) -> None:
-    """Whatever a document, its attributes or a collection's title hold makes no element of its own."""
+    """No text of a document, of its attributes or of a collection's title creates an element."""
     line = " ".join(payload.split())
     drafts = [
         DocumentDraft(id, text, text, "https://x.example/", {"name": text})
@@ -213,8 +213,8 @@ def test_documents_are_inert(area: Area, payload: str) -> None:
         assert skeleton(one) == skeleton(two)
 
 
-def test_viewers_look_and_change_nothing(area: Area) -> None:
-    """A viewer reads everything, is offered no act, and a forged one is refused."""
+def test_viewers_read_and_change_nothing(area: Area) -> None:
+    """A viewer reads everything, is offered no action, and a forged one is refused."""
     filled(area, DocumentDraft("a", "x"))
     viewer = area.signed_in(area.member(Role.VIEWER))
     for end in ("", "/docs", "/docs/documents/a"):
@@ -232,7 +232,7 @@ def test_viewers_look_and_change_nothing(area: Area) -> None:
 
 
 def test_another_workspaces_documents_are_not_there(each_area: Area) -> None:
-    """A stranger's pages and acts answer as if the workspace had never been."""
+    """Pages and actions of another workspace answer as if it had never existed."""
     filled(each_area, DocumentDraft("a", "x"))
     other = each_area.services.workspaces.create("Other", owner="Nora")
     stranger = each_area.signed_in(each_area.services.workspaces.owner(other.id))
@@ -248,7 +248,7 @@ def test_another_workspaces_documents_are_not_there(each_area: Area) -> None:
 
 
 def test_every_name_is_a_collections(area: Area) -> None:
-    """No page of ours stands where a collection of that name would."""
+    """No page of ours has the URL of a collection."""
     for name in ("new", "delete", "documents"):
         filled(area, DocumentDraft("text", "x"), name=name)
     browser = area.signed_in()

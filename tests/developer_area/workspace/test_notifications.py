@@ -1,4 +1,4 @@
-"""Notices: each member chooses what they are told by e-mail; without an address the page says what is missing."""
+"""Notifications: members choose their emails; without an email address the page says what is missing."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from tests.developer_area.conftest import Area
 
 
 def url(area: Area) -> str:
-    """Where they are chosen."""
+    """Return the URL of the settings."""
     return f"/w/{area.workspace_id}/notices"
 
 
 def ticked(area: Area) -> set[str]:
-    """Which of the owner's boxes are ticked."""
+    """Return which of the owner's boxes are ticked."""
     browser = area.signed_in()
     boxes = browser.open(url(area)).tree.all("input", type="checkbox")
     return {box.attributes["value"] for box in boxes if "checked" in box.attributes}
 
 
-def test_an_owner_is_told_everything_until_they_choose(each_area: Area) -> None:
-    """Every box is ticked at first; what is chosen stays chosen, nothing at all included."""
+def test_an_owner_gets_all_notifications_until_they_choose(each_area: Area) -> None:
+    """Every box is ticked at first; any choice is saved, even an empty one."""
     assert ticked(each_area) == set(Topic)
     browser = each_area.signed_in()
     seen = browser.submit(browser.open(url(each_area)), url(each_area), topic=["expiring"])
@@ -30,8 +30,8 @@ def test_an_owner_is_told_everything_until_they_choose(each_area: Area) -> None:
     assert ticked(each_area) == set()
 
 
-def test_everybody_chooses_for_themselves(area: Area) -> None:
-    """A viewer is told nothing until they ask for it, and nobody else's choice changes."""
+def test_each_member_chooses_for_themselves(area: Area) -> None:
+    """A viewer gets no notifications until they choose some, and no other member's choice changes."""
     browser = area.signed_in(area.member(Role.VIEWER))
     page = browser.open(url(area))
     assert not [b for b in page.tree.all("input", type="checkbox") if "checked" in b.attributes]
@@ -40,7 +40,7 @@ def test_everybody_chooses_for_themselves(area: Area) -> None:
 
 
 def test_without_an_address_the_page_says_what_is_missing(area: Area) -> None:
-    """Who has no address is led to where they give one."""
+    """A user without an email finds a link to add one."""
     seen = area.signed_in(area.member(Role.ADMIN)).open(url(area))
     assert "You have no e-mail address" in seen.html
     assert seen.link("Give one").endswith("/account")

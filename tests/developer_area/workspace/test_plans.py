@@ -1,4 +1,4 @@
-"""Plans & limits: people see what they use of each limit, what to do at one, and what other plans unlock."""
+"""Plans & limits: the use of each limit, what to do at one, and the limits of other plans."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from tests.support.browser import Seen
 
 
 def plan_url(area: Area) -> str:
-    """Where the plan is."""
+    """Return the URL of the plan."""
     return f"/w/{area.workspace_id}/plan"
 
 
 def uses(seen: Seen) -> dict[str, list[str]]:
-    """The texts of each limit, by its name."""
+    """Return the texts of each limit, by its name."""
     cards = [li for li in seen.tree.all("li") if "use" in li.attributes.get("class", "").split()]
     return {card.one("h3").text: [p.text for p in card.all("p")] for card in cards}
 
 
-def test_use_stands_beside_each_limit(each_area: Area) -> None:
-    """Every limit shows what is used of it, in words and as a bar of the same numbers."""
+def test_each_limit_shows_its_use(each_area: Area) -> None:
+    """Every limit shows its use, in words and as a bar of the same numbers."""
     each_area.key("sync")
     each_area.services.documents.create_collection(each_area.principal, CollectionDraft("docs"))
     seen = each_area.signed_in().open(plan_url(each_area))
@@ -40,7 +40,7 @@ def test_use_stands_beside_each_limit(each_area: Area) -> None:
 
 
 def test_at_a_limit_the_page_says_what_to_do(area: Area) -> None:
-    """A full limit says so in words, how to make room and where, and which plan has more."""
+    """A full limit says so in words, links to what can be removed, and names the plan with more."""
     for number in range(5):
         area.key(f"sync {number}")
     browser = area.signed_in()
@@ -52,7 +52,7 @@ def test_at_a_limit_the_page_says_what_to_do(area: Area) -> None:
 
 
 def test_plans_stand_side_by_side(area: Area) -> None:
-    """What each plan allows is one table, in which the workspace's own is named in words."""
+    """One table compares the plans, and names the workspace's own in words."""
     rows = area.signed_in().open(plan_url(area)).rows()
     assert rows[0] == {
         "Limit": "Active API keys",
@@ -70,7 +70,7 @@ def test_plans_stand_side_by_side(area: Area) -> None:
 
 
 def test_no_limit_is_left_out(area: Area) -> None:
-    """Every limit that a plan may have is on the page: its use, a way to where it is used, each plan's amount."""
+    """The page has every limit: its use, a link to where it is used, and each plan's amount."""
     for name in LIMIT_NAMES:
         area.services.workspaces.set_plan(area.workspace_id, "free", overrides={name: 0})
         browser = area.signed_in()
@@ -86,7 +86,7 @@ def test_no_limit_is_left_out(area: Area) -> None:
 
 
 def test_unlimited_has_no_bar(area: Area) -> None:
-    """Where there is no limit, nothing pretends that there is one."""
+    """Without a limit there is no bar."""
     largest = replace(DEFAULT_PLANS[0], limits=Limits())
     area.services.plans.apply([largest, *DEFAULT_PLANS[1:]])
     seen = area.signed_in().open(plan_url(area))
@@ -94,8 +94,8 @@ def test_unlimited_has_no_bar(area: Area) -> None:
     assert seen.tree.all("progress") == []
 
 
-def test_a_limit_of_none_is_full(area: Area) -> None:
-    """A plan that allows none of something says that it is full, and draws a bar all the same."""
+def test_a_limit_of_zero_is_full(area: Area) -> None:
+    """A limit of zero is shown as full, with a bar."""
     smallest = replace(DEFAULT_PLANS[0], limits=replace(DEFAULT_PLANS[0].limits, collections=0))
     area.services.plans.apply([smallest, *DEFAULT_PLANS[1:]])
     text, note = uses(area.signed_in().open(plan_url(area)))["Collections"]
@@ -103,8 +103,8 @@ def test_a_limit_of_none_is_full(area: Area) -> None:
     assert note.startswith("Full. ")
 
 
-def test_own_limits_are_told(area: Area) -> None:
-    """Limits that were agreed with one workspace are the ones that are shown, and told apart from the plan's."""
+def test_custom_limits_are_shown(area: Area) -> None:
+    """Custom limits of the workspace are shown, and distinguished from the plan's."""
     services = area.services
     assert "agreed for this workspace" not in area.signed_in().open(plan_url(area)).html
     services.workspaces.set_plan(area.workspace_id, "free", overrides={"api_keys": 7})
@@ -115,7 +115,7 @@ def test_own_limits_are_told(area: Area) -> None:
 
 @pytest.mark.parametrize("role", Role)
 def test_only_owners_are_sent_to_change_the_plan(area: Area, role: Role) -> None:
-    """The way to other plans is an owner's; everybody else reads who has it."""
+    """Only owners find the link to change the plan; other members read who can."""
     seen = area.signed_in(area.member(role)).open(plan_url(area))
     links = [a for a in seen.tree.all("a") if a.text == "Change the plan"]
     assert bool(links) is (role is Role.OWNER)

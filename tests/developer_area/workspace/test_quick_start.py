@@ -1,4 +1,4 @@
-"""Quick start: lines that work as they stand, in every language, against a real server."""
+"""Quick start: code that works unchanged, in every language, against a real server."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LANGUAGES = ("curl", "python", "javascript", "cli")
 
 
 def test_lines_use_the_workspaces_own_names(area: Area) -> None:
-    """Without a collection the lines make one; with one they push to it, at this server's address."""
+    """Without a collection the code creates one; with one it pushes to it, at this server's URL."""
     browser, url = area.signed_in(), f"/w/{area.workspace_id}/quick-start"
     seen = browser.open(url)
     assert "these lines create docs and push to it" in seen.tree.text
@@ -36,7 +36,7 @@ def test_lines_use_the_workspaces_own_names(area: Area) -> None:
 
 
 def test_the_steps_lead_on(area: Area) -> None:
-    """Who may create keys is sent there; a viewer reads who can."""
+    """Members who may create keys find the link; a viewer reads who can."""
     url = f"/w/{area.workspace_id}/quick-start"
     browser = area.signed_in()
     assert browser.open(browser.open(url).link("Create key")).heading == "Create an API key"
@@ -46,7 +46,7 @@ def test_the_steps_lead_on(area: Area) -> None:
 
 
 def test_languages_are_chosen_without_scripts(area: Area) -> None:
-    """Each block of lines is a group of radio buttons with a name, the first of them chosen."""
+    """Each code sample is a labelled group of radio buttons, with the first one selected."""
     seen = area.signed_in().open(f"/w/{area.workspace_id}/quick-start")
     for group in ("push", "query"):
         radios = seen.tree.all("input", name=f"{group}-language")
@@ -57,7 +57,7 @@ def test_languages_are_chosen_without_scripts(area: Area) -> None:
 
 
 def run(language: str, code: str, folder: Path, token: str) -> str:
-    """What the lines print, run as they stand."""
+    """Run the code unchanged and return what it prints."""
     programs = {
         "curl": ["bash", "-euc", code],
         "cli": ["bash", "-euc", code],
@@ -69,7 +69,7 @@ def run(language: str, code: str, folder: Path, token: str) -> str:
         pytest.skip(f"no {command[0]} here")
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {"PATH": path, "KEYSTEAD_TOKEN": token, "HOME": str(folder)}
-    done = subprocess.run(
+    process = subprocess.run(
         command,
         check=False,
         capture_output=True,
@@ -78,14 +78,14 @@ def run(language: str, code: str, folder: Path, token: str) -> str:
         env=environment,
         timeout=60,
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    assert process.returncode == 0, process.stderr
+    return process.stdout
 
 
 @pytest.mark.slow_on("postgresql")
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_lines_work_as_they_stand(server: ServerProcess, tmp_path: Path, language: str) -> None:
-    """In each language the lines make the collection, push into it, push again without harm, and find."""
+    """In each language the code creates the collection, pushes, pushes again without harm, and searches."""
     installation = open_safely(server.settings)
     try:
         owner = installation.services.workspaces.first()
@@ -94,15 +94,15 @@ def test_lines_work_as_they_stand(server: ServerProcess, tmp_path: Path, languag
         assert token is not None
         (tmp_path / "docs").mkdir()
         (tmp_path / "docs" / "hello.md").write_text("# Hello\n\nHello from our first document.\n")
-        said = ""
+        output = ""
         for lines in (
             push_samples(server.base_url, "docs", create=True),
             push_samples(server.base_url, "docs"),
             search_samples(server.base_url, "docs"),
         ):
             (code,) = [tab.code for tab in lines if tab.id == language]
-            said = run(language, code, tmp_path, token.reveal())
-        assert "Hello" in said
+            output = run(language, code, tmp_path, token.reveal())
+        assert "Hello" in output
         assert installation.services.documents.get_collection(workspace, "docs").documents == 1
     finally:
         installation.close()
