@@ -34,7 +34,6 @@ EXEMPT = (
     "tests/storage/row_security/*",
     "tests/storage/schema/*",
     "tests/storage/tables/*",
-    "tests/support/*",
     "tests/worker/*",
 )
 """Folders and files that still have banned words. Remove a line when its folder is clean."""
@@ -66,7 +65,6 @@ EXEMPT_HEADS = (
     "tests/storage/maintenance/*",
     "tests/storage/row_security/*",
     "tests/storage/tables/*",
-    "tests/support/*",
     "tests/typing/*",
     "tests/worker/*",
 )

@@ -1,4 +1,4 @@
-"""The Workspace API over a real database, and tenants that call it: in process, on one event loop."""
+"""The Workspace API over a real database, and clients of its tenants: in process, on one event loop."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _numbers = count(1)
 
 @dataclass
 class World:
-    """An installation with the API before it. Its clock stands still."""
+    """An installation with the Workspace API. Its clock stands still."""
 
     installation: Installation
     app: App
@@ -55,18 +55,18 @@ class World:
         return self.installation.services
 
     def tenant(self, plan: str = "scale") -> Tenant:
-        """A new workspace."""
+        """Create a workspace."""
         made = self.services.workspaces.create(f"Workspace {next(_numbers)}", plan_id=plan)
         return Tenant(self, made.id)
 
     def client(self, token: str | None = None) -> Client:
-        """A client with that token, or without any."""
+        """Return a client with that token, or without any."""
         return Client(self, token)
 
 
 @dataclass
 class Tenant:
-    """A workspace, and the keys that are made for it."""
+    """A workspace, and the keys that are created for it."""
 
     world: World
     id: WorkspaceId
@@ -76,7 +76,7 @@ class Tenant:
         self.principal = operator("tests", self.id)
 
     def token(self, *scopes: str, lives: timedelta | None = None, description: str = "t") -> Token:
-        """The token of a new key with these scopes, or with every one."""
+        """Create a key with these scopes, all by default. Returns its token."""
         ends = self.world.clock.now() + lives if lives else UNSET
         draft = KeyDraft(description, ends, scopes or EVERY_SCOPE)
         token = self.world.services.keys.create(self.principal, draft).token
@@ -84,18 +84,18 @@ class Tenant:
         return token
 
     def client(self, *scopes: str, lives: timedelta | None = None) -> Client:
-        """A client with such a key."""
+        """Return a client with such a key."""
         token = self.token(*scopes, lives=lives)
         return Client(self.world, token.reveal(), token.key_id)
 
     def event_types(self) -> list[str]:
-        """What happened, newest first."""
+        """Return the types of all events, newest first."""
         return [str(event.type) for event in self.world.services.events.list(self.principal).items]
 
 
 @dataclass
 class Client:
-    """Sends requests with one token. Bodies go as JSON, unless they are bytes."""
+    """A client with one token. Bodies are sent as JSON, unless they are bytes."""
 
     world: World
     token: str | None = field(repr=False)
@@ -104,11 +104,11 @@ class Client:
     def send(
         self, method: str, path: str, body: Any = None, headers: Headers = ()
     ) -> httpx2.Response:
-        """One request and its answer."""
+        """Send a request."""
         return self.world.runner.run(self.asend(method, path, body, headers))
 
     def together(self, *requests: tuple[str, str, Any, Headers]) -> list[httpx2.Response]:
-        """Requests that are on their way at the same time; answers in the order of the requests."""
+        """Send requests concurrently. Returns the responses in the order of the requests."""
 
         async def gather() -> list[httpx2.Response]:
             return await asyncio.gather(*(self.asend(*request) for request in requests))
@@ -118,7 +118,7 @@ class Client:
     async def asend(
         self, method: str, path: str, body: Any = None, headers: Headers = ()
     ) -> httpx2.Response:
-        """As send, on the world's loop."""
+        """Like `send`, on the installation's event loop."""
         sent = list(headers)
         if self.token is not None:
             sent.append(("authorization", f"Bearer {self.token}"))
@@ -149,14 +149,14 @@ class Client:
         return self.send("DELETE", path)
 
     def created(self, **draft: Any) -> dict[str, Any]:
-        """A new key, made by this one."""
+        """Create a key with this one."""
         answer = self.post("/v1/keys", {"description": "made", **draft})
         assert answer.status_code == 201, said(answer)
         made: dict[str, Any] = answer.json()
         return made
 
     def collection(self, name: str = "handbook") -> str:
-        """The path of a new collection."""
+        """Create a collection. Returns its path."""
         answer = self.post("/v1/collections", {"name": name})
         assert answer.status_code == 201, said(answer)
         return f"/v1/collections/{name}"
@@ -164,7 +164,7 @@ class Client:
 
 @contextmanager
 def open_world(url: str, *, portal_origins: Sequence[str] = ()) -> Iterator[World]:
-    """The API over the fresh database at `url`, with the default plans; users may be sent back to these origins."""
+    """Open the API over the fresh database at `url`, with the default plans; portals may return to these origins."""
     clock = ManualClock()
     settings = Settings(
         database=declared(url),
@@ -192,12 +192,12 @@ def _json(body: Any) -> bytes:
 
 
 def said(answer: httpx2.Response) -> str:
-    """The answer's text for a message of a test, without what could be a token."""
+    """Return the response's text for a message of a test, without anything that could be a token."""
     return redacted(answer.text)
 
 
 def problem(answer: httpx2.Response) -> tuple[int, str]:
-    """Status and code of a refusal, whose form is right."""
+    """Return status and code of a refusal, and check its form."""
     assert answer.headers["content-type"] == "application/problem+json", said(answer)
     told = answer.json()
     assert told["status"] == answer.status_code
@@ -208,6 +208,6 @@ def problem(answer: httpx2.Response) -> tuple[int, str]:
 
 
 def pointers(answer: httpx2.Response) -> list[str]:
-    """Where the refused values stand."""
+    """Return the pointers to the refused values."""
     assert problem(answer) == (422, "invalid"), said(answer)
     return [error["pointer"] for error in answer.json()["errors"]]

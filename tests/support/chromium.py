@@ -1,4 +1,4 @@
-"""A real browser for journeys: Debian's chromium, driven by Playwright; and what a person's page may never do."""
+"""A real browser for journeys: Debian's chromium, driven by Playwright; errors on its console fail the test."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _FAILING: Final = ("Failed to load resource: ", "htmx: htmx:error: ")
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """The browser; a skip where it is not installed.
+    """Start the browser; skip the test if it is not installed.
 
     Close it before other tests run in the process: Playwright keeps an event loop for as long as it lives.
     """
@@ -53,7 +53,7 @@ def chromium() -> Iterator[Browser]:
 
 @contextmanager
 def person(browser: Browser, *, failing: bool = False, **options: Any) -> Iterator[Page]:
-    """A page of a fresh profile. AssertionError at the end for any fault that the browser complained about.
+    """Open a page in a fresh profile. Raises AssertionError at the end if the browser complained about anything.
 
     `failing`: requests fail on purpose, of which the browser and htmx may complain.
     """

@@ -77,7 +77,7 @@ _NGINX: Final = f"{_USER}daemon off; worker_processes 1; pid nginx.pid; error_lo
 def setup(
     port: int, keysteads: Sequence[int], application: int, routes: Sequence[str] = ROUTES
 ) -> Setup:
-    """The guide's configuration, at other ports."""
+    """Return the guide's configuration with other ports."""
     return Setup(
         public_url="https://keys.example.com",
         listen=Address(HOST, port),
@@ -122,7 +122,7 @@ def running_setup(
 
 
 def placed(configuration: str, folder: Path) -> str:
-    """The configuration with nginx's own files in a folder of the test."""
+    """Return the configuration with nginx's own files in a folder of the test."""
     inside = "".join(f"{kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy"))
     return configuration.replace("/var/log/nginx", str(folder)).replace(
         "\nhttp {\n", f"\nhttp {{ {inside}\n"
@@ -154,7 +154,7 @@ def _answers(port: int) -> bool:
 
 @contextmanager
 def started(gateway: Gateway, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """The gateway over the files in a folder of its own; its process is gone at the end."""
+    """Run the gateway with the files in a folder of its own; kill its process at the end."""
     assert gateway.found is not None
     named = {"{file}": str(folder / gateway.files[0]), "{folder}": str(folder), "{nginx}": _NGINX}
     command = [gateway.found, *(named.get(part, _filled(part, named)) for part in gateway.command)]
@@ -194,7 +194,7 @@ def _listens(process: subprocess.Popen[bytes], made: Setup, folder: Path) -> boo
 
 
 def _status(made: Setup) -> int:
-    """The status of a request without a key to the first route."""
+    """Return the status of a request without a key to the first route."""
     path = f"{made.routes[0].prefix}/"
     if not made.certificate:
         return ask(made.listen.port, path).status

@@ -1,4 +1,4 @@
-"""How the time of reading grows with what is read: n, 2n and 4n of the same in one run, as CPU time of this process."""
+"""How the time of reading grows with the input: n, 2n and 4n in one run, as CPU time of this process."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ Act = Callable[[Any], object]
 def growth(
     act: Act, make: Callable[[int], Any], longest: int, clock: Callable[[], float] = process_time
 ) -> float:
-    """By how much the time grows in a doubling up to `longest`, the best of several rounds; 0 for what is quick anyway.
+    """Return the growth of the time per doubling up to `longest`, the best of several rounds; 0 if it is quick anyway.
 
     `clock`: CPU seconds of the process that reads; it is this one, unless a server's is given.
     """
@@ -69,7 +69,7 @@ def _growth(inputs: list[Any], act: Act, clock: Callable[[], float]) -> float:
 
 @contextmanager
 def _without_collection() -> Iterator[None]:
-    """No collection of the whole run's garbage in the middle of one measurement."""
+    """Disable garbage collection, which would distort a measurement."""
     gc.disable()
     try:
         yield
@@ -86,7 +86,7 @@ def _doubling(best: list[float]) -> float:
 
 
 def seconds(act: Act, value: Any, clock: Callable[[], float] = process_time) -> float:
-    """The CPU time that reading takes, in all threads of the process; refusals are answers."""
+    """Return the CPU time that reading takes, in all threads of the process; a refusal is a valid outcome."""
     began = clock()
     with suppress(KeysteadError, ValueError, LookupError):
         act(value)
@@ -94,7 +94,7 @@ def seconds(act: Act, value: Any, clock: Callable[[], float] = process_time) -> 
 
 
 def pumped(pump: str, before: str = "", after: str = "") -> Callable[[int], str]:
-    """Makes texts of a size out of one that is repeated."""
+    """Return a function that repeats a text up to a size."""
     return lambda size: (
         before + pump * (max(size - len(before) - len(after), 0) // len(pump)) + after
     )
@@ -113,7 +113,7 @@ Uses = Mapping[re.Pattern[Any], set[str]]
 
 
 def modules() -> Iterator[ModuleType]:
-    """All modules of the product."""
+    """Import all modules of the product."""
     django_site.begin()  # its integration can only be imported in a configured process
     for info in pkgutil.walk_packages(keystead.__path__, "keystead."):
         if not _NOT_IMPORTED.search(info.name):
@@ -121,7 +121,7 @@ def modules() -> Iterator[ModuleType]:
 
 
 def patterns() -> Uses:
-    """Every pattern that a module holds, in a constant or a container; by what methods it is used."""
+    """Return all patterns that modules hold, in a constant or a container, with the methods that use them."""
     uses: dict[re.Pattern[Any], set[str]] = {}
     for module in modules():
         for pattern, methods in patterns_in(module, inspect.getsource(module)).items():
@@ -130,7 +130,7 @@ def patterns() -> Uses:
 
 
 def patterns_in(module: ModuleType, source: str) -> Uses:
-    """The patterns of one module."""
+    """Return the patterns of one module."""
     uses: dict[re.Pattern[Any], set[str]] = {}
     for value in vars(module).values():
         for pattern in _within(value):
@@ -143,7 +143,7 @@ def patterns_in(module: ModuleType, source: str) -> Uses:
 
 
 def hidden_patterns(source: str) -> list[int]:
-    """Lines of a module that hide a pattern from `patterns`: not compiled in a constant, or given to `re` as a text."""
+    """Return the lines that hide a pattern from `patterns`: not compiled in a constant, or passed to `re` as a text."""
     lines = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef):
@@ -194,7 +194,7 @@ _OTHER: Final = "\n\0"
 
 
 def worst_of(pattern: re.Pattern[Any], method: str) -> tuple[float, str]:
-    """The worst growth of the pattern over texts made for it, and the text in short."""
+    """Return the worst growth of the pattern over texts made for it, and the text in short."""
     act = _act(pattern, method)
     found = (0.0, "")
     for before, pump, after in _attempts(pattern):
@@ -208,7 +208,7 @@ def worst_of(pattern: re.Pattern[Any], method: str) -> tuple[float, str]:
 
 
 def _suspicious(act: Act, make: Callable[[int], Any]) -> int | None:
-    """Up to which size growth is to be measured: small where a small text takes long already; None if none does."""
+    """Return up to which size to measure growth: small if a small text is slow already; None if no text is slow."""
     for size in SHORT:
         value = make(size)
         if seconds(act, value) < FLAGGED:
@@ -288,7 +288,7 @@ def _of_set(members: Any) -> Iterator[str]:
 
 
 def _sample(tree: Iterable[tuple[Any, Any]]) -> str:
-    """A short text that matches, or nearly."""
+    """Return a short text that matches, or nearly."""
     text = ""
     for code, argument in tree:
         if code in {codes.MAX_REPEAT, codes.MIN_REPEAT, codes.POSSESSIVE_REPEAT}:

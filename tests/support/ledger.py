@@ -1,4 +1,4 @@
-"""Clients that create and revoke keys whatever becomes of the store, and a ledger of what they were promised."""
+"""Clients that create and revoke keys through any outage, and a ledger of what the servers acknowledged."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ LIVE, DEAD = 200, 401
 
 @dataclass
 class Ledger:
-    """What was acknowledged: keys `created`, each with its token, and keys `revoked`. What was not is `in_doubt`.
+    """What was acknowledged: keys `created`, each with its token, and keys `revoked`. Others are `in_doubt`.
 
-    `refusals`: how often it was answered 503, by the problem's code; `slowest`: the longest such wait in seconds.
+    `refusals`: the number of responses 503 by the problem's code; `slowest`: the longest such wait in seconds.
     """
 
     created: dict[str, str] = field(default_factory=dict, repr=False)
@@ -32,13 +32,13 @@ class Ledger:
     slowest: float = 0.0
 
     def create(self, http: httpx2.Client) -> None:
-        """Asks for a key, and notes it where it was made."""
+        """Ask for a key, and record it if it was created."""
         if (answer := self._asked(http, "POST", "/v1/keys", {"description": "ledger"})) is not None:
             assert answer.status_code == 201
             self.created[answer.json()["id"]] = answer.json()["token"]
 
     def revoke(self, http: httpx2.Client) -> None:
-        """Asks for the end of a key; without a 204 the key is in doubt."""
+        """Revoke a key; without a 204 the key is in doubt."""
         alive = [key for key in self.created if key not in self.revoked | self.in_doubt]
         if not alive:
             return
@@ -52,7 +52,7 @@ class Ledger:
     def _asked(
         self, http: httpx2.Client, method: str, path: str, json: object = None
     ) -> httpx2.Response | None:
-        """The answer of a change that was made; None for one that was not, or may not have been."""
+        """Return the response of a change that was made, or None if it was refused or its outcome is unknown."""
         began = time.monotonic()
         try:
             answer = http.request(method, path, json=json)
@@ -67,7 +67,7 @@ class Ledger:
         return None
 
     def check(self, servers: Sequence[ServerProcess]) -> int:
-        """Every acknowledged key is live, every acknowledged end is final, all servers agree; how many promises."""
+        """Check that acknowledged changes hold and all servers agree. Returns how many promises were checked."""
         for key, token in self.created.items():
             statuses = {verify(server, token) for server in servers}
             assert len(statuses) == 1, "servers disagree"
@@ -79,7 +79,7 @@ class Ledger:
 
 
 def verify(server: ServerProcess, token: str) -> int:
-    """The status that a request with this token gets, on a connection of its own."""
+    """Return the status of a request with this token, on a connection of its own."""
     connection = HTTPConnection(HOST, server.port, timeout=30)
     try:
         connection.request("GET", "/v1/whoami", headers={"authorization": f"Bearer {token}"})
@@ -92,7 +92,7 @@ def verify(server: ServerProcess, token: str) -> int:
 def at_work(
     servers: Sequence[ServerProcess], token: str, clients: int = 4
 ) -> Iterator[list[Ledger]]:
-    """So many clients, spread over the servers, at work until the block ends; a ledger of each."""
+    """Run that many clients, spread over the servers, until the block ends. Yields a ledger of each."""
     ledgers = [Ledger() for _ in range(clients)]
     stopping = threading.Event()
     threads = [

@@ -1,4 +1,4 @@
-"""Requests that arrive whether or not the earlier ones were answered, and how long each waited, beside an idle one."""
+"""An open load loop: requests arrive whether or not earlier ones were answered, with an idle request as control."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Call:
     body: bytes = field(default=b"", repr=False)
 
     def wire(self) -> bytes:
-        """The request, on a connection of its own."""
+        """Return the bytes of the request, on a connection of its own."""
         named = {"host": HOST, "connection": "close", "content-length": str(len(self.body))}
         fields = "".join(
             f"{name}: {value}\r\n" for name, value in (named | dict(self.headers)).items()
@@ -35,12 +35,12 @@ class Call:
 
 
 CONTROL_CALL: Final = Call(CONTROL, "GET", "/healthz")
-"""Asks the process alone: how late it is answered is the machine's doing."""
+"""A request that needs no database: its latency is that of the machine."""
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """How a request was answered: instants of the monotonic clock; status 0 for no answer."""
+    """The response to a request: times of the monotonic clock; status 0 for no response."""
 
     name: str
     began: float
@@ -52,13 +52,13 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Arrivals:
-    """What all were told, and by how much this process itself was late at worst."""
+    """All responses, and by how much this process itself was late at worst."""
 
     told: Sequence[Told]
     late: float
 
     def within(self, began: float, ended: float) -> list[Told]:
-        """Those that began and ended between these instants, without the control's."""
+        """Return the requests that started and ended between these times, without the control's."""
         return [
             one
             for one in self.told
@@ -66,7 +66,7 @@ class Arrivals:
         ]
 
     def longest(self, began: float, ended: float) -> float:
-        """How many seconds anybody waited at most between these instants."""
+        """Return the longest wait in seconds between these times."""
         return max(
             min(one.ended, ended) - max(one.began, began)
             for one in self.told
@@ -75,7 +75,7 @@ class Arrivals:
 
     @property
     def lag(self) -> float:
-        """How many seconds the machine took at worst for what waits for nothing."""
+        """The longest latency in seconds of requests that wait for nothing."""
         controls = [one.ended - one.began for one in self.told if one.name == CONTROL]
         return max(*controls, self.late)
 
@@ -87,7 +87,7 @@ def arrive(
     seconds: float,
     then: Sequence[tuple[float, Callable[[], object]]],
 ) -> Arrivals:
-    """`rate` requests a second, the calls in turn, for so long; each of `then` is done at its second, in a thread."""
+    """Send `rate` requests a second in turn; run each action of `then` at its second, in a thread."""
     return asyncio.run(_Crowd(port).arrive(calls, rate, seconds, then))
 
 

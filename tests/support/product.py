@@ -76,7 +76,7 @@ class Customer:
         server: ServerProcess | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> httpx2.Response:
-        """One request with that key, or with the provisioning key; at that server, or at the first."""
+        """Send a request with that key, or with the provisioning key; to that server, or to the first."""
         url = (server or self.product.server).base_url + path
         token = key.token if key else self.token
         sent = {"authorization": f"Bearer {token}", **(headers or {})}
@@ -91,30 +91,30 @@ class Customer:
         status: int = 200,
         key: Key | None = None,
     ) -> Any:
-        """What an answer of that status says."""
+        """Return the body of a response with that status."""
         answer = self.send(method, path, body, key=key)
         assert answer.status_code == status, answer.reason_phrase
         return answer.json() if answer.content else None
 
     def create(self, description: str = "nightly export", **draft: Any) -> Key:
-        """A new key."""
+        """Create a key."""
         return key_of(self.send("POST", "/v1/keys", {"description": description, **draft}))
 
     def rotate(self, key: Key, **how: Any) -> Key:
-        """The key that succeeds it."""
+        """Rotate a key. Returns its successor."""
         return key_of(self.send("POST", f"/v1/keys/{key.id}/rotate", how))
 
     def revoke(self, key: Key) -> None:
-        """End it."""
+        """Revoke a key."""
         self.told("DELETE", f"/v1/keys/{key.id}", status=204)
 
     def see(self, key: Key) -> Json:
-        """What the list of keys says of it."""
+        """Return the key as the list of keys shows it."""
         seen: Json = self.told("GET", f"/v1/keys/{key.id}")
         return seen
 
     def keys(self, filters: str = "") -> list[Json]:
-        """The keys that the list shows."""
+        """Return the keys that the list shows."""
         listed: list[Json] = self.told("GET", f"/v1/keys{filters}")["items"]
         return listed
 
@@ -149,30 +149,30 @@ class OpenConnection:
 
 
 def key_of(answer: httpx2.Response) -> Key:
-    """The key that an answer hands over."""
+    """Return the key of a response that creates one."""
     assert answer.status_code == 201, answer.json()["code"]
     said: Json = answer.json()
     return Key(said, said.pop("token"))
 
 
 def next_second(after: float = 1.0) -> datetime:
-    """The first whole second that is at least `after` seconds away."""
+    """Return the first whole second that is at least `after` seconds away."""
     return datetime.fromtimestamp(int(time.time() + after) + 1, UTC)
 
 
 def written(instant: datetime) -> str:
-    """RFC 3339 with `Z`."""
+    """Format a time by RFC 3339 with `Z`."""
     return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def in_days(days: int) -> str:
-    """That many days from now."""
+    """Return the time that many days from now."""
     return written(next_second() + timedelta(days=days))
 
 
 @contextmanager
 def opened(server: ServerProcess) -> Iterator[Product]:
-    """A product over that server; its operator works from this process, as the command line does."""
+    """Open a product over that server; its operator works from this process, as the command line does."""
     settings = Settings(data=server.data, database=server.database_url, port=server.port)
     installation = bootstrap.open_safely(settings)
     limits = httpx2.Limits(max_keepalive_connections=0)

@@ -1,7 +1,7 @@
-"""Servers that race: processes over one SQLite file that verify keys while others of them end these keys.
+"""Servers that race: processes over one SQLite file that verify keys while others of them revoke these keys.
 
-Each process notes of each key when it last began a verification that was accepted, and when it first had an answer by
-which the key had ended: its own revocation, or a refusal. On one machine all read one monotonic clock.
+Each process records for each key when it last began a verification that was accepted, and when it first learned that
+the key was revoked: from its own revocation, or a refusal. On one machine all read one monotonic clock.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ ENDERS = 2
 
 @dataclass
 class Seen:
-    """What one process saw, by key: nanoseconds of the monotonic clock. `reads`: rows that it read to verify."""
+    """What one process observed, by key: nanoseconds of the monotonic clock. `reads`: rows that it read to verify."""
 
     accepted: dict[int, int] = field(default_factory=dict)
     ended: dict[int, int] = field(default_factory=dict)
@@ -43,12 +43,12 @@ class Seen:
     reads: int = 0
 
     def hot(self, keys: int) -> list[int]:
-        """The keys that everybody is at now: the first that have not ended, and the last that have."""
+        """Return the keys in use now: the first that are not revoked, and the last that are."""
         first = next(key for key in range(keys) if key not in self.ended)
         return list(range(max(0, first - 2), min(keys, first + 6)))
 
     def note(self, key: int, began: int, verdict: Verification) -> None:
-        """One verification, which has just been answered."""
+        """Record a verification that has just been answered."""
         self.verifications += 1
         if isinstance(verdict, Verified):
             self.accepted[key] = began
@@ -57,25 +57,25 @@ class Seen:
 
 
 class Counting:
-    """The real lookup, with a count of what it is asked."""
+    """The real lookup, counting its calls."""
 
     def __init__(self, lookup: Lookup[KeyRecord]) -> None:
         self.asked = 0
         self._lookup = lookup
 
     def find(self, key_id: str) -> KeyRecord | None:
-        """As the real one."""
+        """Look up as the real one."""
         self.asked += 1
         return self._lookup.find(key_id)
 
     async def find_on_loop(self, key_id: str) -> KeyRecord | None:
-        """As the real one."""
+        """Look up as the real one."""
         return self.find(key_id)
 
 
 @dataclass(frozen=True)
 class Race:
-    """The keys of one workspace: their tokens and ids, in order. `fault`: what is planted, empty for nothing."""
+    """The keys of one workspace: their tokens and IDs, in order. `fault`: the seeded fault, empty for no fault."""
 
     url: str
     workspace_id: WorkspaceId
@@ -85,7 +85,7 @@ class Race:
 
 
 def race(course: Race, processes: int) -> tuple[int, list[Seen]]:
-    """Lets the processes run until every key has ended; how many were accepted after their end, and what was seen."""
+    """Run until every key is revoked. Returns how many were accepted after their end, and the observations."""
     context = multiprocessing.get_context("spawn")
     start, results = context.Barrier(processes), context.Queue()
     runners = [

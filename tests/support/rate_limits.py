@@ -1,4 +1,4 @@
-"""Rate limits for tests: plans that have some, servers that keep to them, and a real Valkey."""
+"""Rate limits for tests: plans and servers with rate limits, and a real Valkey."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ _numbers = count(1)
 
 
 class Ticker:
-    """Seconds that pass when a test says so."""
+    """A clock in seconds that tests set."""
 
     def __init__(self) -> None:
         self.now = 1_000.0
 
     def __call__(self) -> float:
-        """What time it is."""
+        """Return the time."""
         return self.now
 
 
 def paced_tenant(
     sandbox: SandboxInstallation, *, workspace: int | None = None, key: int | None = None
 ) -> Principal:
-    """Who may do everything in a new workspace on a plan with these rate limits."""
+    """Create a workspace on a plan with these rate limits. Returns a principal with full access."""
     tenant = sandbox.tenant()
     pace(sandbox, tenant, workspace=workspace, key=key)
     return tenant
@@ -49,7 +49,7 @@ def pace(
     workspace: int | None = None,
     key: int | None = None,
 ) -> None:
-    """Puts a workspace on a new plan with these rate limits."""
+    """Put a workspace on a new plan with these rate limits."""
     plans = sandbox.services.plans
     plan = Plan(f"paced{next(_numbers)}", "Paced", Limits(), rate_limits=RateLimits(workspace, key))
     plans.apply([*plans.all(), plan])
@@ -64,7 +64,7 @@ def pacing(
     when_away: str = "allow",
     metrics: Metrics | None = None,
 ) -> Iterator[list[Installation]]:
-    """Further servers over a sandbox's database, which count requests there."""
+    """Open further servers over a sandbox's database, which count requests there."""
     settings = Settings.model_validate(
         {"database": sandbox.url, "rate_limits": where, "rate_limits_when_away": when_away}
     )
@@ -79,7 +79,7 @@ def pacing(
 
 @contextmanager
 def paced_sandbox(sandbox: SandboxInstallation, where: str) -> Iterator[SandboxInstallation]:
-    """The same sandbox with a server that counts requests there."""
+    """Return the same sandbox with a server that counts requests there."""
     with pacing(sandbox, where) as (server,):
         yield replace(sandbox, installation=server, more=[])
 

@@ -1,4 +1,4 @@
-"""HTTP/1.1 as raw bytes: clients that spell as they like, and servers that write down what reached them."""
+"""HTTP/1.1 as raw bytes: clients with any spelling, and servers that record their requests."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ Field = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Got:
-    """An answer."""
+    """A response."""
 
     status: int
     headers: list[Field]
     body: bytes
 
     def values(self, name: str) -> list[str]:
-        """Every value of a field."""
+        """Return every value of a field."""
         return [value for key, value in self.headers if key.lower() == name]
 
     def problem(self) -> tuple[int, str]:
-        """Status and code of a refusal, whose form is right."""
+        """Return status and code of a refusal, and check its form."""
         assert self.values("content-type") == ["application/problem+json"], self
         told = json.loads(self.body)
         assert told["status"] == self.status
@@ -39,7 +39,7 @@ class Got:
 
 
 class Line:
-    """A connection that a client keeps."""
+    """A persistent connection of a client."""
 
     def __init__(self, port: int) -> None:
         self._socket = socket.create_connection((HOST, port), timeout=20)
@@ -47,7 +47,7 @@ class Line:
     def ask(
         self, path: str, fields: Sequence[Field] = (), method: str = "GET", body: bytes = b""
     ) -> Got:
-        """One request, its fields just as they are spelled, in their order."""
+        """Send a request with the fields as they are spelled, in their order."""
         length = [("Content-Length", str(len(body)))] if body else []
         named = [("Host", "app.example.com:8443"), *fields, *length]
         head = "".join(f"{name}: {value}\r\n" for name, value in named)
@@ -57,17 +57,17 @@ class Line:
         return Got(response.status, response.getheaders(), response.read())
 
     def raw(self) -> socket.socket:
-        """The socket, after an upgrade."""
+        """Return the socket, after an upgrade."""
         return self._socket
 
     def close(self) -> None:
-        """Hangs up."""
+        """Close the connection."""
         self._socket.close()
 
 
 @contextmanager
 def line(port: int) -> Iterator[Line]:
-    """A connection for a while."""
+    """Open a connection for the block."""
     kept = Line(port)
     try:
         yield kept
@@ -76,13 +76,13 @@ def line(port: int) -> Iterator[Line]:
 
 
 def ask(port: int, path: str, fields: Sequence[Field] = (), **more: Any) -> Got:
-    """One request on a connection of its own."""
+    """Send a request on a connection of its own."""
     with line(port) as kept:
         return kept.ask(path, fields, **more)
 
 
 def bearer(token: str) -> Field:
-    """The field that carries a token."""
+    """Return the field with a token."""
     return ("Authorization", f"Bearer {token}")
 
 
@@ -96,20 +96,20 @@ class Reached:
     body: bytes
 
     def like(self, name: str) -> list[Field]:
-        """The fields that an application could take for `name`: `_` and `.` read as `-`, in any case."""
+        """Return the fields that an application could take for `name`: `_` and `.` read as `-`, in any case."""
         return [f for f in self.headers if re.sub("[_.]", "-", f[0]).lower() == name]
 
 
 @dataclass
 class Recorder:
-    """A server that writes down every request, and gives each the answer that `answer` makes of it."""
+    """A server that records every request, and sends the response that `answer` returns for it."""
 
     answer: Callable[[Reached], bytes]
     port: int = 0
     reached: list[Reached] = field(default_factory=list)
 
     def serve(self, connection: socket.socket) -> None:
-        """All requests of one connection."""
+        """Serve all requests of one connection."""
         with connection, suppress(OSError), connection.makefile("rb") as sent:
             while (request := _read(sent)) is not None:
                 self.reached.append(request)
@@ -121,7 +121,7 @@ class Recorder:
 
 @contextmanager
 def recorder(answer: Callable[[Reached], bytes]) -> Iterator[Recorder]:
-    """A server on a free port, for a while."""
+    """Run a recorder on a free port for the block."""
     listening = socket.create_server((HOST, 0), backlog=64)
     made = Recorder(answer, listening.getsockname()[1])
 
@@ -143,7 +143,7 @@ def recorder(answer: Callable[[Reached], bytes]) -> Iterator[Recorder]:
 
 
 def application(request: Reached) -> bytes:
-    """What the application behind the gateways says: that it was reached; to an upgrade, that it changes over."""
+    """Return the response of the application behind the gateways: a text, or the switch of protocols for an upgrade."""
     if request.like("upgrade"):
         return (
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"

@@ -15,7 +15,7 @@ OPERATORS: tuple[type[Any], ...] = (Operator, AsyncOperator)
 
 
 class Waited:
-    """An object that runs the coroutines and consumes the asynchronous iterators of another one."""
+    """A client that runs the coroutines and consumes the asynchronous iterators of another one."""
 
     def __init__(self, inner: Any, runner: asyncio.Runner) -> None:
         self.inner, self._runner = inner, runner

@@ -34,7 +34,7 @@ class Pair:
         wait_until(lambda: self._asked(_STREAMS) == [("sync",)], "the standby is synchronous")
 
     def pause(self) -> None:
-        """Let nothing through to the standby any more: the connection stands, and nothing is confirmed."""
+        """Let nothing through to the standby: the connection stays open, and nothing is confirmed."""
         self.stream.silence()
 
     def cancel(self) -> None:
@@ -58,7 +58,7 @@ class Pair:
 
 @contextmanager
 def standby_of(primary: PrivatePostgres) -> Iterator[Pair]:
-    """The primary with a fresh standby, which streams, asynchronously to begin with."""
+    """Start a fresh standby of the primary, which streams asynchronously at first."""
     with relay_to(primary.port) as stream, ExitStack() as stack:
         address = f"host={HOST} port={stream.port} user=postgres application_name={NAME}"
         standby = stack.enter_context(own_postgres(primary=address))

@@ -1,4 +1,4 @@
-"""What there is to see and to send in a Developer area, found by following its links: no list to keep up to date."""
+"""All pages and forms of a Developer area, found by following its links: no list to keep up to date."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _OFFERED: Final = {"email": "somebody@keys.example", "password": PASSWORD, "date
 
 @dataclass(frozen=True)
 class FoundForm:
-    """A form that is sent by POST: the page it stands on, where it leads, and what it asks for."""
+    """A form that is sent by POST: its page, its action, and its fields."""
 
     page: str
     action: str
@@ -46,7 +46,7 @@ class FoundForm:
 
     @property
     def kind(self) -> tuple[str, tuple[str, ...]]:
-        """What makes it another form than the others."""
+        """What distinguishes it from other forms."""
         return self.pattern, self.names
 
     @property
@@ -61,14 +61,14 @@ class FoundForm:
         return [e.attributes["name"] for e in controls if e.attributes.get("type") == "password"]
 
     def filled(self, **texts: str) -> list[tuple[str, str]]:
-        """Its fields as a person fills them in, with these texts in those of that name."""
+        """Return its fields as a user fills them in, with these texts in those of that name."""
         return list(_filled(self.element, texts))
 
 
 class Walk:
-    """One person's way through all that they can reach, in their browser.
+    """A user's way through all that they can reach, in their browser.
 
-    Of one kind of page they look at three at most, in the workspace where they begin; at one in their others.
+    It visits at most three pages of a kind in the workspace where it begins; one in each other workspace.
     """
 
     def __init__(self, browser: Browser, app: App) -> None:
@@ -80,7 +80,7 @@ class Walk:
         self._asked: set[str] = set()
 
     def through(self, *urls: str) -> Walk:
-        """Walks from these addresses on."""
+        """Walk from these addresses."""
         queue = deque(urls)
         self._home = self._home or _workspace(urls[0])
         while queue:
@@ -92,7 +92,7 @@ class Walk:
         return self
 
     def look(self, url: str) -> Seen:
-        """Looks at one page, and notes the forms on it."""
+        """Open one page, and note its forms."""
         seen = self.browser.open(url)
         self.pages.append(seen)
         if is_html(seen):
@@ -100,11 +100,11 @@ class Walk:
         return seen
 
     def patterns(self) -> set[str]:
-        """The routes whose pages were seen."""
+        """Return the routes whose pages were visited."""
         return {self.pattern_of(seen.path) for seen in self.pages if seen.status < 400}
 
     def pattern_of(self, url: str) -> str:
-        """The route that answers an address; empty where none does."""
+        """Return the route of an address; empty if no route matches."""
         path = urlsplit(url).path
         for route in self.routes:
             if route.matches({"type": "http", "path": path, "method": "GET"})[0] is not Match.NONE:
@@ -133,7 +133,7 @@ def _workspace(url: str) -> str:
 
 
 def routes_of(app: App) -> list[Route]:
-    """The routes of the pages, from within what stands around them."""
+    """Return the routes of the pages, from within the surrounding applications."""
     inner: Any = app
     while not hasattr(inner, "routes"):
         inner = inner._app
@@ -141,12 +141,12 @@ def routes_of(app: App) -> list[Route]:
 
 
 def is_html(seen: Seen) -> bool:
-    """Whether it is a page, and not a file."""
+    """Return whether it is a page, and not a file."""
     return seen.headers.get("content-type", "").startswith("text/html") and bool(seen.html)
 
 
 def links_of(seen: Seen) -> Iterator[str]:
-    """Where a page leads: its links, what it opens in its dialog, and its searches."""
+    """Yield a page's addresses: its links, the pages that its dialog shows, and its searches."""
     for element in seen.tree.walk():
         for name in ("href", "hx-get"):
             if element.tag == "a" and element.attributes.get(name, "").startswith("/"):
@@ -191,7 +191,7 @@ def _filled(form: Element, texts: Mapping[str, str]) -> Iterator[tuple[str, str]
 
 @dataclass(frozen=True)
 class Visitor:
-    """Somebody who walked through all that they can reach: their cookies, the instant, what they saw."""
+    """A visitor who walked through all that they can reach: their cookies, the time, the pages they saw."""
 
     cookies: httpx2.Cookies = field(repr=False)
     at: datetime
@@ -202,7 +202,7 @@ class Visitor:
 
 @dataclass(frozen=True)
 class Survey:
-    """What all kinds of people see of a furnished area; the database as it was when they had seen it."""
+    """The pages of a furnished area by kind of visitor; the database as it was when they had seen it."""
 
     file: Path
     sample: SampleWorkspace
@@ -213,12 +213,12 @@ class Survey:
 
     @property
     def pages(self) -> list[Seen]:
-        """Every page that somebody saw."""
+        """Every page that a visitor saw."""
         return [seen for visitor in self.visitors.values() for seen in visitor.pages]
 
     @property
     def forms(self) -> list[tuple[str, FoundForm]]:
-        """Every kind of form, and who found it first."""
+        """Every kind of form, and the visitor that found it first."""
         found: dict[object, tuple[str, FoundForm]] = {}
         for who, visitor in self.visitors.items():
             for form in visitor.forms:
@@ -227,7 +227,7 @@ class Survey:
 
     @contextmanager
     def copied(self, folder: Path) -> Iterator[FurnishedArea]:
-        """The area as they left it, for a test to do with as it likes."""
+        """Copy the area as the visitors left it, for a test to change."""
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copy(self.file, folder / "keystead.db")
         with opened(f"sqlite:///{folder / 'keystead.db'}") as area:
@@ -244,7 +244,7 @@ class FurnishedArea:
     visitors: Mapping[str, Visitor]
 
     def browser(self, who: str) -> Browser:
-        """The browser in which that visitor walked; the clock stands where it stood then."""
+        """Return the browser in which that visitor walked; the clock is set to the time of the walk."""
         visitor = self.visitors[who]
         self.area.clock.set(visitor.at)
         browser = self.area.browser()
@@ -252,25 +252,25 @@ class FurnishedArea:
         return browser
 
     def form(self, who: str, wanted: FoundForm) -> tuple[Browser, FoundForm]:
-        """The visitor's browser, with the form as it stands on its page now."""
+        """Return the visitor's browser, with the form as it is on its page now."""
         browser = self.browser(who)
         walk = Walk(browser, self.area.app)
         walk.look(wanted.page)
         return browser, walk.forms[wanted.kind]
 
     def state(self) -> dict[str, int]:
-        """A digest of all rows of each table, but for what merely looking changes."""
+        """Return a digest of all rows of each table, except those that merely viewing changes."""
         return {name: hash(rows) for name, rows in _rows_of(self.area.installation)}
 
     def tables_with(self, text: str) -> list[str]:
-        """The tables of which some row holds that text."""
+        """Return the tables that have that text in some row."""
         written = repr(text)[1:-1]
         rows_of = _rows_of(self.area.installation)
         return [name for name, rows in rows_of if any(written in row for row in rows)]
 
 
 def survey(folder: Path) -> Survey:
-    """Furnishes an area, and sends everybody through it."""
+    """Furnish an area, and send every visitor through it."""
     file = folder / "keystead.db"
     with opened(f"sqlite:///{file}") as area:
         sample = furnish(area.installation, area.clock, NOON)
@@ -280,7 +280,7 @@ def survey(folder: Path) -> Survey:
 
 
 def assets_of(seen: Seen) -> set[str]:
-    """Addresses of all that a page loads."""
+    """Return the addresses of all that a page loads."""
     links = {e.attributes["href"] for e in seen.tree.all("link")}
     return links | {e.attributes["src"] for e in seen.tree.walk() if "src" in e.attributes}
 
@@ -302,7 +302,7 @@ def _visit(area: Area, browser: Browser, at: datetime, urls: Sequence[str]) -> V
 def _starts(
     area: Area, sample: SampleWorkspace
 ) -> dict[str, tuple[Browser, datetime, Sequence[str]]]:
-    """Who walks, when, and from where: everybody who uses the pages, and every way in."""
+    """Return the visitors, each with a start time and addresses: every kind of user, and every way in."""
     viewer = sample.person(Role.VIEWER, "Somebody")
     later = NOON + timedelta(minutes=50)
     home = [f"/w/{id}/keys" for id in (sample.owner.workspace_id, sample.full, sample.suspended)]
@@ -316,7 +316,7 @@ def _starts(
 
 
 def _come_back(area: Area, sample: SampleWorkspace, later: datetime) -> Browser:
-    """Who has no password, was asked for a proof amid a form, and comes back by a link: the form waits for them."""
+    """Sign in again by a link, as a user without a password whose form waits for authentication."""
     admin = sample.person(Role.ADMIN, "Cam Comeback")
     browser = _entered(area, sample.link(admin))
     area.clock.set(later)
