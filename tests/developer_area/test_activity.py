@@ -22,8 +22,9 @@ from keystead.domain.principals import Actor, PrincipalKind
 from keystead.domain.token import Secret
 from keystead.domain.workspaces import Role
 from tests.developer_area.conftest import Area, session_of
-from tests.developer_area.test_templates import PAYLOADS, skeleton
 from tests.support.browser import Seen
+from tests.support.hostile_texts import PAYLOADS
+from tests.support.markup import skeleton
 
 FROM = Origin("10.2.3.4", "req_1")
 ACTOR = Actor(PrincipalKind.MEMBER, "usr_1", "Owner")

@@ -11,8 +11,8 @@ from keystead.domain.keys import ApiKey, KeyDraft
 from keystead.domain.scopes import READ_ONLY
 from keystead.domain.token import Token
 from tests.developer_area.conftest import Area
-from tests.developer_area.test_creating import forced as forced_new_key
 from tests.support.browser import Browser, Seen, filled
+from tests.support.key_pages import forced as forced_new_key
 
 
 def edit_url(area: Area, token: Token) -> str:

@@ -15,8 +15,8 @@ from keystead.developer_area.web.timestamps import timestamp
 from keystead.domain.keys import MAX_EXPIRY, KeyDraft
 from keystead.domain.token import Secret
 from tests.developer_area.conftest import Area, session_of
-from tests.developer_area.test_creating import newest
 from tests.support.browser import Browser, Seen
+from tests.support.key_pages import newest
 
 ZONES = ("UTC", "Asia/Kolkata", "Pacific/Auckland", "Pacific/Honolulu", "Australia/Lord_Howe")
 CHOICES = {"30": "30 days", "90": "90 days", "365": "1 year"}

@@ -7,9 +7,9 @@ import pytest
 from keystead.domain.ids import WorkspaceId
 from keystead.domain.workspaces import Role
 from tests.developer_area.conftest import Area
-from tests.developer_area.test_creating import create
 from tests.support.administrator import write_behind
 from tests.support.browser import Browser, Seen
+from tests.support.key_pages import create
 
 NOWHERE = "ws_0000000000000000000000"
 NO_KEY = "key_0000000000000000000000"

@@ -18,9 +18,9 @@ from keystead.domain.token import Token
 from keystead.domain.workspaces import Role
 from keystead.storage.tables.events import append_event
 from tests.developer_area.conftest import Area
-from tests.developer_area.test_seeing import used
 from tests.support.administrator import write_behind
 from tests.support.browser import Seen
+from tests.support.key_pages import used
 from tests.support.markup import Element
 
 

@@ -20,10 +20,10 @@ from keystead.developer_area.web.brand import Brand
 from keystead.developer_area.web.render import TEMPLATES, Renderer
 from keystead.domain.workspaces import Role
 from tests.developer_area.conftest import Area, opened
-from tests.developer_area.test_creating import create, forced
-from tests.developer_area.test_seeing import used
 from tests.support.browser import Browser, Seen
-from tests.support.markup import Element
+from tests.support.hostile_texts import PAYLOADS
+from tests.support.key_pages import create, forced, used
+from tests.support.markup import skeleton
 
 ENVIRONMENT: Environment = Renderer(Brand()).environment
 SOURCES = sorted(TEMPLATES.glob("*.html"))
@@ -37,29 +37,6 @@ CONTEXTS = [
     for module in MODULES
     for _, page in inspect.getmembers(module, dataclasses.is_dataclass)
     if hasattr(page, "template") and page.__module__ == module.__name__
-]
-PAYLOADS = [
-    "<script>alert(1)</script>",
-    "</script><script>alert(1)</script>",
-    "<img src=x onerror=alert(1)>",
-    "<svg/onload=alert(1)>",
-    '"><script>alert(1)</script>',
-    "'><img src=x onerror=alert(1)>",
-    '" autofocus onfocus=alert(1) x="',
-    "' onmouseover='alert(1)",
-    "</textarea><script>alert(1)</script>",
-    "</title><script>alert(1)</script>",
-    "<!--<img src=x onerror=alert(1)>-->",
-    "javascript:alert(1)",
-    "<a href=javascript:alert(1)>x</a>",
-    "{{ 7 * 7 }}{% raw %}",
-    "${7*7}",
-    "&lt;script&gt;alert(1)&lt;/script&gt;",
-    "<b hx-get=/sign-out hx-trigger=load>",
-    "<form action=//evil.example>",
-    "\u202e\u2066<i>",
-    "<style>*{display:none}</style>",
-    "<hx-partial hx-target=body><b>x</b></hx-partial>",
 ]
 
 
@@ -119,11 +96,6 @@ def test_escaping_and_strictness_are_on() -> None:
     """Text is escaped in every template, and a name that is not there fails instead of showing nothing."""
     assert ENVIRONMENT.autoescape is True
     assert ENVIRONMENT.undefined.__name__ == "StrictUndefined"
-
-
-def skeleton(element: Element) -> list[tuple[str, tuple[str, ...]]]:
-    """Tags and the names of their attributes, in order: what markup there is, whatever the text."""
-    return [(e.tag, tuple(e.attributes)) for e in element.walk()]
 
 
 def every_page(area: Area, browser: Browser, text: str) -> Iterator[tuple[str, Seen]]:

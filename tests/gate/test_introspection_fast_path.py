@@ -13,10 +13,10 @@ from keystead.gate import introspection
 from keystead.gate.introspection import Introspection
 from keystead.http.asgi import Header
 from keystead.http.client import parse_networks
-from tests.gate.test_forward_auth_fast_path import FIELDS, HOSTS, PEER, PROXY, VALUES, mostly
 from tests.support.asgi import HOST, Response, scope_of
 from tests.support.gate import FORM, OPERATOR, Doors, basic, bearer, doors_of
 from tests.support.installations import SandboxInstallation, text_of
+from tests.support.request_heads import FIELDS, HOSTS, PEER, PROXY, VALUES, mostly
 
 PROMISED = ("content-type", "cache-control", "server", "www-authenticate", "allow")
 _COUNTED: list[tuple[str, str, int]] = []

@@ -20,8 +20,7 @@ from keystead.integrations.fastapi import protect, require
 from keystead.integrations.flask import require as flask_require
 from keystead.integrations.guard import RequestHead
 from keystead.integrations.starlette import authentication, requires
-from tests.integrations.test_verdicts import ADMITTED
-from tests.support.callers import REQUIRED, Asked, World, bearer
+from tests.support.callers import ADMITTED, REQUIRED, Asked, World, bearer
 from tests.support.guarded_products import PRODUCTS, Product
 
 SPELLINGS = (

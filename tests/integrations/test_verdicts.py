@@ -7,10 +7,8 @@ import json
 import pytest
 
 from keystead.integrations import Guard
-from tests.support.callers import Answered, World
+from tests.support.callers import ADMITTED, Answered, World
 from tests.support.guarded_products import PRODUCTS, Product
-
-ADMITTED = {"good", "everything", "lower case scheme"}
 
 
 @pytest.mark.parametrize("framework", PRODUCTS)

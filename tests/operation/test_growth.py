@@ -12,10 +12,10 @@ import pytest
 
 from keystead.http.asgi import Header
 from keystead.http.body import JSON_LIMIT, KIB, MIB
-from tests.standing.test_growth import BODIES, FIELD, QUERY
 from tests.support.asgi import HOST, scope_of
 from tests.support.gate import FORM, Doors, doors_of
 from tests.support.growth import WORST, growth, pumped
+from tests.support.growth_inputs import BODIES, FIELD, QUERY
 from tests.support.installations import prepare, sandbox_on, text_of
 from tests.support.server_process import HOST as ADDRESS
 from tests.support.server_process import ServerProcess, serving

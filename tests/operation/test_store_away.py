@@ -30,6 +30,7 @@ from tests.support.outages import (
 )
 from tests.support.postgres import PrivatePostgres, wait_until
 from tests.support.relay import relay_to
+from tests.support.server_checks import can_create
 from tests.support.server_process import ServerProcess, serving
 
 SHORT, LONG = 1.5, 30.0
@@ -112,13 +113,6 @@ def endure(
     assert threads_of(server) <= threads + 40, "threads have grown"
     assert files_of(server) <= files + 40, "connections have grown"
     return watch
-
-
-def can_create(server: ServerProcess, token: str) -> bool:
-    """Whether a key is made."""
-    return (
-        server.call("POST", "/v1/keys", token=token, json={"description": "x"}).status_code == 201
-    )
 
 
 def require_refusals(watch: Watch, *, exactly: bool) -> None:

@@ -29,11 +29,11 @@ from keystead.services.webhooks import CreatedWebhook
 from keystead.storage.database import Database
 from keystead.storage.engine.roles import Purpose
 from keystead.storage.schema import tables as schema
-from tests.services.test_nth_failure import MOST, Failing, Fault, sabotage
 from tests.support.clocks import NOON
 from tests.support.installations import SandboxInstallation
 from tests.support.people import PRODUCT, RIGHT, WRONG, Crowd, acting, acting_operator, email_of
 from tests.support.row_security import as_owner
+from tests.support.sabotage import MOST, Failing, Fault, sabotage
 
 Act = Callable[[], object]
 Scene = Callable[[Crowd, Member], Act]

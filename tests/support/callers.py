@@ -159,3 +159,6 @@ def _world(server: ServerProcess, installation: Installation, clock: ManualClock
 
 def _draft(scope: str, expires_at: datetime | None = None) -> KeyDraft:
     return KeyDraft("test", expires_at, Scopes([scope]))
+
+
+ADMITTED = {"good", "everything", "lower case scheme"}

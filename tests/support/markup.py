@@ -86,3 +86,8 @@ def parse(html: str) -> Element:
     builder.close()
     assert builder._open == [builder.root], "tags are left open"
     return builder.root
+
+
+def skeleton(element: Element) -> list[tuple[str, tuple[str, ...]]]:
+    """Return the tags and the names of their attributes, in order: the markup without its text."""
+    return [(e.tag, tuple(e.attributes)) for e in element.walk()]

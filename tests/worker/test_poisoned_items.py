@@ -219,7 +219,7 @@ def _spoil_events(scene: Scene) -> None:
         tx.execute(update(schema.events).where(theirs).values(type="of.the.future"))
 
 
-SCENES: Final[Mapping[str, Callable[[Scene], Check]]] = {
+USE_CASES: Final[Mapping[str, Callable[[Scene], Check]]] = {
     "flush_use": flush_use,
     "key_lifecycle": watch_keys,
     "expired_rows": sweep,
@@ -286,7 +286,7 @@ def _taken(scene: Scene, batches: Sequence[Batch]) -> list[Sent]:
 
 def test_every_task_has_its_scene(scene: Scene) -> None:
     """A task that is added is asked too what a poisoned item costs. The installation's log belongs to no tenant."""
-    assert {task.name for task in tasks(scene)} == SCENES.keys() | {events.TASK}
+    assert {task.name for task in tasks(scene)} == USE_CASES.keys() | {events.TASK}
 
 
 def test_an_event_of_the_future_holds_up_no_other(
@@ -304,12 +304,12 @@ def test_an_event_of_the_future_holds_up_no_other(
     assert types == ["of.the.future", "credential.created"]
 
 
-@pytest.mark.parametrize("name", SCENES)
+@pytest.mark.parametrize("name", USE_CASES)
 def test_a_poisoned_item_costs_only_itself(
     scene: Scene, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The item beside it is done in the same run; it itself is tried again, given up in the end, and reported."""
-    is_done = SCENES[name](scene)
+    is_done = USE_CASES[name](scene)
     task = task_of(scene, name)
     caplog.clear()
     task.run()

@@ -19,8 +19,8 @@ from keystead.http.problems import Problems
 from keystead.http.stack import Stack
 from keystead.settings import Settings
 from tests.developer_area.conftest import Area
-from tests.developer_area.test_answers import assets_of
 from tests.support.browser import ORIGIN, Browser, Seen
+from tests.support.surface import assets_of
 
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"><path d="M0 0h1v1z"/></svg>'
 ACME = Brand(

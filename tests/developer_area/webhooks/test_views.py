@@ -20,8 +20,9 @@ from keystead.domain.webhooks import (
 from keystead.domain.workspaces import Role
 from keystead.services.deliveries import Sent
 from tests.developer_area.conftest import Area
-from tests.developer_area.test_templates import PAYLOADS, skeleton
 from tests.support.browser import Seen
+from tests.support.hostile_texts import PAYLOADS
+from tests.support.markup import skeleton
 
 HOOK = "https://hooks.example/keystead"
 

@@ -8,8 +8,9 @@ from keystead.developer_area.workspace.collections import MAX_SHOWN
 from keystead.domain.documents import CollectionDraft, DocumentDraft, Push
 from keystead.domain.workspaces import Role
 from tests.developer_area.conftest import Area
-from tests.developer_area.test_templates import PAYLOADS, skeleton
 from tests.support.browser import Seen
+from tests.support.hostile_texts import PAYLOADS
+from tests.support.markup import skeleton
 
 
 def url(area: Area, end: str = "") -> str:
