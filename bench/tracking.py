@@ -15,7 +15,7 @@ from keystead.services.verifier import Verifier
 KEYS: Final = 1_000
 
 
-class _Deaf(Usage):
+class _NoUsage(Usage):
     """A substitute that notes nothing."""
 
     def note(self, *_: Any) -> None:
@@ -34,15 +34,17 @@ def figures(quick: bool) -> Iterator[Figure]:
     seconds = FLUSH_SECONDS / 10 if quick else FLUSH_SECONDS
     for kind, target in (("read", at_least(0.97)), ("stamp", None)):
         with filled(KEYS, verification=kind) as setup:
-            heard = setup.installation.services.verifier
-            parts = (heard._lookup, heard._peppers, heard._clock)
-            deaf = Verifier(*parts, _Deaf(setup.installation.database), heard._cache)
+            with_usage = setup.installation.services.verifier
+            parts = (with_usage._lookup, with_usage._peppers, with_usage._clock)
+            without_usage = Verifier(
+                *parts, _NoUsage(setup.installation.database), with_usage._cache
+            )
             texts = [token.reveal() for token in setup.tokens]
             sides: tuple[list[float], list[float]] = ([], [])
-            for verifier in (heard, deaf):
+            for verifier in (with_usage, without_usage):
                 _rate(verifier, texts, seconds / 10)
             for _ in range(ROUNDS):
-                for verifier, side in zip((heard, deaf), sides, strict=True):
+                for verifier, side in zip((with_usage, without_usage), sides, strict=True):
                     side.append(_rate(verifier, texts, seconds))
         name = f"verification ({kind}) with last use tracked, vs. without, {KEYS:,} keys"
         yield rates(name, *sides, target)

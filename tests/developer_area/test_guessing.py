@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.browser import Browser, Seen
+from tests.support.browser import Browser, Page
 from tests.support.guessing import ADDRESSES, Guesser
 from tests.support.sample_workspace import EMAIL, PASSWORD
 from tests.support.surface import Survey
@@ -18,7 +18,7 @@ VARYING = {"x-request-id", "content-length", "set-cookie"}
 """Headers that differ from one answer to the next; the length counts the address that was typed."""
 
 
-def entered(browser: Browser) -> Seen:
+def entered(browser: Browser) -> Page:
     """What the owner sees who signs in by password in that browser."""
     page = browser.open("/sign-in")
     return browser.submit(page, "/sign-in", email=EMAIL, password=PASSWORD)

@@ -15,7 +15,7 @@ from keystead.http.client import parse_networks
 from keystead.http.head import block_of
 from keystead.http.problems import Problems
 from tests.support.asgi import HOST, Response, scope_of
-from tests.support.gate import IDENTITY, Doors, bearer, doors_of
+from tests.support.gate import IDENTITY, GateApplication, bearer, gate_of
 from tests.support.installations import SandboxInstallation, text_of
 from tests.support.request_heads import FIELDS, HOSTS, PEER, PROXY, VALUES, mostly
 
@@ -26,31 +26,31 @@ _COUNTED: list[tuple[str, str, int]] = []
 class Both:
     """One application twice: as it is, and with its fast path taken away."""
 
-    def __init__(self, doors: Doors) -> None:
+    def __init__(self, gate: GateApplication) -> None:
         def make() -> ForwardAuth:
             return ForwardAuth(
-                doors.sandbox.services,
+                gate.sandbox.services,
                 Problems("https://keys.example.com"),
                 proxies=parse_networks([PROXY]),
                 on_response=lambda *told: _COUNTED.append(told[:3]),
             )
 
-        self.doors, self.fast, self.whole = doors, make(), make()
+        self.gate, self.fast, self.whole = gate, make(), make()
         self.whole._fast_path.read = lambda scope: None  # type: ignore[method-assign]
 
     def ask(self, scope: dict[str, Any]) -> tuple[Response, Response]:
         """Both answers to the same question."""
         answers = []
         for app in (self.fast, self.whole):
-            self.doors.app = app
-            answers.append(self.doors.send({**scope, "state": {}}))
+            self.gate.app = app
+            answers.append(self.gate.send({**scope, "state": {}}))
         return answers[0], answers[1]
 
 
 @pytest.fixture(scope="module")
 def both(shared_sandbox: SandboxInstallation, runner: asyncio.Runner) -> Both:
     """The pair, over the file's installation."""
-    return Both(doors_of(shared_sandbox, runner))
+    return Both(gate_of(shared_sandbox, runner))
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from keystead.bootstrap.background import FLUSH_SECONDS
-from tests.support.ledger import DEAD, LIVE
+from tests.support.acknowledged_changes import DEAD, LIVE
 from tests.support.outages import RECOVERY_SECONDS, keys_of
 from tests.support.postgres import PrivatePostgres, wait_until
 from tests.support.server_checks import can_create, ids_of, recorded_uses

@@ -16,7 +16,7 @@ import httpx2
 import pytest
 
 from keystead.storage.engine.connections import sqlite_driver
-from tests.support.ledger import DEAD, LIVE, verify
+from tests.support.acknowledged_changes import DEAD, LIVE, verify
 from tests.support.outages import (
     RECOVERY_SECONDS,
     Taking,
@@ -274,7 +274,7 @@ def test_a_server_that_was_cut_off_lets_nobody_in(private_postgres: PrivatePostg
             relay.cut()
             revoke(other, creator, own)
             assert {verify(cut_off, victim) for _ in range(5)} == {503}
-            relay.mend()
+            relay.restore()
             wait_until(lambda: verify(cut_off, victim) != 503, "the database is back")
             assert verify(cut_off, victim) == DEAD
 

@@ -40,7 +40,7 @@ _numbers = count(1)
 
 
 @dataclass
-class World:
+class ApiInstallation:
     """An installation with the Workspace API. Its clock stands still."""
 
     installation: Installation
@@ -59,16 +59,16 @@ class World:
         made = self.services.workspaces.create(f"Workspace {next(_numbers)}", plan_id=plan)
         return Tenant(self, made.id)
 
-    def client(self, token: str | None = None) -> Client:
+    def client(self, token: str | None = None) -> ApiClient:
         """Return a client with that token, or without any."""
-        return Client(self, token)
+        return ApiClient(self, token)
 
 
 @dataclass
 class Tenant:
     """A workspace, and the keys that are created for it."""
 
-    world: World
+    api: ApiInstallation
     id: WorkspaceId
     principal: Principal = field(init=False)
 
@@ -77,27 +77,27 @@ class Tenant:
 
     def token(self, *scopes: str, lives: timedelta | None = None, description: str = "t") -> Token:
         """Create a key with these scopes, all by default. Returns its token."""
-        ends = self.world.clock.now() + lives if lives else UNSET
+        ends = self.api.clock.now() + lives if lives else UNSET
         draft = KeyDraft(description, ends, scopes or EVERY_SCOPE)
-        token = self.world.services.keys.create(self.principal, draft).token
+        token = self.api.services.keys.create(self.principal, draft).token
         assert token is not None
         return token
 
-    def client(self, *scopes: str, lives: timedelta | None = None) -> Client:
+    def client(self, *scopes: str, lives: timedelta | None = None) -> ApiClient:
         """Return a client with such a key."""
         token = self.token(*scopes, lives=lives)
-        return Client(self.world, token.reveal(), token.key_id)
+        return ApiClient(self.api, token.reveal(), token.key_id)
 
     def event_types(self) -> list[str]:
         """Return the types of all events, newest first."""
-        return [str(event.type) for event in self.world.services.events.list(self.principal).items]
+        return [str(event.type) for event in self.api.services.events.list(self.principal).items]
 
 
 @dataclass
-class Client:
+class ApiClient:
     """A client with one token. Bodies are sent as JSON, unless they are bytes."""
 
-    world: World
+    api: ApiInstallation
     token: str | None = field(repr=False)
     key_id: KeyId | None = None
 
@@ -105,17 +105,17 @@ class Client:
         self, method: str, path: str, body: Any = None, headers: Headers = ()
     ) -> httpx2.Response:
         """Send a request."""
-        return self.world.runner.run(self.asend(method, path, body, headers))
+        return self.api.runner.run(self.send_on_loop(method, path, body, headers))
 
-    def together(self, *requests: tuple[str, str, Any, Headers]) -> list[httpx2.Response]:
+    def send_concurrently(self, *requests: tuple[str, str, Any, Headers]) -> list[httpx2.Response]:
         """Send requests concurrently. Returns the responses in the order of the requests."""
 
         async def gather() -> list[httpx2.Response]:
-            return await asyncio.gather(*(self.asend(*request) for request in requests))
+            return await asyncio.gather(*(self.send_on_loop(*request) for request in requests))
 
-        return self.world.runner.run(gather())
+        return self.api.runner.run(gather())
 
-    async def asend(
+    async def send_on_loop(
         self, method: str, path: str, body: Any = None, headers: Headers = ()
     ) -> httpx2.Response:
         """Like `send`, on the installation's event loop."""
@@ -126,7 +126,7 @@ class Client:
         if content is not None and all(name != "content-type" for name, _ in sent):
             sent.append(("content-type", "application/json"))
         raw = [(name.encode(), value.encode()) for name, value in sent]
-        return await self.world.http.request(method, path, content=content, headers=raw)
+        return await self.api.http.request(method, path, content=content, headers=raw)
 
     def get(self, path: str, headers: Headers = ()) -> httpx2.Response:
         """GET."""
@@ -148,22 +148,22 @@ class Client:
         """DELETE."""
         return self.send("DELETE", path)
 
-    def created(self, **draft: Any) -> dict[str, Any]:
+    def create_key(self, **draft: Any) -> dict[str, Any]:
         """Create a key with this one."""
         answer = self.post("/v1/keys", {"description": "made", **draft})
-        assert answer.status_code == 201, said(answer)
+        assert answer.status_code == 201, safe_text(answer)
         made: dict[str, Any] = answer.json()
         return made
 
     def collection(self, name: str = "handbook") -> str:
         """Create a collection. Returns its path."""
         answer = self.post("/v1/collections", {"name": name})
-        assert answer.status_code == 201, said(answer)
+        assert answer.status_code == 201, safe_text(answer)
         return f"/v1/collections/{name}"
 
 
 @contextmanager
-def open_world(url: str, *, portal_origins: Sequence[str] = ()) -> Iterator[World]:
+def open_api(url: str, *, portal_origins: Sequence[str] = ()) -> Iterator[ApiInstallation]:
     """Open the API over the fresh database at `url`, with the default plans; portals may return to these origins."""
     clock = ManualClock()
     settings = Settings(
@@ -181,7 +181,7 @@ def open_world(url: str, *, portal_origins: Sequence[str] = ()) -> Iterator[Worl
     with asyncio.Runner() as runner:
         http = httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url=BASE)
         try:
-            yield World(installation, app, clock, runner, http)
+            yield ApiInstallation(installation, app, clock, runner, http)
         finally:
             runner.run(http.aclose())
             installation.close()
@@ -191,14 +191,14 @@ def _json(body: Any) -> bytes:
     return json.dumps(body, ensure_ascii=False).encode("utf-8", "surrogatepass")
 
 
-def said(answer: httpx2.Response) -> str:
+def safe_text(answer: httpx2.Response) -> str:
     """Return the response's text for a message of a test, without anything that could be a token."""
     return redacted(answer.text)
 
 
 def problem(answer: httpx2.Response) -> tuple[int, str]:
     """Return status and code of a refusal, and check its form."""
-    assert answer.headers["content-type"] == "application/problem+json", said(answer)
+    assert answer.headers["content-type"] == "application/problem+json", safe_text(answer)
     told = answer.json()
     assert told["status"] == answer.status_code
     assert told["type"] == f"{BASE}/problems/{told['code']}"
@@ -209,5 +209,5 @@ def problem(answer: httpx2.Response) -> tuple[int, str]:
 
 def pointers(answer: httpx2.Response) -> list[str]:
     """Return the pointers to the refused values."""
-    assert problem(answer) == (422, "invalid"), said(answer)
+    assert problem(answer) == (422, "invalid"), safe_text(answer)
     return [error["pointer"] for error in answer.json()["errors"]]

@@ -18,7 +18,7 @@ CONTROLS = {"input", "textarea", "select", "button"}
 Values = Iterable[str] | str
 
 
-class Seen:
+class Page:
     """The page that the browser shows after a request."""
 
     def __init__(self, response: httpx2.Response) -> None:
@@ -67,11 +67,11 @@ class Browser:
         self.origin = origin
         self.cookies = httpx2.Cookies()
 
-    def open(self, url: str, **headers: str) -> Seen:
+    def open(self, url: str, **headers: str) -> Page:
         """Open the page at `url`."""
         return self.request("GET", url, headers={"Sec-Fetch-Site": "none", **headers})
 
-    def submit(self, seen: Seen, action: str, **values: Values) -> Seen:
+    def submit(self, seen: Page, action: str, **values: Values) -> Page:
         """Fill in the page's form with that `action`, and send it."""
         form = seen.form(action)
         fields = filled(form, values)
@@ -80,14 +80,14 @@ class Browser:
             return self.open(f"{action}?{urlencode(fields)}", **{"Sec-Fetch-Site": "same-origin"})
         return self.post(action, fields)
 
-    def post(self, url: str, fields: Iterable[tuple[str, str]], **headers: str) -> Seen:
+    def post(self, url: str, fields: Iterable[tuple[str, str]], **headers: str) -> Page:
         """Send these fields as a form of the same origin."""
         said = {"Sec-Fetch-Site": "same-origin", "Origin": "null"}
         said["Content-Type"] = "application/x-www-form-urlencoded"
         body = urlencode(list(fields)).encode()
         return self.request("POST", url, headers={**said, **headers}, body=body)
 
-    def request(self, method: str, url: str, headers: Mapping[str, str], body: bytes = b"") -> Seen:
+    def request(self, method: str, url: str, headers: Mapping[str, str], body: bytes = b"") -> Page:
         """Send a request, and follow its redirects. An empty header value leaves the header out."""
         sent = {name: value for name, value in headers.items() if value}
         response = asyncio.run(self._send(method, url, sent, body))
@@ -96,7 +96,7 @@ class Browser:
             target = response.headers["location"]
             assert re.fullmatch(r"/([^/\\].*)?", target), f"not a path of ours: {target}"
             return self.open(target, **{"Sec-Fetch-Site": sent.get("Sec-Fetch-Site", "none")})
-        return Seen(response)
+        return Page(response)
 
     async def _send(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes

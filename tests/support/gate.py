@@ -23,7 +23,7 @@ IDENTITY: Final = ("x-keystead-workspace", "x-keystead-key", "x-keystead-scopes"
 
 
 @dataclass
-class Doors:
+class GateApplication:
     """The whole server's application, over that sandbox."""
 
     sandbox: SandboxInstallation
@@ -74,9 +74,9 @@ class Doors:
         return bearer(self.credential()[1])[0]
 
 
-def doors_of(sandbox: SandboxInstallation, runner: asyncio.Runner) -> Doors:
+def gate_of(sandbox: SandboxInstallation, runner: asyncio.Runner) -> GateApplication:
     """Return the endpoints of an installation."""
-    return Doors(sandbox, application(sandbox.installation, None), runner)
+    return GateApplication(sandbox, application(sandbox.installation, None), runner)
 
 
 def bearer(token: str | None) -> list[Header]:

@@ -24,9 +24,9 @@ from keystead.integrations import fastapi as fastapi_integration
 from keystead.integrations import flask as flask_integration
 from keystead.integrations import starlette as starlette_integration
 from keystead.integrations import wsgi as wsgi_integration
-from tests.support.callers import REQUIRED, Answered, Asked
+from tests.support.callers import REQUIRED, ClientRequest, ClientResponse
 
-Ask = Callable[[Asked], Answered]
+Ask = Callable[[ClientRequest], ClientResponse]
 
 
 @dataclass
@@ -139,7 +139,7 @@ PRODUCTS: Final[dict[str, Build]] = {
 def over_asgi(app: Any, path: str = "/") -> Ask:
     """Send requests as an ASGI server does."""
 
-    def ask(asked: Asked) -> Answered:
+    def ask(asked: ClientRequest) -> ClientResponse:
         scope = {
             "type": "http",
             "asgi": {"version": "3.0"},
@@ -159,7 +159,7 @@ def over_asgi(app: Any, path: str = "/") -> Ask:
     return ask
 
 
-async def _answered(app: Any, scope: dict[str, Any]) -> Answered:
+async def _answered(app: Any, scope: dict[str, Any]) -> ClientResponse:
     sent: list[Any] = []
     told = False
 
@@ -176,13 +176,13 @@ async def _answered(app: Any, scope: dict[str, Any]) -> Answered:
     await app(scope, receive, send)
     fields = {name.decode().lower(): value.decode() for name, value in sent[0]["headers"]}
     body = b"".join(message.get("body", b"") for message in sent[1:])
-    return Answered(sent[0]["status"], fields.get("www-authenticate"), body)
+    return ClientResponse(sent[0]["status"], fields.get("www-authenticate"), body)
 
 
 def over_wsgi(app: Any, path: str = "/") -> Ask:
     """Send requests as a WSGI server does: repeated fields are joined by a comma."""
 
-    def ask(asked: Asked) -> Answered:
+    def ask(asked: ClientRequest) -> ClientResponse:
         environ: dict[str, Any] = {
             "REQUEST_METHOD": "GET",
             "PATH_INFO": path,
@@ -208,7 +208,7 @@ def over_wsgi(app: Any, path: str = "/") -> Ask:
         started: list[Any] = []
         body = b"".join(app(environ, lambda *arguments: started.append(arguments)))
         fields = {name.lower(): value for name, value in started[0][1]}
-        return Answered(int(started[0][0].split()[0]), fields.get("www-authenticate"), body)
+        return ClientResponse(int(started[0][0].split()[0]), fields.get("www-authenticate"), body)
 
     return ask
 
@@ -221,7 +221,7 @@ def _in_django(
     django_site.begin()
     chosen = ["keystead.integrations.django.KeysteadMiddleware"] if middleware else []
 
-    def ask(asked: Asked) -> Answered:
+    def ask(asked: ClientRequest) -> ClientResponse:
         with override_settings(KEYSTEAD=guard, MIDDLEWARE=chosen), django_site.serving(product):
             return build()(asked)
 

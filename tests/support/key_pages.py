@@ -9,16 +9,16 @@ from keystead.domain.keys import ApiKey
 from keystead.domain.principals import of_key
 from keystead.domain.token import Token
 from tests.developer_area.conftest import Area
-from tests.support.browser import Browser, Seen, filled
+from tests.support.browser import Browser, Page, filled
 
 
-def create(area: Area, browser: Browser, **fields: Iterable[str] | str) -> Seen:
+def create(area: Area, browser: Browser, **fields: Iterable[str] | str) -> Page:
     """Fill in the form for a new key, and send it."""
     chosen: dict[str, Iterable[str] | str] = {"description": "sync", "expiry": "30", **fields}
     return browser.submit(browser.open(f"{area.keys_url}/new"), area.keys_url, **chosen)
 
 
-def forced(area: Area, browser: Browser, **fields: str) -> Seen:
+def forced(area: Area, browser: Browser, **fields: str) -> Page:
     """Send the form for a new key with values that it does not offer."""
     form = browser.open(f"{area.keys_url}/new").form(area.keys_url)
     own = filled(form, {"description": "sync", "expiry": "30"})
@@ -31,7 +31,7 @@ def newest(area: Area) -> ApiKey:
     return area.services.keys.list(area.principal, limit=1).items[0]
 
 
-def token_on(seen: Seen) -> str:
+def token_on(seen: Page) -> str:
     """Return the token that the page shows."""
     return seen.tree.one("textarea", id="token").raw
 
@@ -49,6 +49,6 @@ def used(area: Area, token: Token, agent: str = "curl/8", address: str = "10.2.3
     area.services.usage.flush()
 
 
-def descriptions(seen: Seen) -> list[str]:
+def descriptions(seen: Page) -> list[str]:
     """Return the names in the table, in its order."""
     return [row.text for row in seen.tree.all("span", class_="name")]

@@ -39,14 +39,14 @@ CONTROL_CALL: Final = Call(CONTROL, "GET", "/healthz")
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Response:
     """The response to a request: times of the monotonic clock; status 0 for no response."""
 
     name: str
     began: float
     ended: float
     status: int
-    says_when: bool
+    has_retry_after: bool
     """Whether the answer has Retry-After."""
 
 
@@ -54,29 +54,33 @@ class Told:
 class Arrivals:
     """All responses, and by how much this process itself was late at worst."""
 
-    told: Sequence[Told]
+    responses: Sequence[Response]
     late: float
 
-    def within(self, began: float, ended: float) -> list[Told]:
+    def within(self, began: float, ended: float) -> list[Response]:
         """Return the requests that started and ended between these times, without the control's."""
         return [
-            one
-            for one in self.told
-            if one.name != CONTROL and began < one.began and one.ended < ended
+            response
+            for response in self.responses
+            if response.name != CONTROL and began < response.began and response.ended < ended
         ]
 
     def longest(self, began: float, ended: float) -> float:
         """Return the longest wait in seconds between these times."""
         return max(
-            min(one.ended, ended) - max(one.began, began)
-            for one in self.told
-            if one.name != CONTROL
+            min(response.ended, ended) - max(response.began, began)
+            for response in self.responses
+            if response.name != CONTROL
         )
 
     @property
     def lag(self) -> float:
         """The longest latency in seconds of requests that wait for nothing."""
-        controls = [one.ended - one.began for one in self.told if one.name == CONTROL]
+        controls = [
+            response.ended - response.began
+            for response in self.responses
+            if response.name == CONTROL
+        ]
         return max(*controls, self.late)
 
 
@@ -88,13 +92,13 @@ def arrive(
     then: Sequence[tuple[float, Callable[[], object]]],
 ) -> Arrivals:
     """Send `rate` requests a second in turn; run each action of `then` at its second, in a thread."""
-    return asyncio.run(_Crowd(port).arrive(calls, rate, seconds, then))
+    return asyncio.run(_LoadGenerator(port).arrive(calls, rate, seconds, then))
 
 
-class _Crowd:
+class _LoadGenerator:
     def __init__(self, port: int) -> None:
         self._port = port
-        self._told: list[Told] = []
+        self._responses: list[Response] = []
         self._late = 0.0
 
     async def arrive(
@@ -106,16 +110,16 @@ class _Crowd:
     ) -> Arrivals:
         began = time.monotonic()
         acts = [asyncio.create_task(self._act(began + at, act)) for at, act in then]
-        asked = []
+        requests = []
         for number, call in enumerate(itertools.cycle((*calls, CONTROL_CALL))):
             due = began + number / rate
             if due > began + seconds:
                 break
             await asyncio.sleep(max(0.0, due - time.monotonic()))
             self._late = max(self._late, time.monotonic() - due)
-            asked.append(asyncio.create_task(self._ask(call)))
-        await asyncio.gather(*asked, *acts)
-        return Arrivals(self._told, self._late)
+            requests.append(asyncio.create_task(self._ask(call)))
+        await asyncio.gather(*requests, *acts)
+        return Arrivals(self._responses, self._late)
 
     async def _act(self, due: float, act: Callable[[], object]) -> None:
         await asyncio.sleep(max(0.0, due - time.monotonic()))
@@ -132,7 +136,9 @@ class _Crowd:
         head = answer.partition(b"\r\n\r\n")[0].lower()
         status = int(head[9:12] or 0)
         ended = time.monotonic()
-        self._told.append(Told(call.name, began, ended, status, b"\r\nretry-after:" in head))
+        self._responses.append(
+            Response(call.name, began, ended, status, b"\r\nretry-after:" in head)
+        )
 
     async def _answer(self, call: Call) -> bytes:
         reader, writer = await asyncio.open_connection(HOST, self._port)

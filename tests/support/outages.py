@@ -33,12 +33,12 @@ def stopped(postgres: PrivatePostgres, _: Relay) -> Outage:
 
 def silent(_: PrivatePostgres, relay: Relay) -> Outage:
     """Drop everything and end no connection, as a silent network does."""
-    return relay.silence, relay.mend
+    return relay.silence, relay.restore
 
 
 def cut(_: PrivatePostgres, relay: Relay) -> Outage:
     """Reset every connection."""
-    return relay.cut, relay.mend
+    return relay.cut, relay.restore
 
 
 def frozen(postgres: PrivatePostgres, _: Relay) -> Outage:

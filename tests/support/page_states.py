@@ -48,12 +48,12 @@ class Tour:
 
     def everything(self) -> None:
         """Visit all states."""
-        self.doors()
+        self.entry_pages()
         self.pages()
         self.forms()
         self.refusals()
 
-    def doors(self) -> None:
+    def entry_pages(self) -> None:
         """Visit what a user sees before signing in; then sign in."""
         for name, url in (
             ("signed-out", "/sign-in"),

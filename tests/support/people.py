@@ -43,27 +43,27 @@ def acting(member: Member, at: datetime = NOON) -> Principal:
     return of_member(replace(member, authentication=Authentication(at, AuthenticationMethod.LINK)))
 
 
-class Counting(PasswordHasher):
+class CountingHasher(PasswordHasher):
     """The real hash at the least cost, counting the verified passwords."""
 
     def __init__(self) -> None:
         super().__init__(time_cost=1, memory_cost=8, parallelism=1, hash_len=16, salt_len=8)
-        self.looked_at = 0
+        self.verified = 0
         self._lock = threading.Lock()
 
     def verify(self, hash: str | bytes, password: str | bytes) -> Literal[True]:  # noqa: A002
         """Verify as always, and count."""
         with self._lock:
-            self.looked_at += 1
+            self.verified += 1
         return super().verify(hash, password)
 
 
 @dataclass
-class Server:
+class PeopleServices:
     """The use cases of people on one server."""
 
     sandbox: SandboxInstallation
-    hasher: Counting = field(default_factory=Counting)
+    hasher: CountingHasher = field(default_factory=CountingHasher)
 
     def __post_init__(self) -> None:
         database, clock = self.sandbox.database, self.sandbox.clock
@@ -75,7 +75,7 @@ class Server:
         self.portal = PortalSessions(database, clock, origins=ORIGINS)
 
 
-class Crowd(Server):
+class People(PeopleServices):
     """Members in workspaces of their own, each with an address of their own."""
 
     @property
@@ -146,9 +146,9 @@ def email_of(member: Member) -> str:
 
 
 @pytest.fixture
-def crowd(sandbox: SandboxInstallation) -> Crowd:
+def people(sandbox: SandboxInstallation) -> People:
     """People on the file's installation, at noon."""
-    return Crowd(sandbox)
+    return People(sandbox)
 
 
 def member_of(

@@ -60,7 +60,7 @@ def wait_until(reached: Callable[[], bool], what: str) -> None:
 # --- the keeper's side: one server process, its folder and its user ---
 
 
-class Server:
+class PostgresProcess:
     """One PostgreSQL under `folder`. As root it runs as an unprivileged user, as PostgreSQL demands."""
 
     def __init__(self, folder: Path, fsync: bool, binaries: str = "") -> None:
@@ -198,7 +198,7 @@ def _is_alive(pid: int) -> bool:
 def keep(folder: Path, fsync: bool, primary: str, binaries: str) -> None:
     """Serve commands until the input ends and the lock is free, then sweep up: the keeper's life."""
     os.umask(0o022)  # PostgreSQL's user must be able to enter what is made here
-    server = Server(folder, fsync, binaries)
+    server = PostgresProcess(folder, fsync, binaries)
     try:
         server.create(primary)
         server.start()
@@ -212,7 +212,7 @@ def keep(folder: Path, fsync: bool, primary: str, binaries: str) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _obey(server: Server, command: str) -> None:
+def _obey(server: PostgresProcess, command: str) -> None:
     actions = {"start": server.start, "stop": server.stop, "kill": server.kill}
     try:
         actions[command]()

@@ -35,7 +35,7 @@ PROGRAM: Final = (
 
 
 @dataclass(frozen=True)
-class Ended:
+class CommandResult:
     """The result of a command: exit code, standard output, standard error."""
 
     code: int | None
@@ -53,7 +53,7 @@ def nursery() -> ForkServerContext:
 
 def run_apart(
     arguments: Sequence[str], environment: Mapping[str, str], folder: Path, seconds: float = 30
-) -> Ended:
+) -> CommandResult:
     """Run a command as the console script does, in a process of its own; `code` is None if it exceeded `seconds`."""
     child = nursery().Process(target=live, args=(arguments, environment, str(folder)))
     child.start()
@@ -62,7 +62,7 @@ def run_apart(
     if code is None:
         child.kill()
         child.join()
-    return Ended(code, (folder / "output").read_text(), (folder / "log").read_text())
+    return CommandResult(code, (folder / "output").read_text(), (folder / "log").read_text())
 
 
 def live(arguments: Sequence[str], environment: Mapping[str, str], folder: str) -> None:

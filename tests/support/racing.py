@@ -34,7 +34,7 @@ ENDERS = 2
 
 
 @dataclass
-class Seen:
+class Observations:
     """What one process observed, by key: nanoseconds of the monotonic clock. `reads`: rows that it read to verify."""
 
     accepted: dict[int, int] = field(default_factory=dict)
@@ -56,16 +56,16 @@ class Seen:
             self.ended.setdefault(key, time.monotonic_ns())
 
 
-class Counting:
+class CountingLookup:
     """The real lookup, counting its calls."""
 
     def __init__(self, lookup: Lookup[KeyRecord]) -> None:
-        self.asked = 0
+        self.calls = 0
         self._lookup = lookup
 
     def find(self, key_id: str) -> KeyRecord | None:
         """Look up as the real one."""
-        self.asked += 1
+        self.calls += 1
         return self._lookup.find(key_id)
 
     async def find_on_loop(self, key_id: str) -> KeyRecord | None:
@@ -84,7 +84,7 @@ class Race:
     fault: str = ""
 
 
-def race(course: Race, processes: int) -> tuple[int, list[Seen]]:
+def race(course: Race, processes: int) -> tuple[int, list[Observations]]:
     """Run until every key is revoked. Returns how many were accepted after their end, and the observations."""
     context = multiprocessing.get_context("spawn")
     start, results = context.Barrier(processes), context.Queue()
@@ -100,16 +100,16 @@ def race(course: Race, processes: int) -> tuple[int, list[Seen]]:
     return sum(_is_wrong(seen, key) for key in range(len(course.ids))), seen
 
 
-def _is_wrong(seen: list[Seen], key: int) -> bool:
-    accepted = max(one.accepted.get(key, 0) for one in seen)
-    return accepted > min(one.ended[key] for one in seen)
+def _is_wrong(seen: list[Observations], key: int) -> bool:
+    accepted = max(process.accepted.get(key, 0) for process in seen)
+    return accepted > min(process.ended[key] for process in seen)
 
 
 def _run(course: Race, number: int, start: Any, results: Any) -> None:
     installation = open_installation(Settings(database=course.url), PEPPERS)
-    lookup = installation.services.verifier._lookup = Counting(installation.reads.lookup(KEY))
-    verify = _planted(course.fault, installation.services.verifier.verify)
-    seen, dice = Seen(), random.Random(number)
+    lookup = installation.services.verifier._lookup = CountingLookup(installation.reads.lookup(KEY))
+    verify = _seeded(course.fault, installation.services.verifier.verify)
+    seen, dice = Observations(), random.Random(number)
     tenant = operator("race", course.workspace_id)
     start.wait(60)
     while len(seen.ended) < len(course.ids):
@@ -120,12 +120,12 @@ def _run(course: Race, number: int, start: Any, results: Any) -> None:
         with suppress(Unavailable):
             installation.services.keys.revoke(tenant, course.ids[key])
             seen.ended.setdefault(key, time.monotonic_ns())
-    seen.reads = lookup.asked
+    seen.reads = lookup.calls
     installation.close()
     results.put(seen)
 
 
-def _planted(fault: str, verify: Verify) -> Verify:
+def _seeded(fault: str, verify: Verify) -> Verify:
     if fault == "no invalidation":
         setattr(GenerationFile, "invalidate", lambda _: None)  # noqa: B010
     if fault in {"no invalidation", "slow writers"}:
@@ -142,14 +142,14 @@ def _late(generation_file: GenerationFile) -> None:
 
 
 def _cached(verify: Verify, milliseconds: int) -> Verify:
-    kept: dict[str, tuple[int, Verification]] = {}
+    entries: dict[str, tuple[int, Verification]] = {}
 
     def cached(text: str) -> Verification:
         now = time.monotonic_ns()
-        until, verdict = kept.get(text, (0, None))
+        until, verdict = entries.get(text, (0, None))
         if verdict is None or now >= until:
             verdict = verify(text)
-            kept[text] = now + milliseconds * 1_000_000, verdict
+            entries[text] = now + milliseconds * 1_000_000, verdict
         return verdict
 
     return cached

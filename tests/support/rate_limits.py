@@ -33,16 +33,16 @@ class Ticker:
         return self.now
 
 
-def paced_tenant(
+def rate_limited_tenant(
     sandbox: SandboxInstallation, *, workspace: int | None = None, key: int | None = None
 ) -> Principal:
     """Create a workspace on a plan with these rate limits. Returns a principal with full access."""
     tenant = sandbox.tenant()
-    pace(sandbox, tenant, workspace=workspace, key=key)
+    set_rate_limits(sandbox, tenant, workspace=workspace, key=key)
     return tenant
 
 
-def pace(
+def set_rate_limits(
     sandbox: SandboxInstallation,
     tenant: Principal,
     *,
@@ -57,7 +57,7 @@ def pace(
 
 
 @contextmanager
-def pacing(
+def rate_limited_servers(
     sandbox: SandboxInstallation,
     where: str,
     servers: int = 1,
@@ -78,14 +78,14 @@ def pacing(
 
 
 @contextmanager
-def paced_sandbox(sandbox: SandboxInstallation, where: str) -> Iterator[SandboxInstallation]:
+def rate_limited_sandbox(sandbox: SandboxInstallation, where: str) -> Iterator[SandboxInstallation]:
     """Return the same sandbox with a server that counts requests there."""
-    with pacing(sandbox, where) as (server,):
+    with rate_limited_servers(sandbox, where) as (server,):
         yield replace(sandbox, installation=server, more=[])
 
 
 @pytest.fixture(scope="module")
-def counting() -> Iterator[str]:
+def valkey_url() -> Iterator[str]:
     """The URL of a Valkey of the file's own."""
     with ValkeyServer(port=free_port()) as server:
         yield server.connection_url

@@ -18,7 +18,7 @@ Field = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Got:
+class Response:
     """A response."""
 
     status: int
@@ -32,13 +32,13 @@ class Got:
     def problem(self) -> tuple[int, str]:
         """Return status and code of a refusal, and check its form."""
         assert self.values("content-type") == ["application/problem+json"], self
-        told = json.loads(self.body)
-        assert told["status"] == self.status
-        assert told["type"].endswith(f"/problems/{told['code']}")
-        return self.status, str(told["code"])
+        problem = json.loads(self.body)
+        assert problem["status"] == self.status
+        assert problem["type"].endswith(f"/problems/{problem['code']}")
+        return self.status, str(problem["code"])
 
 
-class Line:
+class Connection:
     """A persistent connection of a client."""
 
     def __init__(self, port: int) -> None:
@@ -46,7 +46,7 @@ class Line:
 
     def ask(
         self, path: str, fields: Sequence[Field] = (), method: str = "GET", body: bytes = b""
-    ) -> Got:
+    ) -> Response:
         """Send a request with the fields as they are spelled, in their order."""
         length = [("Content-Length", str(len(body)))] if body else []
         named = [("Host", "app.example.com:8443"), *fields, *length]
@@ -54,7 +54,7 @@ class Line:
         self._socket.sendall(f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode("latin-1") + body)
         response = HTTPResponse(self._socket, method=method)
         response.begin()
-        return Got(response.status, response.getheaders(), response.read())
+        return Response(response.status, response.getheaders(), response.read())
 
     def raw(self) -> socket.socket:
         """Return the socket, after an upgrade."""
@@ -66,19 +66,19 @@ class Line:
 
 
 @contextmanager
-def line(port: int) -> Iterator[Line]:
+def open_connection(port: int) -> Iterator[Connection]:
     """Open a connection for the block."""
-    kept = Line(port)
+    connection = Connection(port)
     try:
-        yield kept
+        yield connection
     finally:
-        kept.close()
+        connection.close()
 
 
-def ask(port: int, path: str, fields: Sequence[Field] = (), **more: Any) -> Got:
+def ask(port: int, path: str, fields: Sequence[Field] = (), **more: Any) -> Response:
     """Send a request on a connection of its own."""
-    with line(port) as kept:
-        return kept.ask(path, fields, **more)
+    with open_connection(port) as connection:
+        return connection.ask(path, fields, **more)
 
 
 def bearer(token: str) -> Field:
@@ -87,7 +87,7 @@ def bearer(token: str) -> Field:
 
 
 @dataclass(frozen=True, slots=True)
-class Reached:
+class Request:
     """A request as it reached a server: names as they were spelled."""
 
     method: str
@@ -104,15 +104,15 @@ class Reached:
 class Recorder:
     """A server that records every request, and sends the response that `answer` returns for it."""
 
-    answer: Callable[[Reached], bytes]
+    answer: Callable[[Request], bytes]
     port: int = 0
-    reached: list[Reached] = field(default_factory=list)
+    requests: list[Request] = field(default_factory=list)
 
     def serve(self, connection: socket.socket) -> None:
         """Serve all requests of one connection."""
         with connection, suppress(OSError), connection.makefile("rb") as sent:
             while (request := _read(sent)) is not None:
-                self.reached.append(request)
+                self.requests.append(request)
                 connection.sendall(self.answer(request))
                 if request.like("upgrade"):
                     connection.sendall(sent.read(4))
@@ -120,29 +120,29 @@ class Recorder:
 
 
 @contextmanager
-def recorder(answer: Callable[[Reached], bytes]) -> Iterator[Recorder]:
+def recorder(answer: Callable[[Request], bytes]) -> Iterator[Recorder]:
     """Run a recorder on a free port for the block."""
     listening = socket.create_server((HOST, 0), backlog=64)
-    made = Recorder(answer, listening.getsockname()[1])
+    server = Recorder(answer, listening.getsockname()[1])
 
     def accept() -> None:
         with suppress(OSError):
             while True:
                 connection, _ = listening.accept()
                 connection.settimeout(60)
-                threading.Thread(target=made.serve, args=(connection,), daemon=True).start()
+                threading.Thread(target=server.serve, args=(connection,), daemon=True).start()
 
     thread = threading.Thread(target=accept, daemon=True)
     thread.start()
     try:
-        yield made
+        yield server
     finally:
         listening.shutdown(socket.SHUT_RDWR)
         listening.close()
         thread.join(5)
 
 
-def application(request: Reached) -> bytes:
+def application(request: Request) -> bytes:
     """Return the response of the application behind the gateways: a text, or the switch of protocols for an upgrade."""
     if request.like("upgrade"):
         return (
@@ -154,7 +154,7 @@ def application(request: Reached) -> bytes:
     )
 
 
-def _read(sent: Any) -> Reached | None:
+def _read(sent: Any) -> Request | None:
     first = sent.readline().decode("latin-1").split()
     if len(first) != 3:
         return None
@@ -167,7 +167,7 @@ def _read(sent: Any) -> Reached | None:
         body = b"".join(iter(lambda: _chunk(sent), b""))
     else:
         body = sent.read(int(named.get("content-length", "0")))
-    return Reached(first[0], first[1], headers, body)
+    return Request(first[0], first[1], headers, body)
 
 
 def _chunk(sent: Any) -> bytes:

@@ -48,14 +48,14 @@ class Received:
 Answer = Callable[[Received], tuple[int, Mapping[str, str]]]
 
 
-def _taken(_: Received) -> tuple[int, Mapping[str, str]]:
+def _accepted(_: Received) -> tuple[int, Mapping[str, str]]:
     return 204, {}
 
 
 class Receiver:
     """A receiver over plain HTTP on a free port. It keeps its requests, and sends the responses of `answer`."""
 
-    def __init__(self, answer: Answer = _taken, port: int = 0) -> None:
+    def __init__(self, answer: Answer = _accepted, port: int = 0) -> None:
         self.answer = answer
         self.received: list[Received] = []
         self._arrived = threading.Condition()
@@ -133,15 +133,17 @@ SETTINGS: Final[Mapping[str, Any]] = {
 
 
 @contextmanager
-def open_office(url: str, clock: Clock | None = None, **chosen: Any) -> Iterator[Installation]:
+def open_webhook_installation(
+    url: str, clock: Clock | None = None, **chosen: Any
+) -> Iterator[Installation]:
     """Open an installation on the database at `url`, with the system's clock unless one is passed."""
     prepare(url)
     settings = Settings(database=as_server(url), **{**SETTINGS, **chosen})
-    office = open_installation(settings, PEPPERS, clock)
+    installation = open_installation(settings, PEPPERS, clock)
     try:
-        yield office
+        yield installation
     finally:
-        office.close()
+        installation.close()
 
 
 async def resolve_here(_: WorkspaceId, host: str, port: int) -> Sequence[Address]:
@@ -169,7 +171,7 @@ def delivering(installation: Installation, **chosen: Any) -> Iterator[DeliveryWo
         worker.stop()
 
 
-def hook(
+def create_webhook(
     installation: Installation, tenant: Principal, url: str, *events: str, **headers: str
 ) -> CreatedWebhook:
     """Create a webhook of the tenant, for these types of events or all."""
@@ -177,7 +179,9 @@ def hook(
     return installation.services.webhooks.create(tenant, draft)
 
 
-def ids_told(installation: Installation, endpoint: WebhookEndpoint, tenant: Principal) -> set[str]:
+def delivered_event_ids(
+    installation: Installation, endpoint: WebhookEndpoint, tenant: Principal
+) -> set[str]:
     """Return the IDs of all events with a delivery to that endpoint."""
     webhooks, found, before = installation.services.webhooks, set[str](), None
     while True:

@@ -26,7 +26,7 @@ class Relay:
         self._open = threading.Event()
         self._open.set()
         self._refuses = False
-        self._carries_questions = False
+        self._carries_requests = False
         self._trap = b""
         self._after = b""
         self._swallow = False
@@ -37,25 +37,25 @@ class Relay:
 
     def silence(self) -> None:
         """Carry nothing, and close nothing: as a network that drops all packets."""
-        self._carries_questions = False
+        self._carries_requests = False
         self._open.clear()
 
     def withhold(self) -> None:
         """Carry what clients send on existing connections, and no responses."""
-        self._carries_questions = True
+        self._carries_requests = True
         self._open.clear()
 
     def forget(self) -> None:
         """Reset the silent connections without ever carrying their data, and carry again on new ones."""
         self._hang_up()
-        self.mend()
+        self.restore()
 
     def cut(self) -> None:
         """End all connections by a reset, and each new one immediately."""
         self._refuses = True
         self._hang_up()
 
-    def mend(self) -> None:
+    def restore(self) -> None:
         """Carry new data again, and the data that has waited."""
         self._refuses = False
         self._open.set()
@@ -108,7 +108,7 @@ class Relay:
         armed = False
         with suppress(OSError):
             while data := source.recv(CHUNK):
-                if not (watched and self._carries_questions):
+                if not (watched and self._carries_requests):
                     self._open.wait()
                 armed = watched and bool(self._trap) and (armed or self._after in data)
                 if armed and self._trap in data:

@@ -24,7 +24,7 @@ from keystead.http.asgi import App
 from keystead.storage.schema import tables as schema
 from tests.developer_area.conftest import Area, opened
 from tests.support.administrator import read_behind
-from tests.support.browser import Browser, Seen
+from tests.support.browser import Browser, Page
 from tests.support.clocks import NOON
 from tests.support.markup import Element
 from tests.support.sample_workspace import PASSWORD, SampleWorkspace, furnish
@@ -74,7 +74,7 @@ class Walk:
     def __init__(self, browser: Browser, app: App) -> None:
         self.browser, self._home = browser, ""
         self.routes = routes_of(app)
-        self.pages: list[Seen] = []
+        self.pages: list[Page] = []
         self.forms: dict[tuple[str, tuple[str, ...]], FoundForm] = {}
         self._counts: Counter[object] = Counter()
         self._asked: set[str] = set()
@@ -91,7 +91,7 @@ class Walk:
             queue += links_of(seen) if is_html(seen) else ()
         return self
 
-    def look(self, url: str) -> Seen:
+    def look(self, url: str) -> Page:
         """Open one page, and note its forms."""
         seen = self.browser.open(url)
         self.pages.append(seen)
@@ -120,7 +120,7 @@ class Walk:
         self._counts[kind] += 1
         return self._counts[kind] <= (MOST if _workspace(url) == self._home else 1)
 
-    def _note_forms(self, seen: Seen) -> None:
+    def _note_forms(self, seen: Page) -> None:
         for element in seen.tree.all("form", method="post"):
             action = element.attributes["action"]
             names = tuple(sorted({e.attributes["name"] for e in _controls(element)}))
@@ -140,12 +140,12 @@ def routes_of(app: App) -> list[Route]:
     return [route for route in inner.routes if isinstance(route, Route)]
 
 
-def is_html(seen: Seen) -> bool:
+def is_html(seen: Page) -> bool:
     """Return whether it is a page, and not a file."""
     return seen.headers.get("content-type", "").startswith("text/html") and bool(seen.html)
 
 
-def links_of(seen: Seen) -> Iterator[str]:
+def links_of(seen: Page) -> Iterator[str]:
     """Yield a page's addresses: its links, the pages that its dialog shows, and its searches."""
     for element in seen.tree.walk():
         for name in ("href", "hx-get"):
@@ -195,7 +195,7 @@ class Visitor:
 
     cookies: httpx2.Cookies = field(repr=False)
     at: datetime
-    pages: list[Seen]
+    pages: list[Page]
     forms: list[FoundForm]
     patterns: set[str]
 
@@ -212,7 +212,7 @@ class Survey:
     """The files that pages load, and their bytes as they travel, compressed."""
 
     @property
-    def pages(self) -> list[Seen]:
+    def pages(self) -> list[Page]:
         """Every page that a visitor saw."""
         return [seen for visitor in self.visitors.values() for seen in visitor.pages]
 
@@ -220,9 +220,9 @@ class Survey:
     def forms(self) -> list[tuple[str, FoundForm]]:
         """Every kind of form, and the visitor that found it first."""
         found: dict[object, tuple[str, FoundForm]] = {}
-        for who, visitor in self.visitors.items():
+        for name, visitor in self.visitors.items():
             for form in visitor.forms:
-                found.setdefault(form.kind, (who, form))
+                found.setdefault(form.kind, (name, form))
         return list(found.values())
 
     @contextmanager
@@ -243,17 +243,17 @@ class FurnishedArea:
     sample: SampleWorkspace
     visitors: Mapping[str, Visitor]
 
-    def browser(self, who: str) -> Browser:
+    def browser(self, name: str) -> Browser:
         """Return the browser in which that visitor walked; the clock is set to the time of the walk."""
-        visitor = self.visitors[who]
+        visitor = self.visitors[name]
         self.area.clock.set(visitor.at)
         browser = self.area.browser()
         browser.cookies = httpx2.Cookies(visitor.cookies)
         return browser
 
-    def form(self, who: str, wanted: FoundForm) -> tuple[Browser, FoundForm]:
+    def form(self, name: str, wanted: FoundForm) -> tuple[Browser, FoundForm]:
         """Return the visitor's browser, with the form as it is on its page now."""
-        browser = self.browser(who)
+        browser = self.browser(name)
         walk = Walk(browser, self.area.app)
         walk.look(wanted.page)
         return browser, walk.forms[wanted.kind]
@@ -274,12 +274,12 @@ def survey(folder: Path) -> Survey:
     file = folder / "keystead.db"
     with opened(f"sqlite:///{file}") as area:
         sample = furnish(area.installation, area.clock, NOON)
-        visitors = {who: _visit(area, *start) for who, start in _starts(area, sample).items()}
+        visitors = {name: _visit(area, *start) for name, start in _starts(area, sample).items()}
         routes, files = routes_of(area.app), _files(area, visitors)
     return Survey(file, sample, visitors, routes, files)
 
 
-def assets_of(seen: Seen) -> set[str]:
+def assets_of(seen: Page) -> set[str]:
     """Return the addresses of all that a page loads."""
     links = {e.attributes["href"] for e in seen.tree.all("link")}
     return links | {e.attributes["src"] for e in seen.tree.walk() if "src" in e.attributes}
@@ -307,18 +307,22 @@ def _starts(
     later = NOON + timedelta(minutes=50)
     home = [f"/w/{id}/keys" for id in (sample.owner.workspace_id, sample.full, sample.suspended)]
     return {
-        "owner": (_entered(area, sample.link()), NOON, home),
-        "viewer": (_entered(area, sample.link(viewer)), NOON, home[:1]),
-        "stranger": (area.browser(), NOON, list(_doors(area, sample))),
-        "owner who was away": (_entered(area, sample.link()), later, home),
-        "admin who came back": (_come_back(area, sample, later), later, [f"{sample.base}/resume"]),
+        "owner": (_signed_in(area, sample.link()), NOON, home),
+        "viewer": (_signed_in(area, sample.link(viewer)), NOON, home[:1]),
+        "stranger": (area.browser(), NOON, list(_entry_pages(area, sample))),
+        "owner who was away": (_signed_in(area, sample.link()), later, home),
+        "admin who came back": (
+            _signed_in_again(area, sample, later),
+            later,
+            [f"{sample.base}/resume"],
+        ),
     }
 
 
-def _come_back(area: Area, sample: SampleWorkspace, later: datetime) -> Browser:
+def _signed_in_again(area: Area, sample: SampleWorkspace, later: datetime) -> Browser:
     """Sign in again by a link, as a user without a password whose form waits for authentication."""
     admin = sample.person(Role.ADMIN, "Cam Comeback")
-    browser = _entered(area, sample.link(admin))
+    browser = _signed_in(area, sample.link(admin))
     area.clock.set(later)
     page = browser.open(f"{sample.base}/keys/new")
     asked = browser.submit(
@@ -332,14 +336,14 @@ def _come_back(area: Area, sample: SampleWorkspace, later: datetime) -> Browser:
     return browser
 
 
-def _entered(area: Area, link: str) -> Browser:
+def _signed_in(area: Area, link: str) -> Browser:
     browser = area.browser()
     seen = browser.submit(browser.open(link), "/sign-in")
     assert seen.status == 200
     return browser
 
 
-def _doors(area: Area, sample: SampleWorkspace) -> Iterator[str]:
+def _entry_pages(area: Area, sample: SampleWorkspace) -> Iterator[str]:
     sign_in = sample.installation.services.sign_in
     reset, _ = sign_in.make_link(sample.owner, LinkPurpose.PASSWORD)
     yield from ("/", "/sign-in", sample.link(), f"/sign-in?link={reset.reveal()}")

@@ -13,7 +13,7 @@ from keystead.domain.workspaces import Member, Role
 from keystead.storage.tables import users
 from tests.developer_area.conftest import Area
 from tests.support.administrator import write_behind
-from tests.support.browser import Browser, Seen
+from tests.support.browser import Browser, Page
 from tests.support.people import RIGHT
 
 EMAIL: Final = "ada@keys.example"
@@ -41,7 +41,7 @@ def enter(area: Area, email: str = EMAIL, password: str = RIGHT) -> Browser:
     return browser
 
 
-def sign_in(browser: Browser, email: str, password: str, page: str = "/sign-in") -> Seen:
+def sign_in(browser: Browser, email: str, password: str, page: str = "/sign-in") -> Page:
     """Try that password. Returns the page that follows."""
     return browser.submit(browser.open(page), "/sign-in", email=email, password=password)
 

@@ -29,7 +29,7 @@ _DAY: Final = 86_400_000_000
 
 
 @dataclass(frozen=True)
-class Crowd:
+class Population:
     """`keys` over `workspaces`; the largest, LARGEST, has `largest` of them, the rest share what remains.
 
     One key in ten is revoked, one in ten has expired or will. `tokens` of active keys are sampled on the way.

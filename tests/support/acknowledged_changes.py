@@ -19,7 +19,7 @@ LIVE, DEAD = 200, 401
 
 
 @dataclass
-class Ledger:
+class AcknowledgedChanges:
     """What was acknowledged: keys `created`, each with its token, and keys `revoked`. Others are `in_doubt`.
 
     `refusals`: the number of responses 503 by the problem's code; `slowest`: the longest such wait in seconds.
@@ -91,30 +91,34 @@ def verify(server: ServerProcess, token: str) -> int:
 @contextmanager
 def at_work(
     servers: Sequence[ServerProcess], token: str, clients: int = 4
-) -> Iterator[list[Ledger]]:
+) -> Iterator[list[AcknowledgedChanges]]:
     """Run that many clients, spread over the servers, until the block ends. Yields a ledger of each."""
-    ledgers = [Ledger() for _ in range(clients)]
+    changes_by_client = [AcknowledgedChanges() for _ in range(clients)]
     stopping = threading.Event()
     threads = [
-        threading.Thread(target=_work, args=(servers[n % len(servers)], token, ledger, stopping))
-        for n, ledger in enumerate(ledgers)
+        threading.Thread(target=_work, args=(servers[n % len(servers)], token, changes, stopping))
+        for n, changes in enumerate(changes_by_client)
     ]
     for thread in threads:
         thread.start()
     try:
-        wait_until(lambda: all(ledger.created for ledger in ledgers), "all clients are at work")
-        yield ledgers
+        wait_until(
+            lambda: all(changes.created for changes in changes_by_client), "all clients are at work"
+        )
+        yield changes_by_client
     finally:
         stopping.set()
         for thread in threads:
             thread.join()
 
 
-def _work(server: ServerProcess, token: str, ledger: Ledger, stopping: threading.Event) -> None:
+def _work(
+    server: ServerProcess, token: str, changes: AcknowledgedChanges, stopping: threading.Event
+) -> None:
     bearer = {"authorization": f"Bearer {token}"}
     with httpx2.Client(
         base_url=server.base_url, headers=bearer, trust_env=False, timeout=40
     ) as http:
         while not stopping.is_set():
-            ledger.create(http)
-            ledger.revoke(http)
+            changes.create(http)
+            changes.revoke(http)
