@@ -1,4 +1,4 @@
-"""What the guard costs an embedding application: the same application bare, and guarded in process."""
+"""The cost of the guard to an embedding application: the same application bare, and guarded in process."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def _fastapi(guard: Guard, field: str, runner: asyncio.Runner) -> Sides:
         """Do nothing."""
 
     @guarded.get("/", status_code=204)
-    async def held(principal: Annotated[Principal, Depends(require(SCOPE))]) -> None:
+    async def guarded_endpoint(principal: Annotated[Principal, Depends(require(SCOPE))]) -> None:
         """Do nothing."""
 
     return _requester(guarded, field, runner), _requester(bare, field, runner)

@@ -60,7 +60,7 @@ def filled(
 def populated(
     population: Population, server: PostgresServer | None = None
 ) -> Iterator[FilledInstallation]:
-    """Open an installation that has a crowd; its owner is that of the largest workspace."""
+    """Open an installation that has a population; its owner is that of the largest workspace."""
     with emptied(server, "read", population) as (installation, pepper):
         yield FilledInstallation(installation, system(LARGEST), population.tokens, pepper)
 
@@ -69,7 +69,7 @@ def populated(
 def emptied(
     server: PostgresServer | None, verification: str, population: Population | None = None
 ) -> Iterator[tuple[Installation, Pepper]]:
-    """Open a migrated installation with only the crowd, and its pepper.
+    """Open a migrated installation with only the population, and its pepper.
 
     It is removed afterwards.
     """

@@ -1,4 +1,4 @@
-"""Loading a crowd into an empty, migrated database: by the raw driver, rebuilding indexes afterwards."""
+"""Loading a population into an empty, migrated database: by the raw driver, rebuilding indexes afterwards."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ _INDEXES: Final = """
 
 
 def load(url: str, population: Population) -> None:
-    """Fill the database at `url` (its owner's) with the crowd. It must not be in use."""
+    """Fill the database at `url` (its owner's) with the population. It must not be in use."""
     if url.startswith("sqlite:///"):
         _load_sqlite(url.removeprefix("sqlite:///"), population)
     else:
@@ -129,7 +129,7 @@ def _copy(connection: psycopg.Connection[Any], table: str, rows: Iterable[Row]) 
 
 
 def _written(value: object) -> str:
-    """Format values for COPY; a crowd contains nothing to escape."""
+    """Format values for COPY; a population contains nothing to escape."""
     if value is None:
         return "\\N"
     return f"\\\\x{value.hex()}" if isinstance(value, bytes) else str(value)

@@ -135,8 +135,8 @@ def _revoke(setup: FilledInstallation, principal: Principal) -> Callable[[], obj
     keys = setup.installation.services.keys
     setup.installation.services.workspaces.set_plan(principal.workspace_id, "scale")
     calls = WRITES * 6
-    made = iter([keys.create(principal, KeyDraft("doomed")).key.id for _ in range(calls)])
-    return lambda: keys.revoke(principal, next(made))
+    key_ids = iter([keys.create(principal, KeyDraft("doomed")).key.id for _ in range(calls)])
+    return lambda: keys.revoke(principal, next(key_ids))
 
 
 def _search(setup: FilledInstallation, principal: Principal) -> Callable[[], object]:

@@ -1,4 +1,4 @@
-"""What the note of each use costs: verification with and without it, 1,000 keys in use, flushes included."""
+"""The cost of recording each use: verification with and without it, 1,000 keys in use, flushes included."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ KEYS: Final = 1_000
 
 
 class _NoUsage(Usage):
-    """A substitute that notes nothing."""
+    """A substitute that records nothing."""
 
     def note(self, *_: Any) -> None:
         """Do nothing."""
@@ -55,10 +55,10 @@ def _rate(verifier: Verifier, texts: list[str], seconds: float) -> float:
 
     Processor time, because a server flushes in parallel, and the disk's share affects neither.
     """
-    begun, calls = time.process_time(), 0
-    while time.process_time() - begun < seconds:
+    started, calls = time.process_time(), 0
+    while time.process_time() - started < seconds:
         for text in texts:
             verifier.verify(text, "documents:read", address="127.0.0.1", agent="bench")
         calls += len(texts)
     verifier._usage.flush()
-    return calls / (time.process_time() - begun)
+    return calls / (time.process_time() - started)

@@ -1,4 +1,4 @@
-"""What events and deliveries cost the change that caused them; how many are delivered, and how soon."""
+"""The cost of events and deliveries to the change that caused them; how many are delivered, and how soon."""
 
 from __future__ import annotations
 
@@ -66,10 +66,10 @@ def _rate(installation: Installation, number: int) -> Figure:
             create_webhook(installation, tenant, receiver.url, "key.created")
         for _ in range(number // RECEIVERS):
             installation.services.keys.create(tenant, KeyDraft("x"))
-        begun = time.perf_counter()
+        started = time.perf_counter()
         with _worker(installation):
             receiver.wait_for(number, 300)
-        ours = number / (time.perf_counter() - begun)
+        ours = number / (time.perf_counter() - started)
         bare = _bare_rate(receiver.received[0], receiver.url, number)
     return compared("deliveries a second, vs. bare requests", ours, "/s", bare)
 
@@ -132,12 +132,12 @@ def _bare_rate(sample: Received, url: str, number: int) -> float:
                 client.post(url, content=sample.body, headers={"webhook-id": "bare"})
 
     threads = [Thread(target=send) for _ in range(lanes)]
-    begun = time.perf_counter()
+    started = time.perf_counter()
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return number / (time.perf_counter() - begun)
+    return number / (time.perf_counter() - started)
 
 
 @contextmanager

@@ -56,7 +56,7 @@ def switchover(cluster: Cluster) -> None:
 
 
 class Watcher(threading.Thread):
-    """Verifies keys of the ledgers on one server until it is stopped, and records each wrong verdict."""
+    """A thread that verifies the clients' keys on one server until it is stopped, and records each wrong verdict."""
 
     def __init__(
         self, server: ServerProcess, changes_by_client: Sequence[AcknowledgedChanges]

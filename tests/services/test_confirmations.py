@@ -32,7 +32,7 @@ NEW = "new@example.net"
 
 @dataclass
 class Mail:
-    """A crowd on an installation that sends mail, with a list of all messages."""
+    """People on an installation that sends mail, with a list of all messages."""
 
     people: People
     emails: list[tuple[str, str]] = field(default_factory=list)

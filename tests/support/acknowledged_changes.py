@@ -1,4 +1,4 @@
-"""Clients that create and revoke keys through any outage, and a ledger of what the servers acknowledged."""
+"""Clients that create and revoke keys through any outage, and the changes that servers acknowledged."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ class AcknowledgedChanges:
 
     def create(self, http: httpx2.Client) -> None:
         """Ask for a key, and record it if it was created."""
-        if (answer := self._asked(http, "POST", "/v1/keys", {"description": "ledger"})) is not None:
+        if (
+            answer := self._request(http, "POST", "/v1/keys", {"description": "acknowledged"})
+        ) is not None:
             assert answer.status_code == 201
             self.created[answer.json()["id"]] = answer.json()["token"]
 
@@ -44,23 +46,23 @@ class AcknowledgedChanges:
             return
         key = random.choice(alive)
         self.in_doubt.add(key)
-        if (answer := self._asked(http, "DELETE", f"/v1/keys/{key}")) is not None:
+        if (answer := self._request(http, "DELETE", f"/v1/keys/{key}")) is not None:
             assert answer.status_code == 204
             self.in_doubt.discard(key)
             self.revoked.add(key)
 
-    def _asked(
+    def _request(
         self, http: httpx2.Client, method: str, path: str, json: object = None
     ) -> httpx2.Response | None:
         """Return the response of a change that was made, or None if it was refused or its outcome is unknown."""
-        began = time.monotonic()
+        started = time.monotonic()
         try:
             answer = http.request(method, path, json=json)
         except httpx2.TransportError:
             return None
         if answer.status_code not in {503, 507}:
             return answer
-        self.slowest = max(self.slowest, time.monotonic() - began)
+        self.slowest = max(self.slowest, time.monotonic() - started)
         code = str(answer.json()["code"])
         self.refusals[code] = self.refusals.get(code, 0) + 1
         time.sleep(0.02)
@@ -92,7 +94,7 @@ def verify(server: ServerProcess, token: str) -> int:
 def at_work(
     servers: Sequence[ServerProcess], token: str, clients: int = 4
 ) -> Iterator[list[AcknowledgedChanges]]:
-    """Run that many clients, spread over the servers, until the block ends. Yields a ledger of each."""
+    """Run that many clients, spread over the servers, until the block ends. Yields the changes of each."""
     changes_by_client = [AcknowledgedChanges() for _ in range(clients)]
     stopping = threading.Event()
     threads = [

@@ -56,8 +56,8 @@ class ApiInstallation:
 
     def tenant(self, plan: str = "scale") -> Tenant:
         """Create a workspace."""
-        made = self.services.workspaces.create(f"Workspace {next(_numbers)}", plan_id=plan)
-        return Tenant(self, made.id)
+        created = self.services.workspaces.create(f"Workspace {next(_numbers)}", plan_id=plan)
+        return Tenant(self, created.id)
 
     def client(self, token: str | None = None) -> ApiClient:
         """Return a client with that token, or without any."""
@@ -150,10 +150,10 @@ class ApiClient:
 
     def create_key(self, **draft: Any) -> dict[str, Any]:
         """Create a key with this one."""
-        answer = self.post("/v1/keys", {"description": "made", **draft})
+        answer = self.post("/v1/keys", {"description": "created", **draft})
         assert answer.status_code == 201, safe_text(answer)
-        made: dict[str, Any] = answer.json()
-        return made
+        created: dict[str, Any] = answer.json()
+        return created
 
     def collection(self, name: str = "handbook") -> str:
         """Create a collection. Returns its path."""
@@ -199,12 +199,12 @@ def safe_text(answer: httpx2.Response) -> str:
 def problem(answer: httpx2.Response) -> tuple[int, str]:
     """Return status and code of a refusal, and check its form."""
     assert answer.headers["content-type"] == "application/problem+json", safe_text(answer)
-    told = answer.json()
-    assert told["status"] == answer.status_code
-    assert told["type"] == f"{BASE}/problems/{told['code']}"
-    assert told["title"]
-    assert told["detail"]
-    return answer.status_code, told["code"]
+    body = answer.json()
+    assert body["status"] == answer.status_code
+    assert body["type"] == f"{BASE}/problems/{body['code']}"
+    assert body["title"]
+    assert body["detail"]
+    return answer.status_code, body["code"]
 
 
 def pointers(answer: httpx2.Response) -> list[str]:

@@ -44,9 +44,9 @@ class Page:
 
     def link(self, text: str) -> str:
         """Return the address of the link with that text."""
-        found = [a for a in self.tree.all("a") if a.text.startswith(text)]
-        assert found, f"no link {text!r}"
-        return found[0].attributes["href"]
+        links = [a for a in self.tree.all("a") if a.text.startswith(text)]
+        assert links, f"no link {text!r}"
+        return links[0].attributes["href"]
 
     def rows(self) -> list[dict[str, str]]:
         """Return the table, one mapping of heading to text for each row."""
@@ -82,10 +82,10 @@ class Browser:
 
     def post(self, url: str, fields: Iterable[tuple[str, str]], **headers: str) -> Page:
         """Send these fields as a form of the same origin."""
-        said = {"Sec-Fetch-Site": "same-origin", "Origin": "null"}
-        said["Content-Type"] = "application/x-www-form-urlencoded"
+        form_headers = {"Sec-Fetch-Site": "same-origin", "Origin": "null"}
+        form_headers["Content-Type"] = "application/x-www-form-urlencoded"
         body = urlencode(list(fields)).encode()
-        return self.request("POST", url, headers={**said, **headers}, body=body)
+        return self.request("POST", url, headers={**form_headers, **headers}, body=body)
 
     def request(self, method: str, url: str, headers: Mapping[str, str], body: bytes = b"") -> Page:
         """Send a request, and follow its redirects. An empty header value leaves the header out."""
@@ -108,12 +108,12 @@ class Browser:
 
 
 def _merged(cookies: httpx2.Cookies, response: httpx2.Response) -> httpx2.Cookies:
-    kept = httpx2.Cookies(cookies)
-    kept.update(response.cookies)
+    merged = httpx2.Cookies(cookies)
+    merged.update(response.cookies)
     for line in response.headers.get_list("set-cookie"):
         if "max-age=0" in line.lower():
-            kept.delete(line.partition("=")[0])
-    return kept
+            merged.delete(line.partition("=")[0])
+    return merged
 
 
 def filled(form: Element, values: Mapping[str, Values]) -> list[tuple[str, str]]:

@@ -65,8 +65,8 @@ class ServerWithKeys:
             operator("tests", self.workspace_id).actor,
             self.installation.services.credentials,
         )
-        made, token = credentials.create("revoked", by, CredentialKind.SERVICE)
-        credentials.revoke(made.id, by)
+        created_key, token = credentials.create("revoked", by, CredentialKind.SERVICE)
+        credentials.revoke(created_key.id, by)
         return token.reveal()
 
     def revoke(self, token: str) -> None:
@@ -86,9 +86,9 @@ class ServerWithKeys:
 
     def requests(self) -> dict[str, ClientRequest]:
         """Return the requests with each kind of credential by name. Only `good` and `everything` are admitted."""
-        asked = {name: ClientRequest((bearer(token),)) for name, token in self.tokens.items()}
+        requests = {name: ClientRequest((bearer(token),)) for name, token in self.tokens.items()}
         good = self.tokens["good"]
-        return asked | {
+        return requests | {
             "no credentials": ClientRequest(),
             "another scheme": ClientRequest(((b"authorization", b"Basic a2V5OnNlY3JldA=="),)),
             "two fields": ClientRequest((bearer(good), bearer(good))),
@@ -106,12 +106,12 @@ class ServerWithKeys:
             "lower case scheme": ClientRequest(((b"authorization", f"bearer   {good}".encode()),)),
         }
 
-    def expected(self, asked: ClientRequest) -> ClientResponse:
+    def expected(self, request: ClientRequest) -> ClientResponse:
         """Return the response of the server itself for the same scope."""
         connection = HTTPConnection(HOST, self.server.port, timeout=10)
         try:
-            connection.putrequest("GET", f"/v1/events?{asked.query}".rstrip("?"))
-            for name, value in asked.fields:
+            connection.putrequest("GET", f"/v1/events?{request.query}".rstrip("?"))
+            for name, value in request.fields:
                 connection.putheader(name.decode(), value)
             connection.endheaders()
             answer = connection.getresponse()
@@ -159,7 +159,7 @@ def _server_with_keys(
         "revoked": revoked,
     }
     services.workspaces.suspend(closed.id)
-    tokens = {name: text_of(made) for name, made in created.items()}
+    tokens = {name: text_of(created_key) for name, created_key in created.items()}
     _, credential = services.credentials.create("product", here.actor, CredentialKind.SERVICE)
     key_id = created["good"].key.id
     return ServerWithKeys(server, tokens, workspace.id, key_id, installation, credential.reveal())

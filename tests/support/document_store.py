@@ -34,8 +34,8 @@ class Store:
 
     def tenant(self, plan: str = "scale", **limits: int | None) -> Principal:
         """Create a workspace on a plan, with limits of its own. Returns a principal with full access."""
-        made = self.workspaces.create(f"Workspace {next(_numbers)}", plan_id=plan)
-        tenant = operator("tests", made.id)
+        workspace = self.workspaces.create(f"Workspace {next(_numbers)}", plan_id=plan)
+        tenant = operator("tests", workspace.id)
         self.limit(tenant, plan, limits)
         return tenant
 

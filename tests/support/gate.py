@@ -66,8 +66,8 @@ class GateApplication:
 
     def credential(self, kind: CredentialKind = CredentialKind.SERVICE) -> tuple[CredentialId, str]:
         """Create a credential for a service. Returns its ID and its token."""
-        made, token = self.sandbox.services.credentials.create("search", OPERATOR, kind)
-        return made.id, token.reveal()
+        created, token = self.sandbox.services.credentials.create("search", OPERATOR, kind)
+        return created.id, token.reveal()
 
     def service(self) -> Header:
         """Return the Authorization field of a new service."""

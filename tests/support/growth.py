@@ -59,8 +59,8 @@ def _growth(inputs: list[Any], act: Act, clock: Callable[[], float]) -> float:
     with _without_collection():
         for number in range(ROUNDS):
             for place, value in enumerate(inputs):
-                took = seconds(act, value, clock)
-                best[place], spent = min(best[place], took), spent + took
+                duration = seconds(act, value, clock)
+                best[place], spent = min(best[place], duration), spent + duration
             worst = _doubling(best)
             if worst <= WORST or (number >= 2 and spent > ENDLESS):
                 break  # what was disturbed is measured again, what is linear once is linear
@@ -87,10 +87,10 @@ def _doubling(best: list[float]) -> float:
 
 def seconds(act: Act, value: Any, clock: Callable[[], float] = process_time) -> float:
     """Return the CPU time that reading takes, in all threads of the process; a refusal is a valid outcome."""
-    began = clock()
+    started = clock()
     with suppress(KeysteadError, ValueError, LookupError):
         act(value)
-    return clock() - began
+    return clock() - started
 
 
 def pumped(pump: str, before: str = "", after: str = "") -> Callable[[int], str]:
@@ -196,15 +196,15 @@ _OTHER: Final = "\n\0"
 def worst_of(pattern: re.Pattern[Any], method: str) -> tuple[float, str]:
     """Return the worst growth of the pattern over texts made for it, and the text in short."""
     act = _act(pattern, method)
-    found = (0.0, "")
+    worst = (0.0, "")
     for before, pump, after in _attempts(pattern):
         make = _maker(pattern, pumped(pump, before, after))
         if (longest := _suspicious(act, make)) is None:
             continue
-        found = max(found, (growth(act, make, longest), f"{before!r} + {pump!r}… + {after!r}"))
-        if found[0] > WORST:
+        worst = max(worst, (growth(act, make, longest), f"{before!r} + {pump!r}… + {after!r}"))
+        if worst[0] > WORST:
             break
-    return found
+    return worst
 
 
 def _suspicious(act: Act, make: Callable[[int], Any]) -> int | None:
@@ -214,8 +214,8 @@ def _suspicious(act: Act, make: Callable[[int], Any]) -> int | None:
         if seconds(act, value) < FLAGGED:
             continue
         # Measured again: one that was disturbed would have growth measured at a size that is quick anyway.
-        if (took := min(seconds(act, value) for _ in range(3))) >= FLAGGED:
-            return size if took >= 10 * FLAGGED else 4 * size
+        if (duration := min(seconds(act, value) for _ in range(3))) >= FLAGGED:
+            return size if duration >= 10 * FLAGGED else 4 * size
     return None
 
 

@@ -139,7 +139,7 @@ PRODUCTS: Final[dict[str, Build]] = {
 def over_asgi(app: Any, path: str = "/") -> Ask:
     """Send requests as an ASGI server does."""
 
-    def ask(asked: ClientRequest) -> ClientResponse:
+    def ask(client_request: ClientRequest) -> ClientResponse:
         scope = {
             "type": "http",
             "asgi": {"version": "3.0"},
@@ -149,25 +149,25 @@ def over_asgi(app: Any, path: str = "/") -> Ask:
             "path": path,
             "raw_path": path.encode(),
             "root_path": "",
-            "query_string": asked.query.encode(),
-            "headers": [(b"host", b"product.test"), *asked.fields],
+            "query_string": client_request.query.encode(),
+            "headers": [(b"host", b"product.test"), *client_request.fields],
             "client": ("192.0.2.7", 4711),
             "server": ("product.test", 80),
         }
-        return asyncio.run(_answered(app, scope))
+        return asyncio.run(_response_of(app, scope))
 
     return ask
 
 
-async def _answered(app: Any, scope: dict[str, Any]) -> ClientResponse:
+async def _response_of(app: Any, scope: dict[str, Any]) -> ClientResponse:
     sent: list[Any] = []
-    told = False
+    was_received = False
 
     async def receive() -> dict[str, Any]:
-        nonlocal told
-        if told:
+        nonlocal was_received
+        if was_received:
             await asyncio.sleep(3600)
-        told = True
+        was_received = True
         return {"type": "http.request", "body": b"", "more_body": False}
 
     async def send(message: Any) -> None:
@@ -182,12 +182,12 @@ async def _answered(app: Any, scope: dict[str, Any]) -> ClientResponse:
 def over_wsgi(app: Any, path: str = "/") -> Ask:
     """Send requests as a WSGI server does: repeated fields are joined by a comma."""
 
-    def ask(asked: ClientRequest) -> ClientResponse:
+    def ask(client_request: ClientRequest) -> ClientResponse:
         environ: dict[str, Any] = {
             "REQUEST_METHOD": "GET",
             "PATH_INFO": path,
             "SCRIPT_NAME": "",
-            "QUERY_STRING": asked.query,
+            "QUERY_STRING": client_request.query,
             "SERVER_NAME": "product.test",
             "SERVER_PORT": "80",
             "SERVER_PROTOCOL": "HTTP/1.1",
@@ -201,7 +201,7 @@ def over_wsgi(app: Any, path: str = "/") -> Ask:
             "wsgi.multiprocess": False,
             "wsgi.run_once": False,
         }
-        for name, value in asked.fields:
+        for name, value in client_request.fields:
             key = "HTTP_" + name.decode("latin-1").upper().replace("-", "_")
             text = value.decode("latin-1")
             environ[key] = f"{environ[key]},{text}" if key in environ else text
@@ -221,8 +221,8 @@ def _in_django(
     django_site.begin()
     chosen = ["keystead.integrations.django.KeysteadMiddleware"] if middleware else []
 
-    def ask(asked: ClientRequest) -> ClientResponse:
+    def ask(client_request: ClientRequest) -> ClientResponse:
         with override_settings(KEYSTEAD=guard, MIDDLEWARE=chosen), django_site.serving(product):
-            return build()(asked)
+            return build()(client_request)
 
     return ask

@@ -85,7 +85,7 @@ class Keyboard(Mouse):
         if not any_of:
             expect(thing).to_be_visible()
         for _ in range(MOST_TABS):
-            if any(is_focused(one) for one in thing.all()):
+            if any(is_focused(element) for element in thing.all()):
                 return
             self.page.keyboard.press("Tab")
         raise AssertionError(f"Tab does not reach {thing}")

@@ -96,16 +96,16 @@ class SandboxInstallation:
         """Return how many keys count towards the limit."""
         return self.services.keys.list(tenant, limit=1).quota.used
 
-    def ids(self, tenant: Principal, **asked: Any) -> list[KeyId]:
+    def ids(self, tenant: Principal, **filters: Any) -> list[KeyId]:
         """Return the IDs of all keys in a list, page by page."""
-        return [key.id for key in self.keys(tenant, **asked)]
+        return [key.id for key in self.keys(tenant, **filters)]
 
-    def keys(self, tenant: Principal, **asked: Any) -> list[ApiKey]:
+    def keys(self, tenant: Principal, **filters: Any) -> list[ApiKey]:
         """Return all keys of a list, page by page."""
-        page = self.services.keys.list(tenant, **asked)
+        page = self.services.keys.list(tenant, **filters)
         found = page.items
         while page.next is not None:
-            page = self.services.keys.list(tenant, before=page.next, **asked)
+            page = self.services.keys.list(tenant, before=page.next, **filters)
             found += page.items
         return found
 

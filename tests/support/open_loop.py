@@ -27,9 +27,13 @@ class Call:
 
     def wire(self) -> bytes:
         """Return the bytes of the request, on a connection of its own."""
-        named = {"host": HOST, "connection": "close", "content-length": str(len(self.body))}
+        standard_fields = {
+            "host": HOST,
+            "connection": "close",
+            "content-length": str(len(self.body)),
+        }
         fields = "".join(
-            f"{name}: {value}\r\n" for name, value in (named | dict(self.headers)).items()
+            f"{name}: {value}\r\n" for name, value in (standard_fields | dict(self.headers)).items()
         )
         return f"{self.method} {self.path} HTTP/1.1\r\n{fields}\r\n".encode() + self.body
 
@@ -43,7 +47,7 @@ class Response:
     """The response to a request: times of the monotonic clock; status 0 for no response."""
 
     name: str
-    began: float
+    started: float
     ended: float
     status: int
     has_retry_after: bool
@@ -57,18 +61,18 @@ class Arrivals:
     responses: Sequence[Response]
     late: float
 
-    def within(self, began: float, ended: float) -> list[Response]:
+    def within(self, started: float, ended: float) -> list[Response]:
         """Return the requests that started and ended between these times, without the control's."""
         return [
             response
             for response in self.responses
-            if response.name != CONTROL and began < response.began and response.ended < ended
+            if response.name != CONTROL and started < response.started and response.ended < ended
         ]
 
-    def longest(self, began: float, ended: float) -> float:
+    def longest(self, started: float, ended: float) -> float:
         """Return the longest wait in seconds between these times."""
         return max(
-            min(response.ended, ended) - max(response.began, began)
+            min(response.ended, ended) - max(response.started, started)
             for response in self.responses
             if response.name != CONTROL
         )
@@ -77,7 +81,7 @@ class Arrivals:
     def lag(self) -> float:
         """The longest latency in seconds of requests that wait for nothing."""
         controls = [
-            response.ended - response.began
+            response.ended - response.started
             for response in self.responses
             if response.name == CONTROL
         ]
@@ -108,12 +112,12 @@ class _LoadGenerator:
         seconds: float,
         then: Sequence[tuple[float, Callable[[], object]]],
     ) -> Arrivals:
-        began = time.monotonic()
-        acts = [asyncio.create_task(self._act(began + at, act)) for at, act in then]
+        started = time.monotonic()
+        acts = [asyncio.create_task(self._act(started + at, act)) for at, act in then]
         requests = []
         for number, call in enumerate(itertools.cycle((*calls, CONTROL_CALL))):
-            due = began + number / rate
-            if due > began + seconds:
+            due = started + number / rate
+            if due > started + seconds:
                 break
             await asyncio.sleep(max(0.0, due - time.monotonic()))
             self._late = max(self._late, time.monotonic() - due)
@@ -126,7 +130,7 @@ class _LoadGenerator:
         await asyncio.to_thread(act)
 
     async def _ask(self, call: Call) -> None:
-        began = time.monotonic()
+        started = time.monotonic()
         answer = b""
         try:
             async with asyncio.timeout(GIVEN_UP_SECONDS):
@@ -137,7 +141,7 @@ class _LoadGenerator:
         status = int(head[9:12] or 0)
         ended = time.monotonic()
         self._responses.append(
-            Response(call.name, began, ended, status, b"\r\nretry-after:" in head)
+            Response(call.name, started, ended, status, b"\r\nretry-after:" in head)
         )
 
     async def _answer(self, call: Call) -> bytes:

@@ -138,9 +138,9 @@ class Tour:
             self.page.goto(url)
 
     def _links(self) -> list[str]:
-        found = self.page.locator("main a[href^='/'], nav a[href^='/'], .side a[href^='/']")
+        links = self.page.locator("main a[href^='/'], nav a[href^='/'], .side a[href^='/']")
         return list(
-            dict.fromkeys(found.evaluate_all("all => all.map(a => a.getAttribute('href'))"))
+            dict.fromkeys(links.evaluate_all("all => all.map(a => a.getAttribute('href'))"))
         )
 
     def _new_name(self, url: str, kind: str = "") -> str | None:
@@ -159,6 +159,6 @@ def name_of(url: str, sample: SampleWorkspace) -> str:
     path = re.sub(r"^/w/ws_\w+/", "", parts.path).strip("/")
     path = re.sub(r"(key|usr|inv|ses|ws)_\w{22}", r"\1", path)
     path = re.sub(r"documents/[\w-]+", "document", path)
-    asked = [p.partition("=") for p in parts.query.split("&") if p]
-    said = [value if name == "show" else name for name, _, value in asked]
-    return other + "-".join([*path.split("/"), *said])
+    parameters = [p.partition("=") for p in parts.query.split("&") if p]
+    labels = [value if name == "show" else name for name, _, value in parameters]
+    return other + "-".join([*path.split("/"), *labels])

@@ -214,14 +214,14 @@ def cluster(servers: int = 2) -> Iterator[Cluster]:
         nodes = [
             _node(stack, folder, f"node{n}", etcd_port, binaries, patroni) for n in range(NODES)
         ]
-        made = Cluster(nodes)
+        new_cluster = Cluster(nodes)
         for _ in range(servers):
-            made.ways.append([stack.enter_context(relay_to(node.port)) for node in nodes])
+            new_cluster.ways.append([stack.enter_context(relay_to(node.port)) for node in nodes])
         for node in nodes:
             stack.callback(node.stop)
             node.start()
-        made.wait(made.is_whole, "the cluster is whole")
-        yield made
+        new_cluster.wait(new_cluster.is_whole, "the cluster is whole")
+        yield new_cluster
 
 
 @contextmanager

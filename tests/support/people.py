@@ -92,10 +92,10 @@ class People(PeopleServices):
         """Create a workspace. Returns its owner."""
         workspaces = self.sandbox.services.workspaces
         number = next(_numbers)
-        made = workspaces.create(
+        workspace = workspaces.create(
             f"Workspace {number}", plan_id=UNLIMITED, owner=name, email=f"p{number}@example.com"
         )
-        return workspaces.owner(made.id)
+        return workspaces.owner(workspace.id)
 
     def join(self, owner: Member, role: Role, name: str = "Bo") -> Member:
         """Add a new member to the owner's workspace."""
@@ -111,23 +111,23 @@ class People(PeopleServices):
         """Set a password. Returns the session in which that was done."""
         return self.accounts.change_password(self.signed_in(member), Password(text)).secret
 
-    def portal_session(self, owner: Member, user_id: str = "u1", **asked: Any) -> Secret:
+    def portal_session(self, owner: Member, user_id: str = "u1", **options: Any) -> Secret:
         """Return a session of a product's own user in the owner's workspace."""
-        user = PortalUser(user_id, asked.pop("name", "Pat"), asked.pop("email", None))
-        role = asked.pop("role", Role.ADMIN)
-        request = PortalRequest(owner.workspace_id, user, role, **asked)
+        user = PortalUser(user_id, options.pop("name", "Pat"), options.pop("email", None))
+        role = options.pop("role", Role.ADMIN)
+        request = PortalRequest(owner.workspace_id, user, role, **options)
         return self.sign_in.redeem(self.portal.create(PRODUCT, request)[0]).secret
 
     def member(self, member: Member) -> Member | None:
         """Return the member as of now, or None if they were removed."""
         page = self.sandbox.services.members.list(acting_operator(member.workspace_id), limit=1000)
-        found = [one for one in page.items if one.user.id == member.user.id]
-        return found[0] if found else None
+        matching = [candidate for candidate in page.items if candidate.user.id == member.user.id]
+        return matching[0] if matching else None
 
     def events(self, workspace_id: WorkspaceId, *types: str) -> list[Event]:
         """Return the workspace's events of these types, oldest first."""
-        found = self.sandbox.events(acting_operator(workspace_id))
-        return [event for event in found if not types or event.type in types]
+        matching = self.sandbox.events(acting_operator(workspace_id))
+        return [event for event in matching if not types or event.type in types]
 
     def stands(self, session: Secret) -> bool:
         """Return whether the session is valid."""

@@ -276,24 +276,24 @@ class PrivatePostgres(PostgresServer):
 
     def start(self) -> None:
         """Start it again, at the same address, and wait until it answers."""
-        self._tell("start")
+        self._command("start")
 
     def stop(self) -> None:
         """Stop it: a fast, clean shutdown."""
         self.close()
-        self._tell("stop")
+        self._command("stop")
 
     def kill(self) -> None:
         """Kill it and all its backends with SIGKILL, as the kernel would."""
         self.close()
-        self._tell("kill")
+        self._command("kill")
 
     def restart(self) -> None:
         """Stop it cleanly and start it again."""
         self.stop()
         self.start()
 
-    def _tell(self, command: str) -> None:
+    def _command(self, command: str) -> None:
         assert self._keeper.stdin is not None
         print(command, file=self._keeper.stdin, flush=True)
         _hear(self._keeper)
@@ -377,12 +377,12 @@ _Joined = tuple[IO[str], PostgresServer, subprocess.Popen[str] | None]
 
 def _join(note: Path) -> _Joined | None:
     with suppress(FileNotFoundError):
-        found = json.loads(note.read_text())
-        folder = Path(found["folder"])
+        running = json.loads(note.read_text())
+        folder = Path(running["folder"])
         lock = (folder / "lock").open("r")
         fcntl.flock(lock, fcntl.LOCK_SH)  # waits while a keeper sweeps up
-        if folder.exists() and _is_alive(found["keeper"]):
-            return lock, PostgresServer(found["port"]), None
+        if folder.exists() and _is_alive(running["keeper"]):
+            return lock, PostgresServer(running["port"]), None
         lock.close()
     return None
 

@@ -28,13 +28,13 @@ EVERY_SCOPE: Final = ("*", "keys:write")
 class Key:
     """A key as its owner holds it: what the answer said of it, and the token, which no output of a test shows."""
 
-    said: Json
+    resource: Json
     token: str = field(repr=False)
 
     @property
     def id(self) -> str:
         """Its public name."""
-        return str(self.said["id"])
+        return str(self.resource["id"])
 
 
 @dataclass
@@ -82,7 +82,7 @@ class Customer:
         sent = {"authorization": f"Bearer {token}", **(headers or {})}
         return self.product.http.request(method, url, json=body, headers=sent)
 
-    def told(
+    def request_json(
         self,
         method: str,
         path: str,
@@ -106,16 +106,16 @@ class Customer:
 
     def revoke(self, key: Key) -> None:
         """Revoke a key."""
-        self.told("DELETE", f"/v1/keys/{key.id}", status=204)
+        self.request_json("DELETE", f"/v1/keys/{key.id}", status=204)
 
     def see(self, key: Key) -> Json:
         """Return the key as the list of keys shows it."""
-        seen: Json = self.told("GET", f"/v1/keys/{key.id}")
+        seen: Json = self.request_json("GET", f"/v1/keys/{key.id}")
         return seen
 
     def keys(self, filters: str = "") -> list[Json]:
         """Return the keys that the list shows."""
-        listed: list[Json] = self.told("GET", f"/v1/keys{filters}")["items"]
+        listed: list[Json] = self.request_json("GET", f"/v1/keys{filters}")["items"]
         return listed
 
     def works(self, key: Key, server: ServerProcess | None = None) -> bool:
@@ -151,8 +151,8 @@ class OpenConnection:
 def key_of(answer: httpx2.Response) -> Key:
     """Return the key of a response that creates one."""
     assert answer.status_code == 201, answer.json()["code"]
-    said: Json = answer.json()
-    return Key(said, said.pop("token"))
+    resource: Json = answer.json()
+    return Key(resource, resource.pop("token"))
 
 
 def next_second(after: float = 1.0) -> datetime:

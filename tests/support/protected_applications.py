@@ -93,14 +93,14 @@ def behind_nginx(
 
     `cached`: how long nginx caches verdicts, which the shipped configuration does not.
     """
-    made = {name: folder / name for name in ("behind", "nginx")}
-    for place in made.values():
+    folders = {name: folder / name for name in ("behind", "nginx")}
+    for place in folders.values():
         place.mkdir()
     ports = [server.port for server in servers]
-    with hosted(Application(), made["behind"]) as url:
+    with hosted(Application(), folders["behind"]) as url:
         behind = int(url.rpartition(":")[2])
         change = partial(_remembering, seconds=cached) if cached else str
-        with running(NGINX, made["nginx"], ports, behind, change) as port:
+        with running(NGINX, folders["nginx"], ports, behind, change) as port:
             yield f"http://{HOST}:{port}/imports/a"
 
 

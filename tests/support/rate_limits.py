@@ -72,8 +72,8 @@ def rate_limited_servers(
         opened = [
             open_installation(settings, PEPPERS, sandbox.clock, metrics) for _ in range(servers)
         ]
-        for one in opened:
-            stack.callback(one.close)
+        for installation in opened:
+            stack.callback(installation.close)
         yield opened
 
 

@@ -49,8 +49,8 @@ class Connection:
     ) -> Response:
         """Send a request with the fields as they are spelled, in their order."""
         length = [("Content-Length", str(len(body)))] if body else []
-        named = [("Host", "app.example.com:8443"), *fields, *length]
-        head = "".join(f"{name}: {value}\r\n" for name, value in named)
+        all_fields = [("Host", "app.example.com:8443"), *fields, *length]
+        head = "".join(f"{name}: {value}\r\n" for name, value in all_fields)
         self._socket.sendall(f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode("latin-1") + body)
         response = HTTPResponse(self._socket, method=method)
         response.begin()
@@ -162,16 +162,16 @@ def _read(sent: Any) -> Request | None:
     while (row := sent.readline().decode("latin-1").rstrip("\r\n")) != "":
         name, _, value = row.partition(":")
         headers.append((name, value.strip()))
-    named = {name.lower(): value for name, value in headers}
-    if named.get("transfer-encoding") == "chunked":
+    all_fields = {name.lower(): value for name, value in headers}
+    if all_fields.get("transfer-encoding") == "chunked":
         body = b"".join(iter(lambda: _chunk(sent), b""))
     else:
-        body = sent.read(int(named.get("content-length", "0")))
+        body = sent.read(int(all_fields.get("content-length", "0")))
     return Request(first[0], first[1], headers, body)
 
 
 def _chunk(sent: Any) -> bytes:
     size = int(sent.readline().split(b";")[0], 16)
-    found: bytes = sent.read(size)
+    chunk: bytes = sent.read(size)
     sent.readline()
-    return found
+    return chunk

@@ -183,10 +183,10 @@ def delivered_event_ids(
     installation: Installation, endpoint: WebhookEndpoint, tenant: Principal
 ) -> set[str]:
     """Return the IDs of all events with a delivery to that endpoint."""
-    webhooks, found, before = installation.services.webhooks, set[str](), None
+    webhooks, ids, before = installation.services.webhooks, set[str](), None
     while True:
         page = webhooks.deliveries(tenant, endpoint.id, limit=200, before=before)
-        found |= {delivery.event_id for delivery in page.items}
+        ids |= {delivery.event_id for delivery in page.items}
         if page.next is None:
-            return found
+            return ids
         before = page.next

@@ -93,18 +93,18 @@ class Commands:
         context = nursery()
         reading, writing = context.Pipe(duplex=False)
         child = context.Process(target=speak, args=(words, known, str(self.folder), writing))
-        began = time.monotonic_ns()
+        started = time.monotonic_ns()
         child.start()
         writing.close()
-        said, ended = b"", 0
-        while heard := os.read(reading.fileno(), 65_536):
-            said += heard
-            if not ended and says.encode() in said:
+        output, ended = b"", 0
+        while part := os.read(reading.fileno(), 65_536):
+            output += part
+            if not ended and says.encode() in output:
                 ended = time.monotonic_ns()
         reading.close()
         child.join()
         is_done = child.exitcode == 0 and ended
-        return Reply(DONE if is_done else FAILED, began, ended or time.monotonic_ns())
+        return Reply(DONE if is_done else FAILED, started, ended or time.monotonic_ns())
 
 
 def commands_of(made: Servers, folder: Path) -> Commands:

@@ -83,15 +83,15 @@ def _copied(url: str, template: Callable[[], bytes]) -> bool:
 
 @cache
 def _migrated() -> bytes:
-    return _made(migrate.upgrade)
+    return _database_bytes(migrate.upgrade)
 
 
 @cache
 def _declared() -> bytes:
-    return _made(lambda database: schema.metadata.create_all(database.engine))
+    return _database_bytes(lambda database: schema.metadata.create_all(database.engine))
 
 
-def _made(make: Callable[[Database], object]) -> bytes:
+def _database_bytes(make: Callable[[Database], object]) -> bytes:
     """Return a whole database in one file: creating each test's own one takes longer than most tests."""
     with TemporaryDirectory(prefix="keystead-test-") as folder:
         file = Path(folder) / "keystead.db"
@@ -103,9 +103,9 @@ def _made(make: Callable[[Database], object]) -> bytes:
 def _make_template(server: PostgresServer) -> None:
     with psycopg.connect(server.dsn(), autocommit=True) as connection:
         connection.execute("SELECT pg_advisory_lock(%s)", [_LOCK])
-        found = "SELECT datistemplate FROM pg_database WHERE datname = %s"
-        made = connection.execute(found, [TEMPLATE]).fetchone()
-        if made == (True,):
+        query = "SELECT datistemplate FROM pg_database WHERE datname = %s"
+        row = connection.execute(query, [TEMPLATE]).fetchone()
+        if row == (True,):
             return
         server.drop_database(TEMPLATE)
         server.create_database(name=TEMPLATE)

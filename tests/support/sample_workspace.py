@@ -125,7 +125,7 @@ class SampleWorkspace:
 def furnish(installation: Installation, clock: ManualClock, now: datetime) -> SampleWorkspace:
     """Furnish an installation with empty tables, as if its history had ended at `now`."""
     clock.set(now - timedelta(days=420))
-    sample = _house(installation, clock)
+    sample = _workspaces(installation, clock)
     _fill_with_people(sample)
     _fill_with_keys(sample, now)
     _fill_with_documents(sample)
@@ -134,17 +134,17 @@ def furnish(installation: Installation, clock: ManualClock, now: datetime) -> Sa
     return sample
 
 
-def _house(installation: Installation, clock: ManualClock) -> SampleWorkspace:
-    made = installation.services.workspaces
-    owner = made.first()
-    made.set_plan(owner.workspace_id, "team", ROOM)
+def _workspaces(installation: Installation, clock: ManualClock) -> SampleWorkspace:
+    service = installation.services.workspaces
+    owner = service.first()
+    service.set_plan(owner.workspace_id, "team", ROOM)
     with installation.database.write_across(Purpose.PEOPLE) as tx:
         users.set_email(tx, owner.user.id, EMAIL, confirmed_at=clock.now())
-    owner = made.owner(owner.workspace_id)
+    owner = service.owner(owner.workspace_id)
     clock.advance(hours=1)
-    full = made.create("Staging").id
+    full = service.create("Staging").id
     clock.advance(hours=1)
-    suspended = made.create("Archive").id
+    suspended = service.create("Archive").id
     sample = SampleWorkspace(installation, clock, owner, full, suspended)
     with installation.database.write_across(Purpose.PEOPLE) as tx:
         for id in (full, suspended):
@@ -152,7 +152,7 @@ def _house(installation: Installation, clock: ManualClock) -> SampleWorkspace:
     elsewhere = replace(sample, owner=replace(owner, workspace_id=sample.full))
     for number in range(5):
         elsewhere.key(f"preview {number + 1}", None)
-    made.suspend(sample.suspended)
+    service.suspend(sample.suspended)
     return sample
 
 
