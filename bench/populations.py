@@ -53,7 +53,7 @@ class Population:
             )
 
     def key_rows(self) -> Iterator[Row]:
-        """Yield all keys, in the order of their ids, alternating between owners, so that an owner's keys lie far apart."""
+        """Yield all keys in the order of their IDs, alternating between owners: an owner's keys lie far apart."""
         ids, digests = _tails(), _digests()
         dice = random.Random(1)
         owners = [f"ws_{encode_base62(number, ID_WIDTH)}" for number in range(self.workspaces)]

@@ -130,6 +130,6 @@ def test_changes_are_opened_in_one_place() -> None:
     assert calls_of("write") == WRITES
 
 
-def test_who_writes_across_workspaces_is_listed() -> None:
+def test_modules_that_write_across_workspaces_are_listed() -> None:
     """A module that opens a change of no single workspace is in the list."""
     assert calls_of("write_across") == WRITES_ACROSS.keys()

@@ -34,8 +34,8 @@ def api(database_url: str) -> Iterator[ApiInstallation]:
 
 def credential(api: ApiInstallation, kind: CredentialKind) -> tuple[str, str]:
     """Return the id and the token of a new credential of that kind."""
-    made, token = api.services.credentials.create("tests", BY, kind)
-    return made.id, token.reveal()
+    created, token = api.services.credentials.create("tests", BY, kind)
+    return created.id, token.reveal()
 
 
 def callers(tenant: Tenant) -> dict[str, ApiClient]:
@@ -75,12 +75,12 @@ def rows(api: ApiInstallation) -> str:
     return digest.hexdigest()
 
 
-def test_every_door_opens_to_its_own_credential_alone(api: ApiInstallation) -> None:
+def test_each_call_accepts_only_its_own_credential(api: ApiInstallation) -> None:
     """Keys fail on operators' calls and service credentials on workspaces': 401, and no change."""
     tenant = api.tenant()
     by_name = callers(tenant)
     api.services.usage.flush()
-    before, asked = rows(api), 0
+    before, calls = rows(api), 0
     opens = {OPERATOR: "operator", SECURITY: "key"}
     for scheme, method, path, body in requests(tenant):
         for name in by_name.keys() - {opens[scheme]}:
@@ -89,13 +89,13 @@ def test_every_door_opens_to_its_own_credential_alone(api: ApiInstallation) -> N
                 code = "unauthenticated" if name == "nobody" else "invalid-token"
                 assert problem(answer) == (401, code), (name, method, path)
                 assert answer.headers["www-authenticate"].startswith('Bearer realm="keystead"')
-                asked += 1
+                calls += 1
     api.services.usage.flush()
     assert rows(api) == before
-    assert asked >= 200
+    assert calls >= 200
 
 
-def test_every_door_opens_at_all(api: ApiInstallation) -> None:
+def test_each_call_accepts_its_own_credential(api: ApiInstallation) -> None:
     """The control: no call answers 401 to its own credential."""
     tenant = api.tenant()
     by_name = callers(tenant)

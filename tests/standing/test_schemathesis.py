@@ -80,9 +80,9 @@ def postgresql_api(postgres: PostgresServer) -> Iterator[ApiInstallation]:
 @pytest.fixture(params=["sqlite", "postgresql"])
 def api(request: pytest.FixtureRequest) -> ApiInstallation:
     """Return an installation on each engine."""
-    found: ApiInstallation = request.getfixturevalue(f"{request.param}_api")
-    SERVED.app = found.app
-    return found
+    installation: ApiInstallation = request.getfixturevalue(f"{request.param}_api")
+    SERVED.app = installation.app
+    return installation
 
 
 @pytest.fixture
@@ -151,8 +151,8 @@ def test_strangers_learn_nothing(case: Any, sqlite_api: ApiInstallation) -> None
     """Without a key only the head is checked: 401, whatever the values and the body are."""
     SERVED.app = sqlite_api.app
     answer = case.call(base_url=BASE, headers={})
-    told = answer.json()
-    if told["code"] == "invalid-request":
-        assert told["detail"] in HEADS
+    problem = answer.json()
+    if problem["code"] == "invalid-request":
+        assert problem["detail"] in HEADS
     else:
-        assert told["code"] in {"unauthenticated", "method-not-allowed"}
+        assert problem["code"] in {"unauthenticated", "method-not-allowed"}

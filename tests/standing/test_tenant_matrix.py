@@ -133,10 +133,10 @@ def probes_by_path(neighbour: Neighbour) -> Iterator[Probe]:
                 continue
             if places:
                 foreign, never = fill(path, places, values), fill(path, places, nobodies(values))
-                told = (404, "not-found")
-                yield Probe(operation["operationId"], method.upper(), foreign, never, body, told)
+                refusal = (404, "not-found")
+                yield Probe(operation["operationId"], method.upper(), foreign, never, body, refusal)
                 senseless = f"{foreign}?x=1", f"{never}?x=1"
-                yield Probe(operation["operationId"], method.upper(), *senseless, body, told)
+                yield Probe(operation["operationId"], method.upper(), *senseless, body, refusal)
 
 
 def fill(path: str, places: list[str], values: tuple[str, ...]) -> str:
@@ -177,12 +177,12 @@ def probes_by_cursor(neighbour: Neighbour, hook: str) -> Iterator[Probe]:
     theirs = [neighbour.client.get(f"{path}?limit=1").json()["next_cursor"] for path in lists]
     for path, method, operation in OPERATIONS:
         if listed(operation):
-            named = path.replace("{name}", OWN).replace("{id}", hook)
-            own = f"{named}?limit=1&cursor="
+            collection_path = path.replace("{name}", OWN).replace("{id}", hook)
+            own = f"{collection_path}?limit=1&cursor="
             for cursor in theirs:
                 foreign, never = own + cursor, own + unbound(cursor)
-                told = (422, "invalid-cursor")
-                yield Probe(operation["operationId"], method.upper(), foreign, never, None, told)
+                refusal = (422, "invalid-cursor")
+                yield Probe(operation["operationId"], method.upper(), foreign, never, None, refusal)
 
 
 def unbound(cursor: str) -> str:
@@ -224,8 +224,8 @@ def test_a_neighbour_s_ids_are_as_if_they_never_existed(api: ApiInstallation) ->
     caller.collection(OWN)
     hook = caller.post("/v1/webhooks", HOOK).json()["id"]
     before = neighbour.rows()
-    made = [probes_by_path, probes_within_own, probes_by_method]
-    probes = [probe for kind in made for probe in kind(neighbour)]
+    kinds = [probes_by_path, probes_within_own, probes_by_method]
+    probes = [probe for kind in kinds for probe in kind(neighbour)]
     probes += probes_by_cursor(neighbour, hook)
     told_apart = []
     for probe in probes:
@@ -298,8 +298,8 @@ def test_names_and_idempotency_keys_of_a_neighbour_are_free(api: ApiInstallation
     for name in neighbour.collections:
         assert caller.post("/v1/collections", {"name": name}).status_code == 201
     body, once = {"description": "once"}, [("idempotency-key", "theirs")]
-    made = caller.post("/v1/keys", body, once)
-    assert made.json()["token"]
+    response = caller.post("/v1/keys", body, once)
+    assert response.json()["token"]
     push = {"upsert": [{"id": "one", "text": "x"}], "delete": ["two"]}
     pushed = caller.post("/v1/collections/theirs/documents/batch", push).json()
     assert (pushed["created"], pushed["deleted"]) == (1, 0)

@@ -150,7 +150,7 @@ class ApiClient:
 
     def create_key(self, **draft: Any) -> dict[str, Any]:
         """Create a key with this one."""
-        answer = self.post("/v1/keys", {"description": "created", **draft})
+        answer = self.post("/v1/keys", {"description": "made", **draft})
         assert answer.status_code == 201, safe_text(answer)
         created: dict[str, Any] = answer.json()
         return created
