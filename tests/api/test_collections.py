@@ -26,7 +26,7 @@ def test_a_collection_is_created_read_titled_and_deleted(tenant: Tenant) -> None
     path = answer.headers["location"]
     assert client.get(path).json() == collection
     assert client.get("/v1/collections").json() == {"items": [collection], "next_cursor": None}
-    tenant.world.clock.advance(seconds=1)
+    tenant.api.clock.advance(seconds=1)
     titled = client.patch(path, {"title": "Other"}).json()
     assert titled == collection | {"title": "Other", "updated_at": titled["updated_at"]}
     assert titled["updated_at"] > collection["updated_at"]
@@ -60,7 +60,7 @@ def test_a_title_is_one_line(quick: Tenant, title: Any) -> None:
 
 def test_names_are_the_workspace_s_own(tenant: Tenant) -> None:
     """Twice in one workspace is 409 `name-taken`; in another workspace the name is free."""
-    client, other = tenant.client(), tenant.world.tenant().client()
+    client, other = tenant.client(), tenant.api.tenant().client()
     client.collection("handbook")
     assert problem(client.post("/v1/collections", {"name": "handbook"})) == (409, "name-taken")
     assert other.post("/v1/collections", {"name": "handbook"}).status_code == 201
@@ -94,7 +94,7 @@ def test_no_difference_leaves_no_trace(tenant: Tenant) -> None:
 
 def test_the_plan_limits_collections(tenant: Tenant) -> None:
     """409 `limit-reached`, without candidates: those are keys."""
-    client = tenant.world.tenant("free").client()
+    client = tenant.api.tenant("free").client()
     for name in ("a", "b", "c"):
         client.collection(name)
     refused = client.post("/v1/collections", {"name": "d"})

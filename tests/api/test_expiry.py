@@ -73,9 +73,9 @@ REFUSED = [
 def test_an_end_is_that_very_second(quick: Tenant, sent: str) -> None:
     """Created, changed or rotated: the key expires at the given second, in UTC; fractions are cut off."""
     client = quick.client()
-    created = client.created(expires_at=sent)
+    created = client.create_key(expires_at=sent)
     assert created["expires_at"] == EXACT[sent]
-    plain = client.created()
+    plain = client.create_key()
     changed = client.patch(f"/v1/keys/{plain['id']}", {"expires_at": sent}).json()
     rotated = client.post(f"/v1/keys/{plain['id']}/rotate", {"expires_at": sent}).json()
     assert changed["expires_at"] == rotated["expires_at"] == EXACT[sent]
@@ -85,7 +85,7 @@ def test_an_end_is_that_very_second(quick: Tenant, sent: str) -> None:
 def test_a_time_in_the_past_is_refused(quick: Tenant, sent: Any) -> None:
     """422 at `/expires_at`, and no key is created, changed or rotated."""
     client = quick.client()
-    key = client.created(expires_at="2031-01-01T00:00:00Z")
+    key = client.create_key(expires_at="2031-01-01T00:00:00Z")
     before = client.get("/v1/keys").json()
     for answer in (
         client.post("/v1/keys", {"description": "x", "expires_at": sent}),
@@ -118,18 +118,18 @@ def test_a_repeated_expiry_creates_no_key(quick: Tenant) -> None:
 def test_now_is_past(quick: Tenant) -> None:
     """An expiry must be later than now: the present second is refused, the next one is accepted."""
     client = quick.client()
-    now = quick.world.clock.now()
+    now = quick.api.clock.now()
     for past in (now, now + timedelta(microseconds=999_999)):
         refused = client.post("/v1/keys", {"description": "x", "expires_at": format_instant(past)})
         assert pointers(refused) == ["/expires_at"]
     soon = format_instant(now + timedelta(seconds=1))
-    assert client.created(expires_at=soon)["expires_at"] == soon
+    assert client.create_key(expires_at=soon)["expires_at"] == soon
 
 
 def test_null_is_for_ever_and_only_null(quick: Tenant) -> None:
     """A key that never expires must be requested as such; a misspelled name doesn't create one."""
     client = quick.client()
-    assert client.created(expires_at=None)["expires_at"] is None
+    assert client.create_key(expires_at=None)["expires_at"] is None
     for name in ("expiresAt", "expires", "expires_in", "Expires_at", "expires_at "):
         body = {"description": "x", name: "2030-01-31T12:00:00Z"}
         assert pointers(client.post("/v1/keys", body)) == [f"/{name}"]

@@ -11,42 +11,50 @@ import pytest
 
 from keystead.domain.ids import WorkspaceId
 from keystead.domain.principals import Actor, PrincipalKind
-from tests.support.api_client import Client, Tenant, World, open_world, pointers, problem, said
+from tests.support.api_client import (
+    ApiClient,
+    ApiInstallation,
+    Tenant,
+    open_api,
+    pointers,
+    problem,
+    safe_text,
+)
 
 PATH = "/operator/v1/workspaces"
 BY = Actor(PrincipalKind.OPERATOR, "tests", "tests")
 
 
 @pytest.fixture
-def operator(world: World) -> Client:
+def operator(api: ApiInstallation) -> ApiClient:
     """The product's backend, with an active credential."""
-    return backend(world)
+    return backend(api)
 
 
-def backend(world: World) -> Client:
+def backend(api: ApiInstallation) -> ApiClient:
     """Return a client with a new operator's credential."""
-    _, token = world.services.credentials.create("billing", BY)
-    return world.client(token.reveal())
+    _, token = api.services.credentials.create("billing", BY)
+    return api.client(token.reveal())
 
 
 def successful(answer: httpx2.Response, status: int = 200) -> dict[str, Any]:
     """Return the body of a successful response."""
-    assert answer.status_code == status, said(answer)
+    assert answer.status_code == status, safe_text(answer)
     body: dict[str, Any] = answer.json()
     return body
 
 
-def new_workspace(operator: Client, name: str = "Acme", **more: Any) -> dict[str, Any]:
+def new_workspace(operator: ApiClient, name: str = "Acme", **more: Any) -> dict[str, Any]:
     """Create a workspace."""
     return successful(operator.post(PATH, {"name": name, **more}), 201)
 
 
-def events_of(world: World, workspace_id: WorkspaceId) -> list[Any]:
+def events_of(api: ApiInstallation, workspace_id: WorkspaceId) -> list[Any]:
     """Return the events of a workspace, newest first."""
-    return world.services.events.list(Tenant(world, workspace_id).principal).items
+    return api.services.events.list(Tenant(api, workspace_id).principal).items
 
 
-def test_a_workspace_is_created_and_can_be_used(world: World, operator: Client) -> None:
+def test_a_workspace_is_created_and_can_be_used(api: ApiInstallation, operator: ApiClient) -> None:
     """201 with its Location; its owner can sign in, and the audit log has the credential and the address."""
     owner = {"name": "Ann", "email": "ann.made@example.com"}
     answer = operator.post(PATH, {"name": "Acme", "plan": "team", "owner": owner})
@@ -54,8 +62,8 @@ def test_a_workspace_is_created_and_can_be_used(world: World, operator: Client) 
     assert set(created) == {"id", "name", "plan", "created_at", "suspended_at"}
     assert (created["name"], created["plan"], created["suspended_at"]) == ("Acme", "team", None)
     assert answer.headers["location"] == f"{PATH}/{created['id']}"
-    assert world.services.workspaces.owner(created["id"]).user.email == "ann.made@example.com"
-    event = events_of(world, created["id"])[-1]
+    assert api.services.workspaces.owner(created["id"]).user.email == "ann.made@example.com"
+    event = events_of(api, created["id"])[-1]
     assert (event.type, event.actor.kind, event.actor.name) == (
         "workspace.created",
         "operator",
@@ -64,12 +72,12 @@ def test_a_workspace_is_created_and_can_be_used(world: World, operator: Client) 
     assert event.actor.id.startswith("op_")
     assert event.origin.request_id == answer.headers["x-request-id"]
     assert (
-        Tenant(world, created["id"]).client().get("/v1/whoami").json()["workspace"]["id"]
+        Tenant(api, created["id"]).client().get("/v1/whoami").json()["workspace"]["id"]
         == created["id"]
     )
 
 
-def test_a_workspace_needs_no_more_than_a_name(operator: Client) -> None:
+def test_a_workspace_needs_no_more_than_a_name(operator: ApiClient) -> None:
     """By default it is on the smallest plan, without an owner; names need not differ."""
     first, second = (
         new_workspace(operator, "Twin"),
@@ -79,7 +87,7 @@ def test_a_workspace_needs_no_more_than_a_name(operator: Client) -> None:
     assert first["id"] != second["id"]
 
 
-def test_an_email_has_one_owner(operator: Client) -> None:
+def test_an_email_has_one_owner(operator: ApiClient) -> None:
     """The address of an existing user: 409, and no workspace is created."""
     owner = {"name": "Ann", "email": "ann.twice@example.com"}
     new_workspace(operator, "First of two", owner=owner)
@@ -105,16 +113,18 @@ def test_an_email_has_one_owner(operator: Client) -> None:
     ],
     ids=str,
 )
-def test_what_is_wrong_is_named(sqlite_world: World, body: Any, expected: list[str]) -> None:
+def test_what_is_wrong_is_named(
+    sqlite_api: ApiInstallation, body: Any, expected: list[str]
+) -> None:
     """422 with the pointer of the value; members that only the server sets are refused."""
-    assert pointers(backend(sqlite_world).post(PATH, body)) == expected
+    assert pointers(backend(sqlite_api).post(PATH, body)) == expected
 
 
-def test_workspaces_are_listed_in_pages(world: World, operator: Client) -> None:
+def test_workspaces_are_listed_in_pages(api: ApiInstallation, operator: ApiClient) -> None:
     """Newest first, each once, without later ones; a cursor belongs to its list and its search."""
     ids = []
     for number in range(5):
-        world.clock.advance(timedelta(seconds=1))
+        api.clock.advance(timedelta(seconds=1))
         ids.append(new_workspace(operator, f"Paged {number}")["id"])
     seen: list[str] = []
     cursor = ""
@@ -124,11 +134,11 @@ def test_workspaces_are_listed_in_pages(world: World, operator: Client) -> None:
         if page["next_cursor"] is None:
             break
         cursor = f"&cursor={page['next_cursor']}"
-        world.clock.advance(timedelta(seconds=1))
+        api.clock.advance(timedelta(seconds=1))
         new_workspace(operator, "Paged meanwhile")
     assert seen == ids[::-1]
     assert problem(operator.get(f"{PATH}?limit=2{cursor}")) == (422, "invalid-cursor")
-    assert backend(world).get(f"{PATH}?query=paged{cursor}").status_code == 200
+    assert backend(api).get(f"{PATH}?query=paged{cursor}").status_code == 200
     assert problem(operator.get(f"{PATH}?limit=0"))[0] == 422
 
 
@@ -143,9 +153,11 @@ def test_workspaces_are_listed_in_pages(world: World, operator: Client) -> None:
         ("no such name", []),
     ],
 )
-def test_workspaces_are_found_by_their_names(world: World, query: str, found: list[str]) -> None:
+def test_workspaces_are_found_by_their_names(
+    api: ApiInstallation, query: str, found: list[str]
+) -> None:
     """Part of a name, the letters a-z in any case, without patterns: the same on both engines."""
-    operator = backend(world)
+    operator = backend(api)
     present = successful(operator.get(f"{PATH}?query=Stra%C3%9Fe"))["items"]
     for name in () if present else ("Zwölf Straße", "100%_OF", "100 of", "back\\slash"):
         new_workspace(operator, name)
@@ -153,17 +165,17 @@ def test_workspaces_are_found_by_their_names(world: World, query: str, found: li
     assert [item["name"] for item in answer["items"]] == found
 
 
-def test_a_workspace_is_found_by_its_id(operator: Client) -> None:
+def test_a_workspace_is_found_by_its_id(operator: ApiClient) -> None:
     """The exact ID is a search too; a part of it is not."""
     workspace = new_workspace(operator)
     assert successful(operator.get(f"{PATH}?query={workspace['id']}"))["items"] == [workspace]
     assert successful(operator.get(f"{PATH}?query={workspace['id'][:-1]}"))["items"] == []
 
 
-def test_a_workspace_is_seen_with_its_use(world: World, operator: Client) -> None:
+def test_a_workspace_is_seen_with_its_use(api: ApiInstallation, operator: ApiClient) -> None:
     """All limits, with the plan's numbers or custom ones, and the use of each."""
     workspace = new_workspace(operator, plan="free", owner={"name": "Ann"})
-    client = Tenant(world, workspace["id"]).client()
+    client = Tenant(api, workspace["id"]).client()
     client.put(f"{client.collection()}/documents/a", {"text": "x"})
     body = successful(operator.get(f"{PATH}/{workspace['id']}"))
     assert body.pop("overrides") == {}
@@ -177,7 +189,7 @@ def test_a_workspace_is_seen_with_its_use(world: World, operator: Client) -> Non
     assert body == workspace
 
 
-def test_renaming(world: World, operator: Client) -> None:
+def test_renaming(api: ApiInstallation, operator: ApiClient) -> None:
     """The new name is visible immediately; the same name, or an empty change, is not an event."""
     workspace = new_workspace(operator)
     for name in ("Acme Ltd", "Acme Ltd"):
@@ -185,16 +197,16 @@ def test_renaming(world: World, operator: Client) -> None:
             successful(operator.patch(f"{PATH}/{workspace['id']}", {"name": name}))["name"] == name
         )
     assert successful(operator.patch(f"{PATH}/{workspace['id']}", {}))["name"] == "Acme Ltd"
-    types = [event.type for event in events_of(world, workspace["id"])]
+    types = [event.type for event in events_of(api, workspace["id"])]
     assert types == ["workspace.updated", "workspace.created"]
     assert pointers(operator.patch(f"{PATH}/{workspace['id']}", {"name": None})) == ["/name"]
     assert pointers(operator.patch(f"{PATH}/{workspace['id']}", {"plan": "team"})) == ["/plan"]
 
 
-def test_suspension_ends_all_access_immediately(world: World, operator: Client) -> None:
+def test_suspension_ends_all_access_immediately(api: ApiInstallation, operator: ApiClient) -> None:
     """Every key is refused from the response on, and none can be created by one; resumed, they work again."""
     workspace = new_workspace(operator, plan="team")
-    tenant = Tenant(world, workspace["id"])
+    tenant = Tenant(api, workspace["id"])
     keys = [tenant.client(), tenant.client("documents:read"), tenant.client("*")]
     first = successful(operator.post(f"{PATH}/{workspace['id']}/suspend"))
     assert first["suspended_at"] is not None
@@ -207,7 +219,7 @@ def test_suspension_ends_all_access_immediately(world: World, operator: Client) 
     assert [client.get("/v1/whoami").status_code for client in keys] == [200, 200, 200]
     statuses = [
         event
-        for event in events_of(world, workspace["id"])
+        for event in events_of(api, workspace["id"])
         if "sus" in event.type or "res" in event.type
     ]
     assert [event.type for event in statuses] == ["workspace.resumed", "workspace.suspended"]
@@ -215,7 +227,9 @@ def test_suspension_ends_all_access_immediately(world: World, operator: Client) 
     assert all(event.origin.request_id for event in statuses)
 
 
-def test_a_billing_system_puts_a_workspace_on_a_plan(world: World, operator: Client) -> None:
+def test_a_billing_system_puts_a_workspace_on_a_plan(
+    api: ApiInstallation, operator: ApiClient
+) -> None:
     """The whole response with the new limits; the same values are not an event; a PUT replaces everything."""
     workspace = new_workspace(operator)
     sent = {"plan": "team", "overrides": {"api_keys": 20, "documents": None}}
@@ -229,18 +243,16 @@ def test_a_billing_system_puts_a_workspace_on_a_plan(world: World, operator: Cli
     plain = successful(operator.put(f"{PATH}/{workspace['id']}/plan", {"plan": "team"}))
     assert (plain["overrides"], plain["quotas"]["api_keys"]["limit"]) == ({}, 50)
     changes = [
-        event
-        for event in events_of(world, workspace["id"])
-        if event.type == "workspace.plan_changed"
+        event for event in events_of(api, workspace["id"]) if event.type == "workspace.plan_changed"
     ]
     assert [event.data for event in changes] == [{"plan": "team", "overrides": {}}, sent]
     assert changes[0].actor.name == "billing"
 
 
-def test_a_lowered_limit_stops_creation_only(world: World, operator: Client) -> None:
+def test_a_lowered_limit_stops_creation_only(api: ApiInstallation, operator: ApiClient) -> None:
     """Seven keys on a plan for five: all work, an eighth is refused until there is room."""
     workspace = new_workspace(operator, plan="team")
-    tenant = Tenant(world, workspace["id"])
+    tenant = Tenant(api, workspace["id"])
     keys = [tenant.client() for _ in range(7)]
     plan = successful(operator.put(f"{PATH}/{workspace['id']}/plan", {"plan": "free"}))
     assert plan["quotas"]["api_keys"] == {"limit": 5, "used": 7}
@@ -268,15 +280,17 @@ def test_a_lowered_limit_stops_creation_only(world: World, operator: Client) -> 
     ],
     ids=str,
 )
-def test_an_invalid_plan_is_named(sqlite_world: World, body: Any, expected: list[str]) -> None:
+def test_an_invalid_plan_is_named(
+    sqlite_api: ApiInstallation, body: Any, expected: list[str]
+) -> None:
     """422 with the pointer of the value, and nothing changes."""
-    operator = backend(sqlite_world)
+    operator = backend(sqlite_api)
     workspace = new_workspace(operator)
     assert pointers(operator.put(f"{PATH}/{workspace['id']}/plan", body)) == expected
     assert successful(operator.get(f"{PATH}/{workspace['id']}"))["plan"] == "free"
 
 
-def test_what_is_not_there_is_not_found(operator: Client) -> None:
+def test_what_is_not_there_is_not_found(operator: ApiClient) -> None:
     """404 for every call about a workspace that never existed, before any error in the values."""
     for id in ("ws_02tcRIyrxLXTR81B3dqdOx", "none", "key_02tcRIyrxLXTR81B3dqdOx", "%F0%9F%97%9D"):
         for method, tail, bodies in (
@@ -291,7 +305,7 @@ def test_what_is_not_there_is_not_found(operator: Client) -> None:
                 assert problem(answer) == (404, "not-found"), (method, id, tail, body)
 
 
-def test_plans_are_listed(world: World, operator: Client) -> None:
+def test_plans_are_listed(api: ApiInstallation, operator: ApiClient) -> None:
     """Every plan with its limits, from small to large; null is unlimited."""
     plans = successful(operator.get("/operator/v1/plans"))
     assert [plan["id"] for plan in plans["items"]] == ["free", "team", "scale"]
@@ -307,18 +321,18 @@ def test_plans_are_listed(world: World, operator: Client) -> None:
 
 
 @pytest.fixture
-def own_world(database_url: str) -> Iterator[World]:
+def own_api(database_url: str) -> Iterator[ApiInstallation]:
     """An installation of its own, on each engine."""
-    with open_world(database_url) as world:
-        yield world
+    with open_api(database_url) as api:
+        yield api
 
 
-def test_the_list_is_the_whole_installation(own_world: World) -> None:
+def test_the_list_is_the_whole_installation(own_api: ApiInstallation) -> None:
     """Every workspace, of any origin and state, and nothing else."""
-    operator = backend(own_world)
+    operator = backend(own_api)
     assert successful(operator.get(PATH)) == {"items": [], "next_cursor": None}
-    by_hand = own_world.tenant()
-    own_world.clock.advance(timedelta(seconds=1))
+    by_hand = own_api.tenant()
+    own_api.clock.advance(timedelta(seconds=1))
     made_here = new_workspace(operator)
     successful(operator.post(f"{PATH}/{by_hand.id}/suspend"))
     page = successful(operator.get(PATH))

@@ -11,14 +11,14 @@ import pytest
 from sqlalchemy import text
 
 from keystead.domain.token import Token, parse
-from tests.support.browser import Seen
+from tests.support.browser import Page
 from tests.support.surface import FurnishedArea, Survey, Walk
 
 TOKEN = re.compile(r"ks_[0-9A-Za-z]{22}_[0-9A-Za-z]{49}")
 BIRTHS = ("/keys", "/rotate")
 
 
-def token_in(seen: Seen) -> Token:
+def token_in(seen: Page) -> Token:
     """Return the token that a page shows."""
     (text,) = set(TOKEN.findall(seen.html))
     token = parse(text)
@@ -33,7 +33,7 @@ def shapes(token: Token) -> list[str]:
     return [secret, secret[:20], secret[-26:-6], secret[::-1], secret.encode().hex(), packed[8:40]]
 
 
-def responses_with_tokens(furnished: FurnishedArea) -> Iterator[Seen]:
+def responses_with_tokens(furnished: FurnishedArea) -> Iterator[Page]:
     """Yield every response with a new token: of a new key, and of a successor."""
     births = [f for f in furnished.visitors["owner"].forms if f.pattern.endswith(BIRTHS)]
     assert births

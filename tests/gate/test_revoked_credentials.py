@@ -17,7 +17,7 @@ from keystead.domain.ids import CredentialId
 from keystead.services import Services
 from tests.support.gate import OPERATOR
 from tests.support.postgres import PostgresServer, wait_until
-from tests.support.raw_http import Line, bearer, line
+from tests.support.raw_http import Connection, bearer, open_connection
 from tests.support.row_security import installed_database, server_url
 from tests.support.server_process import ServerProcess, serving
 
@@ -39,7 +39,7 @@ class Place:
         created, token = self.services.credentials.create("search", OPERATOR, kind)
         return created.id, token.reveal()
 
-    def introspect(self, connection: Line, credential: str) -> int:
+    def introspect(self, connection: Connection, credential: str) -> int:
         """Return the status for a caller with that credential."""
         response = connection.ask(
             "/introspect", [bearer(credential), FORM], method="POST", body=self.body
@@ -47,7 +47,7 @@ class Place:
         assert (response.status == 200) is (b'"active":true' in response.body)
         return response.status
 
-    def list_plans(self, connection: Line, credential: str) -> int:
+    def list_plans(self, connection: Connection, credential: str) -> int:
         """Return the status for an operator with that credential."""
         return connection.ask("/operator/v1/plans", [bearer(credential)]).status
 
@@ -78,7 +78,7 @@ def place(
 def test_refused_on_every_line(place: Place) -> None:
     """A service and an operator that were accepted on every open connection are refused on all of them."""
     with ExitStack() as stack:
-        lines = [stack.enter_context(line(place.server.port)) for _ in range(LINES)]
+        lines = [stack.enter_context(open_connection(place.server.port)) for _ in range(LINES)]
         for kind, ask in (
             (CredentialKind.SERVICE, place.introspect),
             (CredentialKind.OPERATOR, place.introspect),
@@ -101,7 +101,7 @@ class Seen:
 def _hammer(place: Place, token: str, seen: Seen, ended: threading.Event) -> None:
     """Send requests until two have begun after the end."""
     late = 0
-    with line(place.server.port) as connection:
+    with open_connection(place.server.port) as connection:
         while late < 2:
             late += ended.is_set()
             started = time.monotonic_ns()

@@ -20,6 +20,7 @@ from keystead.domain.errors import (
 from keystead.http.asgi import Answer
 from keystead.http.bearer import TwoCredentials
 from keystead.http.problems import STATUS, MethodNotAllowed, Problems
+from tests.support.problems import error_classes
 
 PROBLEMS = Problems("https://keys.example.com/")
 
@@ -56,7 +57,7 @@ def test_the_table_is_the_promised_one() -> None:
 
 def test_every_error_has_a_status_and_every_status_an_error() -> None:
     """Every refusal has a status, and every row of the table a refusal."""
-    codes = {kind.code for kind in classes() if hasattr(kind, "code")}
+    codes = {kind.code for kind in error_classes() if hasattr(kind, "code")}
     assert codes == set(STATUS)
 
 

@@ -28,7 +28,6 @@ EXEMPT = (
     "tests/storage/row_security/*",
     "tests/storage/schema/*",
     "tests/storage/tables/*",
-    "tests/support/*",
     "tests/worker/*",
 )
 """Folders and files that still have banned words. Remove a line when its folder is clean."""
