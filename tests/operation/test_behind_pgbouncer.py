@@ -1,4 +1,4 @@
-"""Servers behind PgBouncer in transaction mode keep the promises that they keep without it."""
+"""Servers behind PgBouncer in transaction mode keep the guarantees that they keep without it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def pair(postgres: PostgresServer) -> Iterator[tuple[ServerProcess, ServerProces
 
 @pytest.mark.slow
 def test_a_journey_through_the_pooler(pair: tuple[ServerProcess, ServerProcess]) -> None:
-    """Keys are made, used and revoked by ten at once: what one server has answered holds at the other from then on."""
+    """Ten threads create, use and revoke keys: what one server acknowledged holds on the other from then on."""
     one, other = pair
     token = one.token()
     one.put_on("scale")

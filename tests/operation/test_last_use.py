@@ -1,4 +1,4 @@
-"""Last use under load: shown within seconds, forward only, counted to the last one, and by a kill little is lost."""
+"""Last use under load: shown within seconds, forward only, exactly counted; a kill loses little."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ __all__ = ["own_sandbox"]
 
 CLIENTS = 8
 SLACK = 10.0
-"""Seconds for a machine that does other things besides."""
+"""The extra seconds for a machine that is busy with other work."""
 
 
 @dataclass
 class Callers:
-    """Eight clients that use keys over and over. `answered`: when, for each key, a request of its was answered 200."""
+    """Eight clients that use keys repeatedly. `answered`: for each key, the times at which a request got 200."""
 
     server: ServerProcess
     tokens: list[str] = field(repr=False)
@@ -39,7 +39,7 @@ class Callers:
     threads: list[threading.Thread] = field(default_factory=list)
 
     def start(self, each: int) -> None:
-        """Have them begin: so many requests each."""
+        """Start them, with that many requests each."""
         self.answered = [[] for _ in self.tokens]
         self.threads = [
             threading.Thread(target=self._call, args=(number, each)) for number in range(CLIENTS)
@@ -67,12 +67,12 @@ class Callers:
 
 
 def ids_of(server: ServerProcess, tokens: list[str]) -> list[str]:
-    """The keys of these tokens. Asking is a use of each."""
+    """Return the ids of the keys with these tokens. Each lookup counts as a use."""
     return [str(server.call("GET", "/v1/whoami", token=t).json()["key"]["id"]) for t in tokens]
 
 
 def counted(server: ServerProcess, ids: list[str]) -> list[int]:
-    """How many uses are written down for each of these keys."""
+    """Return how many uses are recorded for each of these keys."""
     installation = bootstrap.open_safely(server.settings)
     try:
         services = installation.services
@@ -84,13 +84,13 @@ def counted(server: ServerProcess, ids: list[str]) -> list[int]:
 
 
 def last_used(server: ServerProcess, watcher: str, id: str) -> datetime | None:
-    """When the key was last used, as it is shown."""
+    """Return when the key was last used, as the API shows it."""
     shown = server.call("GET", f"/v1/keys/{id}", token=watcher).json()["last_used_at"]
     return None if shown is None else datetime.fromisoformat(shown)
 
 
 def use_under_load(server: ServerProcess, each: int) -> int:
-    """So many verifications by each of eight clients; all are counted soon after, and no last use moves back."""
+    """Verify that many times with each of eight clients; check that all are counted and no last use moves back."""
     server.put_on("scale")
     watcher, *tokens = (server.token() for _ in range(5))
     ids = ids_of(server, tokens)
@@ -113,7 +113,7 @@ def use_under_load(server: ServerProcess, each: int) -> int:
 
 @pytest.mark.slow_on("postgresql")
 def test_every_use_is_counted_and_shown(server: ServerProcess) -> None:
-    """400 verifications by eight clients on either engine: none is lost, none moves the last use back (R43)."""
+    """400 verifications by eight clients on either engine: each is counted, and no last use moves back (R43)."""
     assert use_under_load(server, 50) == 404
 
 
@@ -126,7 +126,7 @@ def test_ten_thousand_uses_are_counted_and_shown(server: ServerProcess) -> None:
 
 @pytest.mark.prove
 def test_a_kill_loses_no_more_than_one_interval(server: ServerProcess) -> None:
-    """SIGKILL under load: what was used an interval before is written down; what is shown is not from the future."""
+    """SIGKILL under load: what was used an interval before is recorded; no shown time is in the future."""
     server.put_on("scale")
     watcher, *tokens = (server.token() for _ in range(3))
     ids = ids_of(server, tokens)
@@ -148,7 +148,7 @@ def test_a_kill_loses_no_more_than_one_interval(server: ServerProcess) -> None:
 
 @pytest.mark.prove
 def test_a_refused_attempt_moves_nothing(server: ServerProcess) -> None:
-    """A request beyond the key's scopes leaves the last use where it was."""
+    """A request beyond the key's scopes does not change the last use."""
     watcher, narrow = server.token(), server.token("documents:read")
     (id,) = ids_of(server, [narrow])
     wait_until(lambda: last_used(server, watcher, id) is not None, "the use shows")
@@ -161,7 +161,7 @@ def test_a_refused_attempt_moves_nothing(server: ServerProcess) -> None:
 
 
 def test_a_flush_writes_each_key_once(own_sandbox: SandboxInstallation) -> None:
-    """However often a key was used since the last flush, its last use is one row written."""
+    """A flush writes a key's last use as one row, with any number of uses since the last flush."""
     tenant = own_sandbox.tenant()
     keys = [own_sandbox.key(tenant) for _ in range(3)]
     written: list[Any] = []

@@ -1,4 +1,4 @@
-"""What Prometheus is told: the whole server, on an address of its own, and nobody's name."""
+"""Metrics for Prometheus: of the whole server, on an address of their own, without a name of a tenant."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LABELS = {"method", "route", "status", "le", "verdict", "task", "version", "pyth
 
 
 class Scrape:
-    """One answer of /metrics."""
+    """One response of /metrics."""
 
     def __init__(self, port: int) -> None:
         self.text = httpx2.get(f"http://{HOST}:{port}/metrics", trust_env=False).text
@@ -30,7 +30,7 @@ class Scrape:
         ]
 
     def total(self, name: str, **labels: str) -> float:
-        """The sum of all samples of that name with at least these labels."""
+        """Return the sum of all samples of that name with at least these labels."""
         found = (s.value for s in self.samples if s.name == name and _holds(s.labels, labels))
         return float(sum(found))
 
@@ -43,7 +43,8 @@ def _holds(labels: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
 def test_the_whole_server_is_counted_and_nobody_is_named(tmp_path: Path) -> None:
     """Two processes are one server to Prometheus: requests by template, verdicts by reason, tasks; no id, no address.
 
-    When a process dies what it counted stays, and its gauges go. The server's own port tells nothing.
+    When a process dies, its counters stay and its gauges go. The server's own port shows no
+    metrics.
     """
     port = free_port()
     url, own = f"sqlite:///{tmp_path / 'keystead.db'}", ("--metrics-port", str(port))

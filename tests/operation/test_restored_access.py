@@ -1,4 +1,4 @@
-"""What took access away since a backup, by every type of event: none of it is back after a restore (E12)."""
+"""Access that was revoked since a backup, by every type of event, stays revoked after a restore (E12)."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ HOOK: Final = WebhookDraft("CRM", "https://hooks.example.com/in", ("*",), {"X-To
 
 @dataclass
 class World:
-    """An installation, and in it one thing of each kind from which access can be taken."""
+    """An installation with one thing of each kind whose access can be revoked."""
 
     installation: Installation
     workspace_id: WorkspaceId = NONE
@@ -58,11 +58,11 @@ class World:
 
     @property
     def acting(self) -> Principal:
-        """Who runs the installation."""
+        """Return the operator."""
         return operator("tests", self.workspace_id)
 
     def furnish(self) -> World:
-        """All that is there when the backup is made."""
+        """Create everything that is there when the backup is taken."""
         services = self.installation.services
         self.workspace_id, self.other, self.resumed = (
             services.workspaces.create(name, plan_id=UNLIMITED).id
@@ -88,12 +88,12 @@ class World:
         return self
 
     def sign_in(self, name: str, password: str = RIGHT, email: str = "") -> Secret:
-        """A session of that person by their password; Invalid."""
+        """Sign that user in by password. Raises Invalid."""
         wanted = email or email_of(self.people[name])
         return self.installation.services.sign_in.with_password(wanted, Password(password)).secret
 
     def can_sign_in(self, name: str, password: str = RIGHT) -> bool:
-        """Whether that person's password signs them in."""
+        """Return whether that user's password signs them in."""
         try:
             self.sign_in(name, password)
         except Invalid:
@@ -101,22 +101,22 @@ class World:
         return True
 
     def verifies(self, name: str) -> bool:
-        """Whether that key is accepted."""
+        """Return whether that key is accepted."""
         verdict = self.installation.services.verifier.verify(self.keys[name][1])
         return isinstance(verdict, Verified)
 
     def hook(self, name: str) -> WebhookStatus | None:
-        """How that webhook stands; None where there is none."""
+        """Return the webhook, or None if there is none."""
         found = self.installation.services.webhooks.list(self.acting).items
         return next((one.status for one in found if one.id == self.hooks[name]), None)
 
     def role(self, name: str) -> Role | None:
-        """That person's role; None where they are no member."""
+        """Return that user's role, or None if they are not a member."""
         found = self.installation.services.members.list(self.acting).items
         return next((one.role for one in found if one.user.id == self.people[name].user.id), None)
 
     def accepts(self, name: str) -> bool:
-        """Whether that invitation's link is open."""
+        """Return whether that invitation's link is open."""
         try:
             self.installation.services.invitations.find(self.links[name][1])
         except Invalid:
@@ -124,7 +124,7 @@ class World:
         return True
 
     def suspended(self, workspace_id: WorkspaceId) -> bool:
-        """Whether that workspace is suspended."""
+        """Return whether that workspace is suspended."""
         return self.installation.services.workspaces.get(workspace_id).suspended_at is not None
 
 
@@ -207,12 +207,12 @@ ACTS: Final[Mapping[EventType, tuple[Callable[[World], object], Callable[[World]
     ),
     EventType.WORKSPACE_RESUMED: (_suspend_and_resume, lambda w: not w.suspended(w.resumed)),
 }
-"""For each type that takes access away: the act after the backup, and what must hold after the restore."""
+"""For each type of event that revokes access: the act after the backup, and what must hold after the restore."""
 
 
 @contextmanager
 def opened(settings: Settings) -> Iterator[Installation]:
-    """The installation of these settings, for a while."""
+    """Open the installation of these settings for the block."""
     installation = bootstrap.open_safely(settings)
     try:
         yield installation
@@ -222,14 +222,14 @@ def opened(settings: Settings) -> Iterator[Installation]:
 
 @dataclass
 class Place:
-    """Where an installation runs, and how it is copied and put back."""
+    """The location of an installation, and how it is copied and restored."""
 
     settings: Settings
     postgres: PostgresServer | None
     copy: str = ""
 
     def back_up(self) -> None:
-        """A copy of the database as it is now; nobody uses it."""
+        """Copy the database while no process uses it."""
         if self.postgres is None:
             bootstrap.back_up(self.settings, self.settings.data / "backup")
         else:
@@ -237,7 +237,7 @@ class Place:
             self.copy = self.postgres.create_database(template=name)
 
     def restore(self) -> Restored:
-        """The copy in service, by `keystead restore`."""
+        """Restore the copy with `keystead restore`."""
         if self.postgres is None:
             return bootstrap.restore(self.settings, BY, file=self.settings.data / "backup")
         url = server_url(self.postgres, self.postgres.create_database(template=self.copy))
@@ -261,7 +261,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
 
 @pytest.mark.slow_on("postgresql")
 def test_every_type_of_event_is_judged() -> None:
-    """Each type takes access away, always or by some attributes, or is named as none; each that does is tried here."""
+    """Each type revokes access, always or by some attributes, or is listed as harmless; the first are tried here."""
     assert set(REVOKING_CHANGES) == set(EventType)
     takers = {type for type, attributes in REVOKING_CHANGES.items() if attributes != frozenset()}
     assert takers == set(ACTS)
@@ -269,7 +269,7 @@ def test_every_type_of_event_is_judged() -> None:
 
 @pytest.mark.slow_on("postgresql")
 def test_nothing_comes_back(place: Place) -> None:
-    """After backup, acts of every type and a restore all is as the acts left it or stricter; the report names each."""
+    """After a backup, acts of every type and a restore, all is as the acts left it or stricter; the report has each."""
     with opened(place.settings) as installation:
         world = World(installation).furnish()
     place.back_up()
@@ -283,7 +283,7 @@ def test_nothing_comes_back(place: Place) -> None:
     assert journal >= set(ACTS)
     _require_named(world, place.restore())
     _require_gone(world, place)
-    place.restore()  # the journal knows of all of it the second time too
+    place.restore()  # the second time, the revocation log has all of it as well
     _require_gone(world, place)
 
 
@@ -321,7 +321,7 @@ def _require_named(world: World, restored: Restored) -> None:
 
 @pytest.mark.slow_on("postgresql")
 def test_an_act_that_cannot_be_done_again_holds_up_no_other(place: Place) -> None:
-    """A role of a newer version stands in the journal: the report names it, and what follows is done again."""
+    """The log has a role of a newer version: the report names it, and what follows is applied."""
     with opened(place.settings) as installation:
         world = World(installation).furnish()
     place.back_up()

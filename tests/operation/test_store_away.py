@@ -1,4 +1,4 @@
-"""The database away, silent, read-only, locked or moved under requests: 503 in time, nobody let in or called dead."""
+"""The database is away, silent, read-only, locked or moved under requests: 503 in time, and no wrong verdict."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SHORT, LONG = 1.5, 30.0
 
 @dataclass
 class Watch:
-    """Clients that ask without a pause, and what they were told: by kind of key, how often which status."""
+    """Clients that send requests without a pause, and the statuses they got by kind of key."""
 
     server: ServerProcess
     tokens: dict[str, str] = field(repr=False)
@@ -48,7 +48,7 @@ class Watch:
     stopping: threading.Event = field(default_factory=threading.Event, repr=False)
 
     def ask(self, kind: str) -> None:
-        """One request after the other with the key of that kind, at least one, until told to stop."""
+        """Send requests with the key of that kind, at least one, until stopped."""
         told = self.told.setdefault(kind, Counter())
         bearer = {"authorization": f"Bearer {self.tokens[kind]}"}
         with httpx2.Client(base_url=self.server.base_url, headers=bearer, trust_env=False) as http:
@@ -71,7 +71,7 @@ class Watch:
 
 @contextmanager
 def watched(server: ServerProcess, tokens: dict[str, str], clients: int) -> Iterator[Watch]:
-    """So many clients for each kind of key, while the block runs."""
+    """Run that many clients for each kind of key while the block runs."""
     watch = Watch(server, tokens)
     threads = [
         threading.Thread(target=watch.ask, args=(kind,)) for kind in tokens for _ in range(clients)
@@ -93,7 +93,7 @@ def endure(
     seconds: float,
     clients: int,
 ) -> Watch:
-    """An outage of that length under requests; what was told in it. Then all is well again within five seconds."""
+    """Run an outage of that length under requests; everything recovers within five seconds. Returns the answers."""
     tokens = keys_of(server)
     server.put_on("scale")
     with watched(server, tokens, clients) as before:
@@ -115,14 +115,14 @@ def endure(
 
 
 def can_create(server: ServerProcess, token: str) -> bool:
-    """Whether a key is made."""
+    """Return whether a key can be created."""
     return (
         server.call("POST", "/v1/keys", token=token, json={"description": "x"}).status_code == 201
     )
 
 
 def require_refusals(watch: Watch, *, exactly: bool) -> None:
-    """All was 503, with Retry-After, in time: also for dead and unknown keys, of which nothing could be known."""
+    """Check that each answer was 503 with Retry-After, in time, for dead and unknown keys too."""
     assert watch.without_retry == 0
     for kind, told in watch.told.items():
         assert set(told) == {503}, f"{kind}: {told}"
@@ -130,7 +130,7 @@ def require_refusals(watch: Watch, *, exactly: bool) -> None:
 
 
 def require_verdicts(watch: Watch) -> None:
-    """Keys were told apart as ever, and nothing was made."""
+    """Check that verdicts were as before, and that no key was created."""
     assert watch.without_retry == 0
     assert set(watch.told["live"]) == {LIVE}
     assert set(watch.told["dead"]) == set(watch.told["unknown"]) == {DEAD}
@@ -150,7 +150,7 @@ def endure_without_postgresql(
     seconds: float,
     clients: int,
 ) -> None:
-    """One outage of PostgreSQL."""
+    """Run one outage of PostgreSQL."""
     with relay_to(postgres.port) as relay:
         url = postgres.dsn().replace(str(postgres.port), str(relay.port))
         with serving(url) as server:
@@ -164,7 +164,7 @@ def test_without_postgresql_everything_is_503(
     private_postgres: PrivatePostgres,
     outage: Taking,
 ) -> None:
-    """A silent one for a while: 503 with Retry-After in time; no 401, nobody let in (R36)."""
+    """A silent one for a while: 503 with Retry-After in time; no 401, and no key is accepted (R36)."""
     endure_without_postgresql(private_postgres, outage, SHORT, 2)
 
 
@@ -174,7 +174,7 @@ def test_without_postgresql_for_half_a_minute(
     private_postgres: PrivatePostgres,
     outage: Taking,
 ) -> None:
-    """Thirty seconds."""
+    """The guarantee holds for thirty seconds."""
     endure_without_postgresql(private_postgres, outage, LONG, 4)
 
 
@@ -190,7 +190,7 @@ def embedded(tmp_path: Path) -> Iterator[ServerProcess]:
 
 @pytest.mark.prove
 def test_a_sqlite_that_is_locked_goes_on_verifying(embedded: ServerProcess) -> None:
-    """Another process holds the lock for longer than a change waits: 503 for changes, verdicts as ever."""
+    """Another process holds the lock for longer than a change waits: 503 for changes, verdicts as before."""
     other = sqlite_driver.connect(embedded.data / "keystead.db", isolation_level=None)
 
     def lock() -> None:
@@ -208,7 +208,7 @@ def test_a_sqlite_that_is_locked_goes_on_verifying(embedded: ServerProcess) -> N
 
 @pytest.mark.slow
 def test_a_sqlite_that_was_moved_away_is_no_database(embedded: ServerProcess) -> None:
-    """The file under another name: what is told is true, and no empty one takes its place."""
+    """The file under another name: each answer is true, and no empty file takes its place."""
     file = embedded.data / "keystead.db"
     away = embedded.data / "moved"
 
@@ -231,12 +231,12 @@ def test_a_sqlite_that_was_moved_away_is_no_database(embedded: ServerProcess) ->
 
 
 def revoke(server: ServerProcess, token: str, key: str) -> None:
-    """The end of a key, acknowledged."""
+    """Revoke a key, acknowledged."""
     assert server.call("DELETE", f"/v1/keys/{key}", token=token).status_code == 204
 
 
 def pausing(seconds: float, database_url: str) -> None:
-    """A server stands still while a key is revoked through another, and is asked before, meanwhile and after."""
+    """Pause a server while a key is revoked through another; query it before, meanwhile and after."""
     with (
         serving(database_url, workers=2) as paused,
         serving(database_url, data=paused.data) as other,
@@ -258,19 +258,19 @@ def pausing(seconds: float, database_url: str) -> None:
 
 @pytest.mark.slow
 def test_a_server_that_was_paused_refuses_when_it_wakes(database_url: str) -> None:
-    """SIGSTOP to all of a server; what begins after the answer of a revocation elsewhere is refused (R29)."""
+    """SIGSTOP to all of a server; a request that begins after a revocation elsewhere is refused (R29)."""
     pausing(0.3, database_url)
 
 
 @pytest.mark.prove
 def test_a_server_that_was_paused_for_five_seconds_refuses(database_url: str) -> None:
-    """Five seconds."""
+    """The guarantee holds for five seconds."""
     pausing(5.0, database_url)
 
 
 @pytest.mark.slow
 def test_a_server_that_was_cut_off_lets_nobody_in(private_postgres: PrivatePostgres) -> None:
-    """A key is revoked while one server has lost the database: that one says 503, then 401, and never 200."""
+    """A key is revoked while one server has lost the database: that one answers 503, then 401, and never 200."""
     with relay_to(private_postgres.port) as relay:
         url = private_postgres.dsn().replace(str(private_postgres.port), str(relay.port))
         with serving(url) as cut_off, serving(private_postgres.dsn(), data=cut_off.data) as other:
@@ -287,7 +287,7 @@ def test_a_server_that_was_cut_off_lets_nobody_in(private_postgres: PrivatePostg
 
 @pytest.mark.prove
 def test_a_server_that_is_killed_while_another_revokes(database_url: str) -> None:
-    """It comes back with nothing remembered: the key is refused."""
+    """It restarts with an empty cache: the key is refused."""
     with (
         serving(database_url) as killed,
         serving(database_url, data=killed.data) as other,

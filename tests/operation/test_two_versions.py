@@ -1,4 +1,4 @@
-"""Servers of this version and of a later one, side by side on one migrated PostgreSQL (R94)."""
+"""Servers of this version and of a later one, next to each other on one migrated PostgreSQL (R94)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROUNDS: Final = 50
 
 
 def make(server: ServerProcess, token: str, number: int) -> dict[str, Any]:
-    """A new key."""
+    """Create a key."""
     answer = server.call("POST", "/v1/keys", token=token, json={"description": f"key {number}"})
     assert answer.status_code == 201, answer.text
     made: dict[str, Any] = answer.json()
@@ -26,9 +26,9 @@ def make(server: ServerProcess, token: str, number: int) -> dict[str, Any]:
 def test_two_versions_side_by_side(
     postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What one makes the other verifies; what one revokes the other refuses from the answer on.
+    """A key that one creates the other verifies; once one has acknowledged its revocation the other refuses it.
 
-    What one pushes the other finds.
+    Documents that one pushes the other finds.
     """
     with two_versions(postgres, tmp_path, monkeypatch) as (before, after):
         token = after.token()
