@@ -1,4 +1,4 @@
-"""From a change to its receiver: signed, complete, at least once, and never a secret."""
+"""From a change to its receiver: signed, complete, at least once, and never with a secret."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.receivers import Receiver, delivering, hook
 def test_every_change_reaches_its_receiver(
     office: Installation, tenant: Principal, receiver: Receiver
 ) -> None:
-    """A stock receiver verifies every delivery; the body tells the event, and no token."""
+    """A stock receiver verifies every delivery; the body has the event, and no token."""
     made = hook(office, tenant, receiver.url)
     keys = office.services.keys
     created = keys.create(tenant, KeyDraft("sync"))

@@ -1,4 +1,4 @@
-"""Receivers that do their worst, beside honest ones: each spoils what is its own, and nothing else."""
+"""Hostile receivers next to honest ones: each spoils its own deliveries, and no others."""
 
 from __future__ import annotations
 
@@ -131,12 +131,12 @@ HOSTILE: dict[str, tuple[Script, AttemptError]] = {
 }
 ENCRYPTED = {"slow TLS", "bad certificate"}
 FLOODS = {"endless headers", "a gigabyte", "a gzip bomb"}
-"""They send so much that a busy machine may meet the time-out of the attempt first."""
+"""The scripts that send so much that a busy machine may meet the time-out of the attempt first."""
 
 
 @contextmanager
 def hostile(script: Script, tls: ssl.SSLContext | None = None) -> Iterator[int]:
-    """A listener that plays a script on each connection; its port."""
+    """Start a listener that plays a script on each connection. Returns its port."""
     with socket.create_server((HOST, 0), backlog=256) as listener:
         listener.settimeout(0.1)
         stopping, open_ones = threading.Event(), list[socket.socket]()
@@ -170,7 +170,7 @@ def hostile(script: Script, tls: ssl.SSLContext | None = None) -> Iterator[int]:
 def among(
     office: Installation, tenant: Principal, folder: Path, events: int, seconds: float
 ) -> dict[str, list[float]]:
-    """The honest ones' delays, in seconds, of so many events beside all hostile receivers; and what became of those."""
+    """Send that many events next to all hostile receivers. Returns the honest delays (seconds) and the outcomes."""
     certificate = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     certificate.load_cert_chain(*self_signed(folder))
     delays: dict[str, list[float]] = {"honest": []}
@@ -211,7 +211,7 @@ def among(
 
 
 def _wait_for_attempts(office: Installation, tenant: Principal, ids: list[object]) -> None:
-    """Until each hostile receiver had its first attempt settled."""
+    """Wait until each hostile receiver had its first attempt settled."""
     deadline = time.monotonic() + 60
     waiting = set(ids)
     while waiting and time.monotonic() < deadline:
@@ -227,10 +227,10 @@ def _wait_for_attempts(office: Installation, tenant: Principal, ids: list[object
 def test_hostile_receivers_spoil_nothing_of_the_honest(
     office: Installation, tenant: Principal, tmp_path: Path
 ) -> None:
-    """Ten honest receivers get each event once while fourteen others never let go: nobody waits for those.
+    """Ten honest receivers get each event once, without waiting for fourteen others that hold their connections.
 
-    That the honest ones have all their events before the hostile ones' attempts can have ended says so; and this
-    process's memory does not grow with what is thrown at it.
+    The honest ones have all their events before the hostile ones' attempts can have ended; and this
+    process's memory does not grow with what they send.
     """
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     among(office, tenant, tmp_path, events=3, seconds=6)

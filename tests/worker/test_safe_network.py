@@ -1,4 +1,4 @@
-"""No webhook leads to where only this installation can reach: told by listeners, which are never connected to (E18)."""
+"""No webhook reaches an address that only this installation can reach: listeners see no connection (E18)."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from tests.support.hostile_urls import HOSTILE_URLS
 from tests.support.receivers import ALL_PORTS, open_office, sender
 
 INTERNET = Destinations(allow_http=True, ports=ALL_PORTS)
-"""Everything is allowed but private networks: what is refused is refused for its address alone."""
+"""A policy that allows everything except private networks: a refusal is then because of the address alone."""
 PUBLIC = ipaddress.ip_address("93.184.215.14")
 
 
 @dataclass
 class Listeners:
-    """Listens on this machine's addresses, and counts who connects."""
+    """Listeners on this machine's addresses that count connections."""
 
     ports: dict[str, int] = field(default_factory=dict)
     connections: list[str] = field(default_factory=list)
@@ -44,7 +44,7 @@ class Listeners:
 
 @contextmanager
 def listening() -> Iterator[Listeners]:
-    """Listeners on 127.0.0.1, ::1 and the machine's own address."""
+    """Listen on 127.0.0.1, ::1 and the machine's own address."""
     found, stopping = Listeners(), threading.Event()
     with ExitStack() as stack:
         threads = []
@@ -65,7 +65,7 @@ def listening() -> Iterator[Listeners]:
 
 
 def accept(listener: socket.socket, found: Listeners, stopping: threading.Event) -> None:
-    """Counts connections until it is told to stop."""
+    """Count connections until stopped."""
     while not stopping.is_set():
         try:
             connection, _ = listener.accept()
@@ -76,7 +76,7 @@ def accept(listener: socket.socket, found: Listeners, stopping: threading.Event)
 
 
 def own_address() -> str:
-    """An address of this machine that is not loopback, where it has one. Nothing is sent to find it out."""
+    """Return an address of this machine that is not loopback, if there is one. Sends nothing to find it."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(("10.255.255.255", 9))
@@ -88,7 +88,7 @@ def own_address() -> str:
 
 @pytest.fixture(scope="module")
 def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    """An installation that allows the internet alone, as it does by default."""
+    """An installation that allows only the internet, as it does by default."""
     url = f"sqlite:///{tmp_path_factory.mktemp('office') / 'keystead.db'}"
     default: dict[str, Any] = {
         "webhook_private_networks": [],
@@ -101,7 +101,7 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
 
 @pytest.fixture(scope="module")
 def tenant(office: Installation) -> Principal:
-    """Who may do everything in a workspace without limits."""
+    """The owner of a workspace without limits."""
     return operator("tests", office.services.workspaces.create("W", plan_id="scale").id)
 
 
@@ -117,7 +117,7 @@ def sample(office: Installation, tenant: Principal) -> Batch:
 
 
 def attempt(batch: Batch, url: str, office: Installation, with_: Sender) -> Attempt:
-    """One attempt at that URL, which stands in the row whatever the rules say."""
+    """Make one attempt at that URL, which is in the row against the rules."""
     aimed = replace(batch, endpoint=replace(batch.endpoint, url=url))
     now = office.services.deliveries.now()
     return asyncio.run(with_.send(aimed, batch.messages[0], now)).attempt
@@ -138,9 +138,9 @@ def attempt(batch: Batch, url: str, office: Installation, with_: Sender) -> Atte
 def test_a_hostile_url_reaches_nothing(
     office: Installation, sample: Batch, act: str, urls: Sequence[str]
 ) -> None:
-    """At creation and change it is refused; in a row all the same, a test or a delivery to it connects to nothing.
+    """It is refused at creation and change; if it is in a row all the same, nothing connects to it.
 
-    The tests in two halves: a workspace may not have so many in a minute.
+    The tests run in two halves: a workspace may not have so many in a minute.
     """
     assert len(HOSTILE_URLS) >= 60
     webhooks = office.services.webhooks
@@ -180,7 +180,7 @@ def test_a_hostile_url_reaches_nothing(
 
 
 def force(office: Installation, webhook_id: str, url: str) -> None:
-    """Writes a URL that no rule would let pass, as an old row might hold it."""
+    """Write a URL that no rule allows, as an old row might contain it."""
     with write_behind(office.database) as tx:
         table = schema.webhook_endpoints
         tx.execute(update(table).where(table.c.id == webhook_id).values(url=url))
@@ -209,7 +209,7 @@ NAMED: list[tuple[str, Sequence[str]]] = [
 def test_a_name_that_leads_here_is_refused(
     office: Installation, sample: Batch, addresses: list[str]
 ) -> None:
-    """Whatever the name server says: one address that is not global unicast refuses the name, and nothing connects."""
+    """One address that is not global unicast refuses the name, and nothing connects."""
 
     async def resolve(_: WorkspaceId, host: str, port: int) -> Sequence[Address]:
         return list(map(ipaddress.ip_address, addresses))
@@ -224,9 +224,9 @@ def test_a_name_that_leads_here_is_refused(
 
 
 def test_a_name_is_asked_for_once_an_attempt(office: Installation, sample: Batch) -> None:
-    """A name that is public when it is looked at and this machine a moment later leads to what was looked at.
+    """A name that is public when it is resolved and this machine a moment later leads to the resolved address.
 
-    The address that was looked at stands for the public one, so that nothing is sent abroad: a closed port here.
+    A closed port here stands for the public address, so that nothing is sent to the internet.
     """
     answers = [["127.0.0.1"], ["127.0.0.3"]]
     asked: list[str] = []
@@ -252,7 +252,7 @@ def test_a_name_is_asked_for_once_an_attempt(office: Installation, sample: Batch
 
 
 def test_the_system_s_own_reading_of_odd_addresses_is_checked_too() -> None:
-    """What the system's resolver makes of 127.1, 0x7f.1 or 2130706433 is looked at like every address."""
+    """What the system's resolver returns for 127.1, 0x7f.1 or 2130706433 is checked like every address."""
     resolver = SystemResolver()
     for odd in ("127.1", "0x7f.1", "2130706433", "localhost"):
         found = asyncio.run(resolved(resolver, odd))
@@ -262,7 +262,7 @@ def test_the_system_s_own_reading_of_odd_addresses_is_checked_too() -> None:
 
 
 async def resolved(resolver: SystemResolver, host: str) -> Sequence[Address]:
-    """What the system says."""
+    """Return what the system's resolver returns."""
     return await resolver(WorkspaceId("ws_a"), host, 80)
 
 
@@ -270,7 +270,7 @@ async def resolved(resolver: SystemResolver, host: str) -> Sequence[Address]:
 def test_proxies_of_the_environment_are_ignored(
     office: Installation, sample: Batch, variable: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A proxy would connect to whatever address it finds."""
+    """A proxy would connect to any address it finds."""
     with listening() as listeners:
         proxy = f"http://127.0.0.1:{listeners.ports['127.0.0.1']}"
         monkeypatch.setenv(variable, proxy)
@@ -280,7 +280,7 @@ def test_proxies_of_the_environment_are_ignored(
 
 
 def test_a_control_the_listeners_notice_who_connects(office: Installation, sample: Batch) -> None:
-    """Allowed by the operator, the same attempt arrives: the tests above would see one that does."""
+    """Allowed by the operator, the same attempt arrives: the tests above would see a connection."""
     with listening() as listeners:
         port = listeners.ports["127.0.0.1"]
         told: Any = attempt(sample, f"http://127.0.0.1:{port}/", office, sender(seconds=2))

@@ -42,7 +42,7 @@ def delivered(tmp_path_factory: pytest.TempPathFactory) -> Sequence[Delivered]:
 
 
 def tampered(delivery: Delivered) -> Iterator[Delivered]:
-    """The delivery with one byte changed, for each byte of its id, its timestamp and its body."""
+    """Yield the delivery with one byte changed, for each byte of its id, its timestamp and its body."""
     secret, received = delivery
     for name in SIGNED:
         value = received.headers[name]
@@ -58,7 +58,7 @@ def tampered(delivery: Delivered) -> Iterator[Delivered]:
 
 
 def refused_by_python(delivery: Delivered) -> bool:
-    """Whether the stock Python library refuses it."""
+    """Return whether the stock Python library refuses it."""
     secret, received = delivery
     try:
         Webhook(secret).verify(received.body, dict(received.headers), json_parse=False)
@@ -68,7 +68,7 @@ def refused_by_python(delivery: Delivered) -> bool:
 
 
 def refused_by_node(deliveries: Sequence[Delivered]) -> list[bool]:
-    """Which of them the stock JavaScript library refuses."""
+    """Return which of them the stock JavaScript library refuses."""
     node = shutil.which("node")
     if node is None:
         pytest.skip("no Node.js on this machine")
@@ -93,19 +93,19 @@ def refused_by_node(deliveries: Sequence[Delivered]) -> list[bool]:
 
 
 def test_the_stock_python_library_verifies_what_is_sent(delivered: Sequence[Delivered]) -> None:
-    """Each delivery, with the one secret, and during a rotation with either."""
+    """Each delivery verifies with its one secret, and during a rotation with either."""
     assert [refused_by_python(each) for each in delivered] == [False] * 3
 
 
 def test_the_stock_javascript_library_verifies_what_is_sent(
     delivered: Sequence[Delivered],
 ) -> None:
-    """The same in Node.js."""
+    """The guarantee holds in Node.js."""
     assert refused_by_node(delivered) == [False] * 3
 
 
 def test_a_changed_byte_is_noticed_in_python(delivered: Sequence[Delivered]) -> None:
-    """Of id, timestamp and body, whichever it is."""
+    """Each byte of id, timestamp and body counts."""
     cases = [case for each in delivered for case in tampered(each)]
     assert len(cases) > 1000
     assert all(map(refused_by_python, cases))
@@ -113,13 +113,13 @@ def test_a_changed_byte_is_noticed_in_python(delivered: Sequence[Delivered]) -> 
 
 @pytest.mark.slow
 def test_a_changed_byte_is_noticed_in_javascript(delivered: Sequence[Delivered]) -> None:
-    """The same in Node.js: a byte that makes the body no UTF-8 any more too."""
+    """The guarantee holds in Node.js, also for a byte that makes the body invalid UTF-8."""
     cases = [case for each in delivered for case in tampered(each)]
     assert all(refused_by_node(cases))
 
 
 def test_another_s_secret_verifies_nothing(delivered: Sequence[Delivered]) -> None:
-    """A secret is one endpoint's own."""
+    """A secret belongs to one endpoint."""
     (own, received), (other, _), _ = delivered
     assert own != other
     assert refused_by_python((other, received))
@@ -146,12 +146,12 @@ def test_each_attempt_is_signed_anew_under_the_same_id(tmp_path: Path) -> None:
 
 
 def stamp(received: Received) -> int:
-    """Its timestamp."""
+    """Return its timestamp."""
     return int(received.headers["webhook-timestamp"])
 
 
 def test_the_vendored_library_is_the_published_one() -> None:
-    """Each file has the digest that was noted when it was copied."""
+    """Each file has the digest that was recorded when it was copied."""
     for line in (VENDORED / "SHA256SUMS").read_text().splitlines():
         digest, name = line.split()
         assert hashlib.sha256((VENDORED / name).read_bytes()).hexdigest() == digest

@@ -1,4 +1,4 @@
-"""Nothing that was committed is lost, whatever is killed: every event reaches its receivers, under one id."""
+"""No committed event is lost, whatever is killed: each reaches its receivers, under one id."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ DRAIN_SECONDS = 100
 
 @dataclass
 class Flow:
-    """Keys that are created without a break, by clients that go on after every failure."""
+    """A continuous creation of keys by clients that go on after every failure."""
 
     server: ServerProcess
     token: str
@@ -46,7 +46,7 @@ class Flow:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Creates until as many as wanted are acknowledged."""
+        """Create keys until as many as wanted are acknowledged."""
         threads = [threading.Thread(target=self._create) for _ in range(CLIENTS)]
         for thread in threads:
             thread.start()
@@ -59,7 +59,7 @@ class Flow:
                 thread.join()
 
     def wait_for(self, number: int) -> None:
-        """Until so many are acknowledged."""
+        """Wait until that many are acknowledged."""
         with self._changed:
             assert self._changed.wait_for(lambda: len(self.acknowledged) >= number, 100)
 
@@ -79,7 +79,7 @@ class Flow:
 
 
 def environment(*receivers: Receiver) -> dict[str, str]:
-    """Settings by which a server sends to these receivers, and a dead worker is succeeded after a second."""
+    """Return settings by which a server sends to these receivers, and a dead worker is succeeded after a second."""
     return {
         "KEYSTEAD_WEBHOOK_PRIVATE_NETWORKS": ",".join(map(str, LOOPBACK)),
         "KEYSTEAD_WEBHOOK_ALLOW_HTTP": "true",
@@ -89,7 +89,7 @@ def environment(*receivers: Receiver) -> dict[str, str]:
 
 
 def open_beside(server: ServerProcess) -> Installation:
-    """The server's installation, in this process."""
+    """Open the server's installation in this process."""
     settings = server.settings
     return open_safely(Settings(data=settings.data, database=settings.database, **SETTINGS))
 
@@ -102,7 +102,7 @@ def run(
     times: int,
     events: int,
 ) -> None:
-    """Lets events flow to each receiver, disturbs so many times, and checks that nothing is lost or doubled."""
+    """Let events flow to each receiver, disturb that many times, and check that none is lost or doubled."""
     server.put_on("scale")
     with closing(open_beside(server)) as office:
         tenant = system(office.services.workspaces.first().workspace_id)
@@ -132,7 +132,7 @@ def _wait_until_all_is_sent(
 
 
 def _check(receiver: Receiver, flow: Flow, told: set[str]) -> None:
-    """Every event of the database was received; every acknowledged key; and of each key one event alone."""
+    """Check that each receiver got every event, with every acknowledged key, and one event for each key."""
     ids = {received.id for received in receiver.received}
     assert ids == told
     by_key: dict[str, set[str]] = {}
@@ -143,7 +143,7 @@ def _check(receiver: Receiver, flow: Flow, told: set[str]) -> None:
 
 
 def _killing(server: ServerProcess) -> tuple[Callable[[], None], Callable[[], None]]:
-    """What kills server and worker with SIGKILL and starts both anew; and what ends the worker for good."""
+    """Return a function that kills server and worker with SIGKILL and restarts them, and one that ends the worker."""
     worker: list[Popen[bytes]] = [server.popen(KEYSTEAD, "worker")]
 
     def kill() -> None:
@@ -171,7 +171,7 @@ def test_what_is_killed_loses_nothing(database_url: str, tmp_path: Path) -> None
 def test_what_is_killed_a_hundred_times_loses_nothing(
     database_url: str, tmp_path: Path, turn: int
 ) -> None:
-    """The same with a hundred kills while 20,000 events flow: 20 turns, each on a fresh database."""
+    """The guarantee holds for a hundred kills while 20,000 events flow: 20 rounds, each on a fresh database."""
     _survive(database_url, tmp_path, events=MANY_EVENTS)
 
 
@@ -191,7 +191,7 @@ def _survive(database_url: str, folder: Path, *, events: int) -> None:
 def test_a_database_that_goes_away_loses_nothing(
     private_postgres: PrivatePostgres, how: str, tmp_path: Path
 ) -> None:
-    """PostgreSQL restarted, or killed, under load: deliveries go on by themselves, and none is lost."""
+    """PostgreSQL restarted, or killed, under load: deliveries resume without help, and none is lost."""
     url = server_url(private_postgres, installed_database(private_postgres))
 
     def disturb() -> None:
