@@ -1,4 +1,4 @@
-"""The race of revocation at every endpoint: servers, nginx, an application, kept connections, two versions."""
+"""The revocation race at every endpoint: servers, nginx, an application, kept connections, two versions."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ on_every_engine = pytest.mark.parametrize(
 
 @contextmanager
 def entrances_of(database_url: str, mode: str, folder: Path) -> Iterator[Servers]:
-    """Two servers, nginx that asks both, and an application in a process of its own over the same database."""
+    """Start two servers, nginx before both, and an application in a process of its own over the same database."""
 
     @contextmanager
     def through(servers: Sequence[ServerProcess]) -> Iterator[Sequence[str]]:
@@ -57,7 +57,7 @@ def entrances_of(database_url: str, mode: str, folder: Path) -> Iterator[Servers
 def race(
     made: Servers, act: Act, keys: int, target: Target | None = None, processes: int = 1
 ) -> Finding:
-    """The race at the endpoints of that target, or of all."""
+    """Run the race at the endpoints of that target, or of all."""
     environment = made.setup.environment
     return revocation.run(
         target or environment.target, act, keys, environment.operator, processes=processes
@@ -65,24 +65,24 @@ def race(
 
 
 def kept(target: Target) -> Target:
-    """The same endpoints, whose connections are kept open."""
+    """Return the same endpoints with connections that are kept open."""
     return replace(
         target, endpoints=[replace(endpoint, kept=True) for endpoint in target.endpoints]
     )
 
 
 def others(target: Target) -> list[Endpoint]:
-    """The endpoints that are no server's own."""
+    """Return the endpoints that are not a server's own."""
     return [endpoint for endpoint in target.endpoints if endpoint.url not in target.urls]
 
 
 def names(endpoints: Sequence[Endpoint]) -> set[str]:
-    """How they are asked."""
+    """Return how the endpoints are probed."""
     return {probe.name for endpoint in endpoints for probe in endpoint.probes}
 
 
 def check(finding: Finding, keys: int, endpoints: Sequence[Endpoint], times: int = 1) -> None:
-    """At each of these endpoints nobody was accepted after the end, many were asked after it, and a memory was seen."""
+    """Check that each endpoint, often probed, accepted no revoked key, and that the seeded cache was seen."""
     report(finding)
     assert finding.violations == dict.fromkeys(finding.violations, 0)
     assert finding.verdict is Verdict.HELD
@@ -96,26 +96,26 @@ def check(finding: Finding, keys: int, endpoints: Sequence[Endpoint], times: int
 
 
 def report(finding: Finding) -> None:
-    """What was seen, for who asks pytest to print it."""
+    """Print the findings, for `pytest -s`."""
     print(f"\n{summary(finding)}", *map(at_line, finding.at), sep="\n  ")  # noqa: T201
 
 
 def check_kept(finding: Finding, keys: int, endpoints: Sequence[Endpoint]) -> None:
-    """The same, all of it over connections that were open before the end."""
+    """Check the findings, and that all probes used connections that were open before the revocation."""
     check(finding, keys, endpoints)
     for at in finding.at:
         assert at.kept == at.after, at
 
 
 def other_acts(made: Servers, _: Path) -> list[Act]:
-    """What else ends a key by its answer."""
+    """Return the other acts that revoke a key with their response."""
     acts = [act for act in revocation.acts_of(made.setup.environment.target) if act.ends_at is None]
     assert len(acts) == 6
     return acts[1:]
 
 
 def revoking_commands(made: Servers, folder: Path) -> list[Act]:
-    """`keystead keys revoke` on the machine, and with `--url`."""
+    """Return `keystead keys revoke` on the machine, and with `--url`."""
     return commands_of(made, folder / "home").acts()[:2]
 
 
@@ -128,9 +128,10 @@ def revoking_commands(made: Servers, folder: Path) -> list[Act]:
 def test_every_door_is_shut_with_the_answer(
     database_url: str, mode: str, more: Callable[[Servers, Path], list[Act]], tmp_path: Path
 ) -> None:
-    """A key is dead with the answer at servers, by introspection, behind nginx, and in an application elsewhere.
+    """A key is dead with the response at servers, by introspection, behind nginx, and in an application elsewhere.
 
-    So it is on connections that were open before; by whatever act it ends, and where the command line ends it.
+    The same holds on connections that were open before, for each revoking act, and for the command
+    line.
     """
     with entrances_of(database_url, mode, tmp_path) as made:
         target = made.setup.environment.target
@@ -144,7 +145,7 @@ def test_every_door_is_shut_with_the_answer(
 
 @pytest.mark.slow
 def test_what_remembers_is_found(tmp_path: Path) -> None:
-    """An nginx that caches for a second, and an application that remembers for a quarter, are told by name."""
+    """An nginx that caches for a second, and an application that caches for a quarter, are reported by name."""
 
     @contextmanager
     def through(servers: Sequence[ServerProcess]) -> Iterator[Sequence[str]]:
@@ -171,7 +172,7 @@ def test_what_remembers_is_found(tmp_path: Path) -> None:
 def test_five_hundred_keys_at_every_door(
     database_url: str, mode: str, connections: str, tmp_path: Path
 ) -> None:
-    """Each act that ends a key, 500 times, at every endpoint; once more over open connections alone."""
+    """Each act that revokes a key, 500 times, at every endpoint; once more over open connections alone."""
     with entrances_of(database_url, mode, tmp_path) as made:
         target = made.setup.environment.target
         assert list(revocation.acts_of(target)) == list(ACTS)
@@ -188,7 +189,7 @@ def test_five_hundred_keys_at_every_door(
 def test_five_hundred_keys_by_the_command_line(
     database_url: str, mode: str, tmp_path: Path
 ) -> None:
-    """Whatever the command line ends, on the machine and with `--url`, is dead at every endpoint when it says so."""
+    """A key that the command line revokes, on the machine or with `--url`, is dead at every endpoint when it exits."""
     with entrances_of(database_url, mode, tmp_path) as made:
         target = made.setup.environment.target
         for act in commands_of(made, tmp_path / "home").acts():
@@ -201,7 +202,7 @@ def test_five_hundred_keys_by_the_command_line(
     ("database_url", "mode"), [ENGINES[1], ENGINES[2]], indirect=["database_url"]
 )
 def test_rolling_restarts_behind_nginx(database_url: str, mode: str, tmp_path: Path) -> None:
-    """Servers restarted one after the other: behind nginx nobody notices, and no dead key gets in at any endpoint."""
+    """Servers restarted one after the other: behind nginx no request fails, and no endpoint accepts a dead key."""
     with entrances_of(database_url, mode, tmp_path) as made:
         environment = made.setup.environment
         target = replace(environment.target, endpoints=others(environment.target))
@@ -215,7 +216,7 @@ def test_rolling_restarts_behind_nginx(database_url: str, mode: str, tmp_path: P
 def test_five_hundred_keys_beside_the_version_before(
     postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A server of this version and one of a later one: what either ends is dead at both with the answer."""
+    """A server of this version and one of a later one: a key that either revokes is dead at both with the response."""
     with two_versions(postgres, tmp_path, monkeypatch) as (before, after):
         place = Place(before.data, before.database_url)
         with on_running(place, [before.base_url, after.base_url]) as setup:
@@ -231,14 +232,14 @@ def test_five_hundred_keys_beside_the_version_before(
 
 
 def told(target: Target) -> Target:
-    """The two servers of that target, the first of which is of the version before, told apart."""
+    """Return the two servers of that target, the first of which is of the version before, with distinct names."""
     older, newer = target.endpoints
     asked = [replace(probe, name=f"{probe.name} before") for probe in older.probes]
     return replace(target, endpoints=[replace(older, probes=asked), newer])
 
 
 def service(server: ServerProcess) -> str:
-    """The token of a service that introspects."""
+    """Return the token of a service that introspects."""
     from keystead import bootstrap
     from tests.support.gate import OPERATOR
 
