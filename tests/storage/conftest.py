@@ -1,4 +1,4 @@
-"""Fixtures of these tests: whole installations on both engines."""
+"""Fixtures: whole installations on both engines."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ HALTING_SQL = f"""
 
 @pytest.fixture
 def database(postgres: PostgresServer) -> Iterator[Database]:
-    """PostgreSQL, with nothing in it."""
+    """PostgreSQL without tables."""
     opened = Database(postgres.dsn())
     yield opened
     opened.close()
@@ -99,7 +99,7 @@ def test_the_machines_own_clock_does_not_matter(
 def test_time_goes_on_while_the_database_is_away(
     private_postgres: PrivatePostgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While PostgreSQL is away the clock goes on, and queries again when it is back; it cannot begin without it."""
+    """While PostgreSQL is away the clock goes on, and queries it again once it is back; it cannot start without it."""
     monkeypatch.setattr(clocks, "RESAMPLE_SECONDS", 0.0)
     database = Database(private_postgres.dsn())
     clock = DatabaseClock(database)

@@ -83,7 +83,7 @@ def _name(database: Database, tenant: Principal) -> str:
 
 
 def test_both_or_neither(sandbox: SandboxInstallation) -> None:
-    """A write is kept when its block ends, and undone when it raises; the connection is returned clean either way."""
+    """A write is kept if its block ends, and undone if it raises; the connection is returned clean either way."""
     tenant = sandbox.tenant()
     with sandbox.database.write(tenant.workspace_id) as tx:
         _rename(tx, tenant, "kept")
@@ -218,12 +218,12 @@ print(len([path for path in libraries if "libsqlite3" in path or "pysqlite3" in 
     assert (ran.stdout.strip(), ran.stderr) == ("1", "")
 
 
-# --- what becomes of errors ---
+# --- the translation of errors ---
 
 
 @pytest.mark.parametrize("act", ["duplicate", "digest", "reference", "missing"])
 def test_faults_tell_no_values(sandbox: SandboxInstallation, act: str) -> None:
-    """A refused statement is this program's fault; the error names the statement, and no value of the row."""
+    """A refused statement is a fault of this program; the error has the statement, and no value of the row."""
     tenant = sandbox.tenant()
     created = sandbox.key(tenant, "secret description")
     with read_behind(sandbox.database) as tx:
@@ -475,7 +475,7 @@ def test_no_password_in_sight() -> None:
 def test_a_write_waits_for_the_disk_whatever_the_server_is_set_to(
     served: SandboxInstallation, careless: str
 ) -> None:
-    """On PostgreSQL a role or database that does not wait for the disk at commit does so for our writes."""
+    """On PostgreSQL our writes wait for the disk at commit, even if the role or the database is set not to."""
     asked = text("SELECT current_setting('synchronous_commit')")
     database = served.database
     with _tuned(database.engine, f"SET synchronous_commit = {careless}"):

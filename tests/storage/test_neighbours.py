@@ -1,4 +1,4 @@
-"""One workspace next to another that hammers the database: what it waits for, and what it does not (R58, E14)."""
+"""One workspace next to another that floods the database: what it waits for, and what it does not (R58, E14)."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_everybody_has_a_turn(sandbox: SandboxInstallation) -> None:
 
 
 def test_a_full_neighbour_takes_no_place(sandbox: SandboxInstallation) -> None:
-    """A workspace that asks for more than its limit leaves another's limit and list as they were (R58)."""
+    """A workspace that requests more than its limit leaves another's limit and list as they were (R58)."""
     loud, quiet = sandbox.tenant(limit=2), sandbox.tenant(limit=2)
     sandbox.key(quiet)
     for _ in range(2):

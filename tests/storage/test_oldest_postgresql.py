@@ -1,4 +1,4 @@
-"""The oldest PostgreSQL that Keystead runs on: its schema, its row security, and a life on it."""
+"""The oldest PostgreSQL that Keystead runs on: its schema, its row-level security, and everyday use."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def oldest() -> Iterator[PostgresServer]:
 
 @pytest.fixture(scope="module")
 def database(oldest: PostgresServer) -> Iterator[Database]:
-    """The database of the tests of row security, on it."""
+    """The database of the tests of row-level security, on it."""
     with closing(Database(server_url(oldest, installed_database(oldest)))) as opened:
         fill(opened)
         yield opened
@@ -65,7 +65,7 @@ def test_it_is_the_oldest(database: Database) -> None:
 
 @pytest.mark.slow
 def test_a_furnished_house(aged: SandboxInstallation) -> None:
-    """People, keys of every kind, their use, documents and events: everything that pages show can be created."""
+    """Users, keys of every kind, their use, documents and events: everything that pages show can be created."""
     sample = furnish(aged.installation, aged.clock, NOON + timedelta(days=1))
     services = aged.services
     shown = services.keys.list(sample.principal, limit=100).items
@@ -78,7 +78,7 @@ def test_a_furnished_house(aged: SandboxInstallation) -> None:
 
 @pytest.mark.slow
 def test_search_and_pushes(aged: SandboxInstallation) -> None:
-    """Documents are pushed, changed, found by their words, and gone again."""
+    """Documents are pushed, changed, found by their words, and deleted."""
     tenant, documents = aged.tenant(), aged.services.documents
     documents.create_collection(tenant, CollectionDraft("docs"))
     documents.push(
@@ -94,7 +94,7 @@ def test_search_and_pushes(aged: SandboxInstallation) -> None:
 
 @pytest.mark.slow
 def test_a_server_on_it(oldest: PostgresServer) -> None:
-    """A key is created, used and revoked over HTTP; after the revocation's answer it is refused."""
+    """A key is created, used and revoked over HTTP; after the revocation's response it is refused."""
     with serving(server_url(oldest, installed_database(oldest))) as server:
         made = server.call(
             "POST", "/v1/keys", token=server.token(), json={"description": "x"}

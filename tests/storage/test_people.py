@@ -1,4 +1,4 @@
-"""What the rows themselves guarantee about people, for every writer."""
+"""Guarantees of the rows about users, for every writer."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _write(sandbox: SandboxInstallation, act: Callable[[Tx], object]) -> None:
 
 
 def test_an_address_is_one_persons(sandbox: SandboxInstallation) -> None:
-    """Neither a new user nor a change takes an email that another has, in any case; many may be without one."""
+    """Neither a new user nor a change takes another user's email, in any case; many users may have no email."""
     email = _address()
     ada, bo = _user(email), _user(_address())
     for user in (ada, bo, _user(), _user()):
@@ -77,7 +77,7 @@ def test_an_account_hides_its_hash() -> None:
 def test_a_products_user_is_nothing_else(
     sandbox: SandboxInstallation, values: dict[str, object]
 ) -> None:
-    """The database refuses a product's user with a password, an address to sign in by, or without the product's id."""
+    """The database refuses a product's user with a password, with an email, or without the product's id."""
     workspace_id = sandbox.tenant().workspace_id
     user = _user(portal_workspace_id=workspace_id)
     _write(sandbox, lambda tx: users.insert_user(tx, user, portal_user_id="u1"))

@@ -49,7 +49,7 @@ def test_many_share_two_connections(pooled: SandboxInstallation) -> None:
     tenants = [pooled.tenant() for _ in range(8)]
 
     def one(number: int) -> bool:
-        """Retry when a busy machine lets the time for a lock run out: that is refused without effect."""
+        """Retry if the time for a lock runs out on a busy machine: that is refused without effect."""
         for _ in range(10):
             with suppress(Unavailable):
                 return go_round(number)
@@ -83,7 +83,7 @@ def test_a_connection_begins_without_settings(url: str) -> None:
 
 
 def test_the_url_has_to_say_so(url: str) -> None:
-    """Without the parameter in the URL the pooler refuses, and the error names the fix."""
+    """Without the parameter in the URL the pooler refuses, and the error explains the fix."""
     with (
         closing(Database(url.partition("?")[0])) as database,
         pytest.raises(Unavailable, match="pgbouncer=true"),

@@ -35,7 +35,7 @@ from tests.support.installations import ENGINES, UNLIMITED, SandboxInstallation,
 WORKSPACES = 100
 ROWS = 10_000
 OLDEST = 350
-"""How many of the oldest rows are the tenant's, with few others: an old workspace must not pay for newer ones."""
+"""The number of the oldest rows, most of them the tenant's: an old workspace must not pay for newer ones."""
 
 GROWING = (
     "api_keys",
@@ -195,7 +195,7 @@ def _plans(crowd: Crowd, act: Callable[[], object]) -> list[str]:
     explain, found = "EXPLAIN QUERY PLAN ", []
     with crowd.sandbox.database.engine.connect() as connection:
         if not crowd.sandbox.database.is_sqlite:
-            explain = "EXPLAIN "  # which scans small tables, unless there is no other way
+            explain = "EXPLAIN "  # PostgreSQL scans small tables if it may
             connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
         for sql, values in seen:
             if sql.startswith("SELECT set_config("):

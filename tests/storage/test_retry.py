@@ -73,13 +73,13 @@ def at_statement(
 
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No pauses, and no time limit."""
+    """Retry without pauses and without a time limit."""
     monkeypatch.setattr(retry, "PAUSES", (0.0,) * len(retry.PAUSES))
     monkeypatch.setattr(retry, "SECONDS", 60.0)
 
 
 def codes(sandbox: SandboxInstallation, among: dict[str, list[str]]) -> list[str]:
-    """The engine's codes of conflicts."""
+    """Return the engine's codes of conflicts."""
     return among["sqlite" if sandbox.database.is_sqlite else "postgresql"]
 
 

@@ -30,7 +30,7 @@ from tests.support.installations import (
 )
 
 WORKSPACES, ENDPOINTS, EVENTS = 40, 4, 60
-"""Each workspace has these endpoints, each endpoint a delivery of every event: some ten thousand."""
+"""The endpoints of each workspace; each endpoint has a delivery of every event: some ten thousand."""
 GROWING = ("deliveries", "delivery_attempts", "events", "webhook_endpoints", "webhook_queues")
 SEARCHED = ("api_keys", "key_callers")
 
@@ -71,12 +71,12 @@ class Crowd:
 
 
 def webhook_id(workspace: int, endpoint: int) -> WebhookId:
-    """An id of the right form."""
+    """Return an id of the right form."""
     return WebhookId(f"wh_{workspace * ENDPOINTS + endpoint:022}")
 
 
 def delivery_id(workspace: int, endpoint: int, number: int) -> DeliveryId:
-    """An id of the right form."""
+    """Return an id of the right form."""
     return DeliveryId(f"dlv_{(workspace * ENDPOINTS + endpoint) * EVENTS + number:022}")
 
 
@@ -84,7 +84,7 @@ def delivery_id(workspace: int, endpoint: int, number: int) -> DeliveryId:
 def crowd(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Crowd]:
-    """The statistics are those of a database in use."""
+    """Many workspaces with many deliveries, and the statistics of a database in use."""
     with fresh_sandbox(request, tmp_path_factory, request.param) as sandbox:
         with write_behind(sandbox.database) as tx:
             for table, rows in _rows().items():

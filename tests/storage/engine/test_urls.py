@@ -31,7 +31,7 @@ def test_one_server_or_several(url: str, hosts: str, ports: str | None) -> None:
 
 
 def test_nobody_can_ask_for_a_standby() -> None:
-    """A parameter of the URL does not open the way to a server that lags."""
+    """A parameter of the URL cannot select a server that lags."""
     url = parse_url("postgresql://u@one,two/keys?target_session_attrs=any")
     assert conninfo_to_dict(conninfo_of(url))["target_session_attrs"] == "primary"
 

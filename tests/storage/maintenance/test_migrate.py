@@ -1,4 +1,4 @@
-"""The revisions make exactly the schema that the code speaks of, once, however many processes ask for it."""
+"""The revisions create exactly the schema that the code declares, once, with any number of processes."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _declared(url: str) -> Iterator[Database]:
 
 
 def objects_of(database: Database) -> dict[str, object]:
-    """Everything in the schema by its name, as the engine itself tells it; Alembic's own table left out."""
+    """Return everything in the schema by its name, as the engine reports it, without Alembic's own table."""
     with read_behind(database) as tx:
         if database.is_sqlite:
             found = {name: _clauses(sql or "") for name, sql in tx.execute(text(SQLITE_OBJECTS))}
@@ -85,9 +85,9 @@ def objects_of(database: Database) -> dict[str, object]:
 
 
 def _clauses(sql: str) -> list[str]:
-    """The clauses of a statement in a fixed order: constraints may be declared in any.
+    """Return the clauses of a statement in a fixed order: constraints may be declared in any.
 
-    A column that was added later stands on the line of the one before it.
+    A column that was added later is on the line of the one before it.
     """
     lines = re.sub(r", (?=\w+ (?:INTEGER|TEXT|BLOB)\b)", ",\n", sql).splitlines()
     return sorted(line.strip().rstrip(",") for line in lines if line.strip())
@@ -102,7 +102,7 @@ def test_revisions_equal_the_declared_schema(database: Database, from_metadata: 
 
 
 def test_an_upgrade_is_done_once(database: Database) -> None:
-    """An empty database is empty, afterwards current; the second upgrade changes nothing; the plans are there."""
+    """An empty database is empty, then current; the second upgrade changes nothing; the plans are there."""
     assert migrate.state(database).status is SchemaStatus.EMPTY
     migrate.upgrade(database)
     before = objects_of(database)
@@ -177,7 +177,7 @@ def _race(gate: Barrier, url: str) -> None:
 
 
 def test_processes_that_open_one_new_file_at_once_all_can(tmp_path: Path) -> None:
-    """Of four processes that open a file which none has opened yet, none is told that the database is away."""
+    """Of four processes that open a new file at the same moment, none gets an error that the database is away."""
     assert together(_open_each, *[(tmp_path,)] * 4) == [0] * 4
 
 
@@ -199,7 +199,7 @@ LOCKED_OUT = """
 def test_revisions_lock_tables_in_the_order_of_a_verification(
     postgres: PostgresServer, later_version: Path
 ) -> None:
-    """A revision that locks readers out of `workspaces` has `api_keys` by then, or leaves it alone: no deadlock."""
+    """A revision that locks readers out of `workspaces` has locked `api_keys` before, or never does: no deadlock."""
     name = postgres.create_database()
     database = Database(postgres.dsn(name))
     migrate.upgrade(database, "0001")

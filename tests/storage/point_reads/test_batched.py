@@ -1,4 +1,4 @@
-"""Reads that the tasks of an event loop share: each as fresh as one of its own, and no wait is endless."""
+"""Reads that the tasks of an event loop share: each as fresh as a separate one, and no wait is endless."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ def reads(sandbox: SandboxInstallation) -> Iterator[PostgresqlPointReads]:
 
 @pytest.fixture
 def lookup(reads: PostgresqlPointReads) -> Lookup[KeyRecord]:
-    """The lookup of keys by them."""
+    """The lookup of keys with these reads."""
     return reads.lookup(KEY)
 
 
 @pytest.fixture
 def relay(sandbox: SandboxInstallation) -> Iterator[Relay]:
-    """The way to the server."""
+    """A relay to the server."""
     port = sandbox.database.url.port
     assert port is not None
     with relay_to(port) as made:
@@ -71,13 +71,13 @@ def far_reads(sandbox: SandboxInstallation, relay: Relay) -> Iterator[Postgresql
 
 @pytest.fixture
 def far(far_reads: PostgresqlPointReads) -> Lookup[KeyRecord]:
-    """The lookup of keys by them."""
+    """The lookup of keys with these reads."""
     return far_reads.lookup(KEY)
 
 
 @dataclass
 class Held:
-    """The real reads, whose answers are held back; `sent`: the ids of each, in order."""
+    """The real reads, with delayed answers; `sent`: the ids of each, in order."""
 
     sent: list[list[str]] = field(default_factory=list)
     answers: deque[asyncio.Event] = field(default_factory=deque)
@@ -89,14 +89,14 @@ class Held:
                 await asyncio.sleep(0)
 
     def let_go(self) -> None:
-        """Release the answers that are held back."""
+        """Release the delayed answers."""
         while self.answers:
             self.answers.popleft().set()
 
 
 @pytest.fixture
 def held(monkeypatch: pytest.MonkeyPatch) -> Held:
-    """Hold back what connections have read."""
+    """Delay what connections have read."""
     kept = Held()
     read = AsyncReadConnection.read
 
@@ -158,7 +158,7 @@ def test_only_a_read_that_is_not_sent_is_joined(
 def test_those_who_wait_share_one_read(
     sandbox: SandboxInstallation, lookup: Lookup[KeyRecord], held: Held
 ) -> None:
-    """While every connection is busy the others gather, each id once, and share a read; an absent key is None."""
+    """While every connection is busy the other tasks gather, each id once, and share a read; an absent key is None."""
     ids = _ids(sandbox, 20)
 
     async def main() -> None:
@@ -185,7 +185,7 @@ def test_no_read_is_for_too_many(
     held: Held,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Rows beyond the size of a batch go with the next reads, first come, first served."""
+    """Rows beyond the size of a batch go into the next reads, first come, first served."""
     monkeypatch.setattr(batched, "BATCH_ROWS", 8)
     ids = _ids(sandbox, 20)
 
@@ -309,7 +309,7 @@ def test_away_and_back(
 def test_from_the_beginning_silent(
     sandbox: SandboxInstallation, relay: Relay, far: Lookup[KeyRecord]
 ) -> None:
-    """A server that accepts a connection and is silent keeps no task waiting either."""
+    """A server that accepts a connection and is silent keeps no task waiting."""
     ids = _ids(sandbox, 2)
     relay.silence()
     _run(lambda: _all_unavailable(far, ids))
@@ -395,7 +395,7 @@ def test_closing_answers_those_who_wait(
 
 
 def test_the_row_tells_the_time(sandbox: SandboxInstallation) -> None:
-    """A verification takes the server's time from its row, in no other way, and never waits for it."""
+    """A verification takes the server's time from its row only, and never waits for it."""
     clock = DatabaseClock(sandbox.database)
     reads = point_reads_of(sandbox.database, clock)
     lookup = reads.lookup(KEY)

@@ -1,4 +1,4 @@
-"""Row security on PostgreSQL: the wall that stands where a WHERE is missing."""
+"""Row-level security on PostgreSQL: it holds when a WHERE is missing."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ CHOSEN: Final[dict[tuple[str, str], Any]] = {
     ("deliveries", "status"): "delivered",
     ("users", "portal_user_id"): "1",
 }
-"""What a column of a made-up row holds where it may not hold anything, or must hold something."""
+"""The values of an invented row in columns that are constrained."""
 ALSO: Final = {"webhook_endpoints": ["sealed"], "users": ["portal_workspace_id", "portal_user_id"]}
-"""Columns that may be null, and have a value in a made-up row."""
+"""Columns that may be null, and have a value in an invented row."""
 FORBIDDEN: Final = "42501"
 
 
@@ -53,7 +53,7 @@ def database(postgres: PostgresServer) -> Iterator[Database]:
 
 
 def fill(database: Database) -> None:
-    """A row of each of two workspaces in every table that belongs to one."""
+    """Insert a row of each of two workspaces in every table that belongs to one."""
     with write_behind(database) as tx:
         for workspace_id in (OURS, THEIRS):
             for table in schema.metadata.sorted_tables:
@@ -62,7 +62,7 @@ def fill(database: Database) -> None:
 
 
 def _insert(tx: Tx, table: str, workspace_id: str) -> None:
-    """A row whose every name is the workspace's, so that it refers to rows of its own workspace alone."""
+    """Insert a row whose every name is the workspace's, so that it refers only to rows of its own workspace."""
     row = _row(table, _needed(tx, table), workspace_id)
     names, values = ", ".join(row), ", ".join(f":{name}" for name in row)
     tx.execute(text(f"INSERT INTO {table} ({names}) VALUES ({values}) ON CONFLICT DO NOTHING"), row)
@@ -73,7 +73,7 @@ def _row(table: str, needed: list[tuple[str, str]], workspace_id: str) -> dict[s
 
 
 def _needed(tx: Tx, table: str) -> list[tuple[str, str]]:
-    """The columns that a row must have a value for, with their types."""
+    """Return the columns that a row must have a value for, with their types."""
     query = (
         "SELECT column_name, data_type FROM information_schema.columns WHERE table_name = :table"
         " AND table_schema = 'public' AND is_nullable = 'NO' AND column_default IS NULL AND is_identity = 'NO'"
@@ -92,7 +92,7 @@ def _owner_column(table: str) -> str:
 
 
 def _owners(tx: Tx, table: str) -> list[str]:
-    """Whose rows are seen, without any WHERE."""
+    """Return the owners of the visible rows, without any WHERE."""
     return sorted(tx.execute(text(f"SELECT {_owner_column(table)} FROM {table}")).scalars())
 
 
@@ -101,7 +101,7 @@ def _owners(tx: Tx, table: str) -> list[str]:
 
 @pytest.mark.parametrize("table", TENANT_TABLES)
 def test_reading_without_where(database: Database, table: str) -> None:
-    """Within a workspace its own rows are there, and no others, though no condition says so (R47, R49)."""
+    """Within a workspace only its own rows are visible, even without a condition (R47, R49)."""
     with read_behind(database) as tx:
         assert _owners(tx, table) == [OURS, THEIRS]
     if table in _may("SELECT"):
@@ -114,19 +114,19 @@ def test_reading_without_where(database: Database, table: str) -> None:
 
 
 class _Undone(Exception):
-    """Ends a transaction without a trace."""
+    """The exception that rolls a transaction back."""
 
 
 @contextmanager
 def _trying(database: Database, workspace_id: WorkspaceId = OURS) -> Iterator[Tx]:
-    """A transaction within a workspace, none of which stays."""
+    """Run a transaction within a workspace, and undo it."""
     with suppress(_Undone), database.write(workspace_id) as tx:
         yield tx
         raise _Undone
 
 
 def _may(verb: str) -> list[str]:
-    """The tables of workspaces on which work within one has that right; those that refer to others first."""
+    """Return the tables on which work within a workspace has that right; referring tables come first."""
     tables = {right.table for right in GRANTS[APPLICATION] if right.verb == verb}
     return [
         table.name
@@ -136,7 +136,7 @@ def _may(verb: str) -> list[str]:
 
 
 def test_changing_without_where(database: Database) -> None:
-    """A change of everything reaches the rows of the own workspace, and no others."""
+    """A change of everything reaches only the rows of the own workspace."""
     changed = {}
     with _trying(database) as tx:
         for table in _may("UPDATE"):
@@ -152,7 +152,7 @@ def test_changing_without_where(database: Database) -> None:
 
 
 def test_deleting_without_where(database: Database) -> None:
-    """A deletion of everything takes the rows of the own workspace, and no others."""
+    """A deletion of everything takes only the rows of the own workspace."""
     with _trying(database) as tx:
         gone = {
             table: list(
@@ -170,7 +170,7 @@ def test_deleting_without_where(database: Database) -> None:
 
 @pytest.mark.parametrize("table", _may("INSERT"))
 def test_writing_for_somebody_else(database: Database, table: str) -> None:
-    """A row that names another workspace is refused, whoever made it up."""
+    """A row that names another workspace is refused."""
     with read_behind(database) as tx:
         needed = _needed(tx, table)
     row = _row(table, needed, THEIRS)
@@ -181,7 +181,7 @@ def test_writing_for_somebody_else(database: Database, table: str) -> None:
 
 
 def test_moving_a_row_to_somebody_else(database: Database) -> None:
-    """A row does not change its workspace."""
+    """A row cannot move to another workspace."""
     for table in ("idempotency_keys", "collections", "members"):
         with pytest.raises(StatementFault) as refused, _trying(database) as tx:
             tx.execute(text(f"UPDATE {table} SET workspace_id = :theirs"), {"theirs": THEIRS})
@@ -190,7 +190,7 @@ def test_moving_a_row_to_somebody_else(database: Database) -> None:
 
 @pytest.mark.parametrize("named", [None, "", "ws_nobody"], ids=["unset", "empty", "nobody's"])
 def test_without_a_workspace(database: Database, named: str | None) -> None:
-    """Where no workspace is named, or none that there is, work within one sees nothing at all (R52)."""
+    """Work that names no workspace, or one that does not exist, sees no rows (R52)."""
     with closing(psycopg.connect(_dsn(database))) as connection:
         connection.execute("SELECT set_config('role', session_user || '_application', true)")
         if named is not None:
@@ -204,11 +204,11 @@ def _dsn(database: Database) -> str:
     return database.url.set(drivername="postgresql").render_as_string(hide_password=False)
 
 
-# --- the map, and what the catalogue says ---
+# --- the declared policies, and the catalogue ---
 
 
 def test_the_catalogue_is_the_map(database: Database) -> None:
-    """Roles, policies and rights are exactly those of the map: nothing is missing, nothing is over (R51)."""
+    """Roles, policies and grants are exactly the declared ones: nothing is missing, and nothing is added (R51)."""
     with database.read_across(Purpose.SERVER) as tx:
         assert row_security.login_fault(tx) is None
         assert row_security.differences_of_roles(tx, SERVER_ROLE) == []
@@ -216,7 +216,7 @@ def test_the_catalogue_is_the_map(database: Database) -> None:
 
 
 def test_every_table_has_its_place(database: Database) -> None:
-    """A table of workspaces is under row security; any other has its reason why not, and none is forgotten."""
+    """A table of workspaces has row-level security; any other has its declared reason why not, and none is missing."""
     with read_behind(database) as tx:
         tables = set(
             tx.execute(
@@ -240,7 +240,7 @@ def test_every_table_has_its_place(database: Database) -> None:
 
 
 def _rights_of(tx: Tx, role: str) -> set[tuple[str, str, str]]:
-    """What a role may do, column by column, as PostgreSQL itself answers for it."""
+    """Return what a role may do, column by column, as PostgreSQL reports it."""
     query = (
         "SELECT c.relname, v.verb, a.attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid"
         " CROSS JOIN unnest(ARRAY['SELECT', 'INSERT', 'UPDATE']) AS v(verb)"
@@ -254,7 +254,7 @@ def _rights_of(tx: Tx, role: str) -> set[tuple[str, str, str]]:
 
 @pytest.mark.parametrize("role", [LOGIN, *ROLES], ids=lambda role: role or "login")
 def test_each_role_may_what_the_map_says(database: Database, role: str) -> None:
-    """PostgreSQL's own answer, for each role, table, verb and column, is the map's: no role has more by another way."""
+    """PostgreSQL reports the declared rights for each role, table, verb and column: no role has more by another way."""
     with read_behind(database) as tx:
         columns: dict[str, set[str]] = {}
         for row in tx.execute(
@@ -291,7 +291,7 @@ def test_each_role_may_what_the_map_says(database: Database, role: str) -> None:
     ],
 )
 def test_a_purpose_reads_its_own_alone(database: Database, purpose: Purpose, reads: str) -> None:
-    """What a purpose has no need of it cannot read, across workspaces or at all."""
+    """A database role cannot read what its work does not need, across workspaces or at all."""
     with pytest.raises(StatementFault) as refused, database.read_across(purpose) as tx:
         tx.execute(text(reads))
     assert refused.value.code == FORBIDDEN
@@ -301,7 +301,7 @@ def test_a_purpose_reads_its_own_alone(database: Database, purpose: Purpose, rea
     "act", ["UPDATE events SET actor_name = 'x'", "DELETE FROM events", "TRUNCATE events"]
 )
 def test_the_past_stays(database: Database, act: str) -> None:
-    """Nobody can change what happened, and the worker's role alone takes it away, at the end of its keeping time."""
+    """No role can change events, and only the worker's role deletes them, at the end of the retention time."""
     forgets = act.startswith("DELETE")
     across = [purpose for purpose in PURPOSES if not (forgets and purpose is Purpose.WORKER)]
     for work in (database.write(OURS), *map(database.write_across, across)):
@@ -331,7 +331,7 @@ def test_views_and_functions_work_for_their_callers(database: Database) -> None:
 
 
 def test_references_stay_within_a_workspace(database: Database) -> None:
-    """A foreign key between tables of workspaces carries the workspace: a row cannot refer to somebody else's (R50)."""
+    """A foreign key between tables of workspaces includes the workspace: a row cannot refer to another's (R50)."""
     query = (
         "SELECT conname, conrelid::regclass::text AS own, confrelid::regclass::text AS theirs,"
         " ARRAY(SELECT attname::text FROM pg_attribute WHERE attrelid = conrelid AND attnum = ANY(conkey)) AS columns,"
@@ -363,11 +363,11 @@ GLOBALLY_UNIQUE: Final = {
     "users_pk": "an id that the server makes up",
     "users_sign_in_email_key": "one address is one person of the installation, on purpose",
 }
-"""What is unique over workspaces, with the reason why that tells nobody of another's names."""
+"""The names that are unique over workspaces, with the reason why that reveals none of them."""
 
 
 def test_names_are_unique_within_a_workspace(database: Database) -> None:
-    """What people choose is unique in their workspace and not beyond: a refusal tells nothing of others (R50)."""
+    """Names that users choose are unique only in their workspace: a refusal reveals nothing of others (R50)."""
     query = (
         "SELECT c.relname AS name, i.indrelid::regclass::text AS owner,"
         " ARRAY(SELECT attname::text FROM pg_attribute WHERE attrelid = i.indrelid AND attnum = ANY(i.indkey))"
@@ -389,24 +389,24 @@ def test_names_are_unique_within_a_workspace(database: Database) -> None:
 def test_the_workspace_never_outlives_its_transaction(
     postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch, database: Database
 ) -> None:
-    """Over a pool of two, transactions of two workspaces and of none see each their own, however they follow (R52)."""
+    """Over a pool of two, transactions of two workspaces, and without one, see only their own, in any order (R52)."""
     interleave(_dsn(database), 2_000, monkeypatch)
 
 
 @pytest.mark.prove
 def test_ten_thousand_interleaved(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same with ten thousand."""
+    """The guarantee holds for ten thousand."""
     interleave(_dsn(database), 10_000, monkeypatch)
 
 
 def interleave(url: str, times: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So many transactions of three threads over two connections: some break off, some are the login's own."""
+    """Run that many transactions of three threads over two connections: some abort, some are the login's own."""
     monkeypatch.setattr(databases, "POOL_SIZE", 1)
     seen = "SELECT DISTINCT workspace_id FROM api_keys"
     with closing(Database(url)) as pooled, ThreadPoolExecutor(3) as threads:
 
         def one(number: int) -> str | None:
-            """What was seen that should not have been. Who got no connection in time, which may happen, asks again."""
+            """Return what was wrong, or None. Retries if there was no connection in time, which may happen."""
             with suppress(Unavailable):
                 return attempt(number)
             return one(number)
@@ -435,7 +435,7 @@ WHO = "SELECT current_user::text, session_user::text, coalesce(current_setting(%
 
 
 def test_a_login_without_roles_does_nothing(roomless: str) -> None:
-    """Where the login is not a server's, nothing is read or written: the database is unavailable, and says why."""
+    """If the login is not a server's, nothing is read or written: the database is unavailable, and says why."""
     with closing(Database(roomless)) as database:
         for work in (database.read(OURS), database.write_across(Purpose.PEOPLE)):
             with pytest.raises(Unavailable, match="keystead migrate"), work:
@@ -444,7 +444,7 @@ def test_a_login_without_roles_does_nothing(roomless: str) -> None:
 
 @pytest.fixture
 def roomless(postgres: PostgresServer) -> Iterator[str]:
-    """A sound database, and a URL of it that names its administrator."""
+    """A sound database, and its URL with the administrator."""
     name = installed_database(postgres)
     yield postgres.dsn(name)
     postgres.drop_database(name)
