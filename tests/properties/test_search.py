@@ -94,7 +94,7 @@ def stores(
 
 
 def points(title: str, text: str, words: Sequence[str]) -> int | None:
-    """What a document earns, by the rule as it is written; None where it does not match."""
+    """Return a document's score, by the rule as it is written, or None if it does not match."""
     titled, texted, earned = words_of(title), words_of(text), 0
     for place, asked in enumerate(words):
         last = place == len(words) - 1
@@ -108,7 +108,7 @@ def points(title: str, text: str, words: Sequence[str]) -> int | None:
 
 
 def expected(library: Library, asked: str) -> list[str] | None:
-    """The ids of the matches, the best first, of equals the newest; None for a query that is refused."""
+    """Return the ids of the matches, best first, equals newest first, or None for a query that is refused."""
     words = words_of(asked)
     if not 1 <= len(words) <= 10:
         return None
@@ -121,7 +121,7 @@ def expected(library: Library, asked: str) -> list[str] | None:
 def answered(
     store: Store, tenant: Principal, name: str, asked: str, limit: int = 200
 ) -> list[str] | None:
-    """What the engine answers."""
+    """Return the engine's answer."""
     try:
         return [found.id for found in store.documents.search(tenant, name, asked, limit=limit)]
     except Invalid:
@@ -129,7 +129,7 @@ def answered(
 
 
 def shelved(stores: list[tuple[Store, Principal]], library: Library) -> str:
-    """A new collection on each engine that holds the library."""
+    """Create a collection on each engine that has the library."""
     name = f"c{next(_numbers)}"
     drafts = [DocumentDraft(f"d{n}", text, title=title) for n, (title, text) in enumerate(library)]
     for store, tenant in stores:
@@ -160,7 +160,7 @@ def test_both_engines_find_what_the_rule_says(
 def test_search_follows_every_change(
     stores: list[tuple[Store, Principal]], library: Library, data: st.DataObject
 ) -> None:
-    """After documents were replaced and deleted, nothing of what they said before is found."""
+    """After documents were replaced and deleted, their former text is not found."""
     name = shelved(stores, library)
     kept = list(library)
     changes = data.draw(st.dictionaries(st.integers(0, len(kept) - 1), document, max_size=3))
