@@ -1,4 +1,4 @@
-"""What people change of themselves: name, address, password, time zone, and where they are signed in."""
+"""What users change about themselves: name, email, password, time zone, and their sessions."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _enter(crowd: Crowd, member: Member, text: str = RIGHT) -> Secret:
 
 
 def test_a_first_password(crowd: Crowd, ada: Member) -> None:
-    """Who came by a link sets a password, signs in by it from then on, and it is recorded."""
+    """A user who came by a link sets a password and signs in by it from then on; the change is recorded."""
     crowd.clock.advance(minutes=1)
     admitted = crowd.accounts.change_password(crowd.signed_in(ada), Password(RIGHT))
     assert admitted.user.password_set_at == crowd.clock.now()
@@ -57,7 +57,7 @@ def test_a_first_password(crowd: Crowd, ada: Member) -> None:
 
 
 def test_a_new_password_ends_the_others(crowd: Crowd, ada: Member) -> None:
-    """Every other session, every unused link and every known device ends; this one goes on under a new secret (R59)."""
+    """All other sessions, unused links and known devices end; this session goes on under a new secret (R59)."""
     crowd.give_password(ada)
     first = crowd.sign_in.with_password(email_of(ada), Password(RIGHT), crowd.origin())
     others = [_enter(crowd, ada), crowd.signed_in(ada)]
@@ -80,14 +80,14 @@ def test_a_new_password_ends_the_others(crowd: Crowd, ada: Member) -> None:
 
 
 def test_somebody_elses_sessions_stay(crowd: Crowd, ada: Member) -> None:
-    """A password changed here ends nothing there."""
+    """A password changed here ends no session of another user."""
     other = crowd.signed_in(crowd.owner("Bo"))
     crowd.give_password(ada)
     assert crowd.stands(other)
 
 
 def test_the_present_password_is_asked(crowd: Crowd, ada: Member) -> None:
-    """Signed in by the password, one gives it once more; by a one-time link, one need not: it was lost, perhaps."""
+    """A session begun by password requires it again; one begun by a link does not, since it may have been lost."""
     crowd.give_password(ada)
     session = _enter(crowd, ada)
     for current in (None, Password(WRONG)):
@@ -103,7 +103,7 @@ def test_the_present_password_is_asked(crowd: Crowd, ada: Member) -> None:
 
 
 def test_a_stolen_session_cannot_guess_it(crowd: Crowd, ada: Member) -> None:
-    """Ten wrong present passwords end the session."""
+    """Ten wrong current passwords end the session."""
     crowd.give_password(ada)
     session = _enter(crowd, ada)
     for _ in range(9):
@@ -117,7 +117,7 @@ def test_a_stolen_session_cannot_guess_it(crowd: Crowd, ada: Member) -> None:
 
 @pytest.mark.parametrize("text", ["short", "x" * 257, "passwordpassword", "ada quillfeather 1"])
 def test_what_is_no_password(crowd: Crowd, ada: Member, text: str) -> None:
-    """A short, endless, common or personal one is refused, and nothing changes."""
+    """A password that is short, endless, common or personal is refused, and nothing changes."""
     session = crowd.signed_in(ada)
     with pytest.raises(Invalid) as refused:
         crowd.accounts.change_password(session, Password(text))
@@ -126,7 +126,7 @@ def test_what_is_no_password(crowd: Crowd, ada: Member, text: str) -> None:
 
 
 def test_a_workspaces_name_is_no_password(crowd: Crowd, ada: Member) -> None:
-    """What the person's workspaces are called is what a guesser tries."""
+    """The names of a user's workspaces are what an attacker tries first."""
     crowd.sandbox.services.workspaces.rename(crowd.sandbox.tenant(), "no matter")
     named = crowd.sandbox.services.workspaces.create(
         "Zimmerwald Kites", owner="Cy", email=f"kites.{email_of(ada)}"
@@ -138,7 +138,7 @@ def test_a_workspaces_name_is_no_password(crowd: Crowd, ada: Member) -> None:
 
 
 def test_the_products_name_is_no_password(crowd: Crowd, ada: Member) -> None:
-    """What the product is called here is what a guesser tries."""
+    """The product's name is what an attacker tries first."""
     settings = Settings(database=crowd.sandbox.url, product_name="Zimmerwald Kites")
     named = open_installation(settings, PEPPERS, crowd.clock)
     try:
@@ -151,7 +151,7 @@ def test_the_products_name_is_no_password(crowd: Crowd, ada: Member) -> None:
 
 
 def test_without_an_address_there_is_no_password(crowd: Crowd) -> None:
-    """A password without an address to sign in by would open nothing."""
+    """A password without an email to sign in by would be useless."""
     made = crowd.sandbox.services.workspaces.create("W", owner="Nameless")
     session = crowd.signed_in(crowd.sandbox.services.workspaces.owner(made.id))
     with pytest.raises(Invalid, match="/email"):
@@ -162,7 +162,7 @@ def test_without_an_address_there_is_no_password(crowd: Crowd) -> None:
 
 
 def test_a_late_change_needs_a_proof(crowd: Crowd, ada: Member) -> None:
-    """After a quarter of an hour neither password nor address is changed, the right password notwithstanding (R69)."""
+    """After a quarter of an hour neither password nor email can be changed, even with the right password (R69)."""
     crowd.give_password(ada)
     session = _enter(crowd, ada)
     crowd.clock.advance(REAUTHENTICATION_AGE)
@@ -177,7 +177,7 @@ def test_a_late_change_needs_a_proof(crowd: Crowd, ada: Member) -> None:
 
 
 def test_a_proof_that_grows_old_while_hashing(own_sandbox: SandboxInstallation) -> None:
-    """The proof is asked for again when the password is written: nothing slips through while it is hashed."""
+    """The proof is checked again when the password is written, since it may expire during hashing."""
     crowd = Crowd(own_sandbox)
     ada = crowd.owner()
     session = crowd.signed_in(ada)
@@ -200,11 +200,11 @@ def _id(crowd: Crowd, session: Secret) -> SessionId:
     return visitor.session.id
 
 
-# --- the address ---
+# --- the email ---
 
 
 def test_a_new_address(crowd: Crowd, ada: Member) -> None:
-    """From the change on, the new address signs in and the old one doesn't; both are recorded."""
+    """From the change on, the new email signs in and the old one doesn't; both are recorded."""
     crowd.give_password(ada)
     new = f"New.{email_of(ada)}"
     user = crowd.accounts.change_email(crowd.signed_in(ada), new)
@@ -217,7 +217,7 @@ def test_a_new_address(crowd: Crowd, ada: Member) -> None:
 
 
 def test_an_address_is_one_persons(crowd: Crowd, ada: Member) -> None:
-    """Another user's address is refused in any case of letters; your own may be written differently."""
+    """Another user's email is refused in any case of letters; your own may be written differently."""
     bo = crowd.owner("Bo")
     for taken in (email_of(bo), email_of(bo).upper()):
         with pytest.raises(EmailTaken):
@@ -229,7 +229,7 @@ def test_an_address_is_one_persons(crowd: Crowd, ada: Member) -> None:
 
 
 def test_of_many_who_take_one_address_one_gets_it(own_sandbox: SandboxInstallation) -> None:
-    """Of eight people who take one address concurrently, through two servers, one gets it; the others see why."""
+    """Of eight users who take one email concurrently, through two servers, one gets it; the others see why."""
     crowd = Crowd(own_sandbox)
     servers = [crowd, Server(own_sandbox)]
     sessions = [crowd.signed_in(crowd.owner()) for _ in range(8)]
@@ -262,7 +262,7 @@ def test_of_many_who_take_one_address_one_gets_it(own_sandbox: SandboxInstallati
     ],
 )
 def test_what_is_no_address(crowd: Crowd, ada: Member, email: str) -> None:
-    """What mail could not reach by its form is refused."""
+    """An email that mail cannot reach by its form is refused."""
     with pytest.raises(Invalid):
         crowd.accounts.change_email(crowd.signed_in(ada), email)
 
@@ -271,7 +271,7 @@ def test_what_is_no_address(crowd: Crowd, ada: Member, email: str) -> None:
 
 
 def test_a_name_and_a_zone(crowd: Crowd, ada: Member) -> None:
-    """A name on one line, a zone that exists, or none; without a recent proof."""
+    """A name on one line, and a time zone that exists, or neither; without a recent proof."""
     session = crowd.signed_in(ada)
     crowd.clock.advance(REAUTHENTICATION_AGE)
     assert crowd.accounts.rename(session, "Ada L.").name == "Ada L."
@@ -295,7 +295,7 @@ def test_a_name_and_a_zone(crowd: Crowd, ada: Member) -> None:
 
 
 def test_where_one_is_signed_in(crowd: Crowd, ada: Member) -> None:
-    """The list has the sessions that stand, the newest first, and marks the one that asks."""
+    """The list has the active sessions, newest first, and marks the current one."""
     crowd.give_password(ada)
     crowd.clock.advance(minutes=5)
     home = crowd.sign_in.with_password(
@@ -318,7 +318,7 @@ def test_where_one_is_signed_in(crowd: Crowd, ada: Member) -> None:
 
 
 def test_what_a_browser_calls_itself(crowd: Crowd, ada: Member) -> None:
-    """Whatever a browser sends, what is kept of it can be stored and shown."""
+    """Whatever a browser sends, the part that is kept can be stored and shown."""
     link, _ = crowd.sign_in.make_link(ada)
     secret = crowd.sign_in.redeem(link, agent="A\0\x1b[31m\ud800" + "x" * 40_000).secret
     agent = crowd.accounts.sessions(secret)[0].session.agent
@@ -328,7 +328,7 @@ def test_what_a_browser_calls_itself(crowd: Crowd, ada: Member) -> None:
 
 
 def test_idle_and_old_sessions_are_not_listed(crowd: Crowd, ada: Member) -> None:
-    """What has ended by itself is gone from the list."""
+    """Expired sessions are gone from the list."""
     crowd.signed_in(ada)
     crowd.clock.advance(IDLE_LIMIT)
     here = crowd.signed_in(ada)
@@ -365,7 +365,7 @@ def test_ending_all_others(crowd: Crowd, ada: Member) -> None:
 
 
 def test_a_session_that_ended_does_nothing(crowd: Crowd, ada: Member) -> None:
-    """Ended, timed out or never there: nothing of an account is seen or changed by it, and the answer is one."""
+    """With an ended, expired or unknown session no account is read or changed, and the answer is the same."""
     ended = crowd.signed_in(ada)
     crowd.sign_in.sign_out(ended)
     old = crowd.signed_in(ada)
@@ -407,7 +407,7 @@ def test_signing_out_is_recorded_once(crowd: Crowd, ada: Member) -> None:
 
 
 def test_a_products_user_has_no_account_here(crowd: Crowd, ada: Member) -> None:
-    """Name, address and password are the product's; the time zone is theirs."""
+    """Name, email and password belong to the product; users may change only the time zone."""
     session = crowd.portal_session(ada)
     for act in (
         lambda s: crowd.accounts.rename(s, "X"),

@@ -71,7 +71,7 @@ class Stage:
         self.credential = services.credentials.create("other", OPERATOR)[0].id
 
     def actor(self, kind: PrincipalKind) -> Principal:
-        """A new principal of that kind that may do everything that its kind may."""
+        """Return a new principal of that kind that may do everything that its kind may."""
         if kind is KEY:
             ends = self.sandbox.clock.now() + timedelta(hours=1)
             return self.sandbox.caller(self.tenant, EVERYTHING, KEYS_WRITE, expires_at=ends)
@@ -95,7 +95,7 @@ def _by(*kinds: PrincipalKind) -> frozenset[PrincipalKind]:
 
 ALL, PEOPLE, OPERATORS = _by(KEY, MEMBER, CREDENTIAL), _by(MEMBER, CREDENTIAL), _by(CREDENTIAL)
 ANY_ROLE: Final = frozenset({"Members.leave", "NotificationPreferences.choose"})
-"""What a member of any role may do: a demotion does not end it."""
+"""The changes that a member of any role may make: a demotion does not end them."""
 
 
 def _portal(stage: Stage, principal: Principal) -> object:
@@ -198,10 +198,10 @@ SYSTEM: Final = {
     "Workspaces.first",
     "Authorization._record_limit",
 }
-"""Changes by the system itself, which has no rights to lose."""
+"""The changes by the system itself, which has no rights to lose."""
 
 
-# --- what ends an actor ---
+# --- revocations of an actor's rights ---
 
 
 class Ending(NamedTuple):
@@ -272,7 +272,7 @@ def patient(
 
 @contextmanager
 def _watched(sandbox: SandboxInstallation) -> Iterator[Callable[[], int]]:
-    """How many changes wait for a lock."""
+    """Return how many changes wait for a lock."""
     if sandbox.database.is_sqlite:
         yield lambda: sandbox.database._writers.waiting
         return
@@ -287,7 +287,7 @@ def _watched(sandbox: SandboxInstallation) -> Iterator[Callable[[], int]]:
 
 
 def _refusals(stage: Stage, ending: Ending, names: tuple[str, ...]) -> dict[str, object]:
-    """What each change is answered that waits for the lock while its actor is ended."""
+    """Return each change's response, having waited for the lock while its actor lost the right."""
     sandbox, actor = stage.sandbox, stage.actor(ending.kind)
     workspace_id = stage.tenant.workspace_id
     purpose = ending.purpose
@@ -313,7 +313,7 @@ def _refusals(stage: Stage, ending: Ending, names: tuple[str, ...]) -> dict[str,
 
 @pytest.mark.parametrize("name", ENDINGS)
 def test_whoever_lost_the_right_changes_nothing(patient: SandboxInstallation, name: str) -> None:
-    """Each change that its actor may no longer make when its turn comes is refused, and leaves nothing (R103)."""
+    """Each change that its actor may no longer make when it gets the lock is refused, and leaves nothing (R103)."""
     ending, stage = ENDINGS[name], Stage(patient)
     ended = [each for each, use_case in USE_CASES.items() if ending.kind in use_case.kinds]
     if ending.end is _demote:
@@ -334,7 +334,7 @@ def test_whoever_lost_the_right_changes_nothing(patient: SandboxInstallation, na
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [KEY, MEMBER, CREDENTIAL])
 def test_whoever_has_the_right_changes(patient: SandboxInstallation, kind: PrincipalKind) -> None:
-    """The same changes are made by actors that still stand, so what refuses them is the loss alone."""
+    """The same changes are made by actors that keep their rights, so only the loss causes the refusals."""
     for use_case in USE_CASES.values():
         if kind in use_case.kinds:
             stage = Stage(patient)

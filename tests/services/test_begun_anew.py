@@ -1,4 +1,4 @@
-"""Whichever statement or commit of a use case collides with others', the use case is done once and wholly."""
+"""Any statement or commit of a use case may conflict with others': the use case takes effect exactly once."""
 
 from __future__ import annotations
 
@@ -46,18 +46,18 @@ ADDED_UP = (
     schema.throttles.c.failures,
     schema.collections.c.documents,
 )
-"""What is counted within rows, so that it shows when it is counted twice."""
+"""The counters within rows, which show an effect that was counted twice."""
 ONCE = Once("once", sha256(b"the same request").digest())
 
 
 @dataclass
 class Look:
-    """All rows, seen from behind the product."""
+    """All rows, read around the product."""
 
     behind: Database
 
     def counted(self) -> Counter[str]:
-        """How many rows each table has, and what is added up in them."""
+        """Return how many rows each table has, and the sums of their counters."""
         rows = [_told(table.name, func.count(), table) for table in schema.metadata.sorted_tables]
         sums = [_told(str(one), func.coalesce(func.sum(one), 0), one.table) for one in ADDED_UP]
         with self.behind.read_across(Purpose.OWNER) as tx:
@@ -71,23 +71,23 @@ def _told(name: str, value: Any, table: Any) -> Select[str, int]:
 
 @pytest.fixture(scope="module")
 def look(shared_sandbox: SandboxInstallation) -> Iterator[Look]:
-    """A look at the file's installation."""
+    """Read the installation of this file."""
     with closing(Database(as_owner(shared_sandbox.url))) as behind:
         yield Look(behind)
 
 
-# --- the acts: each is set up in a new workspace ---
+# --- the acts: each is prepared in a new workspace ---
 
 
 def create(crowd: Crowd, owner: Member) -> Act:
-    """A new key under a limit."""
+    """Create a key under a limit."""
     tenant = acting_operator(owner.workspace_id)
     crowd.sandbox.limit(tenant, 1)
     return lambda: crowd.sandbox.key(tenant)
 
 
 def create_once(crowd: Crowd, owner: Member) -> Act:
-    """A new key, and the same request again."""
+    """Create a key, and repeat the request."""
     tenant, keys = acting_operator(owner.workspace_id), crowd.sandbox.services.keys
 
     def ask() -> None:
@@ -100,14 +100,14 @@ def create_once(crowd: Crowd, owner: Member) -> Act:
 
 
 def rotate(crowd: Crowd, owner: Member) -> Act:
-    """A successor in addition to the old key."""
+    """Create a successor in addition to the old key."""
     tenant = acting_operator(owner.workspace_id)
     key, hour = crowd.sandbox.key(tenant).key, timedelta(hours=1)
     return lambda: crowd.sandbox.services.keys.rotate(tenant, key.id, overlap=hour, once=ONCE)
 
 
 def revoke(crowd: Crowd, owner: Member) -> Act:
-    """A revocation, reported once, after the commit."""
+    """Revoke a key, reported once, after the commit."""
     tenant, database = acting_operator(owner.workspace_id), crowd.sandbox.database
     key = crowd.sandbox.key(tenant).key
 
@@ -124,7 +124,7 @@ def revoke(crowd: Crowd, owner: Member) -> Act:
 
 
 def narrow(crowd: Crowd, owner: Member) -> Act:
-    """Fewer scopes."""
+    """Take scopes away."""
     tenant = acting_operator(owner.workspace_id)
     key = crowd.sandbox.key(tenant, scopes=("documents:read", "documents:write")).key
     patch = KeyPatch(scopes=("documents:read",))
@@ -132,49 +132,49 @@ def narrow(crowd: Crowd, owner: Member) -> Act:
 
 
 def flush(crowd: Crowd, owner: Member) -> Act:
-    """The use of a key, written down."""
+    """Write down the use of a key."""
     key = crowd.sandbox.key(acting_operator(owner.workspace_id))
     assert crowd.sandbox.verdict(key) == "verified"
     return crowd.sandbox.flush
 
 
 def suspend(crowd: Crowd, owner: Member) -> Act:
-    """The suspension of a workspace."""
+    """Suspend a workspace."""
     return lambda: crowd.sandbox.services.workspaces.suspend(owner.workspace_id)
 
 
 def make_workspace(crowd: Crowd, owner: Member) -> Act:
-    """A new workspace with its owner."""
+    """Create a workspace with its owner."""
     return lambda: crowd.sandbox.services.workspaces.create("New", owner="Bo")
 
 
 def invite(crowd: Crowd, owner: Member) -> Act:
-    """An invitation in the place of an open one."""
+    """Replace an open invitation."""
     email = f"guest.of.{email_of(owner)}"
     crowd.invitations.invite(acting(owner), email, Role.DEVELOPER)
     return lambda: crowd.invitations.invite(acting(owner), email, Role.ADMIN)
 
 
 def accept(crowd: Crowd, owner: Member) -> Act:
-    """A new member with a password."""
+    """Accept an invitation with a password."""
     link, _ = crowd.invitations.invite(acting(owner), f"new.of.{email_of(owner)}", Role.ADMIN)
     return lambda: crowd.invitations.accept(link, "Bo", Password(RIGHT))
 
 
 def appoint(crowd: Crowd, owner: Member) -> Act:
-    """Another role."""
+    """Assign another role."""
     member, members = crowd.join(owner, Role.DEVELOPER), crowd.members
     return lambda: members.change_role(acting(owner), member.user.id, Role.ADMIN)
 
 
 def redeem(crowd: Crowd, owner: Member) -> Act:
-    """A session for a one-time link."""
+    """Redeem a one-time link for a session."""
     link, _ = crowd.sign_in.make_link(owner)
     return lambda: crowd.sign_in.redeem(link)
 
 
 def sign_in(crowd: Crowd, owner: Member) -> Act:
-    """A session for a password, after a wrong one."""
+    """Sign in by password, after a wrong one."""
     crowd.give_password(owner)
     email, origin = email_of(owner), crowd.origin()
 
@@ -187,7 +187,7 @@ def sign_in(crowd: Crowd, owner: Member) -> Act:
 
 
 def guess(crowd: Crowd, owner: Member) -> Act:
-    """A wrong password, counted."""
+    """Try a wrong password, which is counted."""
     crowd.give_password(owner)
     email, origin = email_of(owner), crowd.origin()
 
@@ -199,27 +199,27 @@ def guess(crowd: Crowd, owner: Member) -> Act:
 
 
 def reauthenticate(crowd: Crowd, owner: Member) -> Act:
-    """The same session under a new secret."""
+    """Give the same session a new secret."""
     crowd.give_password(owner)
     session = crowd.signed_in(owner)
     return lambda: crowd.sign_in.reauthenticate(session, Password(RIGHT))
 
 
 def change_password(crowd: Crowd, owner: Member) -> Act:
-    """Another password, and the end of the other sessions."""
+    """Change the password, which ends the other sessions."""
     crowd.give_password(owner)
     session, new = crowd.signed_in(owner), Password("seven green kites aloft")
     return lambda: crowd.accounts.change_password(session, new, Password(RIGHT))
 
 
 def portal(crowd: Crowd, owner: Member) -> Act:
-    """A link for a user of the product, who is new."""
+    """Create a link for a new user of the product."""
     request = PortalRequest(owner.workspace_id, PortalUser("u1", "Pat"), Role.ADMIN)
     return lambda: crowd.portal.create(PRODUCT, request)
 
 
 def push(crowd: Crowd, owner: Member) -> Act:
-    """Documents put and deleted."""
+    """Put and delete documents."""
     tenant, documents = acting_operator(owner.workspace_id), crowd.sandbox.services.documents
     documents.create_collection(tenant, CollectionDraft("docs"))
     documents.push(tenant, "docs", Push([DocumentDraft("a", "one"), DocumentDraft("b", "two")]))
@@ -228,7 +228,7 @@ def push(crowd: Crowd, owner: Member) -> Act:
 
 
 def delete_collection(crowd: Crowd, owner: Member) -> Act:
-    """A collection with its documents."""
+    """Delete a collection with its documents."""
     tenant, documents = acting_operator(owner.workspace_id), crowd.sandbox.services.documents
     documents.create_collection(tenant, CollectionDraft("docs"))
     documents.put(tenant, "docs", DocumentDraft("a", "one"))
@@ -236,7 +236,7 @@ def delete_collection(crowd: Crowd, owner: Member) -> Act:
 
 
 def hook(crowd: Crowd, owner: Member) -> Act:
-    """A webhook, and an event for it."""
+    """Create a webhook, and an event for it."""
     tenant = acting_operator(owner.workspace_id)
 
     def make() -> None:
@@ -247,7 +247,7 @@ def hook(crowd: Crowd, owner: Member) -> Act:
 
 
 def deliver(crowd: Crowd, owner: Member) -> Act:
-    """A delivery claimed by a worker, held for longer, sent and settled."""
+    """Claim a delivery as a worker, extend its lease, send and settle it."""
     _hook(crowd, owner)
     crowd.sandbox.key(acting_operator(owner.workspace_id))
     deliveries = crowd.sandbox.services.deliveries
@@ -262,7 +262,7 @@ def deliver(crowd: Crowd, owner: Member) -> Act:
 
 
 def disable(crowd: Crowd, owner: Member) -> Act:
-    """A delivery after which its endpoint is disabled."""
+    """Settle a delivery after which its endpoint is disabled."""
     _hook(crowd, owner)
     crowd.sandbox.key(acting_operator(owner.workspace_id))
     deliveries = crowd.sandbox.services.deliveries
@@ -272,7 +272,7 @@ def disable(crowd: Crowd, owner: Member) -> Act:
 
 
 def try_out(crowd: Crowd, owner: Member) -> Act:
-    """A test of a webhook, and a delivery sent again: both count towards a pace."""
+    """Test a webhook, and send the delivery again: both count towards a rate limit."""
     made = _hook(crowd, owner)
     tenant, webhooks = acting_operator(owner.workspace_id), crowd.sandbox.services.webhooks
 
@@ -283,7 +283,7 @@ def try_out(crowd: Crowd, owner: Member) -> Act:
 
 
 def watch(crowd: Crowd, owner: Member) -> Act:
-    """An event about a key that will expire soon."""
+    """Record that a key will expire soon."""
     ends = (crowd.clock.now() + timedelta(days=1)).replace(microsecond=0)
     crowd.sandbox.key(acting_operator(owner.workspace_id), expires_at=ends)
     look = KeyLifecycle(crowd.sandbox.database, crowd.clock).run
@@ -297,7 +297,7 @@ def watch(crowd: Crowd, owner: Member) -> Act:
 
 
 def plan(crowd: Crowd, owner: Member) -> Act:
-    """Replacing all plans."""
+    """Replace all plans."""
     return lambda: crowd.sandbox.services.plans.apply(DEFAULT_PLANS)
 
 
@@ -339,14 +339,14 @@ LONG = [
 
 @pytest.mark.parametrize("scene", SHORT, ids=lambda scene: scene.__name__)
 def test_whichever_step_collides(crowd: Crowd, look: Look, scene: Scene) -> None:
-    """An act whose n-th statement or commit is refused for a conflict succeeds, for all n, with the effects of one."""
+    """If the n-th statement or commit of an act conflicts, the act succeeds, for all n, with the effects of one."""
     collide_at_each_step(crowd, look, scene)
 
 
 @pytest.mark.prove
 @pytest.mark.parametrize("scene", LONG, ids=lambda scene: scene.__name__)
 def test_whichever_step_of_any_act_collides(crowd: Crowd, look: Look, scene: Scene) -> None:
-    """The same of all other acts."""
+    """The guarantee holds for all other acts."""
     collide_at_each_step(crowd, look, scene)
 
 

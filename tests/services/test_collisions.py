@@ -1,6 +1,6 @@
-"""Real collisions: on a PostgreSQL whose transactions are serializable, and in deadlocks, each use case is done once.
+"""Real conflicts: with serializable transactions and in deadlocks on PostgreSQL, each use case takes effect once.
 
-SQLite runs the same races; there the others wait, and nothing collides.
+SQLite runs the same races; there the other callers wait, and nothing conflicts.
 """
 
 from __future__ import annotations
@@ -62,13 +62,13 @@ _WAITING = (
 
 @dataclass
 class Strict:
-    """An installation whose PostgreSQL is serializable by default, and what it refused so far, by SQLSTATE."""
+    """An installation whose PostgreSQL is serializable by default, with its refusals so far, by SQLSTATE."""
 
     sandbox: SandboxInstallation
     refused: Counter[str] = field(default_factory=Counter)
 
     def listen(self, installation: Installation) -> None:
-        """Counts what this server's database refuses."""
+        """Count what this server's database refuses."""
 
         def note(context: Any) -> None:
             self.refused[str(getattr(context.original_exception, "sqlstate", ""))] += 1
@@ -121,7 +121,7 @@ class Strict:
 
 
 def touch(tenant: Principal) -> str:
-    """Changes nothing of the workspace's row but its version, which is what a snapshot minds."""
+    """Change only the version of the workspace's row, which is what a snapshot conflicts on."""
     return f"UPDATE workspaces SET name = name WHERE id = '{tenant.workspace_id}'"
 
 
@@ -129,7 +129,7 @@ def touch(tenant: Principal) -> str:
 def strict_on(
     request: pytest.FixtureRequest, folders: pytest.TempPathFactory, engine: str
 ) -> Iterator[Strict]:
-    """A fresh installation on a strict database of that engine, where locks are waited for as long as it takes."""
+    """Open a fresh installation on a strict database of that engine, where locks are waited for as long as it takes."""
     with fresh_url(request, folders, engine) as url:
         prepare(url)
         if engine == "postgresql":
@@ -160,23 +160,23 @@ def strict(
 
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A slow machine must not fail the test."""
+    """Longer waits: a slow machine must not fail the test."""
     monkeypatch.setattr(retry, "SECONDS", 60.0)
 
 
 @pytest.fixture
 def crowd(strict: Strict) -> Crowd:
-    """People on it."""
+    """The users of the installation."""
     return Crowd(strict.sandbox)
 
 
 def kinds(ended: Sequence[object]) -> Counter[type]:
-    """How often each kind of outcome came."""
+    """Return how often each kind of outcome came."""
     return Counter(type(one) for one in ended)
 
 
 def test_the_limit_is_exact(strict: Strict) -> None:
-    """Of creations that all collide exactly so many succeed as there is room for, the others meet the limit."""
+    """Of creations that all conflict as many succeed as there is room, and the others get the limit's refusal."""
     sandbox = strict.sandbox
     tenant = sandbox.tenant(limit=3)
     ended = strict.race([lambda: sandbox.key(tenant)] * AT_ONCE, touch(tenant))
@@ -190,7 +190,7 @@ def test_the_limit_is_exact(strict: Strict) -> None:
 
 
 def test_one_try_is_not_enough(strict: Strict, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without retries the same race is refused, without an effect: so the other tests observe the retries."""
+    """Without retries the same race is refused, without an effect: so the other tests do exercise the retries."""
     sandbox = strict.sandbox
     tenant = sandbox.tenant(limit=AT_ONCE)
     monkeypatch.setattr(retry, "PAUSES", ())
@@ -225,7 +225,7 @@ def test_one_successor(strict: Strict) -> None:
 
 
 def test_one_open_invitation_and_one_member(strict: Strict, crowd: Crowd) -> None:
-    """Of concurrent invitations of one address one stays open; of those who use its link concurrently one joins."""
+    """Of concurrent invitations of one email one stays open; of users of its link concurrently one joins."""
     owner = crowd.owner()
     tenant, email = acting_operator(owner.workspace_id), f"guest.of.{email_of(owner)}"
     invite = lambda: crowd.invitations.invite(acting(owner), email, Role.ADMIN)[0]  # noqa: E731
@@ -324,7 +324,7 @@ def test_a_delivery_is_claimed_once(strict: Strict) -> None:
 
 @contextmanager
 def interloper(sandbox: SandboxInstallation, at: str, does: str) -> Iterator[None]:
-    """Commit a change of another caller just before the first statement with those words; on PostgreSQL alone."""
+    """Commit another caller's change just before the first statement with those words; only on PostgreSQL."""
     done = sandbox.database.is_sqlite
 
     def interlope(_: Any, __: Any, statement: str, *___: Any) -> None:
@@ -346,7 +346,7 @@ def interloper(sandbox: SandboxInstallation, at: str, does: str) -> Iterator[Non
 def served(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Strict]:
-    """A strict PostgreSQL alone."""
+    """A strict PostgreSQL."""
     with strict_on(request, tmp_path_factory, "postgresql") as made:
         yield made
 
@@ -362,7 +362,7 @@ def test_a_deadlock_is_begun_anew(served: Strict) -> None:
         psycopg.connect(as_owner(sandbox.url), autocommit=True) as watching,
     ):
         other.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
-        other.execute("SET deadlock_timeout = '1h'")  # so it is never this one that gives way
+        other.execute("SET deadlock_timeout = '1h'")  # PostgreSQL thus always cancels the other one
         other.execute("LOCK TABLE plans IN SHARE ROW EXCLUSIVE MODE")
         running = pool.submit(sandbox.limit, tenant, 7)
         wait_until(lambda: watching.execute(_WAITING).fetchone() == (1,), "the plan is waited for")
@@ -375,7 +375,7 @@ def test_a_deadlock_is_begun_anew(served: Strict) -> None:
 
 
 def test_one_session_for_a_link(strict: Strict, crowd: Crowd) -> None:
-    """A one-time link that two redeem at the same time begins one session."""
+    """A one-time link that two clients redeem at the same time begins one session."""
     other, owner = Server(strict.sandbox), crowd.owner()
     link, _ = crowd.sign_in.make_link(owner)
     acts = [lambda: crowd.sign_in.redeem(link), lambda: other.sign_in.redeem(link)]

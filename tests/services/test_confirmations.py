@@ -48,7 +48,7 @@ class Mail:
         self.accounts.change_email(self.crowd.signed_in(member), email, self.crowd.origin())
 
     def send(self) -> list[tuple[str, str]]:
-        """Send what is due. Return to whom, and the text."""
+        """Send what is due. Returns the recipients, and the texts."""
         sent = []
         for outbox in (self.confirmations, self.digests):
             while claimed := outbox.claim():
@@ -59,12 +59,12 @@ class Mail:
         return sent
 
     def link(self) -> Secret:
-        """The link of the last email."""
+        """Return the link of the last email."""
         [text] = re.findall(r"\?link=(\S+)", self.emails[-1][1])
         return Secret(text)
 
     def email(self, member: Member) -> str | None:
-        """The member's email now."""
+        """Return the member's present email."""
         found = self.crowd.member(member)
         assert found is not None
         return found.user.email
@@ -80,12 +80,12 @@ class Mail:
 
 @pytest.fixture
 def mail(own_sandbox: SandboxInstallation) -> Mail:
-    """On a sandbox of its own: emails are claimed over all users."""
+    """The mail of a sandbox of its own: emails are claimed over all users."""
     return Mail(Crowd(own_sandbox))
 
 
 def test_an_email_changes_once_its_link_is_opened(mail: Mail) -> None:
-    """Until then the old one signs in; then the new one does, and the event says so."""
+    """Until then the old email signs in; then the new one does, and the event says so."""
     ada = mail.crowd.owner()
     mail.crowd.give_password(ada)
     mail.ask(ada)
@@ -105,7 +105,7 @@ def test_an_email_changes_once_its_link_is_opened(mail: Mail) -> None:
 
 
 def test_a_link_works_once_and_for_a_day(mail: Mail) -> None:
-    """Used, expired, replaced by a later one, or never made: it opens nothing."""
+    """A link that was used, expired, replaced by a later one, or never created opens nothing."""
     ada = mail.crowd.owner()
     mail.ask(ada)
     mail.send()
@@ -126,7 +126,7 @@ def test_a_link_works_once_and_for_a_day(mail: Mail) -> None:
 
 
 def test_of_many_who_use_one_link_one_does(mail: Mail) -> None:
-    """Eight at the same time: one confirms, the others find it used."""
+    """Of eight at the same time one confirms, and the others find the link used."""
     ada = mail.crowd.owner()
     mail.ask(ada)
     mail.send()
@@ -143,7 +143,7 @@ def test_of_many_who_use_one_link_one_does(mail: Mail) -> None:
 
 
 def test_rows_hold_no_link(mail: Mail) -> None:
-    """A reader of the database can't open a link: it holds a digest of 256 random bits, and no message shows itself."""
+    """A reader of the database can't open a link: it has a digest of 256 random bits, and a repr hides the message."""
     ada = mail.crowd.owner()
     mail.ask(ada)
     [confirmation] = mail.confirmations.claim()
@@ -156,7 +156,7 @@ def test_rows_hold_no_link(mail: Mail) -> None:
 
 
 def test_a_taken_email_is_answered_as_a_free_one(mail: Mail) -> None:
-    """Asking reveals nothing, and sends the same message; only opening the link shows that it is taken."""
+    """Requesting reveals nothing, and sends the same message; only opening the link shows that it is taken."""
     ada, bo = mail.crowd.owner(), mail.crowd.owner("Bo")
     asked = [
         mail.accounts.change_email(mail.crowd.signed_in(ada), email)
@@ -173,7 +173,7 @@ def test_a_taken_email_is_answered_as_a_free_one(mail: Mail) -> None:
 
 
 def test_nothing_else_goes_to_an_email_before_it_is_confirmed(mail: Mail) -> None:
-    """One message, however much there is to report; after its link was opened, the news of that time."""
+    """One message, however much there is to report; after its link was opened, the news since then."""
     ada = mail.crowd.owner()
     without_mail = mail.crowd.accounts
     assert without_mail.change_email(mail.crowd.signed_in(ada), NEW).confirmed_email is None
@@ -244,7 +244,7 @@ def test_changes_and_letters_are_paced(mail: Mail) -> None:
 
 
 def test_a_new_password_takes_a_change_back(mail: Mail) -> None:
-    """A thief of a session who asked for another email doesn't get it after the password was changed."""
+    """A thief of a session who requested another email doesn't get it after the password was changed."""
     ada = mail.crowd.owner()
     mail.ask(ada)
     mail.send()
@@ -255,7 +255,7 @@ def test_a_new_password_takes_a_change_back(mail: Mail) -> None:
 
 @pytest.mark.parametrize("others", [True, False])
 def test_ending_sessions_takes_a_change_back(mail: Mail, others: bool) -> None:
-    """A change that was asked for in a session that its person ends afterwards is never made."""
+    """A change that was requested in a session which its user ends afterwards is never made."""
     ada = mail.crowd.owner()
     stolen = mail.crowd.signed_in(ada)
     mail.accounts.change_email(stolen, NEW, mail.crowd.origin())

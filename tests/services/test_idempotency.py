@@ -1,4 +1,4 @@
-"""Idempotency-Key: the same request twice makes one key, and its token is nowhere to be read."""
+"""Idempotency-Key: the same request twice creates one key, and its token is stored nowhere."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _idempotency(sandbox: SandboxInstallation) -> Idempotency:
 
 
 def test_the_same_again(sandbox: SandboxInstallation) -> None:
-    """The same request again answers the same key without its token, and makes no second key or event."""
+    """The same request again returns the same key without its token, and creates no second key or event."""
     tenant = sandbox.tenant()
     first, again = _create(sandbox, tenant), _create(sandbox, tenant)
     assert first.token is not None
@@ -51,7 +51,7 @@ def test_the_same_again(sandbox: SandboxInstallation) -> None:
 
 
 def test_a_rotation_again(sandbox: SandboxInstallation) -> None:
-    """The same rotation again answers the same successor, though the old key has ended since."""
+    """The same rotation again returns the same successor, though the old key has ended since."""
     tenant = sandbox.tenant()
     old = sandbox.key(tenant)
     rotate = sandbox.services.keys.rotate
@@ -115,7 +115,7 @@ def test_an_abandoned_request_is_taken_over(sandbox: SandboxInstallation) -> Non
 
 
 def test_a_slow_request_that_was_taken_over_makes_nothing(sandbox: SandboxInstallation) -> None:
-    """A request that wakes up after another took it over makes no second key, and leaves the other's result alone."""
+    """A request that wakes up after another took it over creates no second key, and leaves the other's result alone."""
     tenant = sandbox.tenant()
     made: list[CreatedKey] = []
     slow = _idempotency(sandbox).run(tenant, ONCE)
@@ -134,7 +134,7 @@ def test_a_slow_request_that_was_taken_over_makes_nothing(sandbox: SandboxInstal
 
 
 def test_a_refused_request_frees_its_key(sandbox: SandboxInstallation) -> None:
-    """A request that was refused may be sent again, and with another body, under the same Idempotency-Key."""
+    """A refused request may be sent again, also with another body, under the same Idempotency-Key."""
     tenant = sandbox.tenant(limit=1)
     full = sandbox.key(tenant)
     for refusal, description in ((LimitReached, "sync"), (Invalid, "")):
@@ -176,7 +176,7 @@ def test_forgotten_after_a_day(sandbox: SandboxInstallation) -> None:
 
 
 def test_rights_come_first(sandbox: SandboxInstallation) -> None:
-    """Who may not make keys learns nothing of what an Idempotency-Key made."""
+    """A caller that may not create keys learns nothing of what an Idempotency-Key created."""
     tenant = sandbox.tenant()
     _create(sandbox, tenant)
     nobody = sandbox.caller(tenant, EVERYTHING)

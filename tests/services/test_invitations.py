@@ -1,4 +1,4 @@
-"""Invitations: a link that makes one member, once, within seven days, while the plan has room."""
+"""Invitations: a link that adds one member, once, within seven days, while the plan has room."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def ada(crowd: Crowd) -> Member:
 
 @pytest.fixture
 def email(crowd: Crowd) -> str:
-    """Return an unused address."""
+    """Return an unused email."""
     return f"guest.{crowd.origin().address}@example.com"
 
 
@@ -64,7 +64,7 @@ def _limit(crowd: Crowd, owner: Member, members: int) -> None:
 
 
 def test_a_new_person(crowd: Crowd, ada: Member, email: str) -> None:
-    """The link makes a user of that address and role, signed in and fresh, with a password that works."""
+    """The link creates a user of that email and role, signed in and fresh, with a working password."""
     origin = crowd.origin()
     link = _invite(crowd, ada, email, Role.ADMIN)
     signed_in = crowd.invitations.accept(link, "Bo", Password(RIGHT), origin, "Firefox")
@@ -91,7 +91,7 @@ def test_without_a_password(crowd: Crowd, ada: Member, email: str) -> None:
 
 
 def test_a_person_who_is_here_already(crowd: Crowd, ada: Member, email: str) -> None:
-    """Who is signed in joins as they are, whatever address the link was made for, in the session they have."""
+    """A signed-in user joins with their account and session, whatever email the link is for."""
     bo = crowd.owner("Bo")
     session = crowd.signed_in(bo)
     joined = crowd.invitations.join(_invite(crowd, ada, email), session)
@@ -101,7 +101,7 @@ def test_a_person_who_is_here_already(crowd: Crowd, ada: Member, email: str) -> 
 
 
 def test_an_address_that_signs_somebody_in(crowd: Crowd, ada: Member) -> None:
-    """A link for the address of an account makes no second one: its person signs in and joins, with the same link."""
+    """A link for the email of an account creates no second one: its user signs in and joins, with the same link."""
     bo = crowd.owner("Bo")
     link = _invite(crowd, ada, email_of(bo).upper())
     with pytest.raises(EmailTaken):
@@ -111,7 +111,7 @@ def test_an_address_that_signs_somebody_in(crowd: Crowd, ada: Member) -> None:
 
 @pytest.mark.parametrize("text", ["short", "passwordpassword", "guest guest guest"])
 def test_a_bad_password_uses_nothing_up(crowd: Crowd, ada: Member, email: str, text: str) -> None:
-    """A password or a name that will not do is refused, and the link still works."""
+    """An unacceptable password or name is refused, and the link still works."""
     link = _invite(crowd, ada, email)
     assert _refusal(crowd.invitations.accept, link, "Bo", Password(text)) is Invalid
     assert _refusal(crowd.invitations.accept, link, "two\nlines") is Invalid
@@ -131,7 +131,7 @@ def _ways(crowd: Crowd) -> list[Callable[[Secret], object]]:
 
 
 def test_a_link_that_does_not_stand(crowd: Crowd, ada: Member, email: str) -> None:
-    """Used, revoked, replaced, expired or never there: every way of using it is refused in the same words."""
+    """A link that was used, revoked, replaced, expired or never created: each use is refused in the same words."""
     used, replaced, expired = (_invite(crowd, ada, f"{n}{email}") for n in range(3))
     crowd.invitations.accept(used, "Bo")
     _invite(crowd, ada, f"1{email}".upper())
@@ -148,7 +148,7 @@ def test_a_link_that_does_not_stand(crowd: Crowd, ada: Member, email: str) -> No
 
 
 def test_seven_days(crowd: Crowd, ada: Member, email: str) -> None:
-    """A link works until the last instant before its end, and not from it on."""
+    """A link works until the last microsecond before its expiry, and not from it on."""
     early, late = _invite(crowd, ada, email), _invite(crowd, ada, f"x{email}")
     assert timedelta(days=7) == INVITATION_LIFETIME
     crowd.clock.advance(INVITATION_LIFETIME - MOMENT)
@@ -158,7 +158,7 @@ def test_seven_days(crowd: Crowd, ada: Member, email: str) -> None:
 
 
 def test_looking_uses_nothing_up(crowd: Crowd, ada: Member, email: str) -> None:
-    """What fetches links, such as a mail scanner, does no harm."""
+    """Fetching a link, as a mail scanner does, does no harm."""
     link = _invite(crowd, ada, email)
     assert crowd.invitations.find(link) == crowd.invitations.find(link)
     opened = crowd.invitations.find(link)
@@ -168,7 +168,7 @@ def test_looking_uses_nothing_up(crowd: Crowd, ada: Member, email: str) -> None:
 
 @pytest.mark.parametrize("way", ["accept", "join"])
 def test_one_of_many_at_once(own_sandbox: SandboxInstallation, way: str) -> None:
-    """Of 12 who use one link concurrently, through two servers, one becomes a member; the others leave no rows."""
+    """Of 12 uses of one link at a time, through two servers, one adds a member; the others leave no rows."""
     crowd = Crowd(own_sandbox)
     servers = [crowd, Server(own_sandbox)]
     ada = crowd.owner()
@@ -208,7 +208,7 @@ def test_who_invites_whom(crowd: Crowd, ada: Member, email: str, role: Role, giv
 
 
 def test_only_owners_replace_an_owners_invitation(crowd: Crowd, ada: Member, email: str) -> None:
-    """Inviting an address again revokes its open invitation, which takes the right to revoke that one."""
+    """Inviting an email again revokes its open invitation, which requires the right to revoke that one."""
     admin = acting(crowd.join(ada, Role.ADMIN))
     link, _ = crowd.invitations.invite(acting(ada), email, Role.OWNER)
     before = crowd.events(ada.workspace_id)
@@ -221,7 +221,7 @@ def test_only_owners_replace_an_owners_invitation(crowd: Crowd, ada: Member, ema
 
 
 def test_who_is_a_member_already(crowd: Crowd, ada: Member) -> None:
-    """A member's address is not invited again, and a member does not join twice; the link stays for another."""
+    """A member's email is not invited again, and a member does not join twice; the link stays for another."""
     bo = crowd.join(ada, Role.VIEWER)
     assert _refusal(_invite, crowd, ada, email_of(bo).upper()) is Invalid
     link = _invite(crowd, ada, f"x{email_of(bo)}", Role.ADMIN)
@@ -233,7 +233,7 @@ def test_who_is_a_member_already(crowd: Crowd, ada: Member) -> None:
 
 
 def test_seen_in_pages(crowd: Crowd, ada: Member, email: str) -> None:
-    """All invitations are listed, the newest first, each as what it is; none shows its link."""
+    """All invitations are listed, newest first, each with its status; none shows its link."""
     for number in range(3):
         _invite(crowd, ada, f"{number}{email}")
         crowd.clock.advance(seconds=1)
@@ -254,7 +254,7 @@ def test_seen_in_pages(crowd: Crowd, ada: Member, email: str) -> None:
 
 
 def test_another_workspaces_invitations(crowd: Crowd, ada: Member, email: str) -> None:
-    """They are not listed, and an id of theirs is answered like one that never existed (R48)."""
+    """They are not listed, and an id of theirs gets the same answer as one that never existed (R48)."""
     stranger = crowd.owner("Stranger")
     link, foreign = crowd.invitations.invite(acting(stranger), email, Role.VIEWER)
     told = set()
@@ -268,7 +268,7 @@ def test_another_workspaces_invitations(crowd: Crowd, ada: Member, email: str) -
 
 
 def test_revoking_again(crowd: Crowd, ada: Member, email: str) -> None:
-    """Revoking what was revoked or accepted changes nothing, and adds no event."""
+    """Revoking an invitation that was revoked or accepted changes nothing, and adds no event."""
     _, first = crowd.invitations.invite(acting(ada), email, Role.VIEWER)
     link, second = crowd.invitations.invite(acting(ada), f"x{email}", Role.VIEWER)
     crowd.invitations.accept(link, "Bo")
@@ -280,7 +280,7 @@ def test_revoking_again(crowd: Crowd, ada: Member, email: str) -> None:
 
 
 def test_so_many_open_at_a_time(crowd: Crowd, ada: Member, email: str) -> None:
-    """At most a hundred are open; a new link for an address replaces its old one, and revoking makes room."""
+    """At most a hundred are open; a new link for an email replaces its old one, and revoking makes room."""
     for number in range(MAX_OPEN - 1):
         _invite(crowd, ada, f"{number}{email}")
     link = _invite(crowd, ada, f"last{email}")
@@ -327,7 +327,7 @@ def test_what_is_recorded(crowd: Crowd, ada: Member, email: str) -> None:
 
 
 def test_the_plans_room_counts_when_one_joins(crowd: Crowd, ada: Member, email: str) -> None:
-    """Inviting takes no place. Joining without room is refused, without a new user; the link works later."""
+    """Inviting takes no room. Joining without room is refused, without a new user; the link works later."""
     _limit(crowd, ada, 2)
     links = [_invite(crowd, ada, f"{number}{email}") for number in range(3)]
     first = crowd.invitations.accept(links[0], "Bo").member
@@ -357,11 +357,11 @@ def test_exactly_so_many_members(own_sandbox: SandboxInstallation) -> None:
     assert len(crowd.members.list(acting_operator(ada.workspace_id)).items) == 5
 
 
-# --- who may not join ---
+# --- users who may not join ---
 
 
 def test_only_a_standing_session_joins(crowd: Crowd, ada: Member, email: str) -> None:
-    """A session that has ended joins nothing, and the link still works."""
+    """A session that has ended cannot join, and the link still works."""
     link, session = _invite(crowd, ada, email), crowd.signed_in(crowd.owner())
     crowd.sign_in.sign_out(session)
     for dead in (session, Secret.fresh()):
@@ -375,11 +375,11 @@ def test_a_products_user_stays_where_they_are(crowd: Crowd, ada: Member, email: 
     assert _refusal(crowd.invitations.join, _invite(crowd, ada, email), session) is Forbidden
 
 
-# --- what a link may cost ---
+# --- the cost of a link ---
 
 
 def test_one_link_brings_few_passwords(crowd: Crowd, ada: Member, email: str) -> None:
-    """After so many passwords that were estimated one waits; other links go on, and this one does later."""
+    """After a number of estimated passwords a link must wait; other links don't, and this one works later."""
     link = _invite(crowd, ada, email)
     guessable = Password("passwordpassword")
     for _ in range(NEW_PASSWORD.most):
@@ -392,7 +392,7 @@ def test_one_link_brings_few_passwords(crowd: Crowd, ada: Member, email: str) ->
 
 
 def test_what_costs_nothing_is_no_try(crowd: Crowd, ada: Member, email: str) -> None:
-    """A short password, and an address that is taken, are refused before anything is counted or estimated."""
+    """A short password, and an email that is taken, are refused before anything is counted or estimated."""
     link, taken = _invite(crowd, ada, email), _invite(crowd, ada, email_of(crowd.owner()))
     for _ in range(NEW_PASSWORD.most + 1):
         assert _refusal(crowd.invitations.accept, link, "Bo", Password("short")) is Invalid

@@ -18,19 +18,19 @@ DAY = timedelta(days=1)
 
 
 def look(sandbox: SandboxInstallation) -> int:
-    """One look of a server."""
+    """Run one server's search."""
     return KeyLifecycle(sandbox.database, sandbox.clock).run()
 
 
 def told(sandbox: SandboxInstallation, tenant: Principal, kind: str = "key.") -> list[Event]:
-    """What happened to the tenant's keys by itself, the oldest first."""
+    """Return what happened to the tenant's keys because of time, oldest first."""
     made = {"key.created", "key.revoked", "key.updated", "key.rotated"}
     events = sandbox.events(tenant)
     return [event for event in events if event.type.startswith(kind) and event.type not in made]
 
 
 def test_a_key_s_end_is_told_14_7_and_1_days_before_and_then(sandbox: SandboxInstallation) -> None:
-    """Each once, on the day it comes, with the days that are left; by the system, about the key."""
+    """Each once, on its day, with the days that are left; by the system, about the key."""
     tenant = sandbox.tenant()
     look(sandbox)
     created = sandbox.key(tenant, expires_at=sandbox.clock.now() + 20 * DAY).key
@@ -51,7 +51,7 @@ def test_a_key_s_end_is_told_14_7_and_1_days_before_and_then(sandbox: SandboxIns
 
 
 def test_a_short_life_is_not_announced_at_its_beginning(sandbox: SandboxInstallation) -> None:
-    """A key made for three days is spoken of one day before its end, not when it is made."""
+    """A key created for three days is announced one day before its expiry, not when it is created."""
     tenant = sandbox.tenant()
     look(sandbox)
     sandbox.key(tenant, expires_at=sandbox.clock.now() + 3 * DAY)
@@ -146,7 +146,7 @@ def test_an_ended_key_that_is_still_called_is_told_once_a_day(sandbox: SandboxIn
 
 
 def test_servers_that_look_at_once_tell_once(sandbox: SandboxInstallation) -> None:
-    """Four servers look at the same moment, again and again: one event for each key and fact."""
+    """Four servers search at the same moment, repeatedly: one event for each key and fact."""
     tenant = sandbox.tenant()
     look(sandbox)
     keys = [sandbox.key(tenant, expires_at=sandbox.clock.now() + 15 * DAY).key for _ in range(20)]

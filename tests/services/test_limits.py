@@ -22,7 +22,7 @@ THREADS = 32
 
 
 def _at_once(acts: list[Callable[[], CreatedKey]]) -> list[CreatedKey]:
-    """Does all of it in 32 threads; what was not refused for the limit."""
+    """Call all of them in 32 threads. Returns the results that the limit did not refuse."""
 
     def attempt(act: Callable[[], CreatedKey]) -> CreatedKey | None:
         try:
@@ -54,7 +54,7 @@ def test_exactly_as_many_as_the_limit(sandbox: SandboxInstallation, room: int) -
 
 
 def test_places_that_come_free_are_filled_once(sandbox: SandboxInstallation) -> None:
-    """While creations, revocations and rotations race, the limit is never passed, and never stays below for long."""
+    """While creations, revocations and rotations race, the limit is never passed, and room is soon used."""
     tenant = sandbox.tenant(limit=6)
     keys = sandbox.services.keys
     first = [sandbox.key(tenant) for _ in range(6)]
@@ -77,14 +77,14 @@ def test_places_that_come_free_are_filled_once(sandbox: SandboxInstallation) -> 
 
 
 def test_workspaces_do_not_share_a_limit(sandbox: SandboxInstallation) -> None:
-    """Another workspace's keys take no place (R58)."""
+    """Another workspace's keys do not count (R58)."""
     one, other = sandbox.tenant(limit=2), sandbox.tenant(limit=2)
     _at_once([lambda tenant=tenant: sandbox.key(tenant) for tenant in [one, other] * 8])  # type: ignore[misc]
     assert (sandbox.used(one), sandbox.used(other)) == (2, 2)
 
 
 def test_ended_keys_take_no_place(sandbox: SandboxInstallation) -> None:
-    """A revocation frees its place immediately, an expiry at its time, and each of them one place (R40)."""
+    """A revocation frees its place immediately, an expiry at its time, and each frees one place (R40)."""
     tenant = sandbox.tenant(limit=2)
     one, _ = sandbox.key(tenant), sandbox.key(tenant, expires_at=NOON + HOUR)
     with pytest.raises(LimitReached):
@@ -104,7 +104,7 @@ def test_ended_keys_take_no_place(sandbox: SandboxInstallation) -> None:
 
 
 def test_a_lowered_limit_stops_creation_only(sandbox: SandboxInstallation) -> None:
-    """Under a lowered limit every key goes on, is changed, rotated and revoked; there is only no room for another."""
+    """Under a lowered limit every key works, and is changed, rotated and revoked; only creating is refused."""
     tenant = sandbox.tenant(limit=5)
     keys = [sandbox.key(tenant) for _ in range(5)]
     sandbox.limit(tenant, 2)
@@ -125,7 +125,7 @@ def test_a_lowered_limit_stops_creation_only(sandbox: SandboxInstallation) -> No
 
 
 def test_no_limit(sandbox: SandboxInstallation) -> None:
-    """A plan without a limit refuses none, and says so."""
+    """A plan without a limit refuses no key, and says so."""
     tenant = sandbox.tenant()
     for _ in range(30):
         sandbox.key(tenant)
@@ -141,7 +141,7 @@ def test_no_room_at_all(sandbox: SandboxInstallation) -> None:
 
 
 def test_what_a_full_limit_offers(sandbox: SandboxInstallation) -> None:
-    """A refusal names five keys that cost least to revoke: never used, oldest first, then longest unused."""
+    """A refusal names five keys that are safest to revoke: never used, oldest first, then longest unused."""
     tenant = sandbox.tenant(limit=7)
     used = [sandbox.key(tenant, f"used {n}") for n in range(4)]
     never = [sandbox.key(tenant, f"never {n}") for n in range(3)]

@@ -76,7 +76,7 @@ def test_who_removes_whom(crowd: Crowd, ada: Member, role: Role, target: Role) -
 def test_who_makes_whom_what(
     crowd: Crowd, ada: Member, role: Role, before: Role, after: Role
 ) -> None:
-    """Assigning a role takes the right to assign both the old and the new; only owners make and unmake owners."""
+    """Assigning a role requires the right to assign both the old and the new; only owners add and demote owners."""
     actor, target = crowd.join(ada, role), crowd.join(ada, before)
     refused = _refusal(crowd.members.change_role, acting(actor), target.user.id, after)
     allowed = {before, after} <= APPOINTS[role]
@@ -97,7 +97,7 @@ def test_everybody_sees_the_members(crowd: Crowd, ada: Member, role: Role) -> No
 
 
 def test_no_key_touches_people(crowd: Crowd, ada: Member) -> None:
-    """The widest key neither sees nor changes members, invitations or the workspace (R56)."""
+    """A key with all scopes neither sees nor changes members, invitations or the workspace (R56)."""
     bo = crowd.join(ada, Role.VIEWER)
     rights = Scopes([EVERYTHING, KEYS_WRITE])
     key = of_key(KeyId("key_1"), "all", ada.workspace_id, rights, None)
@@ -114,7 +114,7 @@ def test_no_key_touches_people(crowd: Crowd, ada: Member) -> None:
 
 
 def test_the_operator_may(crowd: Crowd, ada: Member) -> None:
-    """Who runs the installation changes everybody, but leaves the last owner too."""
+    """The operator of the installation changes all members, except the last owner."""
     operator = acting_operator(ada.workspace_id)
     bo = crowd.join(ada, Role.VIEWER)
     assert crowd.members.change_role(operator, bo.user.id, Role.OWNER).role is Role.OWNER
@@ -127,7 +127,7 @@ def test_the_operator_may(crowd: Crowd, ada: Member) -> None:
 
 
 def test_the_last_owner_stays(crowd: Crowd, ada: Member) -> None:
-    """The only owner neither leaves, nor is removed, nor becomes anything else; with a second one, all of it."""
+    """The only owner cannot leave, be removed, or get another role; with a second owner, all are possible."""
     principal = acting(ada)
     for act in (
         (crowd.members.leave, principal),
@@ -214,7 +214,7 @@ def test_a_new_role_holds_at_once(crowd: Crowd, ada: Member) -> None:
 
 
 def test_a_removed_member_holds_no_way_back(crowd: Crowd, ada: Member) -> None:
-    """Links to invitations that a member made end with the membership, or with the right to make them."""
+    """Links to invitations that a member created end with the membership, or with the right to create them."""
     bo, cy = crowd.join(ada, Role.ADMIN), crowd.join(ada, Role.OWNER)
     as_admin = crowd.invitations.invite(acting(bo), "a@example.com", Role.ADMIN)[0]
     as_owner = crowd.invitations.invite(acting(cy), "b@example.com", Role.OWNER)[0]
@@ -231,7 +231,7 @@ def test_a_removed_member_holds_no_way_back(crowd: Crowd, ada: Member) -> None:
 
 
 def test_keys_tell_that_their_maker_left(crowd: Crowd, ada: Member) -> None:
-    """The keys of a former member are marked, in the list and alone; if the user joins again, the mark goes."""
+    """The keys of a former member are marked, in the list and on their own, until the user joins again."""
     keys = crowd.sandbox.services.keys
     bo = crowd.join(ada, Role.DEVELOPER)
     session = crowd.signed_in(bo)
@@ -265,7 +265,7 @@ def test_a_member_elsewhere_is_no_member_here(crowd: Crowd, ada: Member) -> None
 
 
 def test_another_workspaces_members(crowd: Crowd, ada: Member) -> None:
-    """An id of another workspace's member is answered like one that never existed, and changes nothing (R48)."""
+    """An id of another workspace's member gets the same answer as one that never existed, and changes nothing (R48)."""
     stranger = crowd.owner("Stranger")
     told = set()
     for user_id in (stranger.user.id, ABSENT):
@@ -325,7 +325,7 @@ def test_found_by_address(crowd: Crowd, ada: Member) -> None:
 
 
 def test_pages_of_members(crowd: Crowd, ada: Member) -> None:
-    """Pages hold every member once, in one order, however small they are."""
+    """Pages have every member once, in one order, however small they are."""
     expected = {ada.user.id, *(crowd.join(ada, Role.VIEWER).user.id for _ in range(6))}
     found: list[UserId] = []
     after: UserId | None = None
@@ -339,7 +339,7 @@ def test_pages_of_members(crowd: Crowd, ada: Member) -> None:
 
 
 def test_what_is_recorded(crowd: Crowd, ada: Member) -> None:
-    """Each change of people adds one event, with actor, origin and what changed; no change, no event."""
+    """Each change of members adds one event, with actor, origin and what changed; no change, no event."""
     bo = crowd.join(ada, Role.VIEWER)
     origin = crowd.origin()
     crowd.members.change_role(acting(ada), bo.user.id, Role.ADMIN, origin)
@@ -357,7 +357,7 @@ def test_what_is_recorded(crowd: Crowd, ada: Member) -> None:
 
 
 def test_an_owners_address_is_one_persons(crowd: Crowd, ada: Member) -> None:
-    """A workspace is not created if its owner's address is taken or malformed."""
+    """A workspace is not created if its owner's email is taken or malformed."""
     create, workspaces = crowd.sandbox.services.workspaces.create, crowd.sandbox.services.workspaces
     newest = workspaces.list(limit=1).items
     for email, refusal in ((email_of(ada).upper(), EmailTaken), ("no address", Invalid)):

@@ -1,4 +1,4 @@
-"""The n-th statement or commit fails, for every n: nothing is claimed that is not so, nothing is left half done."""
+"""The n-th statement or commit fails, for every n: no wrong answer, and nothing is left half done."""
 
 from __future__ import annotations
 
@@ -23,32 +23,32 @@ from tests.support.administrator import read_behind
 from tests.support.installations import SandboxInstallation, fresh_sandbox
 
 MOST: Final = 60
-"""No act takes so many statements."""
+"""A bound on the statements of an act."""
 
 
 class Fault(StrEnum):
     """What goes wrong at the n-th step."""
 
     REFUSED = "refused"
-    """The driver says no, and nothing was done."""
+    """The driver refuses, and the step was not done."""
     BROKEN = "broken"
-    """The connection is gone, and nothing was done."""
+    """The connection is gone, and the step was not done."""
     LOST = "lost"
-    """It was done, the connection is gone, and the answer with it."""
+    """The step was done, but the connection is gone, and the answer with it."""
     COLLIDED = "collided"
-    """Others were at the same rows: the database undoes the whole transaction."""
+    """Others used the same rows: the database undoes the whole transaction."""
 
 
 @dataclass
 class Saboteur:
-    """Between SQLAlchemy and the driver: lets so many statements and commits pass, then does harm once."""
+    """A hook between SQLAlchemy and the driver that lets a number of statements and commits pass, then fails once."""
 
     sandbox: SandboxInstallation
     left: int = field(default=0, init=False)
     fired: bool = field(default=False, init=False)
 
     def step(self, connection: Any, act: Callable[[], Any]) -> Any:
-        """One statement or commit, or what becomes of it."""
+        """Run one statement or commit, or the failure in its place."""
         self.left -= 1
         if self.left != 0:
             return act()
@@ -56,12 +56,12 @@ class Saboteur:
         return self.harm(connection, act)
 
     def harm(self, connection: Any, act: Callable[[], Any]) -> Any:
-        """What becomes of the one that is chosen."""
+        """Fail at the chosen step."""
         raise NotImplementedError
 
     @contextmanager
     def at(self, number: int) -> Iterator[None]:
-        """While the block runs, the step of that number fails."""
+        """Fail the step of that number while the block runs."""
         self.left, self.fired = number, False
         try:
             yield
@@ -71,12 +71,12 @@ class Saboteur:
 
 @dataclass
 class Failing(Saboteur):
-    """Ends it in the driver's error."""
+    """A saboteur that raises the driver's error."""
 
     fault: Fault
 
     def harm(self, connection: Any, act: Callable[[], Any]) -> Any:
-        """The fault."""
+        """Raise the fault."""
         if self.fault is Fault.LOST:
             act()
         if self.fault is Fault.COLLIDED:
@@ -98,7 +98,7 @@ def collision(is_sqlite: bool) -> Exception:
 
 @contextmanager
 def sabotage(saboteur: Saboteur) -> Iterator[None]:
-    """The saboteur at work on every connection of the installation but those of the lookup."""
+    """Attach the saboteur to every connection of the installation except those of the lookup."""
     engine = saboteur.sandbox.database.engine
     commit = engine.dialect.do_commit
 
@@ -134,16 +134,16 @@ def sabotage(saboteur: Saboteur) -> Iterator[None]:
 Act = Callable[[], object]
 Count = Callable[[], int]
 Scene = Callable[[SandboxInstallation, Principal], tuple[Act, Count]]
-"""Sets up one act: what to do, and how much of it is there, 0 before and 1 once it is done."""
+"""The preparation of an act: returns the act, and its effect, 0 before and 1 once it is done."""
 
 
 def create(sandbox: SandboxInstallation, tenant: Principal) -> tuple[Act, Count]:
-    """A new key."""
+    """Create a key."""
     return lambda: sandbox.key(tenant), lambda: len(sandbox.ids(tenant))
 
 
 def revoke(sandbox: SandboxInstallation, tenant: Principal) -> tuple[Act, Count]:
-    """The end of a key."""
+    """Revoke a key."""
     key = sandbox.key(tenant)
     return (
         lambda: sandbox.services.keys.revoke(tenant, key.key.id),
@@ -152,7 +152,7 @@ def revoke(sandbox: SandboxInstallation, tenant: Principal) -> tuple[Act, Count]
 
 
 def rotate(sandbox: SandboxInstallation, tenant: Principal) -> tuple[Act, Count]:
-    """A successor, and the end of a key."""
+    """Create a successor, which ends the key."""
     key = sandbox.key(tenant)
 
     def done() -> int:
@@ -164,7 +164,7 @@ def rotate(sandbox: SandboxInstallation, tenant: Principal) -> tuple[Act, Count]
 
 
 def narrow(sandbox: SandboxInstallation, tenant: Principal) -> tuple[Act, Count]:
-    """Fewer scopes."""
+    """Take scopes away."""
     key = sandbox.key(tenant, scopes=("documents:read", "documents:write"))
     patch = KeyPatch(scopes=("documents:read",))
     return (
@@ -174,7 +174,7 @@ def narrow(sandbox: SandboxInstallation, tenant: Principal) -> tuple[Act, Count]
 
 
 def suspend(sandbox: SandboxInstallation, tenant: Principal) -> tuple[Act, Count]:
-    """The suspension of a workspace."""
+    """Suspend a workspace."""
     key = sandbox.key(tenant)
     return (
         lambda: sandbox.services.workspaces.suspend(tenant.workspace_id),
@@ -183,7 +183,7 @@ def suspend(sandbox: SandboxInstallation, tenant: Principal) -> tuple[Act, Count
 
 
 def sign_in(sandbox: SandboxInstallation, tenant: Principal) -> tuple[Act, Count]:
-    """A session for a link, which is used then."""
+    """Redeem a link for a session."""
     services = sandbox.services
     owner = services.workspaces.owner(services.workspaces.create("Own", owner="Ada").id)
     link, _ = services.sign_in.make_link(owner)
@@ -198,7 +198,7 @@ def sign_in(sandbox: SandboxInstallation, tenant: Principal) -> tuple[Act, Count
 
 
 def flush(sandbox: SandboxInstallation, tenant: Principal) -> tuple[Act, Count]:
-    """The use of a key, written down."""
+    """Write down the use of a key."""
     key = sandbox.key(tenant)
     assert sandbox.verdict(key) == "verified"
     return sandbox.flush, lambda: int(sandbox.keys(tenant)[0].last_use is not None)
@@ -220,7 +220,7 @@ def test_whichever_step_loses_its_answer(sandbox: SandboxInstallation, scene: Sc
 @pytest.mark.parametrize("fault", [Fault.REFUSED, Fault.BROKEN])
 @SCENES
 def test_whichever_step_fails(sandbox: SandboxInstallation, scene: Scene, fault: Fault) -> None:
-    """The same where the step was not done."""
+    """The guarantee holds if the step was not done."""
     fail_each_step(sandbox, scene, fault)
 
 
@@ -250,7 +250,7 @@ def fail_each_step(sandbox: SandboxInstallation, scene: Scene, fault: Fault) -> 
 
 
 def ended(act: Act) -> type[StorageError] | None:
-    """None for success, else the kind of storage error; anything else is raised."""
+    """Return None for success, else the kind of storage error; raise anything else."""
     try:
         act()
     except StorageError as error:
@@ -265,7 +265,7 @@ def test_whichever_read_of_a_verification_fails(
     monkeypatch: pytest.MonkeyPatch,
     number: int,
 ) -> None:
-    """The lookup's own connection breaks: no dead key is let in, no live one called dead; then all is well."""
+    """The lookup's own connection breaks: no dead key is accepted, no live one called dead; then all is well."""
     for engine in ("sqlite", "postgresql"):
         with fresh_sandbox(request, tmp_path_factory, engine) as sandbox:
             tenant = sandbox.tenant()
@@ -279,7 +279,7 @@ def test_whichever_read_of_a_verification_fails(
 
 
 def told_of(sandbox: SandboxInstallation, key: Any) -> str:
-    """The verdict, or that there is none."""
+    """Return the verdict, or that it is unavailable."""
     try:
         return sandbox.verdict(key)
     except Unavailable:
@@ -288,7 +288,7 @@ def told_of(sandbox: SandboxInstallation, key: Any) -> str:
 
 @contextmanager
 def failing_lookups(monkeypatch: pytest.MonkeyPatch, number: int) -> Iterator[None]:
-    """Every so many executions on a connection of the lookup end in the driver's error."""
+    """Fail every n-th execution on a connection of the lookup with the driver's error."""
     steps = 0
 
     def harm(driver: Any) -> None:

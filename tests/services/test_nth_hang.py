@@ -1,4 +1,4 @@
-"""The n-th statement or commit hangs, for every n: who waits for PostgreSQL gives up in time, and nothing is let in."""
+"""The n-th statement or commit hangs, for every n: waits for PostgreSQL end in time, and no dead key is accepted."""
 
 from __future__ import annotations
 
@@ -42,25 +42,25 @@ NEVER, UNANSWERED = "never arrives", "is not answered"
 
 @dataclass
 class Hanging(Saboteur):
-    """From the chosen step on nothing comes back from PostgreSQL; whether it arrives there is `fate`."""
+    """A saboteur after whose step nothing comes back from PostgreSQL; whether the step arrives there is `fate`."""
 
     relay: Relay
     fate: str
 
     def harm(self, connection: Any, act: Callable[[], Any]) -> Any:
-        """Goes on through a relay that carries nothing, or no answers."""
+        """Do the step through a relay that carries nothing, or no answers."""
         (self.relay.withhold if self.fate == UNANSWERED else self.relay.silence)()
         return act()
 
 
 @dataclass
 class Stalling(Saboteur):
-    """Does the chosen step only after something else."""
+    """A saboteur that does the chosen step after something else."""
 
     meanwhile: Callable[[], None] = lambda: None
 
     def harm(self, connection: Any, act: Callable[[], Any]) -> Any:
-        """The step, at last."""
+        """Do something else, then the step."""
         self.meanwhile()
         return act()
 
@@ -69,7 +69,7 @@ class Stalling(Saboteur):
 def relayed(
     request: pytest.FixtureRequest, folders: pytest.TempPathFactory
 ) -> Iterator[tuple[SandboxInstallation, Relay]]:
-    """An installation whose every connection to PostgreSQL is carried by a relay."""
+    """Open an installation whose every connection to PostgreSQL goes through a relay."""
     with fresh_url(request, folders, "postgresql") as url:
         prepare(url)
         with relay_to(make_url(url).port or 0) as relay:
@@ -82,7 +82,7 @@ def relayed(
 def on_relay(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[SandboxInstallation, Relay]]:
-    """The same, of the test's own."""
+    """The same for one test."""
     with relayed(request, tmp_path_factory) as made:
         yield made
 
@@ -101,7 +101,7 @@ def test_whichever_step_of_a_revocation_is_not_answered(
 def test_whichever_step_hangs(
     on_relay: tuple[SandboxInstallation, Relay], scene: Scene, fate: str
 ) -> None:
-    """The same for every act, whether or not the step arrives."""
+    """The guarantee holds for every act, whether or not the step arrives."""
     hang_at_each_step(*on_relay, scene, fate)
 
 
@@ -138,7 +138,7 @@ def hang_at_each_step(sandbox: SandboxInstallation, relay: Relay, scene: Scene, 
 def test_whichever_step_takes_its_time_in_sqlite(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, scene: Scene
 ) -> None:
-    """While a statement or commit hangs in this process, verdicts are given as ever, and right; then it is done."""
+    """While a statement or commit hangs in this process, verdicts continue, and are right; then it is done."""
     fired = 0
     with fresh_sandbox(request, tmp_path_factory, "sqlite") as sandbox:
         saboteur = Stalling(sandbox)
@@ -159,7 +159,7 @@ def test_whichever_step_takes_its_time_in_sqlite(
 
 
 def witnesses(sandbox: SandboxInstallation) -> tuple[CreatedKey, CreatedKey]:
-    """A live key and a dead one, of a workspace in which nothing else happens."""
+    """Create a live key and a dead one, in a workspace of their own."""
     tenant = sandbox.tenant()
     live, dead = sandbox.key(tenant), sandbox.key(tenant)
     sandbox.services.keys.revoke(tenant, dead.key.id)
@@ -167,13 +167,13 @@ def witnesses(sandbox: SandboxInstallation) -> tuple[CreatedKey, CreatedKey]:
 
 
 def require_verdicts(sandbox: SandboxInstallation, live: CreatedKey, dead: CreatedKey) -> None:
-    """Each outcome is recognized, again and again."""
+    """Check that each outcome is recognized, repeatedly."""
     told = [told_of(sandbox, key) for key in (live, dead, live, dead)]
     assert told == ["verified", "revoked"] * 2
 
 
 def is_back(sandbox: SandboxInstallation, live: CreatedKey) -> bool:
-    """Whether there are verdicts again."""
+    """Return whether there are verdicts again."""
     return told_of(sandbox, live) != "unavailable"
 
 

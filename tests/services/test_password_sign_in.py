@@ -1,4 +1,4 @@
-"""Signing in by e-mail and password: one answer to strangers, so many tries, and the owner always gets in."""
+"""Signing in by email and password: one answer to strangers, limited tries, and the owner always gets in."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _enter(
 def _refused(
     server: Server, email: str, text: str, origin: Origin, device: Secret | None = None
 ) -> str | None:
-    """Why one does not get in: the words; None where one does."""
+    """Return the words of the refusal, or None for success."""
     try:
         _enter(server, email, text, origin, device)
     except (Invalid, RateLimited) as refusal:
@@ -64,7 +64,7 @@ def _refused(
     return None
 
 
-# --- who gets in ---
+# --- signing in ---
 
 
 @pytest.mark.slow_on("postgresql")
@@ -95,14 +95,14 @@ def test_a_password_signs_in(crowd: Crowd, ada: Member) -> None:
 @pytest.mark.slow_on("postgresql")
 @pytest.mark.parametrize("write", [str.upper, str.title, lambda e: e.replace("p", "\uff50")])
 def test_an_address_however_it_is_written(crowd: Crowd, ada: Member, write: object) -> None:
-    """An address is found in any case and any compatible form."""
+    """An email is found in any case and any compatible form."""
     assert callable(write)
     assert _enter(crowd, write(email_of(ada))).user.id == ada.user.id
 
 
 @pytest.mark.slow_on("postgresql")
 def test_each_session_is_new(crowd: Crowd, ada: Member) -> None:
-    """Two sign-ins are two sessions, and neither is what the browser had before (R59)."""
+    """Two sign-ins are two sessions, and neither is the browser's former one (R59)."""
     device = Secret.fresh()
     secrets = [_enter(crowd, email_of(ada), device=device).secret for _ in range(2)]
     assert len({secret.reveal() for secret in (*secrets, device)}) == 3
@@ -112,7 +112,7 @@ def test_each_session_is_new(crowd: Crowd, ada: Member) -> None:
 
 @pytest.mark.slow_on("postgresql")
 def test_nobody_tells_who_exists(crowd: Crowd, ada: Member) -> None:
-    """Unknown, without a password, with another one, a product's own: one answer, and the same work (R68)."""
+    """Unknown email, no password, a wrong one, a product's user: one answer, and the same work (R68)."""
     bare = crowd.owner("Cy")
     told = set()
     for email in (email_of(ada), email_of(bare), f"x{email_of(ada)}", f"no {email_of(ada)}"):
@@ -127,7 +127,7 @@ def test_nobody_tells_who_exists(crowd: Crowd, ada: Member) -> None:
     "email", ["", "x" * 255, "nul\0@example.com", "half\ud800@example.com", "a\nb@c"]
 )
 def test_what_is_no_address(crowd: Crowd, email: str) -> None:
-    """A malformed address gets the same answer as an unknown one."""
+    """A malformed email gets the same answer as an unknown one."""
     office = crowd.origin()
     plain = _refused(crowd, f"nobody.{office.address}@example.com", WRONG, office)
     assert _refused(crowd, email, WRONG, office) == plain
@@ -135,7 +135,7 @@ def test_what_is_no_address(crowd: Crowd, email: str) -> None:
 
 @pytest.mark.slow_on("postgresql")
 def test_waits_tell_nothing_either(crowd: Crowd, ada: Member) -> None:
-    """After as many failures the unknown address has to wait as long as the known one, in the same words."""
+    """After as many failures an unknown email has to wait as long as a known one, in the same words."""
     histories = []
     for email in (email_of(ada), f"x{email_of(ada)}"):
         told = [_refused(crowd, email, WRONG, crowd.origin()) for _ in range(8)]
@@ -156,7 +156,7 @@ def test_a_password_of_before(crowd: Crowd, ada: Member) -> None:
 
 @pytest.mark.slow_on("postgresql")
 def test_a_password_that_changes_in_the_meantime(crowd: Crowd, ada: Member) -> None:
-    """Who began to sign in with a password that was changed before they got in does not get in."""
+    """A sign-in with a password that was changed before it ended is refused."""
     meanwhile: list[str] = []
 
     class Interrupted(PasswordHasher):
@@ -175,7 +175,7 @@ def test_a_password_that_changes_in_the_meantime(crowd: Crowd, ada: Member) -> N
 
 @pytest.mark.slow_on("postgresql")
 def test_a_weak_hash_is_renewed(crowd: Crowd, ada: Member) -> None:
-    """After the parameters grew, the next sign-in stores a hash of the new ones, and the one after it works."""
+    """After stronger parameters are set, the next sign-in stores a new hash, and the one after it works."""
     stronger = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
     grown = SignIn(crowd.sandbox.database, crowd.clock, Passwords(stronger))
     for _ in range(2):
@@ -188,7 +188,7 @@ def test_a_weak_hash_is_renewed(crowd: Crowd, ada: Member) -> None:
 
 @pytest.mark.slow_on("postgresql")
 def test_a_member_of_nothing(crowd: Crowd, ada: Member) -> None:
-    """Who was removed everywhere can still sign in, and is a member of nothing: an invitation may wait for them."""
+    """A user who was removed everywhere can still sign in, as a member of no workspace: an invitation may wait."""
     crowd.members.change_role(acting(ada), crowd.join(ada, Role.ADMIN).user.id, Role.OWNER)
     crowd.members.leave(acting(ada))
     admitted = _enter(crowd, email_of(ada))
@@ -197,7 +197,7 @@ def test_a_member_of_nothing(crowd: Crowd, ada: Member) -> None:
     assert crowd.sign_in.memberships(admitted.secret) == []
 
 
-# --- so many tries ---
+# --- a bounded number of tries ---
 
 
 def _guess(server: Server, email: str, addresses: list[Origin], times: int) -> list[str | None]:
@@ -317,7 +317,7 @@ def test_a_few_mistakes_are_forgiven(crowd: Crowd, ada: Member) -> None:
 
 @pytest.mark.slow_on("postgresql")
 def test_what_was_not_looked_at_is_not_counted(crowd: Crowd, ada: Member) -> None:
-    """A sign-in refused because too many hashes run loses no try."""
+    """A sign-in that is refused because too many hashes run doesn't count as a try."""
     full = Passwords(crowd.hasher, at_once=0, waiting=1, wait_seconds=0)
     busy = SignIn(crowd.sandbox.database, crowd.clock, full)
     office = crowd.origin()
@@ -329,7 +329,7 @@ def test_what_was_not_looked_at_is_not_counted(crowd: Crowd, ada: Member) -> Non
 
 @pytest.mark.slow_on("postgresql")
 def test_a_flood_keeps_no_known_device_out(crowd: Crowd, ada: Member) -> None:
-    """While strangers take every place for hashing, the owner gets in on a known device, and proves it again."""
+    """While strangers take every slot for hashing, the owner gets in on a known device, and proves it again."""
     device = _enter(crowd, email_of(ada)).device
     full = Passwords(crowd.hasher, at_once=0, waiting=0, wait_seconds=0)
     busy = SignIn(crowd.sandbox.database, crowd.clock, full)
@@ -355,7 +355,7 @@ def test_a_hash_that_is_not_renewed_now(crowd: Crowd, ada: Member) -> None:
 
 @pytest.mark.slow_on("postgresql")
 def test_a_device_is_known_after_one_sign_in(crowd: Crowd, ada: Member) -> None:
-    """The first sign-in hands the browser a secret; a later one with it hands out none, a link neither."""
+    """The first sign-in gives the browser a secret; a later one with it gives out no other, and a link never does."""
     device = _enter(crowd, email_of(ada)).device
     assert device is not None
     assert _enter(crowd, email_of(ada), device=device).device is None
@@ -376,7 +376,7 @@ def test_a_device_opens_nothing(crowd: Crowd, ada: Member) -> None:
 
 @pytest.mark.slow_on("postgresql")
 def test_a_device_has_an_allowance_of_its_own(crowd: Crowd, ada: Member) -> None:
-    """Twenty wrong passwords on a known device and it is a stranger again; strangers' tries were not used up by it."""
+    """After twenty wrong passwords a known device is a stranger again; strangers' tries are not reduced by it."""
     device = _enter(crowd, email_of(ada)).device
     crowd.hasher.looked_at = 0
     for _ in range(DEVICE.most or 0):
@@ -409,7 +409,7 @@ def test_a_device_waits_too(crowd: Crowd, ada: Member) -> None:
 
 @pytest.mark.slow_on("postgresql")
 def test_a_device_is_known_to_one_person(crowd: Crowd, ada: Member) -> None:
-    """Another person's device is a stranger to this account, and gets a secret of its own."""
+    """Another user's device is a stranger to this account, and gets a secret of its own."""
     bo = crowd.owner("Bo")
     crowd.give_password(bo)
     device = _enter(crowd, email_of(ada)).device
@@ -440,7 +440,7 @@ def test_devices_are_forgotten(crowd: Crowd, ada: Member) -> None:
     assert _enter(crowd, email_of(ada), device=devices[0]).device is not None
 
 
-# --- proving oneself again ---
+# --- reauthentication ---
 
 
 @pytest.mark.slow_on("postgresql")

@@ -50,7 +50,7 @@ def _member(crowd: Crowd, owner: Member, user_id: str = "u1", **asked: Any) -> M
 
 
 def test_a_customer_lands_in_their_workspace(crowd: Crowd, ada: Member) -> None:
-    """The link signs the product's user in, as what the product says they are, for five minutes and once."""
+    """The link signs the product's user in, as the product describes them, for five minutes and once."""
     origin = crowd.origin()
     link, until = crowd.portal.create(
         PRODUCT, _request(ada, role=Role.DEVELOPER, email="pat@example.org", return_url=BACK)
@@ -73,7 +73,7 @@ def test_a_customer_lands_in_their_workspace(crowd: Crowd, ada: Member) -> None:
 
 
 def test_five_minutes(crowd: Crowd, ada: Member) -> None:
-    """The link works until the last instant before its end, and not from it on."""
+    """The link works until the last microsecond before its expiry, and not from it on."""
     early, late = _link(crowd, ada), _link(crowd, ada)
     crowd.clock.advance(PORTAL_LINK_LIFETIME - MOMENT)
     assert crowd.stands(crowd.sign_in.redeem(early).secret)
@@ -83,7 +83,7 @@ def test_five_minutes(crowd: Crowd, ada: Member) -> None:
 
 
 def test_the_same_user_again(crowd: Crowd, ada: Member) -> None:
-    """By the product's own id it is the same person; name, address and role become what the product says now."""
+    """By the product's own id it is the same user; name, email and role become those of the request."""
     first = _member(crowd, ada, name="Pat", email="pat@example.org", role=Role.ADMIN)
     again = _member(crowd, ada, name="Pat B.", email=None, role=Role.VIEWER)
     assert again.user.id == first.user.id
@@ -111,7 +111,7 @@ def test_one_id_in_two_workspaces_is_two_people(crowd: Crowd, ada: Member) -> No
 
 
 def test_an_address_takes_over_no_account(crowd: Crowd, ada: Member) -> None:
-    """A product's user with the address of an account is another person, and the account stays as it is."""
+    """A product's user with the email of an account is another user, and the account stays as it is."""
     crowd.give_password(ada)
     pat = _member(crowd, ada, email=email_of(ada), name="Not Ada")
     assert pat.user.id != ada.user.id
@@ -121,7 +121,7 @@ def test_an_address_takes_over_no_account(crowd: Crowd, ada: Member) -> None:
 
 
 def test_a_products_user_has_no_other_way_in(crowd: Crowd, ada: Member) -> None:
-    """Their address and whatever password open nothing, and leave the address free for an account."""
+    """Their email and any password fail, and the email stays free for an account."""
     email = f"pat.{email_of(ada)}"
     _member(crowd, ada, email=email)
     with pytest.raises(Invalid):
@@ -143,7 +143,7 @@ def test_the_product_makes_no_owners(crowd: Crowd, ada: Member) -> None:
 
 
 def test_a_proof_is_given_by_the_product(crowd: Crowd, ada: Member) -> None:
-    """After a quarter of an hour full rights need a trip back to the product; a new link is a new proof."""
+    """After a quarter of an hour full rights require a new link from the product, which is a new proof."""
     member = _member(crowd, ada, return_url=BACK)
     keys = crowd.sandbox.services.keys
     keys.create(of_member(member), KeyDraft("now"))
@@ -194,7 +194,7 @@ def test_back_to_the_product_only(crowd: Crowd, ada: Member, url: str) -> None:
     ["https://app.example.com", "https://app.example.com:443/a?b#c", "http://localhost:3000/x"],
 )
 def test_back_to_a_configured_origin(crowd: Crowd, ada: Member, url: str) -> None:
-    """Any path of a configured origin will do; its usual port may be written out."""
+    """Any path of a configured origin is accepted; its default port may be written out."""
     member = _member(crowd, ada, return_url=url)
     assert member.authentication is not None
     assert member.authentication.return_url == url
@@ -212,14 +212,14 @@ def test_back_to_a_configured_origin(crowd: Crowd, ada: Member, url: str) -> Non
     ],
 )
 def test_what_is_no_user(crowd: Crowd, ada: Member, asked: dict[str, str], pointer: str) -> None:
-    """Each value of a request has a form, and a refusal names the one that has not."""
+    """Each value of a request has a form, and a refusal names the one that is wrong."""
     with pytest.raises(Invalid) as refused:
         _link(crowd, ada, **asked)
     assert [error.pointer for error in refused.value.errors] == [pointer]
 
 
 def test_an_unknown_workspace(crowd: Crowd, ada: Member) -> None:
-    """A workspace that never was has no portal."""
+    """A workspace that never existed has no portal."""
     request = PortalRequest(
         WorkspaceId("ws_0000000000000000000000"), PortalUser("u1", "Pat"), Role.VIEWER
     )
@@ -228,7 +228,7 @@ def test_an_unknown_workspace(crowd: Crowd, ada: Member) -> None:
 
 
 def test_customers_take_places(crowd: Crowd, ada: Member) -> None:
-    """The plan's limit of members holds for the product's users too; those who are members come back in any case."""
+    """The plan's limit of members holds for the product's users too; existing members come back in any case."""
     crowd.sandbox.services.workspaces.set_plan(ada.workspace_id, UNLIMITED, {"members": 2})
     first = _member(crowd, ada)
     with pytest.raises(LimitReached):
@@ -239,7 +239,7 @@ def test_customers_take_places(crowd: Crowd, ada: Member) -> None:
 
 
 def test_a_removed_customer(crowd: Crowd, ada: Member) -> None:
-    """A removed customer is out immediately; the product may let the same person in again."""
+    """A removed customer loses access immediately; the product may let the same user in again."""
     session = crowd.portal_session(ada)
     unused = _link(crowd, ada)
     pat = crowd.sign_in.memberships(session)[0]
@@ -251,7 +251,7 @@ def test_a_removed_customer(crowd: Crowd, ada: Member) -> None:
 
 
 def test_a_demotion_by_the_product(crowd: Crowd, ada: Member) -> None:
-    """A product that makes its admin a viewer takes the links back that they made as admin."""
+    """A product that makes its admin a viewer revokes the links that they created as admin."""
     pat = _member(crowd, ada, role=Role.ADMIN)
     link, _ = crowd.invitations.invite(of_member(pat), f"x.{email_of(ada)}", Role.ADMIN)
     _link(crowd, ada, role=Role.VIEWER)

@@ -46,7 +46,7 @@ def ticker() -> Ticker:
 
 @pytest.fixture
 def verifier(sandbox: SandboxInstallation, ticker: Ticker) -> Verifier:
-    """Counts in memory, by the test's seconds."""
+    """A verifier that counts in memory, by the test's seconds."""
     limiter = RateLimiter(sandbox.database, MemoryCounters(ticker), seconds=ticker)
     return _verifier(sandbox, limiter)
 
@@ -59,18 +59,18 @@ def _verifier(sandbox: SandboxInstallation, limiter: RateLimiter) -> Verifier:
 
 
 def verdict(verifier: Verifier, created: CreatedKey, required: str | None = None) -> str:
-    """What the token is worth now, in a word."""
+    """Return the present verdict on the token, in a word."""
     found = verifier.verify(text_of(created), required)
     return str(found.reason) if isinstance(found, Denied) else "verified"
 
 
 def verdicts(verifier: Verifier, created: CreatedKey, times: int) -> Counter[str]:
-    """How often what was answered."""
+    """Return how often each verdict came."""
     return Counter(verdict(verifier, created) for _ in range(times))
 
 
 def at_once(servers: list[Installation], created: CreatedKey, times: int) -> Counter[str]:
-    """The same from eight threads, over all the servers in turn."""
+    """Verify from eight threads, over all the servers in turn. Returns how often each verdict came."""
     with ThreadPoolExecutor(8) as threads:
         asked = [
             threads.submit(verdict, servers[turn % len(servers)].services.verifier, created)
@@ -122,7 +122,7 @@ def test_a_window_begins_with_the_first_request_and_ends(
 
 @pytest.mark.parametrize("where", ["memory", "valkey"])
 def test_a_neighbour_takes_nothing(sandbox: SandboxInstallation, where: str, counting: str) -> None:
-    """A workspace that floods is held as a whole, all its keys together, and another loses no request by it (R49)."""
+    """A workspace that floods is limited as a whole, all its keys together, and another loses no request (R49)."""
     loud, quiet = paced_tenant(sandbox, workspace=5), paced_tenant(sandbox, workspace=5)
     first, second, other = sandbox.key(loud), sandbox.key(loud), sandbox.key(quiet)
     with pacing(sandbox, "memory" if where == "memory" else counting) as (server,):
@@ -140,7 +140,7 @@ def test_a_neighbour_takes_nothing(sandbox: SandboxInstallation, where: str, cou
 def test_what_a_key_is_refused_takes_nothing_from_its_workspace(
     sandbox: SandboxInstallation, where: str, counting: str
 ) -> None:
-    """One key that runs wild has its own share, and the workspace's other keys have the rest."""
+    """One key that runs wild has its own limit, and the workspace's other keys have the rest."""
     tenant = paced_tenant(sandbox, key=2, workspace=5)
     keys = [sandbox.key(tenant) for _ in range(3)]
     with pacing(sandbox, "memory" if where == "memory" else counting) as (server,):
@@ -159,7 +159,7 @@ def test_ended_windows_are_forgotten(ticker: Ticker) -> None:
     assert len(counters) <= 20_000
 
 
-# --- where the numbers stand ---
+# --- the settings of limits ---
 
 
 def test_off_by_default(sandbox: SandboxInstallation) -> None:
@@ -183,7 +183,7 @@ def test_a_key_without_rate_limits_is_not_counted(
 def test_a_rate_limit_of_its_own_replaces_the_plans(
     sandbox: SandboxInstallation, verifier: Verifier, ticker: Ticker
 ) -> None:
-    """Fewer or more than the plan says, for that key alone; taken away, the plan's holds again. Within five seconds."""
+    """Within five seconds a key's own limit, lower or higher, replaces the plan's; removed, the plan's holds again."""
     tenant = paced_tenant(sandbox, key=3)
     fewer, more, plain = (sandbox.key(tenant) for _ in range(3))
     rates = sandbox.services.key_rates
@@ -200,7 +200,7 @@ def test_a_rate_limit_of_its_own_replaces_the_plans(
 
 
 def test_a_rotation_keeps_the_rate_limit(sandbox: SandboxInstallation) -> None:
-    """The successor has the rate limit that its predecessor had of its own."""
+    """The successor has its predecessor's own rate limit."""
     tenant = sandbox.tenant()
     rates, old = sandbox.services.key_rates, sandbox.key(tenant)
     rates.set(tenant, old.key.id, 9)
@@ -209,7 +209,7 @@ def test_a_rotation_keeps_the_rate_limit(sandbox: SandboxInstallation) -> None:
 
 
 def test_only_who_runs_the_installation_sets_them(sandbox: SandboxInstallation) -> None:
-    """No key frees itself, no operator acts on a key of another workspace, and no number is refused in silence."""
+    """No key changes its limit, no operator acts on another workspace's key, and a wrong number is refused aloud."""
     tenant, rates = sandbox.tenant(), sandbox.services.key_rates
     created = sandbox.key(tenant, scopes=("*", "keys:write"))
     with pytest.raises(Forbidden):
@@ -234,13 +234,13 @@ def test_a_change_is_on_record_once(sandbox: SandboxInstallation) -> None:
     assert (last.data["changed"], last.data["per_minute"]) == (["rate_limit"], 5)
 
 
-# --- what comes first ---
+# --- the order of checks ---
 
 
 def test_what_is_dead_is_told_so_before_it_is_too_fast(
     sandbox: SandboxInstallation, verifier: Verifier
 ) -> None:
-    """Revoked, expired, suspended and too narrow come before too fast, and take nothing: 401, 403, then 429."""
+    """Revoked, expired, suspended and too narrow come before too fast, and are not counted: 401, 403, then 429."""
     tenant, other = paced_tenant(sandbox, key=1), paced_tenant(sandbox, key=1)
     ends = sandbox.clock.now() + timedelta(hours=1)
     dead, aged, narrow = (
@@ -261,7 +261,7 @@ def test_what_is_dead_is_told_so_before_it_is_too_fast(
 
 
 def test_what_came_too_fast_is_no_use(sandbox: SandboxInstallation) -> None:
-    """A refused request is noted as one that was refused, and not as a use of the key."""
+    """A rate-limited request is noted as a refusal, and not as a use of the key."""
     tenant = paced_tenant(sandbox, key=2)
     created = sandbox.key(tenant)
     with pacing(sandbox, "memory") as (server,):
@@ -299,7 +299,7 @@ def test_metrics_tell_what_came_too_fast(sandbox: SandboxInstallation) -> None:
 
 @pytest.fixture
 def silent() -> Iterator[tuple[str, socket.socket]]:
-    """The URL of something that takes connections and never answers, and where they arrive."""
+    """The URL of a server that accepts connections and never answers, and its listening socket."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setblocking(False)
         yield f"valkey://127.0.0.1:{listener.getsockname()[1]}", listener
@@ -318,7 +318,7 @@ def _arrived(listener: socket.socket) -> int:
 def test_a_silent_counter_holds_up_one_request_in_five_seconds(
     sandbox: SandboxInstallation, ticker: Ticker, silent: tuple[str, socket.socket]
 ) -> None:
-    """Requests pass while the counter is away; it is tried once, and once more after five seconds."""
+    """Requests pass while the counter is unavailable; it is tried once, and once more after five seconds."""
     url, listener = silent
     created = sandbox.key(paced_tenant(sandbox, key=1))
     with closing(ValkeyCounters(url)) as counters:
@@ -378,7 +378,7 @@ def test_numbers_that_cannot_be_read_are_as_a_counter_that_is_away(
 def test_counting_goes_on_when_the_counter_is_back(
     sandbox: SandboxInstallation, ticker: Ticker
 ) -> None:
-    """A stopped Valkey lets all pass, on an event loop too; the one in its place counts within five seconds."""
+    """Without Valkey all requests pass, on an event loop too; a new one counts within five seconds."""
     created = sandbox.key(paced_tenant(sandbox, key=2))
     port = free_port()
     with ValkeyServer(port=port):
@@ -399,7 +399,7 @@ def test_counting_goes_on_when_the_counter_is_back(
 def test_no_dead_key_gains_by_a_counter_that_is_away(
     sandbox: SandboxInstallation, when_away: str
 ) -> None:
-    """While the counter is away, an active key passes or not, as configured; a dead one is always refused."""
+    """While the counter is unavailable, an active key passes or not, as configured; a dead one is always refused."""
     tenant = paced_tenant(sandbox, key=1)
     live, dead = sandbox.key(tenant), sandbox.key(tenant)
     free = sandbox.key(sandbox.tenant())
@@ -432,7 +432,7 @@ def test_no_dead_key_gains_by_a_counter_that_is_away(
     ],
 )
 def test_wrong_settings_are_refused(given: dict[str, object], says: str) -> None:
-    """What would count wrongly, or show a password, does not start; the password is not repeated."""
+    """A setting that would count wrongly, or show a password, prevents the start; the password is not repeated."""
     with pytest.raises(ConfigurationError, match=says) as refused:
         read_settings(**given)
     assert "hunter2" not in str(refused.value)

@@ -60,7 +60,7 @@ def test_uses_on_the_loop_are_noted(sandbox: SandboxInstallation) -> None:
 
 
 def test_a_missing_pepper_on_the_loop(sandbox: SandboxInstallation) -> None:
-    """A living key whose pepper is not at hand is unavailable there too."""
+    """A living key whose pepper is missing is unavailable there too."""
     created = sandbox.key(sandbox.tenant())
     other = sandbox.another(Peppers(Pepper("p2", bytes(range(50, 90)))))
     with pytest.raises(Unavailable):
@@ -84,7 +84,7 @@ def test_who_remembers(database: str, chosen: str | None, remembers: bool) -> No
 
 
 def test_no_stamp_on_postgresql() -> None:
-    """To ask for it there is a wrong configuration, said in one line."""
+    """Setting it there is a wrong configuration, reported in one line."""
     asked = {"database": "postgresql://localhost/name", "verification": "stamp"}
     with pytest.raises(ValidationError, match="verification = stamp` needs SQLite"):
         Settings.model_validate(asked)

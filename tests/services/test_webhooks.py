@@ -57,7 +57,7 @@ HEADERS = {"Authorization": "Bearer receiver-hush", "X-Source": "keystead"}
 def hook(
     sandbox: SandboxInstallation, tenant: Principal, *events: str, url: str = URL
 ) -> CreatedWebhook:
-    """A webhook for these types of events, or for all."""
+    """Create a webhook for these types of events, or for all."""
     draft = WebhookDraft("CRM", url, events or ("*",), HEADERS)
     return sandbox.services.webhooks.create(tenant, draft)
 
@@ -65,7 +65,7 @@ def hook(
 def claimed(
     sandbox: SandboxInstallation, made: CreatedWebhook, deliveries: Deliveries | None = None
 ) -> Batch:
-    """The batch of that endpoint, from among all that is due."""
+    """Claim what is due. Returns the batch of that endpoint."""
     found = (deliveries or sandbox.services.deliveries).claim(endpoints=500, messages=100)
     others = [batch for batch in found if batch.endpoint.id != made.endpoint.id]
     sandbox.services.deliveries.settle([], others)
@@ -80,7 +80,7 @@ def answer(sandbox: SandboxInstallation, batch: Batch, status: int) -> None:
 
 
 def statuses(sandbox: SandboxInstallation, tenant: Principal, made: CreatedWebhook) -> list[str]:
-    """How its deliveries stand, the oldest first."""
+    """Return the statuses of its deliveries, oldest first."""
     page = sandbox.services.webhooks.deliveries(tenant, made.endpoint.id, limit=200)
     return [str(delivery.status) for delivery in page.items[::-1]]
 
@@ -102,7 +102,7 @@ def test_the_secret_is_of_the_standard_s_form(sandbox: SandboxInstallation) -> N
 
 
 def test_who_has_the_database_reads_no_secret(own_sandbox: SandboxInstallation) -> None:
-    """No row contains a signing secret or a custom header's value, in any spelling, before or after a change."""
+    """No row contains a signing secret or a custom header's value, in any encoding, before or after a change."""
     tenant = own_sandbox.tenant()
     made = hook(own_sandbox, tenant)
     again = own_sandbox.services.webhooks.rotate_secret(tenant, made.endpoint.id)
@@ -156,7 +156,7 @@ def test_during_a_rotation_both_secrets_sign(sandbox: SandboxInstallation) -> No
 
 
 def test_an_event_and_its_deliveries_are_one(sandbox: SandboxInstallation) -> None:
-    """A change that is rolled back leaves neither; one that is made leaves both, for each endpoint that chose it."""
+    """A change that is rolled back leaves neither; a commit leaves both, for each endpoint that chose the event."""
     tenant = sandbox.tenant(limit=1)
     everything, revocations = hook(sandbox, tenant), hook(sandbox, tenant, "key.revoked")
     other = sandbox.tenant()
@@ -181,7 +181,7 @@ def test_an_event_and_its_deliveries_are_one(sandbox: SandboxInstallation) -> No
 
 
 def test_two_workers_never_hold_the_same_endpoint(sandbox: SandboxInstallation) -> None:
-    """Of workers that claim at the same moment, each due endpoint goes to one; after its lease, to the next."""
+    """Of workers that claim at the same moment, one gets each due endpoint; after its lease, the next."""
     tenant = sandbox.tenant()
     made = {hook(sandbox, tenant).endpoint.id for _ in range(12)}
     workers = [sandbox.another().services.deliveries for _ in range(4)]
@@ -310,7 +310,7 @@ def test_a_delivery_is_sent_again_under_its_id(sandbox: SandboxInstallation) -> 
 
 
 def test_a_test_goes_to_its_endpoint_alone(sandbox: SandboxInstallation) -> None:
-    """Whatever types it chose; and no other endpoint hears of it."""
+    """It is sent for any chosen types, and no other endpoint receives it."""
     tenant = sandbox.tenant()
     made, other = hook(sandbox, tenant, "key.created"), hook(sandbox, tenant)
     sent = sandbox.services.webhooks.test(tenant, made.endpoint.id)
@@ -353,7 +353,7 @@ def test_a_change_says_what_changed_and_nothing_secret(sandbox: SandboxInstallat
     ],
 )
 def test_stored_headers_go_nowhere_else(sandbox: SandboxInstallation, url: str) -> None:
-    """With another host or port every header is given again or goes: who changes a URL learns none of the values."""
+    """With another host or port every header must be given again or removed: changing the URL reveals no value."""
     tenant = sandbox.tenant()
     made = hook(sandbox, tenant)
     change = sandbox.services.webhooks.update
@@ -389,7 +389,7 @@ def test_headers_change_one_by_one(sandbox: SandboxInstallation) -> None:
 
 
 def test_tests_and_repeats_are_held_to_a_pace(sandbox: SandboxInstallation) -> None:
-    """At most so many of both a minute in a workspace; a refused one has no effect, and no other workspace waits."""
+    """At most a number of both a minute in a workspace; a refused one has no effect, and no other workspace waits."""
     tenant, neighbour = sandbox.tenant(), sandbox.tenant()
     made, other = hook(sandbox, tenant), hook(sandbox, neighbour)
     webhooks = sandbox.services.webhooks
@@ -410,7 +410,7 @@ def test_tests_and_repeats_are_held_to_a_pace(sandbox: SandboxInstallation) -> N
 
 
 def test_what_is_not_there_does_not_count(sandbox: SandboxInstallation) -> None:
-    """However often a caller asks for what isn't theirs, doesn't exist or is off, the answer stays the same."""
+    """However often a caller requests an endpoint that is another's, unknown or off, the answer is the same."""
     tenant, neighbour = sandbox.tenant(), sandbox.tenant()
     made, foreign = hook(sandbox, tenant), hook(sandbox, neighbour)
     webhooks = sandbox.services.webhooks
@@ -428,7 +428,7 @@ def test_what_is_not_there_does_not_count(sandbox: SandboxInstallation) -> None:
 
 
 def test_a_deleted_webhook_is_gone(sandbox: SandboxInstallation) -> None:
-    """Immediately for every reader and worker, its secrets too; its deliveries' rows in small batches afterwards."""
+    """It is immediately gone for every reader and worker, with its secrets; its deliveries are deleted in batches."""
     tenant = sandbox.tenant()
     made = hook(sandbox, tenant)
     for _ in range(3):
@@ -486,7 +486,7 @@ def test_the_plan_limits_webhooks(sandbox: SandboxInstallation) -> None:
 def test_a_key_without_either_right_sets_up_nothing(
     sandbox: SandboxInstallation, lacks: str
 ) -> None:
-    """Having events sent is reading them: both scopes are needed for every change."""
+    """Receiving events is reading them: both scopes are required for every change."""
     tenant = sandbox.tenant()
     made = hook(sandbox, tenant)
     held = {"webhooks:read", "webhooks:write", "events:read"} - {lacks}
@@ -507,7 +507,7 @@ def test_a_key_without_either_right_sets_up_nothing(
 
 
 def test_a_key_sets_up_nothing_that_outlives_it(sandbox: SandboxInstallation) -> None:
-    """What it asked for before it was revoked or narrowed is not done after: no webhook goes on in its place."""
+    """A request of a key that was revoked or narrowed meanwhile creates no webhook in its place."""
     tenant = sandbox.tenant()
     created = sandbox.key(tenant, scopes=("webhooks:write", "events:read", "plan:read"))
     caller = sandbox.principal(created)
@@ -562,7 +562,7 @@ def test_an_invalid_draft_is_refused_whole(sandbox: SandboxInstallation) -> None
 
 
 def test_what_each_role_may_do_with_webhooks(sandbox: SandboxInstallation) -> None:
-    """Owners and admins set them up, the others see them; a role that was lost a moment ago counts no more."""
+    """Owners and admins set them up, the others see them; a role that was lost a moment ago no longer counts."""
     tenant = sandbox.tenant()
     made = hook(sandbox, tenant)
     webhooks = sandbox.services.webhooks

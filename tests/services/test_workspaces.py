@@ -1,4 +1,4 @@
-"""Workspaces: made, first of all once, suspended, resumed, found."""
+"""Workspaces: created, first of all once, suspended, resumed, found."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ABSENT = WorkspaceId("ws_0000000000000000000000")
 
 
 def test_the_first_workspace(own_sandbox: SandboxInstallation) -> None:
-    """A new installation's first workspace is made once, with an owner, on the smallest plan; then it is there."""
+    """A new installation's first workspace is created once, with an owner, on the smallest plan; then it is there."""
     first = own_sandbox.services.workspaces.first()
     assert first.role is Role.OWNER
     assert own_sandbox.services.workspaces.first() == first
@@ -56,14 +56,14 @@ def test_many_firsts_at_once(own_sandbox: SandboxInstallation, planned: bool) ->
 
 
 def test_a_workspace_before_the_first(own_sandbox: SandboxInstallation) -> None:
-    """A workspace can be made on an installation that has no plans yet; it gets the default ones with it."""
+    """A workspace can be created on an installation that has no plans yet; it gets the default ones with it."""
     with write_behind(own_sandbox.database) as tx:
         tx.execute(delete(schema.plans))
     assert own_sandbox.services.workspaces.create("W").plan_id == "free"
 
 
 def test_a_workspace_is_made(sandbox: SandboxInstallation) -> None:
-    """A workspace has the name, the plan and the owner that it was made with."""
+    """A workspace has the name, the plan and the owner that it was created with."""
     made = sandbox.services.workspaces.create(
         "Acme", plan_id="team", owner="Ada", email="a@b.example"
     )
@@ -92,7 +92,7 @@ def test_a_workspace_is_made(sandbox: SandboxInstallation) -> None:
 def test_refused_workspaces(
     sandbox: SandboxInstallation, asked: dict[str, str], pointer: str
 ) -> None:
-    """What cannot be is pointed at, and nothing of it is made."""
+    """An impossible value is named, and nothing is created."""
     before = sandbox.count(schema.workspaces), sandbox.count(schema.users)
     with pytest.raises(Invalid) as refused:
         sandbox.services.workspaces.create(**asked)  # type: ignore[arg-type]
@@ -117,7 +117,7 @@ def test_suspension_is_recorded_once(sandbox: SandboxInstallation) -> None:
 
 
 def test_a_suspended_workspace_can_be_cleaned_up(sandbox: SandboxInstallation) -> None:
-    """In a suspended workspace keys are still revoked and listed: suspension stops use, not care."""
+    """In a suspended workspace keys can still be revoked and listed: suspension stops use, not administration."""
     tenant = sandbox.tenant()
     created = sandbox.key(tenant)
     sandbox.services.workspaces.suspend(tenant.workspace_id)
@@ -143,7 +143,7 @@ def test_absent_workspaces(sandbox: SandboxInstallation) -> None:
 
 
 def test_found_by_name(sandbox: SandboxInstallation) -> None:
-    """A workspace is found by its id, or by a name that it alone bears."""
+    """A workspace is found by its id, or by a name that it alone has."""
     workspaces = sandbox.services.workspaces
     one, twin = workspaces.create("Only one"), workspaces.create("Twins")
     workspaces.create("Twins")
@@ -156,7 +156,7 @@ def test_found_by_name(sandbox: SandboxInstallation) -> None:
 
 
 def test_pages(own_sandbox: SandboxInstallation) -> None:
-    """Workspaces are listed newest first, page by page, each once, also while others are made."""
+    """Workspaces are listed newest first, page by page, each once, also while others are created."""
     workspaces = own_sandbox.services.workspaces
     made = []
     for number in range(7):
