@@ -50,7 +50,7 @@ def test_an_introspection_says_what_others_say(
     assert reply.status == told
 
 
-def test_a_door_tells_of_lost_scopes_where_it_asks_for_them() -> None:
+def test_an_endpoint_shows_lost_scopes_if_it_checks_them() -> None:
     """If keys lose scopes, probes of any live key are left out; an endpoint without other probes is left out too."""
     scoped = Probe("scoped", "/a", "/b")
     endpoint = Endpoint("http://127.0.0.1:1", [Probe("any", "/any"), scoped])
@@ -59,7 +59,7 @@ def test_a_door_tells_of_lost_scopes_where_it_asks_for_them() -> None:
     assert Endpoint(endpoint.url, [Probe("any", "/any")]).detecting(narrowed=True) is None
 
 
-def test_an_address_is_tried_before_it_is_a_door() -> None:
+def test_an_address_is_probed_before_it_is_an_endpoint() -> None:
     """It accepts a key and refuses a request without one; a probe finds out whether it shows lost scopes."""
     with faulty_server(Fault.UNSYNCED) as server:
         (url,) = server.target.urls

@@ -23,16 +23,16 @@ __all__ = ["run"]
 def test_on_an_installation_of_its_own(run: Keystead, tmp_path: Path) -> None:
     """It starts servers, and reports the result for people and for programs."""
     file = tmp_path / "proof.md"
-    asked = ("limit", "--servers", "2", "--rounds", "1", "--report", str(file), "--json")
-    ended = run("prove", *asked)
+    arguments = ("limit", "--servers", "2", "--rounds", "1", "--report", str(file), "--json")
+    ended = run("prove", *arguments)
     assert ended.code == Exit.DONE, ended.err
-    told = ended.json
-    assert told["verdict"] == "held"
-    (finding,) = told["findings"]
+    report = ended.json
+    assert report["verdict"] == "held"
+    (finding,) = report["findings"]
     assert finding["experiment"] == "limit"
     assert finding["seeded"]["seen"] > 0
     assert sum(finding["violations"].values()) == 0
-    assert told["about"]["servers"] == "2, started for this on one machine"
+    assert report["about"]["servers"] == "2, started for this on one machine"
     assert file.read_text().startswith("# Keystead, guarantees tested: held\n")
     assert "100 concurrent creations for 10 places: held (1 tries" in ended.err
 

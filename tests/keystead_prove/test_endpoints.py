@@ -50,15 +50,15 @@ def entrances_of(database_url: str, mode: str, folder: Path) -> Iterator[Servers
             yield page, other
 
     environment = {"KEYSTEAD_VERIFICATION": mode}
-    with servers_of(database_url, 2, environment, through) as made:
-        yield made
+    with servers_of(database_url, 2, environment, through) as started:
+        yield started
 
 
 def race(
-    made: Servers, act: Act, keys: int, target: Target | None = None, processes: int = 1
+    servers: Servers, act: Act, keys: int, target: Target | None = None, processes: int = 1
 ) -> Finding:
     """Run the race at the endpoints of that target, or of all."""
-    environment = made.setup.environment
+    environment = servers.setup.environment
     return revocation.run(
         target or environment.target, act, keys, environment.operator, processes=processes
     )
@@ -107,16 +107,18 @@ def check_kept(finding: Finding, keys: int, endpoints: Sequence[Endpoint]) -> No
         assert at.kept == at.after, at
 
 
-def other_acts(made: Servers, _: Path) -> list[Act]:
+def other_acts(servers: Servers, _: Path) -> list[Act]:
     """Return the other acts that revoke a key with their response."""
-    acts = [act for act in revocation.acts_of(made.setup.environment.target) if act.ends_at is None]
+    acts = [
+        act for act in revocation.acts_of(servers.setup.environment.target) if act.ends_at is None
+    ]
     assert len(acts) == 6
     return acts[1:]
 
 
-def revoking_commands(made: Servers, folder: Path) -> list[Act]:
+def revoking_commands(servers: Servers, folder: Path) -> list[Act]:
     """Return `keystead keys revoke` on the machine, and with `--url`."""
-    return commands_of(made, folder / "home").acts()[:2]
+    return commands_of(servers, folder / "home").acts()[:2]
 
 
 @pytest.mark.slow
@@ -125,7 +127,7 @@ def revoking_commands(made: Servers, folder: Path) -> list[Act]:
     [("sqlite", "stamp", other_acts), ("postgresql", "read", revoking_commands)],
     indirect=["database_url"],
 )
-def test_every_door_is_shut_with_the_answer(
+def test_every_endpoint_refuses_from_the_response_on(
     database_url: str, mode: str, more: Callable[[Servers, Path], list[Act]], tmp_path: Path
 ) -> None:
     """A key is dead with the response at servers, by introspection, behind nginx, and in an application elsewhere.
@@ -133,18 +135,18 @@ def test_every_door_is_shut_with_the_answer(
     The same holds on connections that were open before, for each revoking act, and for the command
     line.
     """
-    with entrances_of(database_url, mode, tmp_path) as made:
-        target = made.setup.environment.target
+    with entrances_of(database_url, mode, tmp_path) as servers:
+        target = servers.setup.environment.target
         assert names(target.endpoints) >= OWN_DOORS
         assert len(others(target)) == 2
-        check(race(made, REVOKED, SHORT), SHORT, target.endpoints)
-        check_kept(race(made, REVOKED, SHORT, kept(target)), SHORT, target.endpoints)
-        for act in more(made, tmp_path):
-            check(race(made, act, FEW), FEW, target.endpoints)
+        check(race(servers, REVOKED, SHORT), SHORT, target.endpoints)
+        check_kept(race(servers, REVOKED, SHORT, kept(target)), SHORT, target.endpoints)
+        for act in more(servers, tmp_path):
+            check(race(servers, act, FEW), FEW, target.endpoints)
 
 
 @pytest.mark.slow
-def test_what_remembers_is_found(tmp_path: Path) -> None:
+def test_caches_at_endpoints_are_found(tmp_path: Path) -> None:
     """An nginx that caches for a second, and an application that caches for a quarter, are reported by name."""
 
     @contextmanager
@@ -156,9 +158,9 @@ def test_what_remembers_is_found(tmp_path: Path) -> None:
         with behind_nginx(servers, tmp_path, cached="1s") as page, hosted(asking, folder) as url:
             yield page, f"{url}/reports?page=1"
 
-    with servers_of(f"sqlite:///{tmp_path / 'keystead.db'}", 1, through=through) as made:
-        target = made.setup.environment.target
-        finding = race(made, REVOKED, 20)
+    with servers_of(f"sqlite:///{tmp_path / 'keystead.db'}", 1, through=through) as started:
+        target = started.setup.environment.target
+        finding = race(started, REVOKED, 20)
     assert finding.verdict is Verdict.BROKEN
     assert {at.name for at in finding.at if at.wrong} == names(others(target))
     assert finding.worst is not None
@@ -169,18 +171,20 @@ def test_what_remembers_is_found(tmp_path: Path) -> None:
 @pytest.mark.timeout(7200)
 @on_every_engine
 @pytest.mark.parametrize("connections", ["mixed", "kept"])
-def test_five_hundred_keys_at_every_door(
+def test_five_hundred_keys_at_every_endpoint(
     database_url: str, mode: str, connections: str, tmp_path: Path
 ) -> None:
     """Each act that revokes a key, 500 times, at every endpoint; once more over open connections alone."""
-    with entrances_of(database_url, mode, tmp_path) as made:
-        target = made.setup.environment.target
+    with entrances_of(database_url, mode, tmp_path) as servers:
+        target = servers.setup.environment.target
         assert list(revocation.acts_of(target)) == list(ACTS)
         for act in ACTS:
             if connections == "kept":
-                check_kept(race(made, act, LONG, kept(target), processes=2), LONG, target.endpoints)
+                check_kept(
+                    race(servers, act, LONG, kept(target), processes=2), LONG, target.endpoints
+                )
             else:
-                check(race(made, act, LONG, processes=2), LONG, target.endpoints)
+                check(race(servers, act, LONG, processes=2), LONG, target.endpoints)
 
 
 @pytest.mark.prove
@@ -190,10 +194,10 @@ def test_five_hundred_keys_by_the_command_line(
     database_url: str, mode: str, tmp_path: Path
 ) -> None:
     """A key that the command line revokes, on the machine or with `--url`, is dead at every endpoint when it exits."""
-    with entrances_of(database_url, mode, tmp_path) as made:
-        target = made.setup.environment.target
-        for act in commands_of(made, tmp_path / "home").acts():
-            check(race(made, act, LONG), LONG, target.endpoints)
+    with entrances_of(database_url, mode, tmp_path) as servers:
+        target = servers.setup.environment.target
+        for act in commands_of(servers, tmp_path / "home").acts():
+            check(race(servers, act, LONG), LONG, target.endpoints)
 
 
 @pytest.mark.prove
@@ -203,17 +207,17 @@ def test_five_hundred_keys_by_the_command_line(
 )
 def test_rolling_restarts_behind_nginx(database_url: str, mode: str, tmp_path: Path) -> None:
     """Servers restarted one after the other: behind nginx no request fails, and no endpoint accepts a dead key."""
-    with entrances_of(database_url, mode, tmp_path) as made:
-        environment = made.setup.environment
+    with entrances_of(database_url, mode, tmp_path) as servers:
+        environment = servers.setup.environment
         target = replace(environment.target, endpoints=others(environment.target))
-        finding = restart.run(target, environment.operator, made.servers, 10)
+        finding = restart.run(target, environment.operator, servers.servers, 10)
     check(finding, 20, target.endpoints, times=0)
     assert finding.counts["sent while the server was down"] == 0
 
 
 @pytest.mark.prove
 @pytest.mark.timeout(7200)
-def test_five_hundred_keys_beside_the_version_before(
+def test_five_hundred_keys_next_to_the_version_before(
     postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A server of this version and one of a later one: a key that either revokes is dead at both with the response."""
@@ -221,21 +225,26 @@ def test_five_hundred_keys_beside_the_version_before(
         place = Place(before.data, before.database_url)
         with on_running(place, [before.base_url, after.base_url]) as setup:
             environment = setup.environment
-            made = Servers(
+            servers = Servers(
                 [after],
-                replace(setup, environment=replace(environment, target=told(environment.target))),
+                replace(
+                    setup,
+                    environment=replace(
+                        environment, target=with_distinct_names(environment.target)
+                    ),
+                ),
             )
-            target = made.setup.environment.target
+            target = servers.setup.environment.target
             for act in revocation.acts_of(target):
-                check(race(made, act, LONG), LONG, target.endpoints)
-                check_kept(race(made, act, LONG, kept(target)), LONG, target.endpoints)
+                check(race(servers, act, LONG), LONG, target.endpoints)
+                check_kept(race(servers, act, LONG, kept(target)), LONG, target.endpoints)
 
 
-def told(target: Target) -> Target:
+def with_distinct_names(target: Target) -> Target:
     """Return the two servers of that target, the first of which is of the version before, with distinct names."""
     older, newer = target.endpoints
-    asked = [replace(probe, name=f"{probe.name} before") for probe in older.probes]
-    return replace(target, endpoints=[replace(older, probes=asked), newer])
+    probes = [replace(probe, name=f"{probe.name} before") for probe in older.probes]
+    return replace(target, endpoints=[replace(older, probes=probes), newer])
 
 
 def service(server: ServerProcess) -> str:

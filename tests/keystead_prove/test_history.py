@@ -69,8 +69,8 @@ moments = st.integers(0, 8)
 @st.composite
 def operations(draw: st.DrawFn, kind: Kind, answers: Sequence[Answer]) -> Operation:
     """Draw an operation of that kind; its times are small, so that they often coincide."""
-    began, ended = sorted((draw(moments), draw(moments)))
-    return Operation(0, kind, began, ended, draw(st.sampled_from(answers)))
+    start, end = sorted((draw(moments), draw(moments)))
+    return Operation(0, kind, start, end, draw(st.sampled_from(answers)))
 
 
 writes = (Answer.DONE, Answer.DONE, Answer.UNKNOWN)

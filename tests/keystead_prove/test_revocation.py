@@ -58,7 +58,7 @@ def test_hundreds_of_keys_are_dead_with_the_answer(database_url: str) -> None:
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_every_act_ends_at_once(database_url: str) -> None:
+def test_every_act_revokes_immediately(database_url: str) -> None:
     """Each act revokes a key with its response; those by the clock have a test of their own."""
     with setup_of(database_url, 2) as setup:
         acts = [a for a in revocation.acts_of(setup.environment.target) if a.ends_at is None]

@@ -42,18 +42,18 @@ def check(finding: Finding, tries: int) -> None:
 @pytest.mark.slow
 def test_killed_and_restarted_servers(database_url: str) -> None:
     """A kill and a rolling restart of two servers lose no acknowledged change, and accept no revoked key."""
-    with servers_of(database_url, 2) as made:
-        environment = made.setup.environment
-        check(kill.run(environment.target, made.servers, 1), 1)
-        check(restart.run(environment.target, environment.operator, made.servers, 1), 2)
+    with servers_of(database_url, 2) as servers:
+        environment = servers.setup.environment
+        check(kill.run(environment.target, servers.servers, 1), 1)
+        check(restart.run(environment.target, environment.operator, servers.servers, 1), 2)
 
 
 @pytest.mark.prove
 @pytest.mark.timeout(3600)
 def test_two_hundred_kills(database_url: str) -> None:
     """The guarantee holds for 200 kills of three servers at work."""
-    with servers_of(database_url, 3) as made:
-        finding = kill.run(made.setup.environment.target, made.servers, 200)
+    with servers_of(database_url, 3) as servers:
+        finding = kill.run(servers.setup.environment.target, servers.servers, 200)
     check(finding, 200)
     assert finding.counts["acknowledged revocations"] > 200
 
@@ -62,9 +62,9 @@ def test_two_hundred_kills(database_url: str) -> None:
 @pytest.mark.timeout(3600)
 def test_ten_rolling_restarts(database_url: str) -> None:
     """Three servers, ten times one after the other, while keys are verified and revoked."""
-    with servers_of(database_url, 3) as made:
-        environment = made.setup.environment
-        check(restart.run(environment.target, environment.operator, made.servers, 10), 30)
+    with servers_of(database_url, 3) as servers:
+        environment = servers.setup.environment
+        check(restart.run(environment.target, environment.operator, servers.servers, 10), 30)
 
 
 @pytest.mark.prove
@@ -104,8 +104,8 @@ class Skews:
 
     def set(self, file: Path, seconds: int) -> None:
         """Set that server's clock that many seconds off."""
-        with file.open("r+b") as held:
-            held.write(struct.pack("q", seconds))
+        with file.open("r+b") as offset:
+            offset.write(struct.pack("q", seconds))
 
 
 @pytest.fixture
@@ -117,15 +117,15 @@ def skews(tmp_path: Path) -> Skews:
     shim = tmp_path / "skew.so"
     command = (compiler, "-shared", "-fPIC", "-O1", "-o", str(shim), str(SHIM), "-ldl")
     subprocess.run(command, check=True)
-    made = Skews(tmp_path, shim)
-    assert abs(told_by(made.environment(HOUR)) - time.time() - HOUR) < MINUTES
-    return made
+    compiled = Skews(tmp_path, shim)
+    assert abs(time_in(compiled.environment(HOUR)) - time.time() - HOUR) < MINUTES
+    return compiled
 
 
-def told_by(environment: Mapping[str, str]) -> float:
+def time_in(environment: Mapping[str, str]) -> float:
     """Return the time as a process with that environment reads it."""
-    asked = (sys.executable, "-c", "import datetime; print(datetime.datetime.now().timestamp())")
-    done = subprocess.run(asked, env=os.environ | environment, capture_output=True, check=True)
+    command = (sys.executable, "-c", "import datetime; print(datetime.datetime.now().timestamp())")
+    done = subprocess.run(command, env=os.environ | environment, capture_output=True, check=True)
     return float(done.stdout)
 
 

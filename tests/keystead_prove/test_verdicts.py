@@ -37,7 +37,7 @@ class Remembering(Register):
         return False
 
 
-def test_a_server_that_remembers_is_found() -> None:
+def test_a_server_that_caches_is_found() -> None:
     """Revoked keys that a server's cache accepts for 20 ms break the promise, in the actual part of the run."""
     with served(Remembering(Fault.UNSYNCED)) as server:
         finding = revocation.run(server.target, REVOKED, 20, server, processes=1)
@@ -74,7 +74,7 @@ def test_a_server_that_answers_before_it_writes_is_found(tmp_path: Path) -> None
     assert finding.violations["acknowledged creations lost"] > 0
 
 
-def test_a_server_that_opens_its_door_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_accepts_during_an_outage_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """A key accepted while its state cannot be known is found, and so is a dead one."""
     monkeypatch.setattr(away, "BACK_SECONDS", 0.1)
     monkeypatch.setattr(away, "ANSWER_SECONDS", 0.0)

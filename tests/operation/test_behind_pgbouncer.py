@@ -39,13 +39,13 @@ def test_a_journey_through_the_pooler(pair: tuple[ServerProcess, ServerProcess])
     one.put_on("scale")
 
     def journey(number: int) -> list[int]:
-        made = one.call("POST", "/v1/keys", token=token, json={"description": f"key {number}"})
-        key = made.json()
+        response = one.call("POST", "/v1/keys", token=token, json={"description": f"key {number}"})
+        key = response.json()
         used = other.call("GET", "/v1/whoami", token=key["token"])
         revoked = one.call("DELETE", f"/v1/keys/{key['id']}", token=token)
         after = [server.call("GET", "/v1/whoami", token=key["token"]) for server in (other, one)]
-        return [answer.status_code for answer in (made, used, revoked, *after)]
+        return [answer.status_code for answer in (response, used, revoked, *after)]
 
     with ThreadPoolExecutor(10) as people:
-        found = list(people.map(journey, range(KEYS)))
-    assert found == [[201, 200, 204, 401, 401]] * KEYS
+        outcomes = list(people.map(journey, range(KEYS)))
+    assert outcomes == [[201, 200, 204, 401, 401]] * KEYS

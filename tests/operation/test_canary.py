@@ -77,10 +77,10 @@ class SampleWorkspace:
         files = [path for path in self.server.data.iterdir() if path.name != "peppers"]
         return {path.name: path.read_bytes() for path in files}
 
-    def betrayed(self) -> dict[str, list[str]]:
+    def leaked(self) -> dict[str, list[str]]:
         """Return the secrets that appear in what the server has written."""
-        found = {name: self.secrets.found_in(content) for name, content in self.seen().items()}
-        return {name: names for name, names in found.items() if names}
+        leaks = {name: self.secrets.found_in(content) for name, content in self.seen().items()}
+        return {name: names for name, names in leaks.items() if names}
 
 
 @pytest.fixture
@@ -227,10 +227,10 @@ def test_no_secret_is_seen_anywhere(sample: SampleWorkspace) -> None:
     assert log.count(b'"event": "failure"') >= 10
     assert log.count(b'"event": "request"') > len(statuses)
     assert {"keystead.db", "keystead.db-wal", "log"} <= sample.seen().keys()
-    assert not sample.betrayed()
+    assert not sample.leaked()
     assert not sample.secrets.found_in(metrics)
     assert sample.server.stop() == 0
-    assert not sample.betrayed()
+    assert not sample.leaked()
 
 
 @pytest.mark.parametrize("secret", ["ks_02tcRIyrxLXTR81B3dqdOx_003aUlTJC7tjlCTQj2u", "a+b/c=" * 8])

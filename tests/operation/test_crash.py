@@ -54,10 +54,10 @@ class Client:
     def _create(self, http: httpx2.Client) -> None:
         description = f"crash {next(_numbers)}"
         self.unanswered.add(description)
-        made = http.post("/v1/keys", json={"description": description})
-        assert made.status_code == 201
+        response = http.post("/v1/keys", json={"description": description})
+        assert response.status_code == 201
         self.unanswered.discard(description)
-        self.created[made.json()["id"]] = made.json()["token"]
+        self.created[response.json()["id"]] = response.json()["token"]
 
     def _revoke(self, http: httpx2.Client) -> None:
         self.asked = random.choice([key for key in self.created if key not in self.revoked])
@@ -145,13 +145,13 @@ def crash_often(database_url: str, times: int, most: int) -> int:
         server.put_on("scale")
         token = server.token()
         clients: list[Client] = []
-        kept = 0
+        promises = 0
         for _ in range(times):
             crashed = crash(server, token, random.randint(1, most))
-            kept += check_promises(server, token, crashed)
+            promises += check_promises(server, token, crashed)
             clients += crashed
         check_wholeness(server, clients)
-    return kept
+    return promises
 
 
 @pytest.mark.slow_on("postgresql")

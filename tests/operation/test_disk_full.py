@@ -75,7 +75,7 @@ def change(server: ServerProcess, token: str, method: str, path: str) -> tuple[i
 def test_on_a_full_disk_keys_can_still_be_revoked(small_disk: Path, tmp_path: Path) -> None:
     """Each verdict is right, creating returns 507, 40 revocations hold; with space again everything works (R44)."""
     with server_on(small_disk, tmp_path / "logs") as server:
-        token, kept = server.token(), server.token()
+        token, other = server.token(), server.token()
         keys = [
             server.call("POST", "/v1/keys", token=token, json={"description": "k"}).json()
             for _ in range(REVOCATIONS)
@@ -85,10 +85,10 @@ def test_on_a_full_disk_keys_can_still_be_revoked(small_disk: Path, tmp_path: Pa
             for _ in range(2000):
                 assert change(server, token, "POST", "/v1/keys") == (201, "")
         assert change(server, token, "POST", "/v1/keys") == (507, "disk-full")
-        assert verify(server, kept) == LIVE
+        assert verify(server, other) == LIVE
         for key in keys:
             assert change(server, token, "DELETE", f"/v1/keys/{key['id']}") == (204, "")
-            assert (verify(server, key["token"]), verify(server, kept)) == (DEAD, LIVE)
+            assert (verify(server, key["token"]), verify(server, other)) == (DEAD, LIVE)
         assert change(server, token, "POST", "/v1/keys") == (507, "disk-full")
         ballast.unlink()
         freed = time.monotonic()
@@ -97,7 +97,7 @@ def test_on_a_full_disk_keys_can_still_be_revoked(small_disk: Path, tmp_path: Pa
         server.kill()
         server.start()
         assert {verify(server, key["token"]) for key in keys} == {DEAD}
-        assert verify(server, kept) == LIVE
+        assert verify(server, other) == LIVE
         require_whole(small_disk / "data" / "keystead.db")
         assert (small_disk / "data" / "keystead.db-reserve").stat().st_size > 0
 

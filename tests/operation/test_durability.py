@@ -104,9 +104,9 @@ def _change(server: ServerProcess) -> None:
     bearer = {"authorization": f"Bearer {server.token()}"}
     with httpx2.Client(base_url=server.base_url, headers=bearer, trust_env=False) as http:
         for number in range(CHANGES):
-            made = http.post("/v1/keys", json={"description": f"key {number}"})
-            assert made.status_code == 201
-            assert http.delete(f"/v1/keys/{made.json()['id']}").status_code == 204
+            response = http.post("/v1/keys", json={"description": f"key {number}"})
+            assert response.status_code == 201
+            assert http.delete(f"/v1/keys/{response.json()['id']}").status_code == 204
 
 
 def test_every_change_is_synced_before_it_is_acknowledged(tmp_path: Path) -> None:

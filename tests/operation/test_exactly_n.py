@@ -80,7 +80,7 @@ def pair_on(database_url: str) -> Iterator[Pair]:
 
 
 @pytest.mark.slow_on("postgresql")
-def test_a_hundred_at_once_leave_exactly_ten(database_url: str) -> None:
+def test_a_hundred_concurrent_creations_leave_exactly_ten(database_url: str) -> None:
     """Of 100 concurrent creations through two servers, as many succeed as there was room for."""
     with pair_on(database_url) as pair, ThreadPoolExecutor(50) as pool:
         clients = pair.clients(50)
@@ -141,10 +141,12 @@ def _churn(client: httpx2.Client, tally: Counter[str], stopped: Callable[[], boo
             if random.random() < 0.5:
                 end = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=2)
                 expires_at = end.isoformat()
-            made = client.post("/v1/keys", json={"description": "churn", "expires_at": expires_at})
-            tally[CREATING.get(made.status_code, "other")] += 1
-            if made.status_code == 201 and expires_at is None:
-                mine.append(made.json()["id"])
+            response = client.post(
+                "/v1/keys", json={"description": "churn", "expires_at": expires_at}
+            )
+            tally[CREATING.get(response.status_code, "other")] += 1
+            if response.status_code == 201 and expires_at is None:
+                mine.append(response.json()["id"])
             if mine and random.random() < 0.3:
                 gone = client.delete(f"/v1/keys/{mine.pop()}").status_code
                 tally[REVOKING.get(gone, "other")] += 1

@@ -63,7 +63,7 @@ def answered(pair: Pair, waiting: Future[httpx2.Response]) -> bool:
     return waiting.done()
 
 
-def told(answer: httpx2.Response) -> tuple[int, str]:
+def status_and_code(answer: httpx2.Response) -> tuple[int, str]:
     """Return the status and the code of a refusal."""
     return answer.status_code, answer.json()["code"]
 
@@ -73,7 +73,7 @@ def told(answer: httpx2.Response) -> tuple[int, str]:
 
 def kill_the_database(postgres: PrivatePostgres, times: int) -> int:
     """Kill the database under load and start it, that many times. Returns the number of kept promises."""
-    kept = 0
+    promises = 0
     with servers_on(postgres.dsn()) as servers:
         token = servers[0].token()
         for _ in range(times):
@@ -82,8 +82,8 @@ def kill_the_database(postgres: PrivatePostgres, times: int) -> int:
                 postgres.kill()
                 postgres.start()
                 are_ready(servers)
-            kept += sum(ledger.check(servers) for ledger in ledgers)
-    return kept
+            promises += sum(ledger.check(servers) for ledger in ledgers)
+    return promises
 
 
 @pytest.mark.slow
@@ -98,9 +98,9 @@ def test_a_primary_killed_fifty_times(
     private_postgres: PrivatePostgres, record_property: Callable[[str, object], None]
 ) -> None:
     """Fifty kills."""
-    kept = kill_the_database(private_postgres, 50)
-    record_property("kept", kept)
-    assert kept > 500
+    promises = kill_the_database(private_postgres, 50)
+    record_property("kept", promises)
+    assert promises > 500
 
 
 # --- the standby is promoted ---
@@ -124,11 +124,11 @@ def fail_over(primary: PrivatePostgres) -> tuple[int, float]:
                 ),
                 "keys are created on the new primary",
             )
-        kept = sum(ledger.check(servers) for ledger in ledgers)
+        promises = sum(ledger.check(servers) for ledger in ledgers)
         primary.start()
         assert all(verify(server, token) == LIVE for server in servers)
         primary.kill()
-    return kept, away
+    return promises, away
 
 
 @pytest.mark.slow
@@ -136,8 +136,8 @@ def test_a_promoted_standby_has_all_that_was_acknowledged(
     private_postgres: PrivatePostgres,
 ) -> None:
     """The primary dies, its synchronous standby takes over, the servers follow: 0 lost, 0 revived (R35)."""
-    kept, away = fail_over(private_postgres)
-    assert kept > 5
+    promises, away = fail_over(private_postgres)
+    assert promises > 5
     assert away < 10
 
 
@@ -148,10 +148,10 @@ def test_twenty_promotions(
     private_postgres: PrivatePostgres, cycle: int, record_property: Callable[[str, object], None]
 ) -> None:
     """Each of twenty promotions keeps every promise."""
-    kept, away = fail_over(private_postgres)
-    record_property("kept", kept)
+    promises, away = fail_over(private_postgres)
+    record_property("kept", promises)
     record_property("seconds away", f"{away:.2f}")
-    assert kept > 5
+    assert promises > 5
     assert away < 10
 
 
@@ -188,10 +188,10 @@ def give_up_waiting(primary: PrivatePostgres, times: int) -> None:
         pair.pause()
         with ThreadPoolExecutor(1) as pool:
             for number, key in enumerate(keys):
-                asked = ("DELETE", path.format_map(key)) if number % 5 else ("POST", "/v1/keys")
-                waiting = pool.submit(ask, servers[number % 2], token, *asked)
+                request = ("DELETE", path.format_map(key)) if number % 5 else ("POST", "/v1/keys")
+                waiting = pool.submit(ask, servers[number % 2], token, *request)
                 wait_until(partial(answered, pair, waiting), "PostgreSQL gives up waiting")
-                assert told(waiting.result()) == UNKNOWN
+                assert status_and_code(waiting.result()) == UNKNOWN
         primary.kill()
         pair.promote()
         are_ready(servers)
@@ -227,7 +227,7 @@ def test_an_old_primary_acknowledges_nothing(private_postgres: PrivatePostgres) 
         with ThreadPoolExecutor(1) as pool:
             waiting = pool.submit(ask, servers[0], token, "DELETE", f"/v1/keys/{key['id']}")
             wait_until(partial(answered, pair, waiting), "PostgreSQL gives up waiting")
-        assert told(waiting.result()) == UNKNOWN
+        assert status_and_code(waiting.result()) == UNKNOWN
 
 
 # --- the connection to the primary is cut ---
@@ -252,7 +252,7 @@ def test_a_commit_whose_answer_is_lost_is_not_acknowledged(
         relay.cut_at(b"COMMIT\0", after=b"UPDATE api_keys", swallow=swallow)
         answer = ask(servers[0], token, "DELETE", f"/v1/keys/{key['id']}")
         assert relay.sprung.wait(10)
-        assert told(answer) == UNKNOWN
+        assert status_and_code(answer) == UNKNOWN
         assert verify(servers[1], key["token"]) == 503
         relay.mend()
         are_ready(servers)

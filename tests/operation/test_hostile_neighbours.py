@@ -166,13 +166,13 @@ def rounds(client: Client, number: int) -> dict[str, list[float]]:
         "push": (lambda: client.push(1), 200),
         "create": (client.create, 201),
     }
-    took: dict[str, list[float]] = {name: [] for name in acts}
+    durations: dict[str, list[float]] = {name: [] for name in acts}
     for _ in range(number):
         for name, (act, status) in acts.items():
-            began = time.perf_counter()
+            start = time.perf_counter()
             assert act() == status, name
-            took[name].append(time.perf_counter() - began)
-    return took
+            durations[name].append(time.perf_counter() - start)
+    return durations
 
 
 def among_hostile_neighbours(database_url: str, number: int, clients: int) -> None:

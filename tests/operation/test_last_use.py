@@ -102,13 +102,13 @@ def use_under_load(server: ServerProcess, each: int) -> int:
             shown.append(at)
     callers.join()
     assert shown == sorted(shown)
-    made = [len(times) + 1 for times in callers.answered]
-    wait_until(lambda: counted(server, ids) == made, "every use is counted")
+    sent = [len(times) + 1 for times in callers.answered]
+    wait_until(lambda: counted(server, ids) == sent, "every use is counted")
     newest = max(callers.answered[0])
     last = last_used(server, watcher, ids[0])
     assert last is not None
     assert abs(last.timestamp() - newest) < SLACK
-    return sum(made)
+    return sum(sent)
 
 
 @pytest.mark.slow_on("postgresql")
@@ -138,9 +138,9 @@ def test_a_kill_loses_no_more_than_one_interval(server: ServerProcess) -> None:
     killed = time.time()
     callers.join()
     server.start()
-    for made, times in zip(counted(server, ids), callers.answered, strict=True):
+    for uses, times in zip(counted(server, ids), callers.answered, strict=True):
         before = sum(at < killed - FLUSH_SECONDS - SLACK / 2 for at in times)
-        assert before <= made <= len(times) + CLIENTS + 1
+        assert before <= uses <= len(times) + CLIENTS + 1
     last = last_used(server, watcher, ids[0])
     assert last is not None
     assert killed - FLUSH_SECONDS - SLACK < last.timestamp() <= killed

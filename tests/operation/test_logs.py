@@ -57,7 +57,7 @@ Logger("keystead.worker").info("task recovered")
     assert (failed["level"], failed["event"]) == ("error", "task failed")
 
 
-def test_every_way_to_the_log_has_one_form_and_tells_no_value() -> None:
+def test_every_way_to_the_log_has_one_form_and_shows_no_value() -> None:
     """Lines of ours and of libraries, warnings and uncaught exceptions have one form, without an exception's text."""
     ours, library, warned, chained, thread, last = lines_of(
         """
@@ -125,7 +125,7 @@ def test_masking_leaves_the_line_whole(before: str) -> None:
     assert line["value"].endswith("[redacted]")
 
 
-def test_values_that_are_no_json_are_told_by_type() -> None:
+def test_values_that_are_not_json_are_logged_by_type() -> None:
     """The log never contains the repr of an object."""
     (line,) = lines_of("log.info('it', value=Secretive(), listed=[Secretive()])")
     assert line["value"] == "<__main__.Secretive>"

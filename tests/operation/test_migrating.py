@@ -104,16 +104,16 @@ def test_three_commands(place: Place) -> None:
     bootstrap.prepare(place.settings)
     again = place.run("migrate", "--json")
     assert (again.code, again.log) == (0, "")
-    told = json.loads(again.output)
-    assert (told["status"], told["row_security"]["done"]) == ("current", [])
-    assert (told["row_security"]["made_login"], told["row_security"]["owners_way"]) == (
+    report = json.loads(again.output)
+    assert (report["status"], report["row_security"]["done"]) == ("current", [])
+    assert (report["row_security"]["made_login"], report["row_security"]["owners_way"]) == (
         False,
         False,
     )
 
 
 @pytest.mark.slow
-def test_an_owner_who_may_make_no_roles(place: Place) -> None:
+def test_an_owner_who_may_not_create_roles(place: Place) -> None:
     """The command prints what an administrator has to run; then the same command succeeds, and servers start."""
     place.postgres.execute(f'ALTER DATABASE "{place.name}" OWNER TO plain')
     refused = place.run("migrate", owner="plain")
@@ -155,10 +155,10 @@ def _begin_without_row_security(place: Place) -> None:
     bootstrap.make_place(place.settings)
     make_peppers(place.settings.data / "peppers")
     with psycopg.connect(place.url(OWNER)) as connection:
-        made = (
+        statements = (
             "INSERT INTO workspaces (id, name, plan_id, created_at) VALUES ('ws_1', 'W', 'free', 1)"
         )
-        connection.execute(made)
+        connection.execute(statements)
 
 
 @pytest.mark.slow
@@ -171,8 +171,8 @@ def test_servers_of_the_version_before_go_on(place: Place) -> None:
     assert place.sees_rows(OWNER)
     bootstrap.prepare(place.settings)
     doctor = place.run("doctor", "--json")
-    told = {finding["check"]: finding for finding in json.loads(doctor.output)}
-    assert "keystead migrate --enforce" in told["row security"]["says"]
+    findings = {finding["check"]: finding for finding in json.loads(doctor.output)}
+    assert "keystead migrate --enforce" in findings["row security"]["says"]
     assert place.run("migrate").output.count("--enforce") == 1
     assert "--enforce" not in place.run("migrate", "--enforce").output
     assert not place.sees_rows(OWNER)
@@ -227,7 +227,7 @@ def test_verification_goes_on(place: Place, monkeypatch: pytest.MonkeyPatch) -> 
     _begin_with_a_key(place)
     monkeypatch.setattr(migrations, "REVISIONS", revisions_with(place.folder / "migrations"))
     reading, migrated = threading.Event(), threading.Event()
-    found: Counter[str] = Counter()
+    statuses: Counter[str] = Counter()
 
     def verify() -> None:
         with (
@@ -236,7 +236,7 @@ def test_verification_goes_on(place: Place, monkeypatch: pytest.MonkeyPatch) -> 
         ):
             lookup = reads.lookup(BY_ID)
             while not migrated.is_set():
-                found["found" if lookup.find(KEY) else "lost"] += 1
+                statuses["found" if lookup.find(KEY) else "lost"] += 1
 
     def read_on() -> None:
         with psycopg.connect(place.url(OWNER)) as reader:
@@ -257,7 +257,7 @@ def test_verification_goes_on(place: Place, monkeypatch: pytest.MonkeyPatch) -> 
         for each in (reader, *verifying):
             each.result()
     assert applied.owners_way
-    assert found.keys() == {"found"}
+    assert statuses.keys() == {"found"}
 
 
 def _begin_with_a_key(place: Place) -> None:

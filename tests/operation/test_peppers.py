@@ -17,17 +17,17 @@ KEY = bytes(range(7, 39))
 ENCODED = base64.b64encode(KEY).decode()
 
 
-def test_a_made_pepper_is_private_and_stays(tmp_path: Path) -> None:
+def test_a_created_pepper_is_private_and_stays(tmp_path: Path) -> None:
     """The file has mode 0600, contains one pepper of 32 bytes, and is never created a second time."""
     path = tmp_path / "peppers"
-    made = make_peppers(path)
+    peppers = make_peppers(path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert len(base64.urlsafe_b64decode(path.read_text().partition(":")[2])) == 32
-    assert make_peppers(path).ids == made.ids
+    assert make_peppers(path).ids == peppers.ids
     assert [entry.name for entry in tmp_path.iterdir()] == ["peppers"]
 
 
-def test_processes_that_begin_at_once_have_one_pepper(tmp_path: Path) -> None:
+def test_concurrent_processes_create_one_pepper(tmp_path: Path) -> None:
     """Eight processes that create the file at the same moment all read the same pepper."""
     assert together(_begin, *[(str(tmp_path), n) for n in range(8)]) == [0] * 8
     assert len({(tmp_path / f"seen-{n}").read_text() for n in range(8)}) == 1
@@ -52,9 +52,11 @@ def test_the_first_pepper_is_current_and_the_others_stand(tmp_path: Path) -> Non
 def test_both_alphabets_of_base64_are_read() -> None:
     """A pepper is the same in either alphabet."""
     key = bytes(range(200, 232))
-    one, other = base64.b64encode(key).decode(), base64.urlsafe_b64encode(key).decode()
-    assert one != other
-    texts = [parse_peppers([f"p1:{text}"], "it").current.digest(b"x") for text in (one, other)]
+    standard, urlsafe = base64.b64encode(key).decode(), base64.urlsafe_b64encode(key).decode()
+    assert standard != urlsafe
+    texts = [
+        parse_peppers([f"p1:{text}"], "it").current.digest(b"x") for text in (standard, urlsafe)
+    ]
     assert texts[0] == texts[1]
 
 
@@ -84,9 +86,9 @@ def test_a_wrong_pepper_is_refused_and_not_repeated(text: str) -> None:
     """Malformed, weak and duplicate peppers are refused, with a message that contains nothing of them."""
     with pytest.raises(ConfigurationError) as refused:
         parse_peppers(text.split(","), "KEYSTEAD_PEPPERS")
-    said = str(refused.value)
-    assert said.startswith("KEYSTEAD_PEPPERS")
-    assert ENCODED[:12] not in said
+    message = str(refused.value)
+    assert message.startswith("KEYSTEAD_PEPPERS")
+    assert ENCODED[:12] not in message
     assert refused.value.__cause__ is None
 
 

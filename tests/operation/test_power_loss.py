@@ -49,8 +49,8 @@ class Disk:
     def after(self, survived: list[bool]) -> bytearray:
         """Return the file after a power cut that these of the writes since the last sync survived."""
         content = bytearray(self.synced)
-        for (offset, data), kept in zip(self.unsynced, survived, strict=True):
-            if not kept:
+        for (offset, data), survives in zip(self.unsynced, survived, strict=True):
+            if not survives:
                 continue
             if data is None:
                 del content[offset:]
@@ -155,9 +155,9 @@ def _change(base_url: str, token: str) -> list[str]:
     ids = []
     with httpx2.Client(base_url=base_url, headers=bearer, trust_env=False) as http:
         for number in range(CHANGES):
-            made = http.post("/v1/keys", json={"description": f"key {number}"})
-            assert made.status_code == 201
-            ids.append(made.json()["id"])
+            response = http.post("/v1/keys", json={"description": f"key {number}"})
+            assert response.status_code == 201
+            ids.append(response.json()["id"])
             assert http.delete(f"/v1/keys/{ids[-1]}").status_code == 204
     return ids
 

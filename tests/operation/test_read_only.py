@@ -96,8 +96,8 @@ def go_without_writing(
         wait_until(lambda: can_create(server, tokens["create"]), "keys are made again")
         assert time.monotonic() - ended < RECOVERY_SECONDS
     wait_until(lambda: counted(server, [live]) == [1 + USES], "no use is lost")
-    told = [passes(server, tokens[kind]) for kind in ("live", "dead", "unknown")]
-    assert told == [LIVE, DEAD, DEAD]
+    verdicts = [passes(server, tokens[kind]) for kind in ("live", "dead", "unknown")]
+    assert verdicts == [LIVE, DEAD, DEAD]
 
 
 def require_no_change(server: ServerProcess, token: str, key: str) -> None:
@@ -111,9 +111,9 @@ def require_no_change(server: ServerProcess, token: str, key: str) -> None:
         assert answer.status_code == 503
         assert answer.json()["code"] in {"unavailable", "outcome-unknown"}
         assert "retry-after" in answer.headers
-    told = server.call("GET", "/v1/whoami", token=token)
-    assert told.status_code == LIVE
-    assert told.json()["key"]["description"] != "no"
+    response = server.call("GET", "/v1/whoami", token=token)
+    assert response.status_code == LIVE
+    assert response.json()["key"]["description"] != "no"
 
 
 def passes(server: ServerProcess, token: str) -> int:

@@ -47,18 +47,18 @@ def head(line: str, fields: str, length: int) -> bytes:
 
 def read_answer(connection: socket.socket) -> tuple[int, bytes]:
     """Read the status and body of the next response. Raises EOFError if the connection closes within it."""
-    told = b""
-    while (end := told.find(b"\r\n\r\n")) < 0 or len(told) < end + 4 + length_in(told):
+    head = b""
+    while (end := head.find(b"\r\n\r\n")) < 0 or len(head) < end + 4 + length_in(head):
         part = connection.recv(65_536)
         if not part:
-            raise EOFError(told)
-        told += part
-    return int(told[9:12]), told[end + 4 :]
+            raise EOFError(head)
+        head += part
+    return int(head[9:12]), head[end + 4 :]
 
 
-def length_in(told: bytes) -> int:
+def length_in(head: bytes) -> int:
     """Return the body length that a response declares."""
-    (length,) = re.findall(rb"(?i)\r\ncontent-length: (\d+)", told)
+    (length,) = re.findall(rb"(?i)\r\ncontent-length: (\d+)", head)
     return int(length)
 
 
@@ -74,9 +74,9 @@ def refuse_on_and_on(server: ServerProcess, name: str, rounds: int) -> None:
                 connection.sendall(sent)
                 assert select.select([connection], [], [], 30)[0], "it is not answered"
                 connection.sendall(body)
-                found, told = read_answer(connection)
-                assert found == status
-                assert b'"code"' in told
+                code, answer = read_answer(connection)
+                assert code == status
+                assert b'"code"' in answer
         connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
         assert read_answer(connection)[0] == 200
 
@@ -118,7 +118,7 @@ def test_a_body_without_a_length_is_taken_in_too(server: ServerProcess) -> None:
 
 
 @pytest.mark.slow
-def test_nobody_is_read_for_ever(server: ServerProcess) -> None:
+def test_no_body_is_read_forever(server: ServerProcess) -> None:
     """A body of a gigabyte, one that trickles and one that is malformed are answered, then cut off."""
     with connect(server) as huge, connect(server) as slow, connect(server) as broken:
         slow.sendall(head("POST /v1/keys", "", 100_000) + b"a")

@@ -36,9 +36,9 @@ def embedded(tmp_path: Path) -> Iterator[ServerProcess]:
 
 def create(server: ServerProcess, token: str) -> dict[str, str]:
     """Create a key. Returns it with its token."""
-    made = server.call("POST", "/v1/keys", token=token, json={"description": "key"})
-    assert made.status_code == 201
-    return {"id": made.json()["id"], "token": made.json()["token"]}
+    response = server.call("POST", "/v1/keys", token=token, json={"description": "key"})
+    assert response.status_code == 201
+    return {"id": response.json()["id"], "token": response.json()["token"]}
 
 
 def revoke(server: ServerProcess, token: str, key: dict[str, str]) -> None:
@@ -57,8 +57,8 @@ def restore(server: ServerProcess, *arguments: str) -> dict[str, Any]:
     """Run `keystead restore`. Returns its output."""
     done = server.cli("restore", *arguments, "--json")
     assert done.returncode == 0, done.stderr
-    told: dict[str, Any] = json.loads(done.stdout)
-    return told
+    report: dict[str, Any] = json.loads(done.stdout)
+    return report
 
 
 def copied(server: ServerProcess, folder: Path) -> Path:
@@ -84,7 +84,7 @@ def test_a_hundred_keys_that_were_revoked_since_the_backup_stay_dead(
 ) -> None:
     """Backup, 100 revocations, restore: 0 of 100 are accepted; the others work, and keys created since are unknown."""
     token = embedded.token()
-    doomed, kept = [create(embedded, token) for _ in range(100)], create(embedded, token)
+    doomed, spared = [create(embedded, token) for _ in range(100)], create(embedded, token)
     file = tmp_path / "backup"
     assert embedded.cli("backup", str(file)).returncode == 0
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
@@ -95,12 +95,12 @@ def test_a_hundred_keys_that_were_revoked_since_the_backup_stay_dead(
     assert refused.returncode == CONFIGURATION
     assert "Stop the server first" in refused.stderr
     embedded.stop()
-    said = restore(embedded, str(file))
-    assert said["done_again"] == {"keys revoked": 100}
-    assert Path(said["kept"]).exists()
+    report = restore(embedded, str(file))
+    assert report["done_again"] == {"keys revoked": 100}
+    assert Path(report["kept"]).exists()
     embedded.start()
     assert {verify(embedded, key["token"]) for key in doomed} == {DEAD}
-    assert (verify(embedded, kept["token"]), verify(embedded, late["token"])) == (LIVE, DEAD)
+    assert (verify(embedded, spared["token"]), verify(embedded, late["token"])) == (LIVE, DEAD)
     embedded.stop()
     embedded.start()
     assert restore(embedded)["done_again"] == {}
@@ -201,7 +201,7 @@ def test_a_backup_of_a_server_at_work_is_whole(embedded: ServerProcess, tmp_path
 
 
 @pytest.mark.slow
-def test_an_older_postgresql_is_refused_and_made_safe(
+def test_an_older_postgresql_is_refused_until_restored(
     postgres: PostgresServer, tmp_path: Path
 ) -> None:
     """A dump restored after a revocation: every server that acknowledged one refuses, until it is applied again."""
@@ -209,7 +209,7 @@ def test_an_older_postgresql_is_refused_and_made_safe(
     with serving(postgres.dsn(name)) as server:
         server.put_on("scale")
         token = server.token()
-        doomed, kept = create(server, token), create(server, token)
+        doomed, spared = create(server, token), create(server, token)
         server.stop()
         old = postgres.create_database(template=name)
         server.start()
@@ -222,7 +222,7 @@ def test_an_older_postgresql_is_refused_and_made_safe(
         assert restore(server)["done_again"] == {"keys revoked": 1}
         server.start()
         assert verify(server, doomed["token"]) == DEAD
-        assert verify(server, kept["token"]) == LIVE
+        assert verify(server, spared["token"]) == LIVE
 
 
 def test_the_journal_is_written_before_the_answer(embedded: ServerProcess) -> None:
@@ -240,10 +240,10 @@ def test_the_journal_is_written_before_the_answer(embedded: ServerProcess) -> No
     assert len(parse_entries(journal.read_bytes())) == 3
 
 
-def test_a_torn_line_of_the_journal_is_none() -> None:
+def test_a_torn_line_of_the_revocation_log_is_skipped() -> None:
     """A line that a crash left half-written is skipped, and the lines after it count."""
     whole = b"\n2026-01-01T00:00:00Z key.revoked ws_1 7 key_1 ;\n"
-    assert [one.target_id for one in parse_entries(whole + whole[:-9] + whole)] == ["key_1"] * 2
+    assert [entry.target_id for entry in parse_entries(whole + whole[:-9] + whole)] == ["key_1"] * 2
 
 
 @pytest.mark.prove

@@ -69,9 +69,9 @@ class World:
             for name in ("One", "Two", "Three")
         )
         for name in ("revoked", "rotated", "narrowed", "kept"):
-            made = services.keys.create(self.acting, KeyDraft(name))
-            assert made.token is not None
-            self.keys[name] = made.key.id, made.token.reveal()
+            created = services.keys.create(self.acting, KeyDraft(name))
+            assert created.token is not None
+            self.keys[name] = created.key.id, created.token.reveal()
         for name in ("updated", "deleted", "rotated", "disabled", "kept"):
             hook = services.webhooks.create(self.acting, replace(HOOK, name=name))
             self.hooks[name] = hook.endpoint.id
@@ -107,13 +107,17 @@ class World:
 
     def hook(self, name: str) -> WebhookStatus | None:
         """Return the webhook, or None if there is none."""
-        found = self.installation.services.webhooks.list(self.acting).items
-        return next((one.status for one in found if one.id == self.hooks[name]), None)
+        webhooks = self.installation.services.webhooks.list(self.acting).items
+        return next(
+            (webhook.status for webhook in webhooks if webhook.id == self.hooks[name]), None
+        )
 
     def role(self, name: str) -> Role | None:
         """Return that user's role, or None if they are not a member."""
-        found = self.installation.services.members.list(self.acting).items
-        return next((one.role for one in found if one.user.id == self.people[name].user.id), None)
+        members = self.installation.services.members.list(self.acting).items
+        return next(
+            (member.role for member in members if member.user.id == self.people[name].user.id), None
+        )
 
     def accepts(self, name: str) -> bool:
         """Return whether that invitation's link is open."""
@@ -278,7 +282,7 @@ def test_nothing_comes_back(place: Place) -> None:
         for act, _ in ACTS.values():
             act(world)
         journal = {
-            one.type for one in parse_entries((place.settings.data / "endings").read_bytes())
+            entry.type for entry in parse_entries((place.settings.data / "endings").read_bytes())
         }
     assert journal >= set(ACTS)
     _require_named(world, place.restore())
@@ -298,7 +302,7 @@ def _require_gone(world: World, place: Place) -> None:
 
 
 def _require_named(world: World, restored: Restored) -> None:
-    done, named = restored.redone.done, "\n".join(restored.redone.named)
+    done, report = restored.redone.done, "\n".join(restored.redone.named)
     expected = {
         "keys revoked": 3,
         "webhooks deleted": 1,
@@ -313,10 +317,10 @@ def _require_named(world: World, restored: Restored) -> None:
     assert {name: done[name] for name in expected} == expected
     assert done["sessions ended"] >= 1
     for name in ("demoted", "password", "email"):
-        assert world.people[name].user.id in named
+        assert world.people[name].user.id in report
     guests = ["open.guest@example.com", "revoked.guest@example.com"]
     for text in [*guests, *(world.hooks[name] for name in ("updated", "rotated", "disabled"))]:
-        assert text in named
+        assert text in report
 
 
 @pytest.mark.slow_on("postgresql")
@@ -342,5 +346,5 @@ def test_an_act_that_cannot_be_done_again_holds_up_no_other(place: Place) -> Non
     with opened(place.settings) as installation:
         world.installation = installation
         assert not world.verifies("revoked")
-    [named] = restored.redone.to_look_at
-    assert newer.target_id in named
+    [finding] = restored.redone.to_look_at
+    assert newer.target_id in finding

@@ -208,7 +208,7 @@ def test_a_renewal_takes_over_new_peppers_without_a_gap(server: ServerProcess) -
 
 
 @pytest.mark.slow
-def test_a_renewal_answers_whoever_has_connected(embedded: ServerProcess) -> None:
+def test_reloading_answers_open_connections(embedded: ServerProcess) -> None:
     """A connection that was accepted just before its process reloads has its request answered all the same."""
     (before,) = embedded.processes()
     over, answers = threading.Event(), list[bytes]()
@@ -238,13 +238,13 @@ def _ask(server: ServerProcess, over: threading.Event, answers: list[bytes]) -> 
 
 
 def _pepper_of_new_key(server: ServerProcess, token: str) -> str:
-    made = server.call("POST", "/v1/keys", token=token, json={"description": "probe"})
-    assert made.status_code == 201
+    response = server.call("POST", "/v1/keys", token=token, json={"description": "probe"})
+    assert response.status_code == 201
     database = Database(server.database_url)
     try:
         with read_behind(database) as tx:
-            found = select(api_keys.c.pepper_id).where(api_keys.c.id == made.json()["id"])
-            return str(tx.execute(found).scalar_one())
+            query = select(api_keys.c.pepper_id).where(api_keys.c.id == response.json()["id"])
+            return str(tx.execute(query).scalar_one())
     finally:
         database.close()
 

@@ -78,9 +78,9 @@ def calls_without_a_key(server: ServerProcess, live: str) -> list[Call]:
         cookie = f"{SESSION}={services.sign_in.redeem(link).secret.reveal()}"
     finally:
         installation.close()
-    asked = urlencode({"token": live}).encode()
+    form = urlencode({"token": live}).encode()
     return [
-        Call("introspect", "POST", "/introspect", bearer(service) | FORM, asked),
+        Call("introspect", "POST", "/introspect", bearer(service) | FORM, form),
         Call("operator", "GET", "/operator/v1/workspaces", bearer(product)),
         Call("page", "GET", f"/w/{first}/keys", {"cookie": cookie}),
         Call("ready", "GET", "/readyz"),
@@ -135,26 +135,26 @@ def endure(away: Away, rate: float, seconds: float, *, exactly: bool) -> list[To
         (over - 0.1, away.look),
         (over, away.end),
     ]
-    told = arrive(away.server.port, calls, rate, over + LEAD_SECONDS, acts)
+    answers = arrive(away.server.port, calls, rate, over + LEAD_SECONDS, acts)
     token = calls[0].headers["authorization"].partition(" ")[2]
     wait_until(lambda: verify(away.server, token) == LIVE, "the live key is good again")
-    assert time.monotonic() - away.ended < RECOVERY_SECONDS + LEAD_SECONDS + told.lag
-    assert told.longest(away.began, away.ended) < bound(told.lag, exactly=exactly)
-    for one in told.told:
-        assert one.status not in WRONG.get(one.name.rpartition(" ")[2], set()), one
+    assert time.monotonic() - away.ended < RECOVERY_SECONDS + LEAD_SECONDS + answers.lag
+    assert answers.longest(away.began, away.ended) < bound(answers.lag, exactly=exactly)
+    for answer in answers.told:
+        assert answer.status not in WRONG.get(answer.name.rpartition(" ")[2], set()), answer
     assert max(away.threads) <= MOST_THREADS, "threads grow"
     assert max(away.connections) <= MOST_CONNECTIONS, "connections grow"
-    return told.within(away.began, away.ended)
+    return answers.within(away.began, away.ended)
 
 
-def require_refusals(told: list[Told]) -> None:
+def require_refusals(answers: list[Told]) -> None:
     """Check that each answer was 503 with Retry-After, for every caller and request."""
-    assert told
-    assert [one for one in told if one.status != 503 or not one.says_when] == []
+    assert answers
+    assert [answer for answer in answers if answer.status != 503 or not answer.says_when] == []
 
 
 @pytest.mark.slow
-def test_whoever_asks_a_silent_database_is_refused_in_time(
+def test_requests_to_a_silent_database_are_refused_in_time(
     private_postgres: PrivatePostgres,
 ) -> None:
     """Verifications, reads and writes, by keys, services, the product and users: 503 within two seconds (R36).
@@ -179,5 +179,8 @@ def test_two_hundred_requests_a_second_for_half_a_minute(
 def test_a_database_that_takes_no_new_connection(private_postgres: PrivatePostgres) -> None:
     """Old connections are answered: each answer is true, or 503, and within two seconds."""
     with without(private_postgres, half_frozen) as away:
-        told = endure(away, 100, 10.0, exactly=False)
-    assert {one.status for one in told if one.name == "forward-auth live"} <= {LIVE, 503}
+        answers = endure(away, 100, 10.0, exactly=False)
+    assert {answer.status for answer in answers if answer.name == "forward-auth live"} <= {
+        LIVE,
+        503,
+    }

@@ -49,20 +49,20 @@ class Watch:
 
     def ask(self, kind: str) -> None:
         """Send requests with the key of that kind, at least one, until stopped."""
-        told = self.told.setdefault(kind, Counter())
+        statuses = self.told.setdefault(kind, Counter())
         bearer = {"authorization": f"Bearer {self.tokens[kind]}"}
         with httpx2.Client(base_url=self.server.base_url, headers=bearer, trust_env=False) as http:
             while True:
-                began = time.monotonic()
+                start = time.monotonic()
                 if kind == "create":
                     answer = http.post("/v1/keys", json={"description": "away"}, timeout=40)
                 else:
                     answer = http.get("/v1/whoami", timeout=40)
-                    self.slowest = max(self.slowest, time.monotonic() - began)
-                told[answer.status_code] += 1
-                began = time.monotonic()
+                    self.slowest = max(self.slowest, time.monotonic() - start)
+                statuses[answer.status_code] += 1
+                start = time.monotonic()
                 http.get("/healthz", timeout=40)
-                self.lag = max(self.lag, time.monotonic() - began)
+                self.lag = max(self.lag, time.monotonic() - start)
                 if answer.status_code == 503 and "retry-after" not in answer.headers:
                     self.without_retry += 1
                 if self.stopping.wait(0.005):
@@ -124,8 +124,8 @@ def can_create(server: ServerProcess, token: str) -> bool:
 def require_refusals(watch: Watch, *, exactly: bool) -> None:
     """Check that each answer was 503 with Retry-After, in time, for dead and unknown keys too."""
     assert watch.without_retry == 0
-    for kind, told in watch.told.items():
-        assert set(told) == {503}, f"{kind}: {told}"
+    for kind, statuses in watch.told.items():
+        assert set(statuses) == {503}, f"{kind}: {statuses}"
     assert watch.slowest < bound(watch.lag, exactly=exactly)
 
 
@@ -248,11 +248,11 @@ def pausing(seconds: float, database_url: str) -> None:
         paused.signal(signal.SIGSTOP, group=True)
         try:
             revoke(other, creator, own)
-            asked = [pool.submit(verify, paused, victim) for _ in range(8)]
+            pending = [pool.submit(verify, paused, victim) for _ in range(8)]
             time.sleep(seconds)
         finally:
             paused.signal(signal.SIGCONT, group=True)
-        assert {one.result() for one in asked} == {DEAD}
+        assert {future.result() for future in pending} == {DEAD}
         assert {verify(server, victim) for server in (paused, other) for _ in range(4)} == {DEAD}
 
 
@@ -269,7 +269,7 @@ def test_a_server_that_was_paused_for_five_seconds_refuses(database_url: str) ->
 
 
 @pytest.mark.slow
-def test_a_server_that_was_cut_off_lets_nobody_in(private_postgres: PrivatePostgres) -> None:
+def test_a_server_that_was_cut_off_accepts_no_key(private_postgres: PrivatePostgres) -> None:
     """A key is revoked while one server has lost the database: that one answers 503, then 401, and never 200."""
     with relay_to(private_postgres.port) as relay:
         url = private_postgres.dsn().replace(str(private_postgres.port), str(relay.port))

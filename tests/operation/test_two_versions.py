@@ -18,8 +18,8 @@ def make(server: ServerProcess, token: str, number: int) -> dict[str, Any]:
     """Create a key."""
     answer = server.call("POST", "/v1/keys", token=token, json={"description": f"key {number}"})
     assert answer.status_code == 201, answer.text
-    made: dict[str, Any] = answer.json()
-    return made
+    key: dict[str, Any] = answer.json()
+    return key
 
 
 @pytest.mark.prove
@@ -53,5 +53,5 @@ def _push_and_find(before: ServerProcess, after: ServerProcess, token: str) -> N
     for server in (before, after):
         for word in ("herons", "weirs"):
             path = f"/v1/collections/docs/documents?query={word}"
-            found = server.call("GET", path, token=token).json()
-            assert [document["id"] for document in found["items"]] == [word], (server, found)
+            results = server.call("GET", path, token=token).json()
+            assert [document["id"] for document in results["items"]] == [word], (server, results)

@@ -64,11 +64,11 @@ def test_a_write_without_progress_ends(monkeypatch: pytest.MonkeyPatch) -> None:
         connection = stack.enter_context(_mute(port))
         accepted = stack.enter_context(listening.accept()[0])
         accepted.settimeout(None)
-        began = time.monotonic()
+        start = time.monotonic()
         with pytest.raises(TimeoutError) as raised:
             write_for_ever(accepted)
         assert raised.value.errno is not None, "the kernel ended it, and no time-out of Python's"
-        assert time.monotonic() - began >= 1
+        assert time.monotonic() - start >= 1
         assert connection.fileno() > 0
 
 

@@ -74,13 +74,13 @@ def proxy(server: ServerProcess, tmp_path_factory: pytest.TempPathFactory) -> It
 
 def answers(port: int, sent: bytes) -> list[int]:
     """Return the statuses that arrive until the connection closes or nothing more comes."""
-    told = b""
+    received = b""
     with suppress(OSError), socket.create_connection((HOST, port), timeout=5) as connection:
         connection.sendall(sent)
         connection.settimeout(0.5)
         while part := connection.recv(65_536):
-            told += part
-    return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3})", told)]
+            received += part
+    return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3})", received)]
 
 
 def is_served(port: int) -> bool:
@@ -94,7 +94,7 @@ def is_served(port: int) -> bool:
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_no_request_is_no_request(server: ServerProcess, name: str) -> None:
+def test_malformed_requests(server: ServerProcess, name: str) -> None:
     """One 400 (505 for a version), and what follows on the connection is not read as another client's request."""
     assert answers(server.port, REFUSED[name]) in ([400], [505])
     after = answers(server.port, REFUSED[name] + SMUGGLED)
@@ -160,11 +160,11 @@ def test_a_bare_line_feed_is_one_line_end_to_all(
 
 def memory(server: ServerProcess) -> int:
     """Return the memory of the server's processes in bytes."""
-    held = 0
+    total = 0
     for process in server.processes():
         status = Path(f"/proc/{process}/status").read_text()
-        held += int(re.findall(r"VmRSS:\s+(\d+) kB", status)[0]) * 1024
-    return held
+        total += int(re.findall(r"VmRSS:\s+(\d+) kB", status)[0]) * 1024
+    return total
 
 
 def test_sixteen_megabytes_of_head(server: ServerProcess) -> None:
@@ -208,7 +208,7 @@ def ended(connections: list[socket.socket]) -> int:
     return count
 
 
-def test_slow_heads_hold_nobody_up(server: ServerProcess) -> None:
+def test_slow_heads_delay_no_other_client(server: ServerProcess) -> None:
     """Two hundred half heads: other clients are served meanwhile, each is closed, and no memory leaks."""
     before = memory(server)
     with slow(server, 200, b"GET /healthz HTTP/1.1\r\nHost: a\r\nX: ") as connections:

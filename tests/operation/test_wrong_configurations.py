@@ -93,7 +93,7 @@ def toml(content: str, mode: int = 0o600) -> Spoil:
     return spoil
 
 
-def begun(spoil: Spoil) -> Spoil:
+def sound(spoil: Spoil) -> Spoil:
     """Create a sound installation, to be spoilt afterwards."""
 
     def both(start: Start) -> None:
@@ -105,12 +105,12 @@ def begun(spoil: Spoil) -> Spoil:
 
 def mode(name: str, bits: int) -> Spoil:
     """Give that file or folder of a sound installation that mode."""
-    return begun(lambda start: (start.data / name).chmod(bits))
+    return sound(lambda start: (start.data / name).chmod(bits))
 
 
 def peppers(content: str) -> Spoil:
     """Give a sound installation a pepper file with that content."""
-    return begun(lambda start: (start.data / "peppers").write_text(content))
+    return sound(lambda start: (start.data / "peppers").write_text(content))
 
 
 def revision(number: str) -> Spoil:
@@ -123,7 +123,7 @@ def revision(number: str) -> Spoil:
         ):
             tx.execute(text("UPDATE alembic_version SET version_num = :now"), {"now": number})
 
-    return begun(spoil)
+    return sound(spoil)
 
 
 def keys_without_pepper(start: Start) -> None:
@@ -142,7 +142,7 @@ def keys_of_another_pepper(start: Start) -> None:
 def certificate(start: Start, *, form: str = "pkcs8", key_mode: int = 0o600) -> None:
     """Write a certificate and its key, in that form and with that mode."""
     key, cert = start.folder / "key.pem", start.folder / "cert.pem"
-    made = (
+    command = (
         "openssl",
         "req",
         "-x509",
@@ -153,7 +153,7 @@ def certificate(start: Start, *, form: str = "pkcs8", key_mode: int = 0o600) -> 
         "-nodes",
     )
     subprocess.run(
-        [*made, "-subj", "/CN=localhost", "-keyout", key, "-out", cert],
+        [*command, "-subj", "/CN=localhost", "-keyout", key, "-out", cert],
         check=True,
         capture_output=True,
     )

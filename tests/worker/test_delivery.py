@@ -15,13 +15,13 @@ def test_every_change_reaches_its_receiver(
     office: Installation, tenant: Principal, receiver: Receiver
 ) -> None:
     """A stock receiver verifies every delivery; the body has the event, and no token."""
-    made = hook(office, tenant, receiver.url)
+    webhook = hook(office, tenant, receiver.url)
     keys = office.services.keys
     created = keys.create(tenant, KeyDraft("sync"))
     keys.revoke(tenant, created.key.id)
     with delivering(office):
         got = receiver.wait_for(3)
-    verifier = Webhook(made.secret)
+    verifier = Webhook(webhook.secret)
     bodies = [verifier.verify(each.body, dict(each.headers)) for each in got]
     assert {body["type"] for body in bodies} == {"webhook.created", "key.created", "key.revoked"}
     assert created.token is not None
@@ -29,5 +29,5 @@ def test_every_change_reaches_its_receiver(
         assert body["data"]["id"] == each.id
         assert body["timestamp"] == body["data"]["occurred_at"]
         assert created.token.reveal() not in each.body.decode()
-        assert made.secret not in repr(each.headers)
+        assert webhook.secret not in repr(each.headers)
         assert len(each.body) <= MAX_PAYLOAD

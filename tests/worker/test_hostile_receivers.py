@@ -175,26 +175,28 @@ def among(
     certificate.load_cert_chain(*self_signed(folder))
     delays: dict[str, list[float]] = {"honest": []}
     with ExitStack() as stack:
-        made = {}
+        endpoints = {}
         for name, (script, _) in HOSTILE.items():
             port = stack.enter_context(
                 hostile(script, certificate if name == "bad certificate" else None)
             )
             scheme = "https" if name in ENCRYPTED else "http"
-            made[name] = hook(office, tenant, f"{scheme}://{HOST}:{port}/", "key.created")
+            endpoints[name] = hook(office, tenant, f"{scheme}://{HOST}:{port}/", "key.created")
         honest = [stack.enter_context(Receiver()) for _ in range(10)]
         for receiver in honest:
             hook(office, tenant, receiver.url, "key.created")
         stack.enter_context(delivering(office, seconds=seconds))
         for number in range(events):
-            began = time.monotonic()
+            start = time.monotonic()
             office.services.keys.create(tenant, KeyDraft(f"sync {number}"))
             for receiver in honest:
                 receiver.wait_for(number + 1)
-                delays["honest"].append(time.monotonic() - began)
-        _wait_for_attempts(office, tenant, [each.endpoint.id for each in made.values()])
+                delays["honest"].append(time.monotonic() - start)
+        _wait_for_attempts(office, tenant, [each.endpoint.id for each in endpoints.values()])
         for name, (_, expected) in HOSTILE.items():
-            page = office.services.webhooks.deliveries(tenant, made[name].endpoint.id, limit=200)
+            page = office.services.webhooks.deliveries(
+                tenant, endpoints[name].endpoint.id, limit=200
+            )
             tried = [attempt for each in page.items for attempt in each.attempts]
             errors = {attempt.error for attempt in tried}
             assert errors, name
@@ -203,7 +205,7 @@ def among(
                 DeliveryStatus.PENDING,
                 DeliveryStatus.FAILED,
             }
-        gone = office.services.webhooks.get(tenant, made["gone"].endpoint.id)
+        gone = office.services.webhooks.get(tenant, endpoints["gone"].endpoint.id)
         assert gone.status is WebhookStatus.DISABLED
         for receiver in honest:
             assert set(receiver.counts().values()) == {1}

@@ -86,7 +86,7 @@ def receiver() -> Iterator[tuple[Receiver, MailServer]]:
         controller.stop()
 
 
-def test_a_letter_arrives_whole(receiver: tuple[Receiver, MailServer]) -> None:
+def test_an_email_arrives_whole(receiver: tuple[Receiver, MailServer]) -> None:
     """The receiver has the email's own words, its sender, and the way to unsubscribe."""
     handler, server = receiver
     asyncio.run(Smtp(server).send(_message()))
@@ -136,7 +136,7 @@ def test_nothing_is_said_in_clear_to_another_machine(
     assert handler.got == []
 
 
-def test_a_folder_keeps_letters_for_its_owner(tmp_path: Path) -> None:
+def test_a_folder_keeps_emails_for_its_owner(tmp_path: Path) -> None:
     """Each email is a file that only its owner reads; sent again, it is the same file."""
     folder = Folder(tmp_path / "mail")
     for _ in range(2):
@@ -146,8 +146,8 @@ def test_a_folder_keeps_letters_for_its_owner(tmp_path: Path) -> None:
     assert [file.suffix for file in files] == [".eml", ".eml"]
     assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
     assert stat.S_IMODE((tmp_path / "mail").stat().st_mode) == 0o700
-    told = {message_from_bytes(file.read_bytes(), policy=default)["To"] for file in files}
-    assert told == {"ada@acme.example", "bob@acme.example"}
+    recipients = {message_from_bytes(file.read_bytes(), policy=default)["To"] for file in files}
+    assert recipients == {"ada@acme.example", "bob@acme.example"}
 
 
 def test_a_folder_that_cannot_be_written_is_away(tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_mail_servers_by_url(url: str, server: MailServer) -> None:
 @pytest.mark.parametrize(
     "url", ["http://mail", "smtp://", "smtp://h:x", "mail.example.com", "smtp://u:secret@h/path"]
 )
-def test_what_is_no_mail_server(url: str) -> None:
+def test_invalid_mail_servers(url: str) -> None:
     """It is refused without repeating any of it: it may contain a password."""
     with pytest.raises(ValueError, match="must be smtp://") as refused:
         mail_server_of(url)

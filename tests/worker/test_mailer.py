@@ -38,8 +38,10 @@ def postman() -> Postman:
 
 
 def _full_workspace(sandbox: SandboxInstallation, email: str) -> None:
-    made = sandbox.services.workspaces.create("Acme", plan_id="scale", owner="Owner", email=email)
-    tenant = operator("tests", made.id)
+    workspace = sandbox.services.workspaces.create(
+        "Acme", plan_id="scale", owner="Owner", email=email
+    )
+    tenant = operator("tests", workspace.id)
     sandbox.limit(tenant, 1)
     sandbox.key(tenant)
     with pytest.raises(LimitReached):

@@ -111,8 +111,8 @@ def test_a_batch_is_claimed_workspace_after_workspace(
     first = claim(endpoints=4, messages=1, places=FreePlaces(16, {}))
     everyone = {each.workspace_id for each in (*hostile, tenant)}
     assert {batch.endpoint.workspace_id for batch in first} == everyone
-    held = {hostile[0].workspace_id: 5, hostile[1].workspace_id: 1, tenant.workspace_id: 1}
-    second = claim(endpoints=4, messages=1, places=FreePlaces(5, held))
+    waiting = {hostile[0].workspace_id: 5, hostile[1].workspace_id: 1, tenant.workspace_id: 1}
+    second = claim(endpoints=4, messages=1, places=FreePlaces(5, waiting))
     owners = [hostile[2], hostile[1], hostile[2], tenant]
     assert [batch.endpoint.workspace_id for batch in second] == [o.workspace_id for o in owners]
     assert claim(endpoints=9, messages=1, places=FreePlaces(0, {})) == []
@@ -122,20 +122,20 @@ def test_a_batch_is_claimed_workspace_after_workspace(
 def test_slow_names_leave_threads_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """While endless name lookups of three workspaces run, a name of a fourth is resolved."""
     answered, look_up = threading.Event(), socket.getaddrinfo
-    asked = threading.Semaphore(0)
+    lookups = threading.Semaphore(0)
 
-    def slow(host: str, *more: Any, **named: Any) -> Any:
+    def slow(host: str, *more: Any, **keywords: Any) -> Any:
         if host.endswith(".slow.example"):
-            asked.release()
+            lookups.release()
             assert answered.wait(LONGER_THAN_THE_TEST)
             raise socket.gaierror
-        return look_up(host, *more, **named)
+        return look_up(host, *more, **keywords)
 
     monkeypatch.setattr(socket, "getaddrinfo", slow)
-    asyncio.run(_look_up_among_slow(asked, answered))
+    asyncio.run(_look_up_among_slow(lookups, answered))
 
 
-async def _look_up_among_slow(asked: threading.Semaphore, answered: threading.Event) -> None:
+async def _look_up_among_slow(lookups: threading.Semaphore, answered: threading.Event) -> None:
     resolver = SystemResolver()
     try:
         slow = [
@@ -144,7 +144,7 @@ async def _look_up_among_slow(asked: threading.Semaphore, answered: threading.Ev
             for owner in range(HOSTILE)
         ]
         for _ in range(HOSTILE * 10):
-            await asyncio.to_thread(asked.acquire)
+            await asyncio.to_thread(lookups.acquire)
         assert await asyncio.wait_for(resolver(WorkspaceId("ws_honest"), HOST, 80), 30)
         assert not any(each.done() for each in slow)
         for each in slow[::2]:  # lookups that are given up must not block a thread forever

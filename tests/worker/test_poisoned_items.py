@@ -65,11 +65,11 @@ class Scene:
 
     def workspace(self, name: str) -> Principal:
         """Create a workspace whose owner's email contains the workspace's name."""
-        made = self.sandbox.services.workspaces.create(
+        created = self.sandbox.services.workspaces.create(
             name, plan_id="scale", owner=name, email=f"{name}@example.com"
         )
         self.sandbox.clock.advance(seconds=1)
-        return operator("tests", made.id)
+        return operator("tests", created.id)
 
     @property
     def both(self) -> tuple[Principal, Principal]:
@@ -161,9 +161,9 @@ def finish_deletions(scene: Scene) -> Check:
 def forget_deleted_webhooks(scene: Scene) -> Check:
     """Fail to delete a delivery of a deleted webhook."""
     for tenant in scene.both:
-        made = hook(scene.sandbox.installation, tenant, "http://127.0.0.1:9/")
+        webhook = hook(scene.sandbox.installation, tenant, "http://127.0.0.1:9/")
         scene.sandbox.key(tenant)
-        scene.sandbox.services.webhooks.delete(tenant, made.endpoint.id)
+        scene.sandbox.services.webhooks.delete(tenant, webhook.endpoint.id)
     scene.poison("DELETE", "deliveries", "workspace_id", scene.poisoned.workspace_id)
     return lambda: scene.rows(schema.webhook_endpoints, scene.honest) == 0
 
@@ -285,7 +285,7 @@ def _taken(scene: Scene, batches: Sequence[Batch]) -> list[Sent]:
     return [Sent(message.delivery, taken) for batch in batches for message in batch.messages]
 
 
-def test_every_task_has_its_scene(scene: Scene) -> None:
+def test_every_task_has_a_poisoned_item(scene: Scene) -> None:
     """A new task needs a setup with a poisoned item here. The installation's log belongs to no tenant."""
     assert {task.name for task in tasks(scene)} == SCENES.keys() | {events.TASK}
 

@@ -45,33 +45,33 @@ class Listeners:
 @contextmanager
 def listening() -> Iterator[Listeners]:
     """Listen on 127.0.0.1, ::1 and the machine's own address."""
-    found, stopping = Listeners(), threading.Event()
+    listeners, stopping = Listeners(), threading.Event()
     with ExitStack() as stack:
         threads = []
         for address in ("127.0.0.1", "::1", own_address()):
             family = socket.AF_INET6 if ":" in address else socket.AF_INET
             listener = stack.enter_context(socket.create_server((address, 0), family=family))
             listener.settimeout(0.1)
-            found.ports[address] = listener.getsockname()[1]
-            threads.append(threading.Thread(target=accept, args=(listener, found, stopping)))
+            listeners.ports[address] = listener.getsockname()[1]
+            threads.append(threading.Thread(target=accept, args=(listener, listeners, stopping)))
         for thread in threads:
             thread.start()
         try:
-            yield found
+            yield listeners
         finally:
             stopping.set()
             for thread in threads:
                 thread.join()
 
 
-def accept(listener: socket.socket, found: Listeners, stopping: threading.Event) -> None:
+def accept(listener: socket.socket, listeners: Listeners, stopping: threading.Event) -> None:
     """Count connections until stopped."""
     while not stopping.is_set():
         try:
             connection, _ = listener.accept()
         except TimeoutError:
             continue
-        found.connections.append(str(listener.getsockname()))
+        listeners.connections.append(str(listener.getsockname()))
         connection.close()
 
 
@@ -162,18 +162,22 @@ def test_a_hostile_url_reaches_nothing(
                     force(office, good.endpoint.id, url)
                     webhooks.test(tenant, good.endpoint.id)
                     batches = office.services.deliveries.claim(endpoints=9, messages=1)
-                    (batch,) = [one for one in batches if one.endpoint.id == good.endpoint.id]
+                    (batch,) = [
+                        candidate
+                        for candidate in batches
+                        if candidate.endpoint.id == good.endpoint.id
+                    ]
                     assert batch.endpoint.url == url
-                    told = attempt(batch, url, office, strict)
-                    assert told.error is AttemptError.FORBIDDEN_URL
+                    outcome = attempt(batch, url, office, strict)
+                    assert outcome.error is AttemptError.FORBIDDEN_URL
                     office.services.deliveries.settle([], batches)
                 case "deliver":
                     for place, port in listeners.ports.items():
                         host = f"[{place}]" if ":" in place else place
-                        told = attempt(sample, f"http://{host}:{port}/", office, loose)
-                        assert told.error is AttemptError.FORBIDDEN_URL
-                    told = attempt(sample, url, office, strict)
-                    assert told.error is AttemptError.FORBIDDEN_URL
+                        outcome = attempt(sample, f"http://{host}:{port}/", office, loose)
+                        assert outcome.error is AttemptError.FORBIDDEN_URL
+                    outcome = attempt(sample, url, office, strict)
+                    assert outcome.error is AttemptError.FORBIDDEN_URL
     resolver.close()
     assert listeners.connections == []
     webhooks.delete(tenant, good.endpoint.id)
@@ -217,23 +221,23 @@ def test_a_name_that_leads_here_is_refused(
     guarded = Sender(INTERNET, resolve, tls_context(), seconds=2)
     with listening() as listeners:
         for port in listeners.ports.values():
-            told = attempt(sample, f"http://evil.example:{port}/", office, guarded)
+            outcome = attempt(sample, f"http://evil.example:{port}/", office, guarded)
             expected = AttemptError.FORBIDDEN_ADDRESS if addresses else AttemptError.UNRESOLVED
-            assert (told.status, told.error) == (None, expected)
+            assert (outcome.status, outcome.error) == (None, expected)
     assert listeners.connections == []
 
 
-def test_a_name_is_asked_for_once_an_attempt(office: Installation, sample: Batch) -> None:
+def test_a_name_is_resolved_once_an_attempt(office: Installation, sample: Batch) -> None:
     """A name that is public when it is resolved and this machine a moment later leads to the resolved address.
 
     A closed port here stands for the public address, so that nothing is sent to the internet.
     """
     answers = [["127.0.0.1"], ["127.0.0.3"]]
-    asked: list[str] = []
+    lookups: list[str] = []
 
     async def resolve(_: WorkspaceId, host: str, port: int) -> Sequence[Address]:
-        asked.append(host)
-        return list(map(ipaddress.ip_address, answers[min(len(asked), 2) - 1]))
+        lookups.append(host)
+        return list(map(ipaddress.ip_address, answers[min(len(lookups), 2) - 1]))
 
     first = Destinations([ipaddress.ip_network("127.0.0.1/32")], allow_http=True, ports=ALL_PORTS)
     flipping = Sender(first, resolve, tls_context(), seconds=2)
@@ -241,11 +245,11 @@ def test_a_name_is_asked_for_once_an_attempt(office: Installation, sample: Batch
         port = listeners.ports["127.0.0.1"]
         with socket.create_server(("127.0.0.3", port)) as trap:
             trap.settimeout(0.2)
-            told = attempt(sample, f"http://flip.example:{port}/", office, flipping)
+            outcome = attempt(sample, f"http://flip.example:{port}/", office, flipping)
             with pytest.raises(TimeoutError):
                 trap.accept()
-        assert told.error is AttemptError.BAD_ANSWER
-        assert asked == ["flip.example"]
+        assert outcome.error is AttemptError.BAD_ANSWER
+        assert lookups == ["flip.example"]
         again = attempt(sample, f"http://flip.example:{port}/", office, flipping)
         assert again.error is AttemptError.FORBIDDEN_ADDRESS
     assert len(listeners.connections) == 1
@@ -255,9 +259,9 @@ def test_the_system_s_own_reading_of_odd_addresses_is_checked_too() -> None:
     """What the system's resolver returns for 127.1, 0x7f.1 or 2130706433 is checked like every address."""
     resolver = SystemResolver()
     for odd in ("127.1", "0x7f.1", "2130706433", "localhost"):
-        found = asyncio.run(resolved(resolver, odd))
-        assert found
-        assert not any(map(INTERNET.admit, found))
+        addresses = asyncio.run(resolved(resolver, odd))
+        assert addresses
+        assert not any(map(INTERNET.admit, addresses))
     resolver.close()
 
 
@@ -274,15 +278,15 @@ def test_proxies_of_the_environment_are_ignored(
     with listening() as listeners:
         proxy = f"http://127.0.0.1:{listeners.ports['127.0.0.1']}"
         monkeypatch.setenv(variable, proxy)
-        told = attempt(sample, "http://receiver.example:9/", office, sender(seconds=2))
-    assert told.error is AttemptError.UNREACHABLE
+        outcome = attempt(sample, "http://receiver.example:9/", office, sender(seconds=2))
+    assert outcome.error is AttemptError.UNREACHABLE
     assert listeners.connections == []
 
 
-def test_a_control_the_listeners_notice_who_connects(office: Installation, sample: Batch) -> None:
+def test_the_listeners_notice_an_allowed_connection(office: Installation, sample: Batch) -> None:
     """Allowed by the operator, the same attempt arrives: the tests above would see a connection."""
     with listening() as listeners:
         port = listeners.ports["127.0.0.1"]
-        told: Any = attempt(sample, f"http://127.0.0.1:{port}/", office, sender(seconds=2))
-        assert told.error is AttemptError.BAD_ANSWER
+        outcome: Any = attempt(sample, f"http://127.0.0.1:{port}/", office, sender(seconds=2))
+        assert outcome.error is AttemptError.BAD_ANSWER
     assert len(listeners.connections) == 1

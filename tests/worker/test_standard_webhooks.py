@@ -37,8 +37,8 @@ def delivered(tmp_path_factory: pytest.TempPathFactory) -> Sequence[Delivered]:
         new = office.services.webhooks.rotate_secret(tenant, old.endpoint.id)
         office.services.keys.create(tenant, KeyDraft("Zürich · sync"))
         with delivering(office):
-            (one,), (other,) = plain.wait_for(1), rotating.wait_for(1)
-    return [(first.secret, one), (old.secret, other), (new.secret, other)]
+            (ordinary,), (rotated,) = plain.wait_for(1), rotating.wait_for(1)
+    return [(first.secret, ordinary), (old.secret, rotated), (new.secret, rotated)]
 
 
 def tampered(delivery: Delivered) -> Iterator[Delivered]:
@@ -125,7 +125,7 @@ def test_another_s_secret_verifies_nothing(delivered: Sequence[Delivered]) -> No
     assert refused_by_python((other, received))
 
 
-def test_each_attempt_is_signed_anew_under_the_same_id(tmp_path: Path) -> None:
+def test_each_attempt_is_signed_again_under_the_same_id(tmp_path: Path) -> None:
     """The id and the body stay, the timestamp is the attempt's own; both attempts verify."""
     refusals, clock = iter([503]), ManualClock(datetime.now(UTC))
     with (
@@ -133,19 +133,19 @@ def test_each_attempt_is_signed_anew_under_the_same_id(tmp_path: Path) -> None:
         Receiver(lambda _: (next(refusals, 204), {})) as receiver,
     ):
         tenant = operator("tests", office.services.workspaces.create("W", plan_id="scale").id)
-        made = hook(office, tenant, receiver.url, "key.created")
+        webhook = hook(office, tenant, receiver.url, "key.created")
         office.services.keys.create(tenant, KeyDraft("sync"))
         with delivering(office):
             receiver.wait_for(1)
             clock.advance(seconds=6)
             first, second = receiver.wait_for(2)[:2]
     assert (first.id, first.body) == (second.id, second.body)
-    assert stamp(second) - stamp(first) == 6
-    assert not refused_by_python((made.secret, first))
-    assert not refused_by_python((made.secret, second))
+    assert timestamp_of(second) - timestamp_of(first) == 6
+    assert not refused_by_python((webhook.secret, first))
+    assert not refused_by_python((webhook.secret, second))
 
 
-def stamp(received: Received) -> int:
+def timestamp_of(received: Received) -> int:
     """Return its timestamp."""
     return int(received.headers["webhook-timestamp"])
 

@@ -88,7 +88,7 @@ def environment(*receivers: Receiver) -> dict[str, str]:
     }
 
 
-def open_beside(server: ServerProcess) -> Installation:
+def open_here(server: ServerProcess) -> Installation:
     """Open the server's installation in this process."""
     settings = server.settings
     return open_safely(Settings(data=settings.data, database=settings.database, **SETTINGS))
@@ -104,15 +104,15 @@ def run(
 ) -> None:
     """Let events flow to each receiver, disturb that many times, and check that none is lost or doubled."""
     server.put_on("scale")
-    with closing(open_beside(server)) as office:
+    with closing(open_here(server)) as office:
         tenant = system(office.services.workspaces.first().workspace_id)
-        made = [hook(office, tenant, receiver.url, "key.created") for receiver in receivers]
+        webhooks = [hook(office, tenant, receiver.url, "key.created") for receiver in receivers]
         flow = Flow(server, server.token(), events)
         with flow.running():
             for disturbance in range(1, times + 1):
                 flow.wait_for(events * disturbance // (times + 1))
                 disturb()
-        for webhook, receiver in zip(made, receivers, strict=True):
+        for webhook, receiver in zip(webhooks, receivers, strict=True):
             _wait_until_all_is_sent(office, tenant, webhook)
             _check(receiver, flow, ids_told(office, webhook.endpoint, tenant))
 
@@ -131,10 +131,10 @@ def _wait_until_all_is_sent(
     assert not waiting
 
 
-def _check(receiver: Receiver, flow: Flow, told: set[str]) -> None:
+def _check(receiver: Receiver, flow: Flow, expected: set[str]) -> None:
     """Check that each receiver got every event, with every acknowledged key, and one event for each key."""
     ids = {received.id for received in receiver.received}
-    assert ids == told
+    assert ids == expected
     by_key: dict[str, set[str]] = {}
     for received in receiver.received:
         by_key.setdefault(json.loads(received.body)["data"]["target"]["id"], set()).add(received.id)
@@ -176,8 +176,8 @@ def test_what_is_killed_a_hundred_times_loses_nothing(
 
 
 def _survive(database_url: str, folder: Path, *, events: int) -> None:
-    with Receiver() as one, Receiver() as other:
-        receivers = (one, other)
+    with Receiver() as first, Receiver() as second:
+        receivers = (first, second)
         with serving(database_url, environment=environment(*receivers)) as server:
             disturb, end = _killing(server)
             try:
