@@ -236,7 +236,7 @@ class Product:
     def listed(self, status: str | None = None, query: str = "") -> list[tuple[Any, ...]]:
         """Return what a list shows of the keys, page by page, the newest first."""
         wanted = None if status is None else KeyStatus(status)
-        places = {made.key.id: place for place, made in enumerate(self.made)}
+        places = {created.key.id: place for place, created in enumerate(self.made)}
         return [
             (
                 places[key.id],
@@ -252,7 +252,7 @@ class Product:
 
     def acts(self) -> list[tuple[str, int]]:
         """Return the acts by type and key."""
-        places = {str(made.key.id): place for place, made in enumerate(self.made)}
+        places = {str(created.key.id): place for place, created in enumerate(self.made)}
         events = [e for e in self.sandbox.events(self.tenant) if e.target.type == "key"]
         return [(str(event.type), places[event.target.id]) for event in events]
 
@@ -385,9 +385,9 @@ class LifeOfKeys(RuleBasedStateMachine):
             return
         whole = self.expected()
         for product in self.products:
-            assert product.listed(status) == [one for one in whole if one[4] == status]
-            found = [one for one in whole if query.casefold() in one[1].casefold()]
-            assert product.listed(query=query) == found
+            assert product.listed(status) == [row for row in whole if row[4] == status]
+            matches = [row for row in whole if query.casefold() in row[1].casefold()]
+            assert product.listed(query=query) == matches
 
     def expected(self) -> list[tuple[Any, ...]]:
         """Return what a list should show."""

@@ -22,7 +22,7 @@ from tests.storage.row_security.test_diff import (  # noqa: F401 - they run here
     test_the_past_stays,
     test_the_workspace_never_outlives_its_transaction,
     test_without_a_workspace,
-    test_writing_for_somebody_else,
+    test_writing_for_another_workspace,
 )
 from tests.support.clocks import NOON
 from tests.support.installations import SandboxInstallation, sandbox_on
@@ -85,21 +85,21 @@ def test_search_and_pushes(aged: SandboxInstallation) -> None:
         tenant, "docs", Push([DocumentDraft("a", "herons"), DocumentDraft("b", "weirs")])
     )
     documents.push(tenant, "docs", Push([DocumentDraft("a", "kestrels")], delete=["b"]))
-    found = {
+    ids = {
         word: [d.id for d in documents.search(tenant, "docs", word)]
         for word in ("kestrels", "herons", "weirs")
     }
-    assert found == {"kestrels": ["a"], "herons": [], "weirs": []}
+    assert ids == {"kestrels": ["a"], "herons": [], "weirs": []}
 
 
 @pytest.mark.slow
 def test_a_server_on_it(oldest: PostgresServer) -> None:
     """A key is created, used and revoked over HTTP; after the revocation's response it is refused."""
     with serving(server_url(oldest, installed_database(oldest))) as server:
-        made = server.call(
+        response = server.call(
             "POST", "/v1/keys", token=server.token(), json={"description": "x"}
         ).json()
-        assert server.call("GET", "/v1/whoami", token=made["token"]).status_code == 200
-        gone = server.call("DELETE", f"/v1/keys/{made['id']}", token=server.token())
+        assert server.call("GET", "/v1/whoami", token=response["token"]).status_code == 200
+        gone = server.call("DELETE", f"/v1/keys/{response['id']}", token=server.token())
         assert gone.status_code == 204
-        assert server.call("GET", "/v1/whoami", token=made["token"]).status_code == 401
+        assert server.call("GET", "/v1/whoami", token=response["token"]).status_code == 401

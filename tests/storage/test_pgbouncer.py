@@ -77,9 +77,9 @@ def test_no_workspace_is_left_behind(
 def test_a_connection_begins_without_settings(url: str) -> None:
     """Time-outs and time zone are in force all the same, as the role's settings."""
     with closing(Database(url)) as database, database.read_across(Purpose.SERVER) as tx:
-        asked = "SELECT name, setting FROM pg_settings WHERE name IN ('lock_timeout', 'statement_timeout', 'TimeZone')"
-        found = {row.name: row.setting for row in tx.exec_driver_sql(asked)}
-    assert found == {"lock_timeout": "5000", "statement_timeout": "20000", "TimeZone": "UTC"}
+        query = "SELECT name, setting FROM pg_settings WHERE name IN ('lock_timeout', 'statement_timeout', 'TimeZone')"
+        settings = {row.name: row.setting for row in tx.exec_driver_sql(query)}
+    assert settings == {"lock_timeout": "5000", "statement_timeout": "20000", "TimeZone": "UTC"}
 
 
 def test_the_url_has_to_say_so(url: str) -> None:

@@ -23,8 +23,8 @@ SHORT = text("SELECT 1")
 @pytest.fixture
 def relay(postgres: PostgresServer) -> Iterator[Relay]:
     """A relay that carries every connection to PostgreSQL."""
-    with relay_to(postgres.port) as made:
-        yield made
+    with relay_to(postgres.port) as started:
+        yield started
 
 
 @pytest.fixture
@@ -84,10 +84,10 @@ def test_any_answer_counts(postgres: PostgresServer, relay: Relay) -> None:
     """While any connection gets answers the server is not silent, though the probe gets none."""
 
     def connect() -> psycopg.Connection[tuple[object, ...]]:
-        asked.append(1)
+        probes.append(1)
         return psycopg.connect(f"host=127.0.0.1 port={relay.port} user=postgres", connect_timeout=2)
 
-    asked: list[int] = []
+    probes: list[int] = []
     relay.silence()
     probe = LivenessProbe(connect)
     probe.suspect()
@@ -98,4 +98,4 @@ def test_any_answer_counts(postgres: PostgresServer, relay: Relay) -> None:
     relay.mend()
     wait_until(lambda: not probe.is_silent, "the server is back")
     probe.close()
-    assert asked
+    assert probes

@@ -313,7 +313,7 @@ def test_a_removed_file_is_not_trusted(sandbox: SandboxInstallation) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"short", b"x" * 32, b"x" * 33])
-def test_a_file_that_is_none(sandbox: SandboxInstallation, content: bytes) -> None:
+def test_a_file_of_another_format(sandbox: SandboxInstallation, content: bytes) -> None:
     """A file of another format is replaced by a new one."""
     file_of(sandbox).unlink()
     file_of(sandbox).write_bytes(content)

@@ -76,12 +76,16 @@ def objects_of(database: Database) -> dict[str, object]:
     """Return everything in the schema by its name, as the engine reports it, without Alembic's own table."""
     with read_behind(database) as tx:
         if database.is_sqlite:
-            found = {name: _clauses(sql or "") for name, sql in tx.execute(text(SQLITE_OBJECTS))}
+            objects = {name: _clauses(sql or "") for name, sql in tx.execute(text(SQLITE_OBJECTS))}
         else:
-            found = {
-                name: told for query in POSTGRESQL_OBJECTS for name, told in tx.execute(text(query))
+            objects = {
+                name: definition
+                for query in POSTGRESQL_OBJECTS
+                for name, definition in tx.execute(text(query))
             }
-    return {name: told for name, told in found.items() if "alembic_version" not in name}
+    return {
+        name: definition for name, definition in objects.items() if "alembic_version" not in name
+    }
 
 
 def _clauses(sql: str) -> list[str]:
@@ -114,7 +118,7 @@ def test_an_upgrade_is_done_once(database: Database) -> None:
 
 
 @pytest.mark.parametrize(("revision", "status"), [("0000", "behind"), ("9999", "ahead")])
-def test_other_revisions_are_told_apart(database: Database, revision: str, status: str) -> None:
+def test_other_revisions_are_distinguished(database: Database, revision: str, status: str) -> None:
     """A database of an older version is behind, one of a newer version ahead."""
     migrate.upgrade(database)
     with write_behind(database) as tx:
@@ -162,7 +166,7 @@ def test_a_later_revision_follows(database: Database, later_version: Path) -> No
 
 
 @pytest.mark.slow
-def test_processes_that_upgrade_at_once_do_it_once(database: Database) -> None:
+def test_concurrent_upgrades_run_once(database: Database) -> None:
     """Of four processes that upgrade one empty database at the same moment, all end well."""
     url = database.url.render_as_string(hide_password=False)
     assert together(_race, *[(url,)] * 4) == [0] * 4
@@ -176,7 +180,7 @@ def _race(gate: Barrier, url: str) -> None:
     racing.close()
 
 
-def test_processes_that_open_one_new_file_at_once_all_can(tmp_path: Path) -> None:
+def test_concurrent_processes_can_open_one_new_file(tmp_path: Path) -> None:
     """Of four processes that open a new file at the same moment, none gets an error that the database is away."""
     assert together(_open_each, *[(tmp_path,)] * 4) == [0] * 4
 

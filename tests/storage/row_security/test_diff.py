@@ -169,7 +169,7 @@ def test_deleting_without_where(database: Database) -> None:
 
 
 @pytest.mark.parametrize("table", _may("INSERT"))
-def test_writing_for_somebody_else(database: Database, table: str) -> None:
+def test_writing_for_another_workspace(database: Database, table: str) -> None:
     """A row that names another workspace is refused."""
     with read_behind(database) as tx:
         needed = _needed(tx, table)
@@ -180,7 +180,7 @@ def test_writing_for_somebody_else(database: Database, table: str) -> None:
     assert refused.value.code == FORBIDDEN
 
 
-def test_moving_a_row_to_somebody_else(database: Database) -> None:
+def test_moving_a_row_to_another_workspace(database: Database) -> None:
     """A row cannot move to another workspace."""
     for table in ("idempotency_keys", "collections", "members"):
         with pytest.raises(StatementFault) as refused, _trying(database) as tx:
@@ -264,13 +264,13 @@ def test_each_role_may_what_the_map_says(database: Database, role: str) -> None:
             )
         ):
             columns.setdefault(row.table_name, set()).add(row.column_name)
-        found = _rights_of(tx, role_name(SERVER_ROLE, role))
+        rights = _rights_of(tx, role_name(SERVER_ROLE, role))
     wanted = {
         (right.table, right.verb, column)
         for right in GRANTS[role]
         for column in ({""} if right.verb == "DELETE" else right.columns or columns[right.table])
     }
-    assert found == wanted
+    assert rights == wanted
 
 
 @pytest.mark.parametrize(
@@ -325,9 +325,9 @@ def test_views_and_functions_work_for_their_callers(database: Database) -> None:
     functions = "SELECT proname, prosecdef FROM pg_proc WHERE pronamespace = 'public'::regnamespace"
     with read_behind(database) as tx:
         assert tx.execute(text(views)).all() == []
-        found = tx.execute(text(functions)).all()
-    assert found
-    assert [row.proname for row in found if row.prosecdef] == []
+        rows = tx.execute(text(functions)).all()
+    assert rows
+    assert [row.proname for row in rows if row.prosecdef] == []
 
 
 def test_references_stay_within_a_workspace(database: Database) -> None:
@@ -420,14 +420,14 @@ def interleave(url: str, times: int, monkeypatch: pytest.MonkeyPatch) -> None:
                 return None if tuple(who) == (SERVER_ROLE, SERVER_ROLE, "") else f"login: {who}"
             work = pooled.read if random.random() < 0.7 else pooled.write
             with suppress(_Undone), work(workspace_id) as tx:
-                found = list(tx.execute(text(seen)).scalars())
-                if found != [workspace_id]:
-                    return f"{workspace_id}: {found}"
+                owners = list(tx.execute(text(seen)).scalars())
+                if owners != [workspace_id]:
+                    return f"{workspace_id}: {owners}"
                 if random.random() < 0.2:
                     raise _Undone
             return None
 
-        wrong = [found for found in threads.map(one, range(times)) if found]
+        wrong = [report for report in threads.map(one, range(times)) if report]
     assert wrong == []
 
 

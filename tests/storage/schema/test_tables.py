@@ -61,15 +61,17 @@ def test_names_are_unique_within_a_workspace(table: Table) -> None:
 
 def test_the_migrations_make_what_the_schema_says(sandbox: SandboxInstallation) -> None:
     """The tables that the migrations create have the columns, keys and indexes of the schema, on both engines."""
-    found = inspect(sandbox.database.engine)
+    inspector = inspect(sandbox.database.engine)
     for table in metadata.sorted_tables:
-        columns = {column["name"]: column["nullable"] for column in found.get_columns(table.name)}
+        columns = {
+            column["name"]: column["nullable"] for column in inspector.get_columns(table.name)
+        }
         assert columns == {column.name: bool(column.nullable) for column in table.columns}
-        keys = found.get_pk_constraint(table.name)["constrained_columns"]
+        keys = inspector.get_pk_constraint(table.name)["constrained_columns"]
         assert keys == [column.name for column in table.primary_key.columns]
         references = {
             (tuple(key["constrained_columns"]), key["referred_table"])
-            for key in found.get_foreign_keys(table.name)
+            for key in inspector.get_foreign_keys(table.name)
         }
         assert references == {
             (tuple(c.column_keys), c.referred_table.name)
@@ -83,8 +85,8 @@ def test_no_reference_across_workspaces(sandbox: SandboxInstallation, name: str)
     """The database refuses a row that names one workspace and refers to another."""
     tenant, other = sandbox.tenant(), sandbox.tenant()
     own, foreign = sandbox.key(tenant).key.id, sandbox.key(other).key.id
-    made = sandbox.services.workspaces.create("W", owner="Ada")
-    owner = sandbox.services.workspaces.owner(made.id)
+    workspace = sandbox.services.workspaces.create("W", owner="Ada")
+    owner = sandbox.services.workspaces.owner(workspace.id)
     statements = {
         "use": key_use.insert().values(
             key_id=foreign, workspace_id=tenant.workspace_id, last_used_at=NOON

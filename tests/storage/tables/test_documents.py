@@ -49,9 +49,9 @@ def statements(database: Database) -> Iterator[list[tuple[str, Any]]]:
 def collection_of(store: Store, tenant: Principal) -> Collection:
     """Return the tenant's collection."""
     with store.database.read(tenant.workspace_id) as tx:
-        found = collections.find_collection(tx, tenant.workspace_id, "docs")
-    assert found is not None
-    return found
+        collection = collections.find_collection(tx, tenant.workspace_id, "docs")
+    assert collection is not None
+    return collection
 
 
 def plan_of(tx: Connection, statement: str, parameters: Any) -> str:
@@ -83,16 +83,16 @@ def test_every_reading_goes_by_an_index(store: Store) -> None:
 def test_search_asks_the_index_of_words(store: Store) -> None:
     """Every clause is looked up in the index, however few the documents, and the rows of matches by their keys."""
     tenant = store.shelf(Push([DocumentDraft("d", "key")]))
-    shelf, asked = collection_of(store, tenant), clauses(("key", "words"))
+    shelf, query = collection_of(store, tenant), clauses(("key", "words"))
     with store.database.read(tenant.workspace_id) as tx, statements(store.database) as executed:
-        documents.search_documents(tx, shelf, asked, 5)
+        documents.search_documents(tx, shelf, query, 5)
         plan = plan_of(tx, *executed[-1])
     index = (
         "VIRTUAL TABLE INDEX"
         if store.database.is_sqlite
         else "Index Scan on document_words_by_word"
     )
-    assert plan.count(index) == len(asked)
+    assert plan.count(index) == len(query)
     assert "SCAN documents" not in plan
     assert "Seq Scan" not in plan
 
@@ -115,8 +115,8 @@ def test_every_statement_names_the_workspace(store: Store) -> None:
         collections.unname_collection(tx, wrong)
         collections.delete_collection(tx, other.workspace_id, shelf.id)
     assert collection_of(store, tenant) == shelf
-    kept = store.documents.get(tenant, "docs", "d")
-    assert (kept.text, kept.updated_at) == ("key", kept.created_at)
+    document = store.documents.get(tenant, "docs", "d")
+    assert (document.text, document.updated_at) == ("key", document.created_at)
     assert [d.id for d in store.documents.search(tenant, "docs", "key")] == ["d"]
 
 
@@ -209,5 +209,5 @@ def test_the_most_words_that_a_text_can_hold(store: Store, alphabet: str) -> Non
         " ".join(itertools.islice(words, TEXT_BYTES)).encode()[:TEXT_BYTES].decode(errors="ignore")
     )
     tenant = store.shelf(Push([DocumentDraft("long", longest, title="of words")]))
-    for asked in ("of words", longest[:3], longest[3000:3003]):
-        assert [d.id for d in store.documents.search(tenant, "docs", asked)] == ["long"]
+    for query in ("of words", longest[:3], longest[3000:3003]):
+        assert [d.id for d in store.documents.search(tenant, "docs", query)] == ["long"]

@@ -87,34 +87,34 @@ def test_the_count_is_that_of_the_keys(
     """The stored count equals the number of keys that count, after any change of keys or clock (R40)."""
     tenant = sandbox.tenant()
     sandbox.clock.set(NOON)
-    made: list[KeyId] = []
+    keys: list[KeyId] = []
     for name, place, hours in acts:
-        _do(sandbox, tenant, made, name, place)
+        _do(sandbox, tenant, keys, name, place)
         sandbox.clock.advance(hours * HOUR)
         _check(sandbox, tenant)
 
 
 def _do(
-    sandbox: SandboxInstallation, tenant: Principal, made: list[KeyId], name: str, place: int
+    sandbox: SandboxInstallation, tenant: Principal, created: list[KeyId], name: str, place: int
 ) -> None:
     keys, now = sandbox.services.keys, sandbox.clock.now()
     ends = None if place % 3 == 0 else now + place * HOUR
     if name == "create":
-        made.append(sandbox.key(tenant, expires_at=ends).key.id)
+        created.append(sandbox.key(tenant, expires_at=ends).key.id)
     elif name == "settle":
         _settle(sandbox, tenant)
-    elif made:
-        key_id = made[place % len(made)]
+    elif created:
+        key_id = created[place % len(created)]
         try:
             if name == "revoke":
                 keys.revoke(tenant, key_id)
             elif name == "extend":
                 keys.update(tenant, key_id, KeyPatch(expires_at=ends))
             elif name == "remove":
-                _remove(sandbox, tenant, made, key_id)
+                _remove(sandbox, tenant, created, key_id)
             else:
                 overlap = HOUR if name == "rotate" else timedelta()
-                made.append(keys.rotate(tenant, key_id, overlap=overlap).key.id)
+                created.append(keys.rotate(tenant, key_id, overlap=overlap).key.id)
         except KeysteadError:
             pass
 
@@ -129,13 +129,13 @@ def _settle(sandbox: SandboxInstallation, tenant: Principal) -> None:
 
 
 def _remove(
-    sandbox: SandboxInstallation, tenant: Principal, made: list[KeyId], key_id: KeyId
+    sandbox: SandboxInstallation, tenant: Principal, keys: list[KeyId], key_id: KeyId
 ) -> None:
     """Delete a key's row: no use case does, but the count would follow."""
     with write_behind(sandbox.database) as tx:
         tx.execute(update(api_keys).where(api_keys.c.rotated_to == key_id).values(rotated_to=None))
         tx.execute(delete(api_keys).where(api_keys.c.id == key_id))
-    made.remove(key_id)
+    keys.remove(key_id)
 
 
 def test_servers_of_an_older_version_are_counted(
@@ -148,8 +148,8 @@ def test_servers_of_an_older_version_are_counted(
     with pytest.raises(LimitReached):
         sandbox.key(tenant)
     with sandbox.database.write(tenant.workspace_id) as tx:
-        one = update(api_keys).where(api_keys.c.id == _row(tenant.workspace_id, 1)["id"])
-        tx.execute(one.values(revoked_at=NOON))
+        statement = update(api_keys).where(api_keys.c.id == _row(tenant.workspace_id, 1)["id"])
+        tx.execute(statement.values(revoked_at=NOON))
     sandbox.key(tenant)
     with pytest.raises(LimitReached):
         sandbox.key(tenant)
@@ -164,14 +164,14 @@ def test_a_clock_that_is_set_back(
     sandbox.clock.advance(2 * HOUR)
     _settle(sandbox, tenant)
     sandbox.clock.set(NOON)
-    made = sandbox.key(tenant, expires_at=NOON + HOUR * hours).key
+    key = sandbox.key(tenant, expires_at=NOON + HOUR * hours).key
     _check(sandbox, tenant)
     for other in (1, 2, 3):
         ends = NOON + HOUR * other
-        sandbox.services.keys.update(tenant, made.id, KeyPatch(expires_at=ends))
+        sandbox.services.keys.update(tenant, key.id, KeyPatch(expires_at=ends))
         _check(sandbox, tenant)
-    sandbox.services.keys.update(tenant, made.id, KeyPatch(expires_at=NOON + HOUR * hours))
-    sandbox.services.keys.revoke(tenant, made.id)
+    sandbox.services.keys.update(tenant, key.id, KeyPatch(expires_at=NOON + HOUR * hours))
+    sandbox.services.keys.revoke(tenant, key.id)
     _check(sandbox, tenant)
 
 

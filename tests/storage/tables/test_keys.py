@@ -52,7 +52,7 @@ def note(sandbox: SandboxInstallation, key_id: KeyId, tenant: Principal, ago: ti
     sandbox.services.usage.note(user, to_microseconds(NOON - ago), "10.2.3.4", "curl")
 
 
-def test_habits_are_counted_as_the_rules_say(sandbox: SandboxInstallation) -> None:
+def test_key_hygiene_is_counted_by_the_rules(sandbox: SandboxInstallation) -> None:
     """The one query that counts, and the filter that lists, find exactly the keys that the pure rule finds."""
     tenant = all_kinds(sandbox)
     keys = sandbox.keys(tenant)
@@ -70,7 +70,7 @@ def test_habits_are_counted_as_the_rules_say(sandbox: SandboxInstallation) -> No
     } == expected
 
 
-def test_habits_of_an_empty_workspace(sandbox: SandboxInstallation) -> None:
+def test_key_hygiene_of_an_empty_workspace(sandbox: SandboxInstallation) -> None:
     """Without keys there are no findings, whatever other workspaces contain."""
     all_kinds(sandbox)
     assert sandbox.services.keys.count_hygiene_findings(sandbox.tenant()) == {}
@@ -109,10 +109,10 @@ def test_hints(sandbox: SandboxInstallation) -> None:
     tenant, neighbour = sandbox.tenant(), sandbox.tenant()
     keys = [sandbox.key(tenant).key for _ in range(3)]
     theirs = sandbox.key(neighbour).key
-    asked = [keys[0].id, keys[2].id, theirs.id]
+    ids = [keys[0].id, keys[2].id, theirs.id]
     expected = {key.id: key.hint for key in (keys[0], keys[2])}
     with statements(sandbox) as seen:
-        assert sandbox.services.keys.hints(tenant, asked) == expected
+        assert sandbox.services.keys.hints(tenant, ids) == expected
         assert len(seen) == 1
         assert sandbox.services.keys.hints(tenant, []) == {}
         assert len(seen) == 1
