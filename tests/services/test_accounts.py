@@ -79,14 +79,14 @@ def test_a_new_password_ends_the_others(crowd: Crowd, ada: Member) -> None:
     assert again.device is not None
 
 
-def test_somebody_elses_sessions_stay(crowd: Crowd, ada: Member) -> None:
+def test_other_users_sessions_stay(crowd: Crowd, ada: Member) -> None:
     """A password changed here ends no session of another user."""
     other = crowd.signed_in(crowd.owner("Bo"))
     crowd.give_password(ada)
     assert crowd.stands(other)
 
 
-def test_the_present_password_is_asked(crowd: Crowd, ada: Member) -> None:
+def test_the_current_password_is_required(crowd: Crowd, ada: Member) -> None:
     """A session begun by password requires it again; one begun by a link does not, since it may have been lost."""
     crowd.give_password(ada)
     session = _enter(crowd, ada)
@@ -116,7 +116,7 @@ def test_a_stolen_session_cannot_guess_it(crowd: Crowd, ada: Member) -> None:
 
 
 @pytest.mark.parametrize("text", ["short", "x" * 257, "passwordpassword", "ada quillfeather 1"])
-def test_what_is_no_password(crowd: Crowd, ada: Member, text: str) -> None:
+def test_unacceptable_passwords(crowd: Crowd, ada: Member, text: str) -> None:
     """A password that is short, endless, common or personal is refused, and nothing changes."""
     session = crowd.signed_in(ada)
     with pytest.raises(Invalid) as refused:
@@ -128,10 +128,10 @@ def test_what_is_no_password(crowd: Crowd, ada: Member, text: str) -> None:
 def test_a_workspaces_name_is_no_password(crowd: Crowd, ada: Member) -> None:
     """The names of a user's workspaces are what an attacker tries first."""
     crowd.sandbox.services.workspaces.rename(crowd.sandbox.tenant(), "no matter")
-    named = crowd.sandbox.services.workspaces.create(
+    workspace = crowd.sandbox.services.workspaces.create(
         "Zimmerwald Kites", owner="Cy", email=f"kites.{email_of(ada)}"
     )
-    owner = crowd.sandbox.services.workspaces.owner(named.id)
+    owner = crowd.sandbox.services.workspaces.owner(workspace.id)
     crowd.give_password(ada, "zimmerwald kites 7")
     with pytest.raises(Invalid, match="guessed"):
         crowd.give_password(owner, "zimmerwald kites 7")
@@ -140,20 +140,20 @@ def test_a_workspaces_name_is_no_password(crowd: Crowd, ada: Member) -> None:
 def test_the_products_name_is_no_password(crowd: Crowd, ada: Member) -> None:
     """The product's name is what an attacker tries first."""
     settings = Settings(database=crowd.sandbox.url, product_name="Zimmerwald Kites")
-    named = open_installation(settings, PEPPERS, crowd.clock)
+    renamed = open_installation(settings, PEPPERS, crowd.clock)
     try:
         with pytest.raises(Invalid, match="guessed"):
-            named.services.accounts.change_password(
+            renamed.services.accounts.change_password(
                 crowd.signed_in(ada), Password("zimmerwald kites 7")
             )
     finally:
-        named.close()
+        renamed.close()
 
 
 def test_without_an_address_there_is_no_password(crowd: Crowd) -> None:
     """A password without an email to sign in by would be useless."""
-    made = crowd.sandbox.services.workspaces.create("W", owner="Nameless")
-    session = crowd.signed_in(crowd.sandbox.services.workspaces.owner(made.id))
+    workspace = crowd.sandbox.services.workspaces.create("W", owner="Nameless")
+    session = crowd.signed_in(crowd.sandbox.services.workspaces.owner(workspace.id))
     with pytest.raises(Invalid, match="/email"):
         crowd.accounts.change_password(session, Password(RIGHT))
 
@@ -212,8 +212,8 @@ def test_a_new_address(crowd: Crowd, ada: Member) -> None:
     crowd.sign_in.with_password(new.lower(), Password(RIGHT), crowd.origin())
     with pytest.raises(Invalid):
         _enter(crowd, ada)
-    told = crowd.events(ada.workspace_id, "member.email_changed")[-1]
-    assert told.data == {"from": email_of(ada), "to": new}
+    event = crowd.events(ada.workspace_id, "member.email_changed")[-1]
+    assert event.data == {"from": email_of(ada), "to": new}
 
 
 def test_an_address_is_one_persons(crowd: Crowd, ada: Member) -> None:
@@ -228,7 +228,7 @@ def test_an_address_is_one_persons(crowd: Crowd, ada: Member) -> None:
     assert crowd.events(bo.workspace_id, "member.email_changed") == []
 
 
-def test_of_many_who_take_one_address_one_gets_it(own_sandbox: SandboxInstallation) -> None:
+def test_one_of_many_gets_an_email(own_sandbox: SandboxInstallation) -> None:
     """Of eight users who take one email concurrently, through two servers, one gets it; the others see why."""
     crowd = Crowd(own_sandbox)
     servers = [crowd, Server(own_sandbox)]
@@ -261,7 +261,7 @@ def test_of_many_who_take_one_address_one_gets_it(own_sandbox: SandboxInstallati
         "a\0@b",
     ],
 )
-def test_what_is_no_address(crowd: Crowd, ada: Member, email: str) -> None:
+def test_malformed_emails(crowd: Crowd, ada: Member, email: str) -> None:
     """An email that mail cannot reach by its form is refused."""
     with pytest.raises(Invalid):
         crowd.accounts.change_email(crowd.signed_in(ada), email)
@@ -341,12 +341,12 @@ def test_ending_one_session(crowd: Crowd, ada: Member) -> None:
     there_id, others_id = _id(crowd, there), _id(crowd, others)
     crowd.accounts.end_session(here, there_id)
     assert not crowd.stands(there)
-    told = []
+    refusals = []
     for absent in (there_id, others_id, SessionId("ses_0000000000000000000000")):
         with pytest.raises(NotFound) as refused:
             crowd.accounts.end_session(here, absent)
-        told.append(str(refused.value))
-    assert len(set(told)) == 1
+        refusals.append(str(refused.value))
+    assert len(set(refusals)) == 1
     assert crowd.stands(others)
     assert crowd.events(ada.workspace_id, "member.signed_out")[-1].data == {"sessions": 1}
 
@@ -371,7 +371,7 @@ def test_a_session_that_ended_does_nothing(crowd: Crowd, ada: Member) -> None:
     old = crowd.signed_in(ada)
     crowd.clock.advance(ABSOLUTE_LIMIT)
     accounts = crowd.accounts
-    told = set()
+    refusals = set()
     for secret in (ended, old, GONE):
         for act in (
             lambda s: accounts.rename(s, "X"),
@@ -383,8 +383,8 @@ def test_a_session_that_ended_does_nothing(crowd: Crowd, ada: Member) -> None:
             lambda s: accounts.end_session(s, SessionId("ses_1")),
             lambda s: crowd.sign_in.reauthenticate(s, Password(RIGHT)),
         ):
-            told.add(_refusal(act, secret))
-    assert told == {SessionEnded}
+            refusals.add(_refusal(act, secret))
+    assert refusals == {SessionEnded}
 
 
 def _refusal(act: object, secret: Secret) -> type[KeysteadError] | None:

@@ -78,8 +78,8 @@ class Stage:
         if kind is MEMBER:
             member = member_of(self.sandbox, self.tenant, Role.OWNER)
             return acting(member, self.sandbox.clock.now())
-        made: Credential = self.sandbox.services.credentials.create("backend", OPERATOR)[0]
-        return operator(made.name, self.tenant.workspace_id, id=made.id)
+        credential: Credential = self.sandbox.services.credentials.create("backend", OPERATOR)[0]
+        return operator(credential.name, self.tenant.workspace_id, id=credential.id)
 
 
 class UseCase(NamedTuple):
@@ -312,7 +312,7 @@ def _refusals(stage: Stage, ending: Ending, names: tuple[str, ...]) -> dict[str,
 
 
 @pytest.mark.parametrize("name", ENDINGS)
-def test_whoever_lost_the_right_changes_nothing(patient: SandboxInstallation, name: str) -> None:
+def test_actors_that_lost_the_right_change_nothing(patient: SandboxInstallation, name: str) -> None:
     """Each change that its actor may no longer make when it gets the lock is refused, and leaves nothing (R103)."""
     ending, stage = ENDINGS[name], Stage(patient)
     ended = [each for each, use_case in USE_CASES.items() if ending.kind in use_case.kinds]
@@ -333,7 +333,9 @@ def test_whoever_lost_the_right_changes_nothing(patient: SandboxInstallation, na
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [KEY, MEMBER, CREDENTIAL])
-def test_whoever_has_the_right_changes(patient: SandboxInstallation, kind: PrincipalKind) -> None:
+def test_actors_with_the_right_make_the_change(
+    patient: SandboxInstallation, kind: PrincipalKind
+) -> None:
     """The same changes are made by actors that keep their rights, so only the loss causes the refusals."""
     for use_case in USE_CASES.values():
         if kind in use_case.kinds:
@@ -344,7 +346,7 @@ def test_whoever_has_the_right_changes(patient: SandboxInstallation, kind: Princ
 def test_every_change_is_in_the_table() -> None:
     """Every use case that opens a change is in the table, or in the list of the system's own."""
     openers = {"changing", "operating", "_changing", "_managing"}
-    found: set[str] = set()
+    names: set[str] = set()
     for path in sorted(SERVICES.glob("*.py")):
         for name, function in _functions(ast.parse(path.read_text())):
             calls = {
@@ -353,8 +355,8 @@ def test_every_change_is_in_the_table() -> None:
                 if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
             }
             if calls & openers and function.name not in openers:
-                found.add(name)
-    assert found == USE_CASES.keys() | SYSTEM
+                names.add(name)
+    assert names == USE_CASES.keys() | SYSTEM
 
 
 def _functions(module: ast.Module) -> Iterator[tuple[str, ast.FunctionDef]]:

@@ -58,15 +58,18 @@ class Look:
 
     def counted(self) -> Counter[str]:
         """Return how many rows each table has, and the sums of their counters."""
-        rows = [_told(table.name, func.count(), table) for table in schema.metadata.sorted_tables]
-        sums = [_told(str(one), func.coalesce(func.sum(one), 0), one.table) for one in ADDED_UP]
+        rows = [_sum(table.name, func.count(), table) for table in schema.metadata.sorted_tables]
+        sums = [
+            _sum(str(column), func.coalesce(func.sum(column), 0), column.table)
+            for column in ADDED_UP
+        ]
         with self.behind.read_across(Purpose.OWNER) as tx:
             return Counter({row.name: row.value for row in tx.execute(union_all(*rows, *sums))})
 
 
-def _told(name: str, value: Any, table: Any) -> Select[str, int]:
-    named = literal(name).label("name")
-    return select(named, cast(value, BigInteger).label("value")).select_from(table)
+def _sum(name: str, value: Any, table: Any) -> Select[str, int]:
+    label = literal(name).label("name")
+    return select(label, cast(value, BigInteger).label("value")).select_from(table)
 
 
 @pytest.fixture(scope="module")
@@ -112,13 +115,13 @@ def revoke(crowd: Crowd, owner: Member) -> Act:
     key = crowd.sandbox.key(tenant).key
 
     def end() -> None:
-        told: list[RevocationEntry] = []
-        database.on_revocations = told.extend
+        entries: list[RevocationEntry] = []
+        database.on_revocations = entries.extend
         try:
             crowd.sandbox.services.keys.revoke(tenant, key.id)
         finally:
             database.on_revocations = None
-        assert [one.target_id for one in told] == [key.id]
+        assert [entry.target_id for entry in entries] == [key.id]
 
     return end
 
@@ -253,8 +256,8 @@ def deliver(crowd: Crowd, owner: Member) -> Act:
     deliveries = crowd.sandbox.services.deliveries
 
     def work() -> None:
-        found = deliveries.claim(endpoints=500, messages=10)
-        (mine,) = [batch for batch in found if batch.endpoint.workspace_id == owner.workspace_id]
+        batches = deliveries.claim(endpoints=500, messages=10)
+        (mine,) = [batch for batch in batches if batch.endpoint.workspace_id == owner.workspace_id]
         assert deliveries.extend([mine]) == {mine.queue}
         deliveries.settle(_sent(mine, 200), [mine])
 
@@ -266,18 +269,18 @@ def disable(crowd: Crowd, owner: Member) -> Act:
     _hook(crowd, owner)
     crowd.sandbox.key(acting_operator(owner.workspace_id))
     deliveries = crowd.sandbox.services.deliveries
-    found = deliveries.claim(endpoints=500, messages=10)
-    (mine,) = [batch for batch in found if batch.endpoint.workspace_id == owner.workspace_id]
+    batches = deliveries.claim(endpoints=500, messages=10)
+    (mine,) = [batch for batch in batches if batch.endpoint.workspace_id == owner.workspace_id]
     return lambda: deliveries.settle(_sent(mine, 410), [mine])
 
 
 def try_out(crowd: Crowd, owner: Member) -> Act:
     """Test a webhook, and send the delivery again: both count towards a rate limit."""
-    made = _hook(crowd, owner)
+    webhook = _hook(crowd, owner)
     tenant, webhooks = acting_operator(owner.workspace_id), crowd.sandbox.services.webhooks
 
     def send() -> None:
-        webhooks.redeliver(tenant, webhooks.test(tenant, made.endpoint.id).id)
+        webhooks.redeliver(tenant, webhooks.test(tenant, webhook.endpoint.id).id)
 
     return send
 
@@ -290,10 +293,10 @@ def watch(crowd: Crowd, owner: Member) -> Act:
     look()
     crowd.sandbox.key(acting_operator(owner.workspace_id), expires_at=ends)
 
-    def tell() -> None:
+    def report() -> None:
         assert look() >= 1
 
-    return tell
+    return report
 
 
 def plan(crowd: Crowd, owner: Member) -> Act:

@@ -50,7 +50,7 @@ def call(
     verifier.verify(created.token.reveal(), address=address, agent=agent)
 
 
-def test_callers_are_told_apart_and_counted(installation: Installation) -> None:
+def test_callers_are_distinguished_and_counted(installation: Installation) -> None:
     """The owner sees each caller once, with the number of its requests, over any number of flushes."""
     principal, created = a_key(installation)
     usage = installation.services.usage
@@ -63,7 +63,7 @@ def test_callers_are_told_apart_and_counted(installation: Installation) -> None:
     assert seen == {("192.0.2.1", 4), ("192.0.2.2", 2)}
 
 
-def test_a_revoked_key_tells_who_still_calls(installation: Installation) -> None:
+def test_a_revoked_key_shows_its_callers(installation: Installation) -> None:
     """After a revocation the refused callers are listed with the reason, and the last use stays where it was."""
     principal, created = a_key(installation)
     services = installation.services

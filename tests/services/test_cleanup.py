@@ -66,16 +66,16 @@ def test_an_event_stays_while_a_delivery_needs_it(own_sandbox: SandboxInstallati
     draft = WebhookDraft("receiver", "https://receiver.example/hook", ("*",))
     own_sandbox.services.webhooks.create(tenant, draft)
     own_sandbox.key(tenant, "told")
-    told = own_sandbox.events(tenant)[-1]
-    assert told.type is EventType.KEY_CREATED
+    latest = own_sandbox.events(tenant)[-1]
+    assert latest.type is EventType.KEY_CREATED
     own_sandbox.clock.advance(500 * DAY)
     _sweep(own_sandbox)
-    kept = [event.id for event in own_sandbox.events(tenant)]
-    assert told.id in kept
+    ids = [event.id for event in own_sandbox.events(tenant)]
+    assert latest.id in ids
     pending = own_sandbox.count(schema.deliveries)
     assert pending >= 1
     _settle_deliveries(own_sandbox)
-    assert _sweep(own_sandbox) == pending + len(kept)
+    assert _sweep(own_sandbox) == pending + len(ids)
     assert own_sandbox.events(tenant) == []
     assert own_sandbox.count(schema.deliveries) == 0
 
@@ -109,7 +109,7 @@ def test_callers_of_long_ago_go(own_sandbox: SandboxInstallation) -> None:
         own_sandbox.flush()
     own_sandbox.clock.advance(31 * DAY)
     _sweep(own_sandbox)
-    callers = {told.caller.address for told in usage.callers(tenant, created.key.id)}
+    callers = {row.caller.address for row in usage.callers(tenant, created.key.id)}
     assert callers == {"192.0.2.2", "198.51.100.2"}
 
 
@@ -131,7 +131,7 @@ def test_more_than_a_batch(
     assert own_sandbox.events(young) == before
 
 
-def test_two_servers_sweep_at_once(own_sandbox: SandboxInstallation) -> None:
+def test_two_servers_sweep_concurrently(own_sandbox: SandboxInstallation) -> None:
     """Both sweep concurrently; neither fails, and nothing is left."""
     tenants = [own_sandbox.tenant() for _ in range(6)]
     for tenant in tenants:

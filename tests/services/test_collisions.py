@@ -75,7 +75,7 @@ class Strict:
 
         event.listen(installation.database.engine, "handle_error", note)
 
-    def race(self, acts: Sequence[Callable[[], object]], *held: str) -> list[Any]:
+    def race(self, acts: Sequence[Callable[[], object]], *statements: str) -> list[Any]:
         """Run all acts at the same time. Returns what each returned or raised.
 
         On PostgreSQL another caller has the rows first: it does `held`, waits until all are waiting, and commits.
@@ -90,7 +90,7 @@ class Strict:
                 return refusal
 
         before = self.refused[SERIALIZATION]
-        with ThreadPoolExecutor(len(acts)) as pool, self._held(held) as release:
+        with ThreadPoolExecutor(len(acts)) as pool, self._held(statements) as release:
             running = [pool.submit(run, act) for act in acts]
             release(len(acts))
             ended = [each.result(60) for each in running]
@@ -154,8 +154,8 @@ def strict(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Strict]:
     """One installation for all tests of the file, once on each engine."""
-    with strict_on(request, tmp_path_factory, request.param) as made:
-        yield made
+    with strict_on(request, tmp_path_factory, request.param) as opened:
+        yield opened
 
 
 @pytest.fixture(autouse=True)
@@ -172,7 +172,7 @@ def crowd(strict: Strict) -> Crowd:
 
 def kinds(ended: Sequence[object]) -> Counter[type]:
     """Return how often each kind of outcome came."""
-    return Counter(type(one) for one in ended)
+    return Counter(type(outcome) for outcome in ended)
 
 
 def test_the_limit_is_exact(strict: Strict) -> None:
@@ -181,12 +181,12 @@ def test_the_limit_is_exact(strict: Strict) -> None:
     tenant = sandbox.tenant(limit=3)
     ended = strict.race([lambda: sandbox.key(tenant)] * AT_ONCE, touch(tenant))
     assert kinds(ended)[LimitReached] == AT_ONCE - 3
-    assert len({one.key.id for one in ended if not isinstance(one, LimitReached)}) == 3
+    assert len({outcome.key.id for outcome in ended if not isinstance(outcome, LimitReached)}) == 3
     assert len(sandbox.ids(tenant)) == sandbox.used(tenant) == 3
     assert sandbox.happened(tenant) == ["key.created"] * 3
     events = sandbox.events(tenant)
-    assert [str(one.type) for one in events].count("limit.reached") == 1
-    assert [one.sequence for one in events] == list(range(1, len(events) + 1))
+    assert [str(event.type) for event in events].count("limit.reached") == 1
+    assert [event.sequence for event in events] == list(range(1, len(events) + 1))
 
 
 def test_one_try_is_not_enough(strict: Strict, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,9 +206,9 @@ def test_an_idempotency_key_holds(strict: Strict) -> None:
     tenant, once = sandbox.tenant(), Once("once", sha256(b"the same request").digest())
     ask = lambda: sandbox.services.keys.create(tenant, KeyDraft("sync"), once=once)  # noqa: E731
     ended = strict.race([ask] * AT_ONCE, touch(tenant))
-    made = [one for one in ended if not isinstance(one, IdempotencyInProgress)]
-    assert {one.key.id for one in made} == set(sandbox.ids(tenant))
-    assert sum(one.token is not None for one in made) == 1
+    keys = [outcome for outcome in ended if not isinstance(outcome, IdempotencyInProgress)]
+    assert {outcome.key.id for outcome in keys} == set(sandbox.ids(tenant))
+    assert sum(outcome.token is not None for outcome in keys) == 1
     assert sandbox.happened(tenant) == ["key.created"]
 
 
@@ -219,7 +219,7 @@ def test_one_successor(strict: Strict) -> None:
     old, hour = sandbox.key(tenant).key, timedelta(hours=1)
     rotate = lambda: sandbox.services.keys.rotate(tenant, old.id, overlap=hour)  # noqa: E731
     ended = strict.race([rotate] * AT_ONCE, touch(tenant))
-    assert sum(not isinstance(one, KeysteadError) for one in ended) == 1
+    assert sum(not isinstance(outcome, KeysteadError) for outcome in ended) == 1
     assert len(sandbox.ids(tenant)) == 2
     assert sandbox.happened(tenant) == ["key.created", "key.rotated"]
 
@@ -262,9 +262,9 @@ def test_one_first_workspace(
             "LOCK TABLE plans IN SHARE ROW EXCLUSIVE MODE",
             "UPDATE plans SET name = name",
         )
-        assert len({one.workspace_id for one in ended}) == 1
+        assert len({outcome.workspace_id for outcome in ended}) == 1
         assert strict.sandbox.count(schema.workspaces) == strict.sandbox.count(schema.users) == 1
-        (owner,) = {one.workspace_id for one in ended}
+        (owner,) = {outcome.workspace_id for outcome in ended}
         assert len(strict.sandbox.events(acting_operator(owner))) == 2
 
 
@@ -309,15 +309,15 @@ def test_a_delivery_is_claimed_once(strict: Strict) -> None:
     sandbox = strict.sandbox
     tenant = sandbox.tenant()
     draft = WebhookDraft("CRM", "https://example.com/hooks", ("*",))
-    made = sandbox.services.webhooks.create(tenant, draft)
+    webhook = sandbox.services.webhooks.create(tenant, draft)
     sandbox.key(tenant)
-    row = f"UPDATE webhook_queues SET due_at = due_at WHERE webhook_id = '{made.endpoint.id}'"
+    row = f"UPDATE webhook_queues SET due_at = due_at WHERE webhook_id = '{webhook.endpoint.id}'"
     before = strict.refused[SERIALIZATION]
     with interloper(sandbox, "SKIP LOCKED", row):
         first = sandbox.services.deliveries.claim(endpoints=500, messages=10)
-    assert [batch.endpoint.id for batch in first].count(made.endpoint.id) == 1
+    assert [batch.endpoint.id for batch in first].count(webhook.endpoint.id) == 1
     second = sandbox.services.deliveries.claim(endpoints=500, messages=10)
-    assert made.endpoint.id not in {batch.endpoint.id for batch in second}
+    assert webhook.endpoint.id not in {batch.endpoint.id for batch in second}
     if not sandbox.database.is_sqlite:
         assert strict.refused[SERIALIZATION] == before + 1
 
@@ -347,11 +347,11 @@ def served(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Strict]:
     """A strict PostgreSQL."""
-    with strict_on(request, tmp_path_factory, "postgresql") as made:
-        yield made
+    with strict_on(request, tmp_path_factory, "postgresql") as opened:
+        yield opened
 
 
-def test_a_deadlock_is_begun_anew(served: Strict) -> None:
+def test_a_deadlock_is_retried(served: Strict) -> None:
     """The transaction that PostgreSQL cancels to resolve a deadlock runs again, and takes effect once."""
     sandbox = served.sandbox
     tenant = sandbox.tenant()

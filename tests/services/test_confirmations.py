@@ -65,9 +65,9 @@ class Mail:
 
     def email(self, member: Member) -> str | None:
         """Return the member's present email."""
-        found = self.crowd.member(member)
-        assert found is not None
-        return found.user.email
+        account = self.crowd.member(member)
+        assert account is not None
+        return account.user.email
 
     def has_news(self, member: Member) -> None:
         """Cause an event that the member's workspace reports by email."""
@@ -125,7 +125,7 @@ def test_a_link_works_once_and_for_a_day(mail: Mail) -> None:
     assert mail.email(ada) == "later@example.net"
 
 
-def test_of_many_who_use_one_link_one_does(mail: Mail) -> None:
+def test_one_of_many_uses_a_link(mail: Mail) -> None:
     """Of eight at the same time one confirms, and the others find the link used."""
     ada = mail.crowd.owner()
     mail.ask(ada)
@@ -158,11 +158,11 @@ def test_rows_hold_no_link(mail: Mail) -> None:
 def test_a_taken_email_is_answered_as_a_free_one(mail: Mail) -> None:
     """Requesting reveals nothing, and sends the same message; only opening the link shows that it is taken."""
     ada, bo = mail.crowd.owner(), mail.crowd.owner("Bo")
-    asked = [
+    requests = [
         mail.accounts.change_email(mail.crowd.signed_in(ada), email)
         for email in (email_of(bo), email_of(bo).upper(), NEW)
     ]
-    assert asked[0] == asked[1] == asked[2]
+    assert requests[0] == requests[1] == requests[2]
     mail.ask(ada, email_of(bo))
     [(to, text)] = mail.send()
     assert to == email_of(bo)
@@ -192,7 +192,7 @@ def test_nothing_else_goes_to_an_email_before_it_is_confirmed(mail: Mail) -> Non
     assert "limit" in mail.emails[-1][1]
 
 
-def test_emails_that_somebody_vouches_for_are_confirmed(mail: Mail) -> None:
+def test_emails_vouched_for_are_confirmed(mail: Mail) -> None:
     """An operator, a product or an inviter vouches for an email: it needs no confirmation."""
     crowd = mail.crowd
     ada = crowd.owner()
@@ -220,13 +220,13 @@ def test_joining_by_an_invitation_confirms_its_own_email_alone(mail: Mail) -> No
         crowd.accounts.change_email(session, NEW)
         link, _ = crowd.invitations.invite(acting(host, crowd.clock.now()), invited, Role.DEVELOPER)
         crowd.invitations.join(link, session)
-        found = crowd.member(guest)
-        assert found is not None
-        assert found.user.confirmed_email == confirmed
+        member = crowd.member(guest)
+        assert member is not None
+        assert member.user.confirmed_email == confirmed
         crowd.accounts.change_email(session, f"gone.{invited}")
 
 
-def test_changes_and_letters_are_paced(mail: Mail) -> None:
+def test_changes_and_emails_are_rate_limited(mail: Mail) -> None:
     """Five changes an hour for one user, with mail and without; three messages a day to one email, from all users."""
     for accounts in (mail.accounts, mail.crowd.accounts):
         session = mail.crowd.signed_in(mail.crowd.owner())

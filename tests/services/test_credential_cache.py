@@ -131,7 +131,7 @@ def test_the_second_check_costs_no_read(
     assert lookup.asked == 4
 
 
-def test_who_is_remembered_is_still_of_one_kind(
+def test_a_cached_credential_keeps_its_kind(
     sandbox: SandboxInstallation, lookup: WatchedLookup, verifier: CredentialVerifier
 ) -> None:
     """A cached service is still not an operator."""
@@ -147,7 +147,7 @@ def test_who_is_remembered_is_still_of_one_kind(
     assert lookup.asked == 1
 
 
-def test_the_end_is_seen_at_once_by_every_server(sandbox: SandboxInstallation) -> None:
+def test_a_revocation_holds_immediately_on_every_server(sandbox: SandboxInstallation) -> None:
     """A credential that one server revokes is refused by every server that has it in its cache."""
     id, text = made(sandbox)
     servers = [sandbox.another(), sandbox.another(), sandbox.installation]
@@ -159,7 +159,7 @@ def test_the_end_is_seen_at_once_by_every_server(sandbox: SandboxInstallation) -
             calling(server, text, SERVICE)
 
 
-def test_a_read_that_the_end_overtook_is_not_remembered(
+def test_a_read_that_a_revocation_overtook_is_not_cached(
     sandbox: SandboxInstallation, lookup: WatchedLookup, verifier: CredentialVerifier
 ) -> None:
     """A row read before the revocation, and answered after it, is not in the cache of a later check (R32)."""
@@ -169,7 +169,7 @@ def test_a_read_that_the_end_overtook_is_not_remembered(
     assert refused(verifier, text)
 
 
-def test_while_invalid_nothing_is_remembered(
+def test_while_invalid_nothing_is_cached(
     sandbox: SandboxInstallation, lookup: WatchedLookup, verifier: CredentialVerifier
 ) -> None:
     """While the generation is invalid every check reads its row, and none is cached for later."""
@@ -196,7 +196,7 @@ def test_a_hand_on_the_file(sandbox: SandboxInstallation, verifier: CredentialVe
     assert refused(verifier, text)
 
 
-def test_before_it_was_read_nothing_is_remembered(
+def test_a_clock_set_back_uses_no_cache(
     sandbox: SandboxInstallation, lookup: WatchedLookup, verifier: CredentialVerifier
 ) -> None:
     """With a clock that was set back the row is read: the age of the entry is unknown."""
@@ -249,20 +249,20 @@ def test_nothing_of_a_token_is_kept(
     ahead: list[object] = [cache]
     seen = set()
     while ahead:
-        found = ahead.pop()
-        if id(found) in seen or isinstance(found, type | type(sys)):
+        referrer = ahead.pop()
+        if id(referrer) in seen or isinstance(referrer, type | type(sys)):
             continue
-        seen.add(id(found))
-        assert found != record.digest
-        if isinstance(found, str):
-            assert text[-40:-10] not in found
-        if isinstance(found, bytes):
-            assert text[-40:-10].encode() not in found
-        ahead += gc.get_referents(found)
+        seen.add(id(referrer))
+        assert referrer != record.digest
+        if isinstance(referrer, str):
+            assert text[-40:-10] not in referrer
+        if isinstance(referrer, bytes):
+            assert text[-40:-10].encode() not in referrer
+        ahead += gc.get_referents(referrer)
     assert len(cache) == 1
 
 
-def test_a_server_that_reads_remembers_nothing(
+def test_a_server_that_reads_caches_nothing(
     sandbox: SandboxInstallation, lookup: WatchedLookup
 ) -> None:
     """`verification = "read"` disables this cache too."""

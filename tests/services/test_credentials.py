@@ -99,7 +99,7 @@ def test_near_misses(sandbox: SandboxInstallation) -> None:
     text = token.reveal()
     other = "A" if text[40] != "A" else "B"
     changed = text[:40] + other + text[41:-CHECKSUM_WIDTH]
-    told = set()
+    refusals = set()
     for wrong in (
         changed + checksum(changed),
         text[:-1],
@@ -110,11 +110,11 @@ def test_near_misses(sandbox: SandboxInstallation) -> None:
     ):
         with pytest.raises(InvalidToken) as refused:
             calling(sandbox.installation, wrong)
-        told.add(str(refused.value))
-    assert len(told) == 1
+        refusals.add(str(refused.value))
+    assert len(refusals) == 1
 
 
-def test_revoked_at_once(sandbox: SandboxInstallation) -> None:
+def test_revoked_immediately(sandbox: SandboxInstallation) -> None:
     """From the revocation on no server accepts it; revoking again changes nothing; an unknown one is not found."""
     id, token = _made(sandbox)
     another = sandbox.another()

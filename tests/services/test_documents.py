@@ -60,7 +60,7 @@ def ids_of(store: Store, tenant: Principal, name: str = "docs") -> list[str]:
     return [document.id for document in store.documents.list(tenant, name, limit=200).items]
 
 
-def told(store: Store, tenant: Principal) -> list[tuple[EventType, dict[str, object]]]:
+def recorded(store: Store, tenant: Principal) -> list[tuple[EventType, dict[str, object]]]:
     """Return the contents of the events, oldest first, without the creation of the collection."""
     return [(event.type, dict(event.data)) for event in store.events(tenant)[1:]]
 
@@ -71,10 +71,10 @@ def told(store: Store, tenant: Principal) -> list[tuple[EventType, dict[str, obj
 def test_a_new_collection(store: Store) -> None:
     """A new collection is empty, titled by its name by default, and an event names its creator."""
     tenant = store.tenant()
-    made = store.documents.create_collection(tenant, CollectionDraft("docs"), ORIGIN)
-    assert (made.name, made.title, made.documents) == ("docs", "docs", 0)
-    assert made.created_at == made.updated_at == store.clock.now()
-    assert store.documents.get_collection(tenant, "docs") == made
+    collection = store.documents.create_collection(tenant, CollectionDraft("docs"), ORIGIN)
+    assert (collection.name, collection.title, collection.documents) == ("docs", "docs", 0)
+    assert collection.created_at == collection.updated_at == store.clock.now()
+    assert store.documents.get_collection(tenant, "docs") == collection
     titled = store.documents.create_collection(tenant, CollectionDraft("notes", "My notes"))
     assert titled.title == "My notes"
     event = store.events(tenant)[0]
@@ -133,7 +133,7 @@ def test_a_collection_is_retitled(store: Store) -> None:
     assert store.documents.update_collection(tenant, "docs", CollectionPatch("Handbook")) == changed
     assert store.documents.update_collection(tenant, "docs", CollectionPatch()) == changed
     assert store.documents.get_collection(tenant, "docs") == changed
-    assert [type for type, _ in told(store, tenant)] == ["collection.updated"]
+    assert [type for type, _ in recorded(store, tenant)] == ["collection.updated"]
 
 
 def test_a_collection_with_documents_goes_only_when_they_are_to_go_too(store: Store) -> None:
@@ -144,7 +144,7 @@ def test_a_collection_with_documents_goes_only_when_they_are_to_go_too(store: St
     assert ids_of(store, tenant) == ["a"]
     store.documents.delete_collection(tenant, "docs", with_documents=True)
     assert_gone(store, tenant)
-    assert told(store, tenant)[-1] == ("collection.deleted", {"documents": 1})
+    assert recorded(store, tenant)[-1] == ("collection.deleted", {"documents": 1})
     store.documents.create_collection(tenant, CollectionDraft("docs"))
     assert ids_of(store, tenant) == []
 
@@ -162,9 +162,9 @@ def test_a_deletion_that_was_cut_short_is_finished(store: Store) -> None:
     """Once acknowledged, a deleted collection is gone for all; its remaining rows are deleted at the next start."""
     tenant = store.shelf(many(3))
     with store.database.write(tenant.workspace_id) as tx:
-        found = collections.find_collection(tx, tenant.workspace_id, "docs")
-        assert found is not None
-        collections.unname_collection(tx, found)
+        collection = collections.find_collection(tx, tenant.workspace_id, "docs")
+        assert collection is not None
+        collections.unname_collection(tx, collection)
     assert store.documents.list_collections(tenant).items == []
     with store.database.read(tenant.workspace_id) as tx:
         assert collections.count_collections(tx, tenant.workspace_id) == 0
@@ -193,12 +193,19 @@ def test_a_document_is_put(store: Store) -> None:
     tenant = store.shelf()
     put = store.documents.put(tenant, "docs", A)
     assert put.created
-    kept = store.documents.get(tenant, "docs", "a")
-    assert kept == put.document
-    assert (kept.id, kept.text, kept.title, kept.url) == (A.id, A.text, A.title, A.url)
-    assert kept.attributes == A.attributes
-    assert kept.created_at == kept.updated_at == store.clock.now()
-    assert told(store, tenant) == [("documents.pushed", {"created": 1, "updated": 0, "id": "a"})]
+    document = store.documents.get(tenant, "docs", "a")
+    assert document == put.document
+    assert (document.id, document.text, document.title, document.url) == (
+        A.id,
+        A.text,
+        A.title,
+        A.url,
+    )
+    assert document.attributes == A.attributes
+    assert document.created_at == document.updated_at == store.clock.now()
+    assert recorded(store, tenant) == [
+        ("documents.pushed", {"created": 1, "updated": 0, "id": "a"})
+    ]
 
 
 def test_a_put_replaces_the_whole_document(store: Store) -> None:
@@ -212,7 +219,7 @@ def test_a_put_replaces_the_whole_document(store: Store) -> None:
     assert put.document.attributes == {}
     assert (put.document.created_at, put.document.updated_at) == (before.created_at, later)
     assert store.documents.get_collection(tenant, "docs").documents == 1
-    assert told(store, tenant)[-1] == (
+    assert recorded(store, tenant)[-1] == (
         "documents.pushed",
         {"created": 0, "updated": 1, "id": "a"},
     )
@@ -227,12 +234,12 @@ def test_the_same_put_again_changes_nothing(store: Store) -> None:
     again = store.documents.put(tenant, "docs", A)
     assert (again.document, again.created) == (first, False)
     assert store.documents.get_collection(tenant, "docs") == before
-    assert len(told(store, tenant)) == 1
+    assert len(recorded(store, tenant)) == 1
 
 
 @settings(max_examples=40)
 @given(st.data())
-def test_text_that_is_taken_is_given_back_unchanged(store: Store, data: st.DataObject) -> None:
+def test_accepted_text_is_returned_unchanged(store: Store, data: st.DataObject) -> None:
     """Any text that can be stored is returned unchanged, to the character, on both engines."""
     scalars = st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | STORABLE
     values = st.recursive(
@@ -251,9 +258,13 @@ def test_text_that_is_taken_is_given_back_unchanged(store: Store, data: st.DataO
         store.documents.put(tenant, "docs", draft)
     except Invalid:
         return
-    kept = store.documents.get(tenant, "docs", "same")
-    assert (kept.text, kept.title, kept.attributes) == (draft.text, draft.title, draft.attributes)
-    assert list(kept.attributes) == list(draft.attributes)
+    document = store.documents.get(tenant, "docs", "same")
+    assert (document.text, document.title, document.attributes) == (
+        draft.text,
+        draft.title,
+        draft.attributes,
+    )
+    assert list(document.attributes) == list(draft.attributes)
     assert store.documents.push(tenant, "docs", Push([draft])) == PushReport(0, 0, 1, 0)
 
 
@@ -263,7 +274,7 @@ def test_a_document_is_deleted_once(store: Store) -> None:
     store.documents.delete(tenant, "docs", "a")
     assert ids_of(store, tenant) == ["b"]
     assert store.documents.get_collection(tenant, "docs").documents == 1
-    assert told(store, tenant)[1:] == [("documents.deleted", {"deleted": 1, "id": "a"})]
+    assert recorded(store, tenant)[1:] == [("documents.deleted", {"deleted": 1, "id": "a"})]
     with pytest.raises(NotFound):
         store.documents.delete(tenant, "docs", "a")
 
@@ -279,12 +290,12 @@ def test_a_push_reports_what_became_of_it(store: Store) -> None:
     assert sorted(ids_of(store, tenant)) == ["a", "b", "d"]
     assert store.documents.get(tenant, "docs", "b").text == "Beta"
     assert store.documents.get_collection(tenant, "docs").documents == 3
-    assert told(store, tenant)[1:] == [
+    assert recorded(store, tenant)[1:] == [
         ("documents.pushed", {"created": 1, "updated": 1}),
         ("documents.deleted", {"deleted": 1}),
     ]
     assert store.documents.push(tenant, "docs", push) == PushReport(0, 0, 3, 0)
-    assert len(told(store, tenant)) == 3
+    assert len(recorded(store, tenant)) == 3
 
 
 def test_a_refused_push_leaves_nothing(store: Store) -> None:
@@ -292,7 +303,7 @@ def test_a_refused_push_leaves_nothing(store: Store) -> None:
     tenant = store.tenant(documents=2)
     store.documents.create_collection(tenant, CollectionDraft("docs"))
     store.documents.push(tenant, "docs", Push([A]))
-    before = store.documents.get_collection(tenant, "docs"), told(store, tenant)
+    before = store.documents.get_collection(tenant, "docs"), recorded(store, tenant)
     with pytest.raises(LimitReached):
         store.documents.push(
             tenant, "docs", replace(many(2), upsert=[*many(2).upsert, replace(A, text="x")])
@@ -301,11 +312,11 @@ def test_a_refused_push_leaves_nothing(store: Store) -> None:
         store.documents.push(
             tenant, "docs", Push([DocumentDraft("b", ""), DocumentDraft("c", "\0")], ["a"])
         )
-    assert (store.documents.get_collection(tenant, "docs"), told(store, tenant)) == before
+    assert (store.documents.get_collection(tenant, "docs"), recorded(store, tenant)) == before
     assert store.documents.get(tenant, "docs", "a").text == A.text
 
 
-def test_room_is_asked_of_what_is_left_at_the_end(store: Store) -> None:
+def test_room_is_checked_after_deletions(store: Store) -> None:
     """At the limit a push may add as many as it deletes, over all collections together."""
     tenant = store.tenant(documents=3)
     for name in ("docs", "other"):
@@ -332,7 +343,7 @@ def test_a_lowered_limit_stops_new_documents_only(store: Store) -> None:
         store.documents.push(tenant, "docs", Push([A], ["n1"]))
 
 
-def test_a_limit_holds_when_many_push_at_once(store: Store) -> None:
+def test_a_limit_holds_under_concurrent_pushes(store: Store) -> None:
     """Of twenty puts at a limit of seven, from eight threads, exactly seven are accepted, and counted."""
     tenant = store.tenant(documents=7)
     store.documents.create_collection(tenant, CollectionDraft("docs"))
@@ -349,14 +360,14 @@ def test_a_limit_holds_when_many_push_at_once(store: Store) -> None:
     assert store.documents.get_collection(tenant, "docs").documents == 7
 
 
-def test_the_same_document_from_many_at_once_is_there_once(store: Store) -> None:
+def test_concurrent_puts_create_one_document(store: Store) -> None:
     """Of eight equal puts at the same time one creates, and the count is one."""
     tenant = store.shelf()
     with ThreadPoolExecutor(8) as pool:
         puts = list(pool.map(lambda _: store.documents.put(tenant, "docs", A), range(8)))
     assert sum(put.created for put in puts) == 1
     assert store.documents.get_collection(tenant, "docs").documents == 1
-    assert len(told(store, tenant)) == 1
+    assert len(recorded(store, tenant)) == 1
 
 
 # Lists
@@ -377,7 +388,7 @@ def test_documents_come_newest_first_in_pages(store: Store) -> None:
     assert ids_of(store, tenant) == ["n3", "a", "n2", "n1", "n0"]
 
 
-def test_positions_tell_nothing_of_the_neighbours(store: Store) -> None:
+def test_positions_reveal_nothing_of_neighbours(store: Store) -> None:
     """The position where a page continues doesn't depend on other workspaces and collections."""
     store.shelf(many(50))
     tenant = store.shelf(many(4))
@@ -411,11 +422,11 @@ def test_each_call_needs_its_scope(
     """With every other scope it is refused, before anything is read or changed; with its own it is done."""
     tenant = store.shelf(Push([A]))
     others = replace(tenant, scopes=Scopes(set(scopes.BUILT_IN) - {scope, scopes.EVERYTHING}))
-    before = told(store, tenant)
+    before = recorded(store, tenant)
     with pytest.raises(InsufficientScope) as refused:
         call(store.documents, others)
     assert refused.value.scope == scope
-    assert told(store, tenant) == before
+    assert recorded(store, tenant) == before
     call(store.documents, replace(tenant, scopes=Scopes([scope])))
 
 

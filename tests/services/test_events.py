@@ -22,9 +22,9 @@ def test_no_gaps(sandbox: SandboxInstallation) -> None:
 
     def act(number: int) -> None:
         try:
-            made = servers[number % 2].keys.create(tenant, KeyDraft("sync"))
-            servers[(number + 1) % 2].keys.rotate(tenant, made.key.id, overlap=HOUR)
-            servers[number % 2].keys.revoke(tenant, made.key.id)
+            created = servers[number % 2].keys.create(tenant, KeyDraft("sync"))
+            servers[(number + 1) % 2].keys.rotate(tenant, created.key.id, overlap=HOUR)
+            servers[number % 2].keys.revoke(tenant, created.key.id)
         except KeysteadError as refused:
             assert refused.code == "limit-reached"  # noqa: PT017
 
@@ -74,8 +74,8 @@ def test_by_type(sandbox: SandboxInstallation) -> None:
     created = sandbox.key(tenant)
     sandbox.services.keys.revoke(tenant, created.key.id)
 
-    def types(*asked: EventType) -> list[str]:
-        return [str(e.type) for e in sandbox.services.events.list(tenant, types=asked).items]
+    def types(*chosen: EventType) -> list[str]:
+        return [str(e.type) for e in sandbox.services.events.list(tenant, types=chosen).items]
 
     assert types(EventType.KEY_REVOKED) == ["key.revoked"]
     assert types(EventType.KEY_CREATED, EventType.KEY_REVOKED) == ["key.revoked", "key.created"]

@@ -90,7 +90,7 @@ def test_without_a_password(crowd: Crowd, ada: Member, email: str) -> None:
     assert crowd.stands(crowd.signed_in(member))
 
 
-def test_a_person_who_is_here_already(crowd: Crowd, ada: Member, email: str) -> None:
+def test_a_user_with_an_account(crowd: Crowd, ada: Member, email: str) -> None:
     """A signed-in user joins with their account and session, whatever email the link is for."""
     bo = crowd.owner("Bo")
     session = crowd.signed_in(bo)
@@ -100,7 +100,7 @@ def test_a_person_who_is_here_already(crowd: Crowd, ada: Member, email: str) -> 
     assert crowd.sign_in.member(session, bo.workspace_id).role is Role.OWNER
 
 
-def test_an_address_that_signs_somebody_in(crowd: Crowd, ada: Member) -> None:
+def test_an_email_that_has_an_account(crowd: Crowd, ada: Member) -> None:
     """A link for the email of an account creates no second one: its user signs in and joins, with the same link."""
     bo = crowd.owner("Bo")
     link = _invite(crowd, ada, email_of(bo).upper())
@@ -138,13 +138,13 @@ def test_a_link_that_does_not_stand(crowd: Crowd, ada: Member, email: str) -> No
     revoked, invitation = crowd.invitations.invite(acting(ada), email, Role.VIEWER)
     crowd.invitations.revoke(acting(ada), invitation.id)
     crowd.clock.advance(INVITATION_LIFETIME)
-    told = set()
+    refusals = set()
     for way in _ways(crowd):
         for link in (used, replaced, expired, revoked, Secret.fresh()):
             with pytest.raises(Invalid) as refused:
                 way(link)
-            told.add(str(refused.value))
-    assert len(told) == 1
+            refusals.add(str(refused.value))
+    assert len(refusals) == 1
 
 
 def test_seven_days(crowd: Crowd, ada: Member, email: str) -> None:
@@ -167,7 +167,7 @@ def test_looking_uses_nothing_up(crowd: Crowd, ada: Member, email: str) -> None:
 
 
 @pytest.mark.parametrize("way", ["accept", "join"])
-def test_one_of_many_at_once(own_sandbox: SandboxInstallation, way: str) -> None:
+def test_one_of_many_concurrent_uses(own_sandbox: SandboxInstallation, way: str) -> None:
     """Of 12 uses of one link at a time, through two servers, one adds a member; the others leave no rows."""
     crowd = Crowd(own_sandbox)
     servers = [crowd, Server(own_sandbox)]
@@ -220,15 +220,15 @@ def test_only_owners_replace_an_owners_invitation(crowd: Crowd, ada: Member, ema
     assert _refusal(crowd.invitations.accept, link, "Otto") is Invalid
 
 
-def test_who_is_a_member_already(crowd: Crowd, ada: Member) -> None:
+def test_an_existing_member(crowd: Crowd, ada: Member) -> None:
     """A member's email is not invited again, and a member does not join twice; the link stays for another."""
     bo = crowd.join(ada, Role.VIEWER)
     assert _refusal(_invite, crowd, ada, email_of(bo).upper()) is Invalid
     link = _invite(crowd, ada, f"x{email_of(bo)}", Role.ADMIN)
     assert _refusal(crowd.invitations.join, link, crowd.signed_in(bo)) is Invalid
-    found = crowd.member(bo)
-    assert found is not None
-    assert found.role is Role.VIEWER
+    member = crowd.member(bo)
+    assert member is not None
+    assert member.role is Role.VIEWER
     assert crowd.invitations.accept(link, "Cy").member.role is Role.ADMIN
 
 
@@ -241,28 +241,30 @@ def test_seen_in_pages(crowd: Crowd, ada: Member, email: str) -> None:
     crowd.invitations.accept(link, "Bo")
     page = crowd.invitations.list(acting(ada), limit=3)
     rest = crowd.invitations.list(acting(ada), limit=3, before=page.next)
-    found = page.items + rest.items
-    assert [one.email for one in found] == [f"{number}{email}" for number in (3, 2, 1, 0)]
+    invitations = page.items + rest.items
+    assert [invitation.email for invitation in invitations] == [
+        f"{number}{email}" for number in (3, 2, 1, 0)
+    ]
     assert rest.next is None
     now = crowd.clock.now()
-    assert [one.status(now) for one in found[:2]] == [
+    assert [invitation.status(now) for invitation in invitations[:2]] == [
         InvitationStatus.ACCEPTED,
         InvitationStatus.OPEN,
     ]
-    assert found[1].status(now + INVITATION_LIFETIME) is InvitationStatus.EXPIRED
-    assert link.reveal() not in repr(found)
+    assert invitations[1].status(now + INVITATION_LIFETIME) is InvitationStatus.EXPIRED
+    assert link.reveal() not in repr(invitations)
 
 
 def test_another_workspaces_invitations(crowd: Crowd, ada: Member, email: str) -> None:
     """They are not listed, and an id of theirs gets the same answer as one that never existed (R48)."""
     stranger = crowd.owner("Stranger")
     link, foreign = crowd.invitations.invite(acting(stranger), email, Role.VIEWER)
-    told = set()
+    refusals = set()
     for id in (foreign.id, ABSENT):
         with pytest.raises(NotFound) as refused:
             crowd.invitations.revoke(acting(ada), id)
-        told.add(str(refused.value))
-    assert len(told) == 1
+        refusals.add(str(refused.value))
+    assert len(refusals) == 1
     assert crowd.invitations.list(acting(ada)).items == []
     assert crowd.invitations.accept(link, "Bo").member.workspace_id == stranger.workspace_id
 
@@ -274,8 +276,8 @@ def test_revoking_again(crowd: Crowd, ada: Member, email: str) -> None:
     crowd.invitations.accept(link, "Bo")
     ended = [crowd.invitations.revoke(acting(ada), first.id).revoked_at for _ in range(2)]
     assert ended[0] == ended[1] == crowd.clock.now()
-    kept = crowd.invitations.revoke(acting(ada), second.id)
-    assert kept.status(crowd.clock.now()) is InvitationStatus.ACCEPTED
+    revoked = crowd.invitations.revoke(acting(ada), second.id)
+    assert revoked.status(crowd.clock.now()) is InvitationStatus.ACCEPTED
     assert len(crowd.events(ada.workspace_id, "member.invitation_revoked")) == 1
 
 

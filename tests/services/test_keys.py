@@ -87,11 +87,11 @@ def test_descriptions_need_not_differ(sandbox: SandboxInstallation) -> None:
 def test_ids_follow_creation(sandbox: SandboxInstallation) -> None:
     """Keys are listed newest first in the order of creation, also if the clock stands still or runs back."""
     tenant = sandbox.tenant()
-    made = [sandbox.key(tenant).key.id for _ in range(20)]
+    ids = [sandbox.key(tenant).key.id for _ in range(20)]
     sandbox.clock.set(NOON - timedelta(days=30))
-    made += [sandbox.key(tenant).key.id for _ in range(5)]
-    assert made == sorted(made)
-    assert sandbox.ids(tenant, limit=7) == made[::-1]
+    ids += [sandbox.key(tenant).key.id for _ in range(5)]
+    assert ids == sorted(ids)
+    assert sandbox.ids(tenant, limit=7) == ids[::-1]
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_what_a_key_passes_on(sandbox: SandboxInstallation) -> None:
 # --- read ---
 
 
-def test_another_workspaces_key_is_none(sandbox: SandboxInstallation) -> None:
+def test_another_workspaces_key_does_not_exist(sandbox: SandboxInstallation) -> None:
     """Every method answers for a key of another workspace exactly as for one that never existed (R48)."""
     tenant, other = sandbox.tenant(), sandbox.tenant()
     foreign = sandbox.key(other).key.id
@@ -205,12 +205,12 @@ def test_another_workspaces_key_is_none(sandbox: SandboxInstallation) -> None:
         lambda id: keys.rotate(tenant, id, overlap=timedelta(days=9)),
     ]
     for act in methods:
-        told = []
+        refusals = []
         for id in (foreign, ABSENT, KeyId("nonsense"), KeyId("key_\x00"), KeyId("key_\ud800")):
             with pytest.raises(NotFound) as refused:
                 act(id)
-            told.append((type(refused.value), refused.value.args, refused.value.extras()))
-        assert len({str(one) for one in told}) == 1
+            refusals.append((type(refused.value), refused.value.args, refused.value.extras()))
+        assert len({str(refusal) for refusal in refusals}) == 1
     assert sandbox.happened(other) == ["key.created"]
     assert sandbox.happened(tenant) == []
 
@@ -251,12 +251,12 @@ def test_status_and_quota(sandbox: SandboxInstallation) -> None:
 def test_search(sandbox: SandboxInstallation) -> None:
     """A search finds a part of the description in any case, the exact id, or the last four characters of the token."""
     tenant = sandbox.tenant()
-    one = sandbox.key(tenant, "Data-Warehouse 100% sync_a\\b")
+    match = sandbox.key(tenant, "Data-Warehouse 100% sync_a\\b")
     sandbox.key(tenant, "other")
-    for query in ("warehouse", "DATA-", "100%", "%", "c_a", "_", "\\", one.key.id):
-        assert sandbox.ids(tenant, query=query) == [one.key.id], query
-    assert one.key.id in sandbox.ids(tenant, query=text_of(one)[-4:])
-    for query in ("ware%sample", "sync.a", one.key.id[:-1], "x" * 200, "100$"):
+    for query in ("warehouse", "DATA-", "100%", "%", "c_a", "_", "\\", match.key.id):
+        assert sandbox.ids(tenant, query=query) == [match.key.id], query
+    assert match.key.id in sandbox.ids(tenant, query=text_of(match)[-4:])
+    for query in ("ware%sample", "sync.a", match.key.id[:-1], "x" * 200, "100$"):
         assert sandbox.ids(tenant, query=query) == [], query
 
 
@@ -486,12 +486,12 @@ def test_a_key_that_ends_itself_twice(sandbox: SandboxInstallation) -> None:
 def test_pages_while_keys_are_made(sandbox: SandboxInstallation) -> None:
     """A list read page by page returns each key once, also while others are created and revoked."""
     tenant = sandbox.tenant()
-    made = [sandbox.key(tenant, f"key {number}").key.id for number in range(9)]
+    ids = [sandbox.key(tenant, f"key {number}").key.id for number in range(9)]
     seen: list[KeyId] = []
     before = None
     while not seen or before is not None:
         page = sandbox.services.keys.list(tenant, limit=2, before=before)
         seen, before = seen + [key.id for key in page.items], page.next
         sandbox.key(tenant, "later")
-        sandbox.services.keys.revoke(tenant, made[len(seen) % len(made)])
-    assert seen == made[::-1]
+        sandbox.services.keys.revoke(tenant, ids[len(seen) % len(ids)])
+    assert seen == ids[::-1]

@@ -31,7 +31,7 @@ def _at_once(acts: list[Callable[[], CreatedKey]]) -> list[CreatedKey]:
             return None
 
     with ThreadPoolExecutor(THREADS) as pool:
-        return [made for made in pool.map(attempt, acts) if made is not None]
+        return [result for result in pool.map(attempt, acts) if result is not None]
 
 
 @pytest.mark.slow_on("postgresql")
@@ -40,15 +40,15 @@ def test_exactly_as_many_as_the_limit(sandbox: SandboxInstallation, room: int) -
     """Of 64 concurrent creations through two servers exactly the limit succeeds, and those keys verify (R39)."""
     tenant = sandbox.tenant(limit=room)
     servers = cycle([sandbox.installation, sandbox.another()])
-    made = _at_once(
+    keys = _at_once(
         [
             lambda server=server: server.services.keys.create(tenant, KeyDraft("sync"))  # type: ignore[misc]
             for server, _ in zip(servers, range(2 * THREADS), strict=False)
         ]
     )
-    assert len(made) == room
-    assert sorted(key.key.id for key in made) == sorted(sandbox.ids(tenant))
-    assert [sandbox.verdict(key) for key in made] == ["verified"] * room
+    assert len(keys) == room
+    assert sorted(key.key.id for key in keys) == sorted(sandbox.ids(tenant))
+    assert [sandbox.verdict(key) for key in keys] == ["verified"] * room
     assert sandbox.used(tenant) == room
     assert sandbox.happened(tenant) == ["key.created"] * room
 
@@ -64,10 +64,10 @@ def test_places_that_come_free_are_filled_once(sandbox: SandboxInstallation) -> 
         return keys.create(tenant, KeyDraft("next"))
 
     acts: list[Callable[[], CreatedKey]] = []
-    for made in first[:3]:
-        acts += [lambda id=made.key.id: revoke_and_create(id)] * 4  # type: ignore[misc]
-    for made in first[3:]:
-        acts.append(lambda id=made.key.id: keys.rotate(tenant, id, overlap=HOUR))  # type: ignore[misc]
+    for created in first[:3]:
+        acts += [lambda id=created.key.id: revoke_and_create(id)] * 4  # type: ignore[misc]
+    for created in first[3:]:
+        acts.append(lambda id=created.key.id: keys.rotate(tenant, id, overlap=HOUR))  # type: ignore[misc]
     acts += [lambda: keys.create(tenant, KeyDraft("more"))] * 12
     _at_once(acts)
     assert sandbox.used(tenant) == 6
@@ -153,10 +153,10 @@ def test_what_a_full_limit_offers(sandbox: SandboxInstallation) -> None:
         sandbox.key(tenant)
     extras = refused.value.extras()
     assert (extras["limit"], extras["used"], extras["plan"]) == (7, 7, "Scale")
-    assert [one["id"] for one in refused.value.candidates] == [
+    assert [candidate["id"] for candidate in refused.value.candidates] == [
         key.key.id for key in (*never, used[2], used[0])
     ]
-    assert [one["last_used_at"] for one in refused.value.candidates] == [
+    assert [candidate["last_used_at"] for candidate in refused.value.candidates] == [
         None,
         None,
         None,
@@ -175,7 +175,7 @@ def test_only_what_frees_a_place_is_offered(sandbox: SandboxInstallation) -> Non
     counted = sandbox.key(tenant)
     with pytest.raises(LimitReached) as refused:
         sandbox.key(tenant)
-    ids = [one["id"] for one in refused.value.candidates]
+    ids = [candidate["id"] for candidate in refused.value.candidates]
     assert ids == [successor.key.id, counted.key.id]
     assert not {rotated.key.id, revoked.key.id, expired.key.id} & set(ids)
 

@@ -73,7 +73,7 @@ def test_who_removes_whom(crowd: Crowd, ada: Member, role: Role, target: Role) -
 @pytest.mark.parametrize("role", Role)
 @pytest.mark.parametrize("before", Role)
 @pytest.mark.parametrize("after", Role)
-def test_who_makes_whom_what(
+def test_who_may_assign_which_role(
     crowd: Crowd, ada: Member, role: Role, before: Role, after: Role
 ) -> None:
     """Assigning a role requires the right to assign both the old and the new; only owners add and demote owners."""
@@ -81,9 +81,9 @@ def test_who_makes_whom_what(
     refused = _refusal(crowd.members.change_role, acting(actor), target.user.id, after)
     allowed = {before, after} <= APPOINTS[role]
     assert refused is (None if allowed else Forbidden)
-    found = crowd.member(target)
-    assert found is not None
-    assert found.role is (after if allowed else before)
+    member = crowd.member(target)
+    assert member is not None
+    assert member.role is (after if allowed else before)
 
 
 @pytest.mark.parametrize("role", Role)
@@ -91,9 +91,9 @@ def test_everybody_sees_the_members(crowd: Crowd, ada: Member, role: Role) -> No
     """Every member sees the other members, with roles and dates."""
     crowd.clock.advance(minutes=1)
     bo = crowd.join(ada, role)
-    found = {m.user.id: m for m in crowd.members.list(acting(bo)).items}
-    assert found.keys() == {ada.user.id, bo.user.id}
-    assert (found[bo.user.id].role, found[bo.user.id].joined_at) == (role, crowd.clock.now())
+    members = {m.user.id: m for m in crowd.members.list(acting(bo)).items}
+    assert members.keys() == {ada.user.id, bo.user.id}
+    assert (members[bo.user.id].role, members[bo.user.id].joined_at) == (role, crowd.clock.now())
 
 
 def test_no_key_touches_people(crowd: Crowd, ada: Member) -> None:
@@ -141,7 +141,7 @@ def test_the_last_owner_stays(crowd: Crowd, ada: Member) -> None:
 
 
 @pytest.mark.parametrize("way", ["each other", "themselves", "leaving", "removing each other"])
-def test_two_owners_at_once(own_sandbox: SandboxInstallation, way: str) -> None:
+def test_two_concurrent_owners(own_sandbox: SandboxInstallation, way: str) -> None:
     """When two owners demote themselves or one another concurrently, through two servers, one owner stays."""
     crowd = Crowd(own_sandbox)
     servers = [crowd.members, Server(own_sandbox).members]
@@ -188,22 +188,22 @@ def test_a_role_lost_a_moment_ago(crowd: Crowd, ada: Member) -> None:
 # --- from the next request on ---
 
 
-def test_removal_holds_at_once(crowd: Crowd, ada: Member) -> None:
+def test_removal_holds_immediately(crowd: Crowd, ada: Member) -> None:
     """A removed member's session and links no longer open the workspace, on any server; keys keep working."""
     bo = crowd.join(ada, Role.ADMIN)
     session, (link, _) = crowd.signed_in(bo), crowd.sign_in.make_link(bo)
     member = crowd.sign_in.member(session, ada.workspace_id)
-    made = crowd.sandbox.services.keys.create(acting(member), KeyDraft("sync"))
+    created = crowd.sandbox.services.keys.create(acting(member), KeyDraft("sync"))
     crowd.members.remove(acting(ada), bo.user.id)
     for server in (crowd, Server(crowd.sandbox)):
         with pytest.raises(NotFound):
             server.sign_in.member(session, ada.workspace_id)
         with pytest.raises(Invalid):
             server.sign_in.redeem(link)
-    assert crowd.sandbox.verdict(made) == "verified"
+    assert crowd.sandbox.verdict(created) == "verified"
 
 
-def test_a_new_role_holds_at_once(crowd: Crowd, ada: Member) -> None:
+def test_a_new_role_holds_immediately(crowd: Crowd, ada: Member) -> None:
     """A demoted member's next request has the rights of the new role."""
     bo = crowd.join(ada, Role.ADMIN)
     session = crowd.signed_in(bo)
@@ -230,7 +230,7 @@ def test_a_removed_member_holds_no_way_back(crowd: Crowd, ada: Member) -> None:
     assert len(crowd.events(ada.workspace_id, "member.invitation_revoked")) == 2
 
 
-def test_keys_tell_that_their_maker_left(crowd: Crowd, ada: Member) -> None:
+def test_keys_of_a_former_member_are_marked(crowd: Crowd, ada: Member) -> None:
     """The keys of a former member are marked, in the list and on their own, until the user joins again."""
     keys = crowd.sandbox.services.keys
     bo = crowd.join(ada, Role.DEVELOPER)
@@ -254,9 +254,9 @@ def test_a_member_elsewhere_is_no_member_here(crowd: Crowd, ada: Member) -> None
     elsewhere = crowd.owner("Cy")
     link, _ = crowd.invitations.invite(acting(elsewhere), "bo@example.org", Role.ADMIN)
     crowd.invitations.join(link, crowd.signed_in(bo))
-    made = crowd.sandbox.services.keys.create(acting(bo), KeyDraft("theirs")).key
+    key = crowd.sandbox.services.keys.create(acting(bo), KeyDraft("theirs")).key
     crowd.members.leave(acting(bo))
-    assert crowd.sandbox.services.keys.get(acting(ada), made.id).creator_left
+    assert crowd.sandbox.services.keys.get(acting(ada), key.id).creator_left
     page = crowd.members.list(acting(elsewhere))
     assert bo.user.id in {member.user.id for member in page.items}
 
@@ -267,7 +267,7 @@ def test_a_member_elsewhere_is_no_member_here(crowd: Crowd, ada: Member) -> None
 def test_another_workspaces_members(crowd: Crowd, ada: Member) -> None:
     """An id of another workspace's member gets the same answer as one that never existed, and changes nothing (R48)."""
     stranger = crowd.owner("Stranger")
-    told = set()
+    refusals = set()
     for user_id in (stranger.user.id, ABSENT):
         for act in (
             lambda u: crowd.members.remove(acting(ada), u),
@@ -275,8 +275,8 @@ def test_another_workspaces_members(crowd: Crowd, ada: Member) -> None:
         ):
             with pytest.raises(NotFound) as refused:
                 act(user_id)
-            told.add(str(refused.value))
-    assert len(told) == 1
+            refusals.add(str(refused.value))
+    assert len(refusals) == 1
     assert crowd.member(stranger) == stranger
 
 
@@ -295,7 +295,7 @@ def test_roles_are_of_a_workspace(crowd: Crowd, ada: Member) -> None:
 @pytest.mark.parametrize(
     "tail", ["", "1", "\0" * 22, "x" * 5000, "'" * 22, "é" * 22, "\ud800" * 22]
 )
-def test_what_is_no_id(crowd: Crowd, ada: Member, tail: str) -> None:
+def test_malformed_ids(crowd: Crowd, ada: Member, tail: str) -> None:
     """A malformed id gets the same answer as an unknown one."""
     principal, session = acting(ada), crowd.signed_in(ada)
     operator = crowd.sandbox.services.credentials
@@ -327,15 +327,15 @@ def test_found_by_address(crowd: Crowd, ada: Member) -> None:
 def test_pages_of_members(crowd: Crowd, ada: Member) -> None:
     """Pages have every member once, in one order, however small they are."""
     expected = {ada.user.id, *(crowd.join(ada, Role.VIEWER).user.id for _ in range(6))}
-    found: list[UserId] = []
+    ids: list[UserId] = []
     after: UserId | None = None
     while True:
         page = crowd.members.list(acting(ada), limit=3, after=after)
-        found += [member.user.id for member in page.items]
+        ids += [member.user.id for member in page.items]
         after = page.next
         if after is None:
             break
-    assert found == sorted(expected)
+    assert ids == sorted(expected)
 
 
 def test_what_is_recorded(crowd: Crowd, ada: Member) -> None:
@@ -375,5 +375,5 @@ def test_another_name(crowd: Crowd, ada: Member) -> None:
         assert rename(acting(admin), "Rockets").name == "Rockets"
     assert _refusal(rename, acting(developer), "Mine") is Forbidden
     assert _refusal(rename, acting(admin), "two\nlines") is Invalid
-    told = [event.data for event in crowd.events(ada.workspace_id, "workspace.updated")]
-    assert told == [{"from": before, "to": "Rockets"}]
+    changes = [event.data for event in crowd.events(ada.workspace_id, "workspace.updated")]
+    assert changes == [{"from": before, "to": "Rockets"}]

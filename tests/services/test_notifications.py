@@ -39,9 +39,9 @@ class Place:
     def workspace(self, name: str, email: str) -> tuple[Principal, Member]:
         """Create a workspace with room for three keys, and its owner."""
         services = self.sandbox.services
-        made = services.workspaces.create(name, plan_id="scale", owner="Owner", email=email)
+        created = services.workspaces.create(name, plan_id="scale", owner="Owner", email=email)
         self.sandbox.clock.advance(seconds=1)
-        acting = operator("tests", made.id)
+        acting = operator("tests", created.id)
         self.sandbox.limit(acting, 3)
         member = services.members.list(acting).items[0]
         return acting, member
@@ -71,7 +71,7 @@ class Place:
         return [(email.to, email.subject, email.text) for d in digests for email in d.emails]
 
 
-def test_a_digest_tells_of_a_limit(place: Place) -> None:
+def test_a_digest_reports_a_limit(place: Place) -> None:
     """A reached limit is reported to the owner, once, a quarter of an hour later."""
     place.fill()
     assert place.due(GATHERING_DELAY - timedelta(seconds=2)) == []
@@ -99,7 +99,7 @@ def test_a_day_has_one_digest(place: Place) -> None:
     assert "limit" not in text.lower()
 
 
-def test_what_comes_while_a_digest_is_sent_is_told_next(place: Place) -> None:
+def test_news_during_a_sending_is_in_the_next_digest(place: Place) -> None:
     """News between the claim and the settling is not lost: it is due a day later."""
     place.ending(timedelta(minutes=16))
     place.fill()
@@ -111,7 +111,7 @@ def test_what_comes_while_a_digest_is_sent_is_told_next(place: Place) -> None:
     assert len(place.emails([second])) == 1
 
 
-def test_what_is_true_no_more_is_not_told(place: Place) -> None:
+def test_outdated_news_is_not_sent(place: Place) -> None:
     """A key that was revoked meanwhile needs no warning that it expires."""
     created = place.ending(timedelta(hours=1))
     place.sandbox.clock.advance(hours=2)
@@ -162,7 +162,7 @@ def test_a_workspace_that_cannot_be_read_holds_up_no_other(place: Place) -> None
     ]
 
 
-def test_who_was_ahead_is_told_of_the_rest(place: Place) -> None:
+def test_a_member_who_was_ahead_gets_the_rest(place: Place) -> None:
     """One email was sent, another failed, and more happened since: the first member gets the news a day later."""
     link, _ = place.sandbox.services.invitations.invite(
         acting(place.owner, place.sandbox.clock.now()), "beside@acme.example", Role.ADMIN
@@ -191,17 +191,17 @@ def test_old_news_is_no_news(place: Place) -> None:
     assert digest.emails == []
 
 
-def test_a_workspace_is_told_of_itself_alone(place: Place) -> None:
+def test_a_workspace_gets_only_its_own_news(place: Place) -> None:
     """Each workspace's digest goes to its own members, with its own keys."""
     other, _ = place.workspace("Other", "owner@other.example")
     place.fill()
     place.fill(other)
-    told = place.emails(place.due())
-    assert {(to, subject.partition(":")[0]) for to, subject, _ in told} == {
+    emails = place.emails(place.due())
+    assert {(to, subject.partition(":")[0]) for to, subject, _ in emails} == {
         ("owner@acme.example", "Acme"),
         ("owner@other.example", "Other"),
     }
-    for to, _, text in told:
+    for to, _, text in emails:
         assert (other.workspace_id in text) == (to == "owner@other.example")
 
 
@@ -218,7 +218,7 @@ def test_members_choose(place: Place) -> None:
     assert notices.get(owner) == frozenset()
 
 
-def test_by_default_developers_are_told_nothing(place: Place) -> None:
+def test_by_default_developers_get_no_digest(place: Place) -> None:
     """A member who doesn't manage the workspace gets the topics that they choose, and no others."""
     viewer = of_member(
         Member(place.owner.workspace_id, place.owner.user, Role.VIEWER, place.owner.joined_at)

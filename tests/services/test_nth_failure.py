@@ -191,8 +191,8 @@ def sign_in(sandbox: SandboxInstallation, tenant: Principal) -> tuple[Act, Count
     def done() -> int:
         with read_behind(sandbox.database) as tx:
             rows = schema.sessions
-            asked = select(func.count()).where(rows.c.user_id == owner.user.id)
-            return int(tx.execute(asked).scalar_one())
+            query = select(func.count()).where(rows.c.user_id == owner.user.id)
+            return int(tx.execute(query).scalar_one())
 
     return lambda: services.sign_in.redeem(link), done
 
@@ -272,9 +272,9 @@ def test_whichever_read_of_a_verification_fails(
             live, dead = sandbox.key(tenant), sandbox.key(tenant)
             sandbox.services.keys.revoke(tenant, dead.key.id)
             with failing_lookups(monkeypatch, number):
-                told = [told_of(sandbox, key) for _ in range(4) for key in (live, dead)]
-            assert set(told[0::2]) <= {"verified", "unavailable"}
-            assert set(told[1::2]) <= {"revoked", "unavailable"}
+                verdicts = [told_of(sandbox, key) for _ in range(4) for key in (live, dead)]
+            assert set(verdicts[0::2]) <= {"verified", "unavailable"}
+            assert set(verdicts[1::2]) <= {"revoked", "unavailable"}
             assert [sandbox.verdict(key) for key in (live, dead)] == ["verified", "revoked"]
 
 

@@ -83,8 +83,8 @@ def on_relay(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[SandboxInstallation, Relay]]:
     """The same for one test."""
-    with relayed(request, tmp_path_factory) as made:
-        yield made
+    with relayed(request, tmp_path_factory) as opened:
+        yield opened
 
 
 @pytest.mark.slow
@@ -168,8 +168,8 @@ def witnesses(sandbox: SandboxInstallation) -> tuple[CreatedKey, CreatedKey]:
 
 def require_verdicts(sandbox: SandboxInstallation, live: CreatedKey, dead: CreatedKey) -> None:
     """Check that each outcome is recognized, repeatedly."""
-    told = [told_of(sandbox, key) for key in (live, dead, live, dead)]
-    assert told == ["verified", "revoked"] * 2
+    verdicts = [told_of(sandbox, key) for key in (live, dead, live, dead)]
+    assert verdicts == ["verified", "revoked"] * 2
 
 
 def is_back(sandbox: SandboxInstallation, live: CreatedKey) -> bool:
@@ -179,9 +179,9 @@ def is_back(sandbox: SandboxInstallation, live: CreatedKey) -> bool:
 
 def open_transactions(sandbox: SandboxInstallation) -> int:
     """Return how many connections PostgreSQL keeps for clients that have gone."""
-    asked = (
+    query = (
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
         " AND pid <> pg_backend_pid() AND state LIKE 'idle in transaction%'"
     )
     with read_behind(sandbox.database) as tx:
-        return int(tx.execute(text(asked)).scalar_one())
+        return int(tx.execute(text(query)).scalar_one())

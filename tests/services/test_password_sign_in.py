@@ -111,22 +111,22 @@ def test_each_session_is_new(crowd: Crowd, ada: Member) -> None:
 
 
 @pytest.mark.slow_on("postgresql")
-def test_nobody_tells_who_exists(crowd: Crowd, ada: Member) -> None:
+def test_refusals_reveal_no_account(crowd: Crowd, ada: Member) -> None:
     """Unknown email, no password, a wrong one, a product's user: one answer, and the same work (R68)."""
     bare = crowd.owner("Cy")
-    told = set()
+    refusals = set()
     for email in (email_of(ada), email_of(bare), f"x{email_of(ada)}", f"no {email_of(ada)}"):
         before = crowd.hasher.looked_at
-        told.add(_refused(crowd, email, WRONG, crowd.origin()))
+        refusals.add(_refused(crowd, email, WRONG, crowd.origin()))
         assert crowd.hasher.looked_at == before + 1
-    assert len(told) == 1
+    assert len(refusals) == 1
 
 
 @pytest.mark.slow_on("postgresql")
 @pytest.mark.parametrize(
     "email", ["", "x" * 255, "nul\0@example.com", "half\ud800@example.com", "a\nb@c"]
 )
-def test_what_is_no_address(crowd: Crowd, email: str) -> None:
+def test_malformed_emails(crowd: Crowd, email: str) -> None:
     """A malformed email gets the same answer as an unknown one."""
     office = crowd.origin()
     plain = _refused(crowd, f"nobody.{office.address}@example.com", WRONG, office)
@@ -134,14 +134,14 @@ def test_what_is_no_address(crowd: Crowd, email: str) -> None:
 
 
 @pytest.mark.slow_on("postgresql")
-def test_waits_tell_nothing_either(crowd: Crowd, ada: Member) -> None:
+def test_waits_reveal_nothing_either(crowd: Crowd, ada: Member) -> None:
     """After as many failures an unknown email has to wait as long as a known one, in the same words."""
     histories = []
     for email in (email_of(ada), f"x{email_of(ada)}"):
-        told = [_refused(crowd, email, WRONG, crowd.origin()) for _ in range(8)]
+        refusals = [_refused(crowd, email, WRONG, crowd.origin()) for _ in range(8)]
         crowd.clock.advance(ACCOUNT.first)
-        told += [_refused(crowd, email, WRONG, crowd.origin()) for _ in range(3)]
-        histories.append(told)
+        refusals += [_refused(crowd, email, WRONG, crowd.origin()) for _ in range(3)]
+        histories.append(refusals)
     assert histories[0] == histories[1]
     assert any("RateLimited" in str(line) for line in histories[0])
 
@@ -246,8 +246,8 @@ def test_a_patient_attacker(crowd: Crowd, ada: Member) -> None:
         assert "one-time link" in str(_refused(crowd, email_of(ada), RIGHT, crowd.origin()))
     assert crowd.hasher.looked_at == 100
     _enter(crowd, email_of(ada), origin=crowd.origin(), device=device)
-    told = crowd.events(ada.workspace_id, "member.signed_in")[-1].data
-    assert told == {"by": "password", "wrong_passwords_before": 100}
+    data = crowd.events(ada.workspace_id, "member.signed_in")[-1].data
+    assert data == {"by": "password", "wrong_passwords_before": 100}
 
 
 @pytest.mark.slow_on("postgresql")
@@ -386,13 +386,13 @@ def test_a_device_has_an_allowance_of_its_own(crowd: Crowd, ada: Member) -> None
         crowd.clock.advance(DEVICE.longest)
     assert crowd.hasher.looked_at == DEVICE.most
     for _ in range(ACCOUNT.free):
-        told = _refused(crowd, email_of(ada), WRONG, crowd.origin(), device)
-        assert "RateLimited" not in str(told)
+        refusal = _refused(crowd, email_of(ada), WRONG, crowd.origin(), device)
+        assert "RateLimited" not in str(refusal)
     assert "RateLimited" in str(_refused(crowd, email_of(ada), RIGHT, crowd.origin(), device))
     crowd.sign_in.redeem(crowd.sign_in.make_link(ada)[0], device=device)
     _refused(crowd, email_of(ada), WRONG, crowd.origin(), device)
     strangers = [_refused(crowd, email_of(ada), WRONG, crowd.origin()) for _ in range(5)]
-    assert all("RateLimited" not in str(told) for told in strangers)
+    assert all("RateLimited" not in str(refusal) for refusal in strangers)
 
 
 @pytest.mark.slow_on("postgresql")

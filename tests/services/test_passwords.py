@@ -29,10 +29,14 @@ def test_the_real_parameters() -> None:
     """The stored hash is argon2id of at least 19 MiB, two passes and a salt of 16 bytes, and it verifies."""
     passwords = Passwords()
     stored = passwords.hash(SENTENCE)
-    found = extract_parameters(stored)
+    parameters = extract_parameters(stored)
     assert stored.startswith("$argon2id$v=19$")
-    assert (found.memory_cost, found.time_cost, found.parallelism) == (19 * 1024, 2, 1)
-    assert (found.salt_len, found.hash_len) == (16, 32)
+    assert (parameters.memory_cost, parameters.time_cost, parameters.parallelism) == (
+        19 * 1024,
+        2,
+        1,
+    )
+    assert (parameters.salt_len, parameters.hash_len) == (16, 32)
     assert passwords.verify(stored, SENTENCE)
     assert not passwords.verify(stored, Password("zebra lamp ocean 7 pic"))
     assert not passwords.verify(None, SENTENCE)
@@ -53,18 +57,18 @@ def test_every_character_counts(passwords: Passwords) -> None:
 
 def test_without_a_stored_hash_one_of_the_same_cost_is_computed() -> None:
     """For a user without a password the same work is done, and no password matches."""
-    asked: list[str] = []
+    hashes: list[str] = []
 
     class Noting(PasswordHasher):
         def verify(self, hash: str | bytes, password: str | bytes) -> Literal[True]:  # noqa: A002
-            asked.append(str(hash))
+            hashes.append(str(hash))
             return super().verify(hash, password)
 
     passwords = Passwords(Noting(time_cost=1, memory_cost=8, parallelism=1))
     stored = passwords.hash(SENTENCE)
     assert not passwords.verify(None, SENTENCE)
     assert not passwords.verify(stored, Password("another sentence of words"))
-    assert [extract_parameters(one) for one in asked] == [extract_parameters(stored)] * 2
+    assert [extract_parameters(hashed) for hashed in hashes] == [extract_parameters(stored)] * 2
 
 
 @pytest.mark.parametrize("text", ["", "x" * 257, "\0" * 20, "\ud800" * 20])
@@ -74,7 +78,7 @@ def test_what_can_be_no_password_is_never_hashed(text: str) -> None:
     assert not passwords.verify(None, Password(text))
 
 
-def test_a_weaker_hash_is_made_anew(passwords: Passwords) -> None:
+def test_a_weaker_hash_is_replaced(passwords: Passwords) -> None:
     """After stronger parameters are set, a verified password gets a new hash; one with the current parameters stays."""
     stored = passwords.hash(SENTENCE)
     assert passwords.rehash(stored, SENTENCE) is None
@@ -151,7 +155,7 @@ def test_signs_for_letters_are_estimated_in_few_steps(text: str) -> None:
     assert all(len(combinations) <= 6 for combinations in tried)
 
 
-def test_names_count_only_for_who_bears_them(passwords: Passwords) -> None:
+def test_names_count_only_for_their_bearers(passwords: Passwords) -> None:
     """The same text is easily guessed for one account and not for another."""
     text = Password("quillfeather-zimmerwald-9")
     assert passwords.hash(text, ["Bo", "bo@example.org"])
@@ -188,7 +192,7 @@ def _try(passwords: Passwords, refused: list[RateLimited]) -> None:
         refused.append(error)
 
 
-def test_so_many_at_once_and_no_more() -> None:
+def test_concurrent_hashes_are_bounded() -> None:
     """Of 40 concurrent calls two are hashed at a time, three may wait, and the others are refused immediately."""
     slow = Slow()
     passwords = Passwords(slow, at_once=2, waiting=3, wait_seconds=30)
@@ -207,7 +211,7 @@ def test_so_many_at_once_and_no_more() -> None:
     assert all(error.retry_after > 0 for error in refused)
 
 
-def test_who_waits_too_long_is_sent_away() -> None:
+def test_a_wait_for_a_slot_is_bounded() -> None:
     """A slot that does not become free in time is a refusal, not an endless wait; afterwards slots are free again."""
     slow = Slow()
     passwords = Passwords(slow, at_once=1, waiting=1, wait_seconds=0.01)
@@ -249,7 +253,7 @@ def test_one_owner_leaves_places_to_others() -> None:
     assert 0 < len(refused) <= 16
 
 
-def test_new_passwords_have_a_lane_of_their_own() -> None:
+def test_new_passwords_have_slots_of_their_own() -> None:
     """While signing in is full, a new password is hashed; and the other way round."""
     full = Passwords(CHEAP, at_once=0, waiting=0)
     assert full.hash(SENTENCE)

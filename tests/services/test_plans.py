@@ -49,7 +49,7 @@ def test_plans_that_cannot_be(own_sandbox: SandboxInstallation, wanted: list[Pla
         own_sandbox.services.plans.apply(wanted)
 
 
-def test_a_changed_limit_holds_at_once(own_sandbox: SandboxInstallation) -> None:
+def test_a_changed_limit_holds_immediately(own_sandbox: SandboxInstallation) -> None:
     """A plan's new limit holds for its workspaces from the next creation on; a workspace's own limit has priority."""
     plans, workspaces = own_sandbox.services.plans, own_sandbox.services.workspaces
     tenant, special = own_sandbox.tenant(), own_sandbox.tenant(limit=7)
@@ -62,8 +62,8 @@ def test_a_changed_limit_holds_at_once(own_sandbox: SandboxInstallation) -> None
 
 def test_what_is_used(sandbox: SandboxInstallation) -> None:
     """A workspace's use has each limit: keys, collections, documents, webhooks, members."""
-    made = sandbox.services.workspaces.create("W", plan_id="free", owner="Ada")
-    tenant = operator("tests", made.id)
+    workspace = sandbox.services.workspaces.create("W", plan_id="free", owner="Ada")
+    tenant = operator("tests", workspace.id)
     sandbox.services.keys.create(tenant, KeyDraft("sync"))
     use = sandbox.services.plans.use(tenant)
     assert use.plan == DEFAULT_PLANS[0]

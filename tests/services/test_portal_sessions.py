@@ -36,17 +36,17 @@ def ada(crowd: Crowd) -> Member:
     return crowd.owner()
 
 
-def _request(owner: Member, user_id: str = "u1", **asked: Any) -> PortalRequest:
-    user = PortalUser(user_id, asked.pop("name", "Pat"), asked.pop("email", None))
-    return PortalRequest(owner.workspace_id, user, asked.pop("role", Role.ADMIN), **asked)
+def _request(owner: Member, user_id: str = "u1", **fields: Any) -> PortalRequest:
+    user = PortalUser(user_id, fields.pop("name", "Pat"), fields.pop("email", None))
+    return PortalRequest(owner.workspace_id, user, fields.pop("role", Role.ADMIN), **fields)
 
 
-def _link(crowd: Crowd, owner: Member, user_id: str = "u1", **asked: Any) -> Secret:
-    return crowd.portal.create(PRODUCT, _request(owner, user_id, **asked))[0]
+def _link(crowd: Crowd, owner: Member, user_id: str = "u1", **fields: Any) -> Secret:
+    return crowd.portal.create(PRODUCT, _request(owner, user_id, **fields))[0]
 
 
-def _member(crowd: Crowd, owner: Member, user_id: str = "u1", **asked: Any) -> Member:
-    return crowd.sign_in.redeem(_link(crowd, owner, user_id, **asked)).member
+def _member(crowd: Crowd, owner: Member, user_id: str = "u1", **fields: Any) -> Member:
+    return crowd.sign_in.redeem(_link(crowd, owner, user_id, **fields)).member
 
 
 def test_a_customer_lands_in_their_workspace(crowd: Crowd, ada: Member) -> None:
@@ -90,13 +90,13 @@ def test_the_same_user_again(crowd: Crowd, ada: Member) -> None:
     assert (again.user.name, again.user.email, again.role) == ("Pat B.", None, Role.VIEWER)
     other = _member(crowd, ada, "u2", name="Pat B.")
     assert other.user.id != first.user.id
-    told = crowd.events(ada.workspace_id, "member.added", "member.role_changed")[1:]
-    assert [(event.actor.id, event.data["name"]) for event in told] == [
+    events = crowd.events(ada.workspace_id, "member.added", "member.role_changed")[1:]
+    assert [(event.actor.id, event.data["name"]) for event in events] == [
         (PRODUCT.id, "Pat"),
         (PRODUCT.id, "Pat B."),
         (PRODUCT.id, "Pat B."),
     ]
-    assert told[1].data == {"name": "Pat B.", "from": "admin", "to": "viewer"}
+    assert events[1].data == {"name": "Pat B.", "from": "admin", "to": "viewer"}
 
 
 def test_one_id_in_two_workspaces_is_two_people(crowd: Crowd, ada: Member) -> None:
@@ -129,8 +129,8 @@ def test_a_products_user_has_no_other_way_in(crowd: Crowd, ada: Member) -> None:
     link, _ = crowd.invitations.invite(acting(ada), email, Role.VIEWER)
     account = crowd.invitations.accept(link, "Pat", Password(RIGHT)).member
     assert not account.user.is_of_portal
-    found = crowd.sign_in.with_password(email, Password(RIGHT), crowd.origin())
-    assert found.user.id == account.user.id
+    session = crowd.sign_in.with_password(email, Password(RIGHT), crowd.origin())
+    assert session.user.id == account.user.id
 
 
 def test_the_product_makes_no_owners(crowd: Crowd, ada: Member) -> None:
@@ -211,7 +211,7 @@ def test_back_to_a_configured_origin(crowd: Crowd, ada: Member, url: str) -> Non
         ({"email": "no address"}, "/user/email"),
     ],
 )
-def test_what_is_no_user(crowd: Crowd, ada: Member, asked: dict[str, str], pointer: str) -> None:
+def test_invalid_users(crowd: Crowd, ada: Member, asked: dict[str, str], pointer: str) -> None:
     """Each value of a request has a form, and a refusal names the one that is wrong."""
     with pytest.raises(Invalid) as refused:
         _link(crowd, ada, **asked)
@@ -259,7 +259,7 @@ def test_a_demotion_by_the_product(crowd: Crowd, ada: Member) -> None:
         crowd.invitations.find(link)
 
 
-def test_one_person_however_many_links_at_once(own_sandbox: SandboxInstallation) -> None:
+def test_concurrent_links_create_one_user(own_sandbox: SandboxInstallation) -> None:
     """Twelve concurrent links for a new user, through two servers, all sign in one and the same person."""
     crowd = Crowd(own_sandbox)
     servers = [crowd, Server(own_sandbox)]

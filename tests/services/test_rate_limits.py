@@ -60,8 +60,8 @@ def _verifier(sandbox: SandboxInstallation, limiter: RateLimiter) -> Verifier:
 
 def verdict(verifier: Verifier, created: CreatedKey, required: str | None = None) -> str:
     """Return the present verdict on the token, in a word."""
-    found = verifier.verify(text_of(created), required)
-    return str(found.reason) if isinstance(found, Denied) else "verified"
+    outcome = verifier.verify(text_of(created), required)
+    return str(outcome.reason) if isinstance(outcome, Denied) else "verified"
 
 
 def verdicts(verifier: Verifier, created: CreatedKey, times: int) -> Counter[str]:
@@ -72,11 +72,11 @@ def verdicts(verifier: Verifier, created: CreatedKey, times: int) -> Counter[str
 def at_once(servers: list[Installation], created: CreatedKey, times: int) -> Counter[str]:
     """Verify from eight threads, over all the servers in turn. Returns how often each verdict came."""
     with ThreadPoolExecutor(8) as threads:
-        asked = [
+        futures = [
             threads.submit(verdict, servers[turn % len(servers)].services.verifier, created)
             for turn in range(times)
         ]
-        return Counter(one.result() for one in asked)
+        return Counter(future.result() for future in futures)
 
 
 # --- how many pass ---
@@ -208,7 +208,7 @@ def test_a_rotation_keeps_the_rate_limit(sandbox: SandboxInstallation) -> None:
     assert rates.get(tenant, new.key.id)[0] == 9
 
 
-def test_only_who_runs_the_installation_sets_them(sandbox: SandboxInstallation) -> None:
+def test_only_operators_set_them(sandbox: SandboxInstallation) -> None:
     """No key changes its limit, no operator acts on another workspace's key, and a wrong number is refused aloud."""
     tenant, rates = sandbox.tenant(), sandbox.services.key_rates
     created = sandbox.key(tenant, scopes=("*", "keys:write"))
@@ -237,7 +237,7 @@ def test_a_change_is_on_record_once(sandbox: SandboxInstallation) -> None:
 # --- the order of checks ---
 
 
-def test_what_is_dead_is_told_so_before_it_is_too_fast(
+def test_dead_keys_are_refused_before_rate_limits(
     sandbox: SandboxInstallation, verifier: Verifier
 ) -> None:
     """Revoked, expired, suspended and too narrow come before too fast, and are not counted: 401, 403, then 429."""
@@ -246,13 +246,13 @@ def test_what_is_dead_is_told_so_before_it_is_too_fast(
     dead, aged, narrow = (
         sandbox.key(tenant, expires_at=ends, scopes=("events:read",)) for _ in range(3)
     )
-    held = sandbox.key(other, expires_at=None)
-    for key in (dead, aged, held):
+    suspended = sandbox.key(other, expires_at=None)
+    for key in (dead, aged, suspended):
         assert verdicts(verifier, key, 2) == {"verified": 1, "rate_limited": 1}
     sandbox.services.keys.revoke(tenant, dead.key.id)
     sandbox.services.workspaces.suspend(other.workspace_id)
     assert verdict(verifier, dead) == "revoked"
-    assert verdict(verifier, held) == "suspended"
+    assert verdict(verifier, suspended) == "suspended"
     assert verdict(verifier, narrow, "documents:write") == "insufficient_scope"
     assert verdicts(verifier, narrow, 2) == {"verified": 1, "rate_limited": 1}
     assert verdict(verifier, narrow, "documents:write") == "insufficient_scope"
@@ -277,7 +277,7 @@ def test_what_came_too_fast_is_no_use(sandbox: SandboxInstallation) -> None:
         }
 
 
-def test_metrics_tell_what_came_too_fast(sandbox: SandboxInstallation) -> None:
+def test_metrics_count_rate_limited_requests(sandbox: SandboxInstallation) -> None:
     """Each request is one verdict, on threads and on an event loop: verified, or too fast, and never both."""
     created = sandbox.key(paced_tenant(sandbox, key=3))
     metrics = Metrics()
@@ -286,12 +286,12 @@ def test_metrics_tell_what_came_too_fast(sandbox: SandboxInstallation) -> None:
         verdicts(verifier, created, 2)
         for _ in range(3):
             asyncio.run(verifier.verify_on_loop(text_of(created)))
-    told = {
+    counts = {
         sample.labels["verdict"]: sample.value
         for sample in next(iter(metrics._verifications.collect())).samples
         if sample.name.endswith("_total")
     }
-    assert told == {"verified": 3, "rate_limited": 2}
+    assert counts == {"verified": 3, "rate_limited": 2}
 
 
 # --- without a counter ---
@@ -338,12 +338,12 @@ def test_an_event_loop_goes_on_while_a_counter_is_silent(
     first, second = sandbox.key(tenant), sandbox.key(tenant)
 
     async def turns_meanwhile(verifier: Verifier) -> int:
-        asked = asyncio.create_task(verifier.verify_on_loop(text_of(second)))
+        task = asyncio.create_task(verifier.verify_on_loop(text_of(second)))
         turns = 0
-        while not asked.done():
+        while not task.done():
             await asyncio.sleep(0)
             turns += 1
-        assert isinstance(await asked, Verified)
+        assert isinstance(await task, Verified)
         return turns
 
     with closing(ValkeyCounters(silent[0])) as counters:
@@ -386,8 +386,8 @@ def test_counting_goes_on_when_the_counter_is_back(
     with closing(ValkeyCounters(f"valkey://127.0.0.1:{port}")) as counters:
         verifier = _verifier(sandbox, RateLimiter(sandbox.database, counters, seconds=ticker))
         assert verdicts(verifier, created, 5) == {"verified": 5}
-        found = asyncio.run(verifier.verify_on_loop(text_of(created)))
-        assert isinstance(found, Verified)
+        outcome = asyncio.run(verifier.verify_on_loop(text_of(created)))
+        assert isinstance(outcome, Verified)
         with ValkeyServer(port=port):
             ticker.now += RETRY_SECONDS
             assert verdicts(verifier, created, 5) == {"verified": 2, "rate_limited": 3}

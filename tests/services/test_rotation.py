@@ -31,8 +31,8 @@ def test_without_overlap(sandbox: SandboxInstallation) -> None:
     assert (sandbox.verdict(old), sandbox.verdict(new)) == ("revoked", "verified")
     assert (new.key.description, new.key.scopes) == ("sync", old.key.scopes)
     assert text_of(new) != text_of(old)
-    kept = sandbox.services.keys.get(tenant, old.key.id)
-    assert (kept.rotated_to, kept.revoked_at) == (new.key.id, NOON)
+    key = sandbox.services.keys.get(tenant, old.key.id)
+    assert (key.rotated_to, key.revoked_at) == (new.key.id, NOON)
 
 
 def test_with_overlap(sandbox: SandboxInstallation) -> None:
@@ -117,16 +117,16 @@ def test_no_chains(sandbox: SandboxInstallation) -> None:
 def test_at_most_twice_the_limit(sandbox: SandboxInstallation) -> None:
     """Revoking successors during overlaps makes no room for more overlaps: of 3 allowed, at most 6 keys are active."""
     tenant = sandbox.tenant(limit=3)
-    made = [sandbox.key(tenant) for _ in range(3)]
+    keys = [sandbox.key(tenant) for _ in range(3)]
     lives = []
     for _ in range(4):
-        for place, old in enumerate(made):
+        for place, old in enumerate(keys):
             try:
                 new = sandbox.services.keys.rotate(tenant, old.key.id, overlap=24 * HOUR)
             except (LimitReached, RotationInProgress):
                 continue
             sandbox.services.keys.revoke(tenant, new.key.id)
-            made[place] = sandbox.key(tenant)
+            keys[place] = sandbox.key(tenant)
         lives.append(len(sandbox.ids(tenant, status=KeyStatus.ACTIVE)))
     assert max(lives) == 6
     assert sandbox.used(tenant) == 3
@@ -135,9 +135,9 @@ def test_at_most_twice_the_limit(sandbox: SandboxInstallation) -> None:
 def test_under_a_lowered_limit_every_key_may_rotate(sandbox: SandboxInstallation) -> None:
     """If more keys are active than a lowered limit allows, each may still have a successor and an overlap."""
     tenant = sandbox.tenant(limit=3)
-    made = [sandbox.key(tenant) for _ in range(3)]
+    keys = [sandbox.key(tenant) for _ in range(3)]
     sandbox.limit(tenant, 1)
-    for old in made:
+    for old in keys:
         sandbox.services.keys.rotate(tenant, old.key.id, overlap=HOUR)
     assert len(sandbox.ids(tenant, status=KeyStatus.ACTIVE)) == 6
 
@@ -205,7 +205,7 @@ def test_one_successor(sandbox: SandboxInstallation, overlap: timedelta) -> None
             return refused.code
 
     with ThreadPoolExecutor(16) as pool:
-        told = list(pool.map(rotate, range(16)))
+        outcomes = list(pool.map(rotate, range(16)))
     refusal = "rotation-in-progress" if overlap else "key-revoked"
-    assert told.count(refusal) == 15
+    assert outcomes.count(refusal) == 15
     assert len(sandbox.ids(tenant)) == 2

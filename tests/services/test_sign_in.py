@@ -28,8 +28,8 @@ INSTANT = timedelta(microseconds=1)
 def owner(sandbox: SandboxInstallation) -> Member:
     """The owner of a new workspace."""
     address = f"{new_id('ada', NOON)}@example.com"
-    made = sandbox.services.workspaces.create("W", owner="Ada", email=address)
-    return sandbox.services.workspaces.owner(made.id)
+    workspace = sandbox.services.workspaces.create("W", owner="Ada", email=address)
+    return sandbox.services.workspaces.owner(workspace.id)
 
 
 def _link(sandbox: SandboxInstallation, member: Member) -> Secret:
@@ -73,15 +73,15 @@ def test_a_link_works_once(sandbox: SandboxInstallation, owner: Member) -> None:
     """A used link is refused like one that never existed."""
     link = _link(sandbox, owner)
     sandbox.services.sign_in.redeem(link)
-    told = []
+    refusals = []
     for secret in (link, Secret.fresh()):
         with pytest.raises(Invalid) as refused:
             sandbox.services.sign_in.redeem(secret)
-        told.append(str(refused.value))
-    assert told[0] == told[1]
+        refusals.append(str(refused.value))
+    assert refusals[0] == refusals[1]
 
 
-def test_one_of_many_at_once(sandbox: SandboxInstallation, owner: Member) -> None:
+def test_one_of_many_concurrent_uses(sandbox: SandboxInstallation, owner: Member) -> None:
     """Of 16 concurrent uses of one link, through two servers, one signs in and leaves one event (R70)."""
     link = _link(sandbox, owner)
     servers: list[SignIn] = [sandbox.services.sign_in, sandbox.another().services.sign_in]
@@ -153,9 +153,9 @@ def test_reading_writes_once_a_minute(sandbox: SandboxInstallation, owner: Membe
 
     def seen() -> timedelta:
         with read_behind(sandbox.database) as tx:
-            found = sessions.find_session(tx, session.fingerprint())
-        assert found is not None
-        return found.seen_at - NOON
+            stored = sessions.find_session(tx, session.fingerprint())
+        assert stored is not None
+        return stored.seen_at - NOON
 
     for seconds, expected in ((59, 0), (60, 60), (90, 60), (30, 60), (120, 120)):
         sandbox.clock.set(NOON + timedelta(seconds=seconds))
@@ -179,12 +179,12 @@ def test_a_session_opens_its_own_workspaces_only(
     """For a session another workspace is like one that never existed (R48)."""
     session = _signed_in(sandbox, owner)
     stranger = sandbox.services.workspaces.create("Other", owner="Bo")
-    told = []
+    refusals = []
     for id in (stranger.id, "ws_0000000000000000000000", ""):
         with pytest.raises(NotFound) as refused:
             sandbox.services.sign_in.member(session, id)  # type: ignore[arg-type]
-        told.append(str(refused.value))
-    assert len(set(told)) == 1
+        refusals.append(str(refused.value))
+    assert len(set(refusals)) == 1
 
 
 def test_a_leaver(sandbox: SandboxInstallation, owner: Member) -> None:
@@ -200,8 +200,8 @@ def test_a_leaver(sandbox: SandboxInstallation, owner: Member) -> None:
 
 def test_reading_on_while_nothing_can_be_written(own_sandbox: SandboxInstallation) -> None:
     """On a database that takes no writes, a signed-in user still reads; a link stays unused until writes work."""
-    made = own_sandbox.services.workspaces.create("W", owner="Ada")
-    owner = own_sandbox.services.workspaces.owner(made.id)
+    workspace = own_sandbox.services.workspaces.create("W", owner="Ada")
+    owner = own_sandbox.services.workspaces.owner(workspace.id)
     session, link = _signed_in(own_sandbox, owner), _link(own_sandbox, owner)
     own_sandbox.clock.advance(minutes=5)
     with read_only(own_sandbox.database):

@@ -30,10 +30,10 @@ RESAMPLES = 1_000
 
 
 def _seconds(act: Callable[[], object]) -> float:
-    began = time.perf_counter()
+    start = time.perf_counter()
     with pytest.raises(Invalid):
         act()
-    return time.perf_counter() - began
+    return time.perf_counter() - start
 
 
 def _interval(differences: list[float]) -> tuple[float, float]:

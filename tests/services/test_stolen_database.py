@@ -33,14 +33,14 @@ def _in_every_form(secret: bytes) -> Iterator[bytes]:
 
 def _values(sandbox: SandboxInstallation) -> set[bytes]:
     """Return every value of every row of every table."""
-    found = set()
+    values = set()
     with read_behind(sandbox.database) as tx:
         for table in metadata.sorted_tables:
             for row in tx.execute(select(table)):
-                found |= {
+                values |= {
                     value if isinstance(value, bytes) else str(value).encode() for value in row
                 }
-    return found
+    return values
 
 
 def _dump(sandbox: SandboxInstallation) -> bytes:
@@ -56,17 +56,17 @@ def _dump(sandbox: SandboxInstallation) -> bytes:
 @pytest.fixture
 def secrets(own_sandbox: SandboxInstallation) -> list[CreatedKey]:
     """Open an installation in which everything with a secret was used: keys, rotations, links, sessions, retries."""
-    made = own_sandbox.services.workspaces.create("W", owner="Ada")
+    workspace = own_sandbox.services.workspaces.create("W", owner="Ada")
     tenant, keys = own_sandbox.tenant(), own_sandbox.services.keys
     created = [own_sandbox.key(tenant, f"key {number}") for number in range(5)]
     created.append(keys.create(tenant, KeyDraft("retried"), once=Once("retry", b"x" * 32)))
     created.append(keys.rotate(tenant, created[0].key.id, overlap=timedelta(hours=1)))
     keys.revoke(tenant, created[1].key.id)
-    for one in created:
-        own_sandbox.services.verifier.verify(text_of(one), address="192.0.2.1", agent="curl/8")
+    for key in created:
+        own_sandbox.services.verifier.verify(text_of(key), address="192.0.2.1", agent="curl/8")
     own_sandbox.flush()
     sign_in = own_sandbox.services.sign_in
-    owner = own_sandbox.services.workspaces.owner(made.id)
+    owner = own_sandbox.services.workspaces.owner(workspace.id)
     sign_in.redeem(sign_in.make_link(owner)[0])
     sign_in.make_link(owner)
     return created

@@ -134,7 +134,7 @@ def hasty_threads() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("hasty_threads")
-def test_uses_beside_flushes(sandbox: SandboxInstallation) -> None:
+def test_uses_during_flushes(sandbox: SandboxInstallation) -> None:
     """Of uses noted by eight threads while two others flush, none is lost and none counted twice."""
     tenant = sandbox.tenant()
     created = sandbox.key(tenant)

@@ -162,7 +162,7 @@ def _suspend(sandbox: SandboxInstallation, tenant: Principal, _: CreatedKey) -> 
 
 
 @pytest.mark.parametrize("act", [_revoke, _rotate, _narrow, _suspend])
-def test_every_end_is_seen_at_once_by_every_server(
+def test_every_end_holds_immediately_on_every_server(
     sandbox: SandboxInstallation,
     act: Callable[[SandboxInstallation, Principal, CreatedKey], object],
 ) -> None:
@@ -177,7 +177,7 @@ def test_every_end_is_seen_at_once_by_every_server(
         assert not isinstance(server.services.verifier.verify(text_of(created), READ), Verified)
 
 
-def test_a_read_that_the_end_overtook_is_not_remembered(
+def test_a_read_that_a_revocation_overtook_is_not_cached(
     sandbox: SandboxInstallation, lookup: WatchedLookup, verifier: Verifier
 ) -> None:
     """A row read before the revocation, and answered after it, is not in the cache of a later verification (R32)."""
@@ -188,7 +188,7 @@ def test_a_read_that_the_end_overtook_is_not_remembered(
     assert not isinstance(verifier.verify(text_of(created)), Verified)
 
 
-def test_while_invalid_nothing_is_remembered(
+def test_while_invalid_nothing_is_cached(
     sandbox: SandboxInstallation, lookup: WatchedLookup, verifier: Verifier
 ) -> None:
     """While the generation is invalid every verification reads its row, and none is cached for later."""
@@ -223,7 +223,7 @@ def test_expiry_to_the_microsecond(sandbox: SandboxInstallation, verifier: Verif
         assert type(verifier.verify(text_of(created))).__name__[0] == verdict
 
 
-def test_before_it_was_read_nothing_is_remembered(
+def test_a_clock_set_back_uses_no_cache(
     sandbox: SandboxInstallation, lookup: WatchedLookup, verifier: Verifier
 ) -> None:
     """With a clock that was set back the row is read: the age of the entry is unknown."""
@@ -277,16 +277,16 @@ def test_nothing_of_a_token_is_kept(sandbox: SandboxInstallation, verifier: Veri
     ahead: list[object] = [verifier._cache]
     seen = set()
     while ahead:
-        found = ahead.pop()
-        if id(found) in seen or isinstance(found, type | type(sys)):
+        referrer = ahead.pop()
+        if id(referrer) in seen or isinstance(referrer, type | type(sys)):
             continue
-        seen.add(id(found))
-        assert found != record.digest
-        if isinstance(found, str):
-            assert text[-40:-10] not in found
-        if isinstance(found, bytes):
-            assert text[-40:-10].encode() not in found
-        ahead += gc.get_referents(found)
+        seen.add(id(referrer))
+        assert referrer != record.digest
+        if isinstance(referrer, str):
+            assert text[-40:-10] not in referrer
+        if isinstance(referrer, bytes):
+            assert text[-40:-10].encode() not in referrer
+        ahead += gc.get_referents(referrer)
 
 
 def test_what_an_entry_takes(sandbox: SandboxInstallation) -> None:
@@ -331,7 +331,7 @@ def test_threads(sandbox: SandboxInstallation, verifier: Verifier) -> None:
             for _ in range(3):
                 assert not isinstance(verifier.verify(text), Verified)
             go_on.set()
-            assert sum(one.result() for one in hammering) == 0
+            assert sum(future.result() for future in hammering) == 0
 
 
 # --- between processes ---
@@ -344,9 +344,9 @@ def _race(
     with fresh_sandbox(request, folders, "sqlite") as sandbox:
         tenant = sandbox.tenant()
         created = [sandbox.key(tenant) for _ in range(keys)]
-        tokens, ids = [text_of(one) for one in created], [one.key.id for one in created]
+        tokens, ids = [text_of(key) for key in created], [key.key.id for key in created]
         wrong, seen = race(Race(sandbox.url, tenant.workspace_id, tokens, ids, fault), 4)
-    assert sum(one.reads for one in seen) < sum(one.verifications for one in seen)
+    assert sum(key.reads for key in seen) < sum(key.verifications for key in seen)
     return wrong
 
 

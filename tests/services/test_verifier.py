@@ -145,7 +145,7 @@ def test_who_is_verified(sandbox: SandboxInstallation) -> None:
     assert sandbox.verdict(created, "documents:write") == "insufficient_scope"
 
 
-def test_denials_tell_the_owner(sandbox: SandboxInstallation) -> None:
+def test_denials_name_the_key_to_its_owner(sandbox: SandboxInstallation) -> None:
     """A denial names key and workspace if the secret was right, and nothing to a stranger."""
     tenant = sandbox.tenant()
     created = sandbox.key(tenant)
@@ -270,11 +270,11 @@ def test_verification_goes_on_without_a_writers_connection(
     tenant = own_sandbox.tenant()
     created = own_sandbox.key(tenant)
     database: Database = own_sandbox.database
-    held = [database.engine.connect() for _ in range(32)]
+    connections = [database.engine.connect() for _ in range(32)]
     try:
         assert own_sandbox.verdict(created) == "verified"
     finally:
-        for connection in held:
+        for connection in connections:
             connection.close()
 
 

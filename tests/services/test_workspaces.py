@@ -35,7 +35,7 @@ def test_the_first_workspace(own_sandbox: SandboxInstallation) -> None:
 
 
 @pytest.mark.parametrize("planned", [True, False], ids=["with plans", "without plans"])
-def test_many_firsts_at_once(own_sandbox: SandboxInstallation, planned: bool) -> None:
+def test_concurrent_first_workspaces(own_sandbox: SandboxInstallation, planned: bool) -> None:
     """Eight servers that start concurrently on an empty installation create one first workspace (R70)."""
     if not planned:
         with write_behind(own_sandbox.database) as tx:
@@ -49,8 +49,8 @@ def test_many_firsts_at_once(own_sandbox: SandboxInstallation, planned: bool) ->
         return server.services.workspaces.first().workspace_id
 
     with ThreadPoolExecutor(8) as pool:
-        made = list(pool.map(first, servers))
-    assert len(set(made)) == 1
+        workspaces = list(pool.map(first, servers))
+    assert len(set(workspaces)) == 1
     assert own_sandbox.count(schema.workspaces) == own_sandbox.count(schema.users) == 1
     assert [plan.id for plan in own_sandbox.services.plans.all()] == ["free", "team", "scale"]
 
@@ -64,17 +64,17 @@ def test_a_workspace_before_the_first(own_sandbox: SandboxInstallation) -> None:
 
 def test_a_workspace_is_made(sandbox: SandboxInstallation) -> None:
     """A workspace has the name, the plan and the owner that it was created with."""
-    made = sandbox.services.workspaces.create(
+    workspace = sandbox.services.workspaces.create(
         "Acme", plan_id="team", owner="Ada", email="a@b.example"
     )
-    assert (made.name, made.plan_id, made.created_at, made.suspended_at) == (
+    assert (workspace.name, workspace.plan_id, workspace.created_at, workspace.suspended_at) == (
         "Acme",
         "team",
         NOON,
         None,
     )
-    assert sandbox.services.workspaces.get(made.id) == made
-    owner = sandbox.services.workspaces.owner(made.id)
+    assert sandbox.services.workspaces.get(workspace.id) == workspace
+    owner = sandbox.services.workspaces.owner(workspace.id)
     assert (owner.user.name, owner.user.email, owner.role) == ("Ada", "a@b.example", Role.OWNER)
 
 
@@ -158,9 +158,9 @@ def test_found_by_name(sandbox: SandboxInstallation) -> None:
 def test_pages(own_sandbox: SandboxInstallation) -> None:
     """Workspaces are listed newest first, page by page, each once, also while others are created."""
     workspaces = own_sandbox.services.workspaces
-    made = []
+    ids = []
     for number in range(7):
-        made.append(workspaces.create(f"W{number}").id)
+        ids.append(workspaces.create(f"W{number}").id)
         own_sandbox.clock.advance(seconds=1)
     seen: list[WorkspaceId] = []
     before = None
@@ -169,4 +169,4 @@ def test_pages(own_sandbox: SandboxInstallation) -> None:
         seen, before = seen + [workspace.id for workspace in page.items], page.next
         workspaces.create("later")
         own_sandbox.clock.advance(seconds=1)
-    assert seen == made[::-1]
+    assert seen == ids[::-1]
