@@ -32,7 +32,7 @@ QUICK_SIZES: Final = (1_000, 10_000)
 
 @dataclass(frozen=True)
 class Measurement:
-    """Figures that are taken together; `take` gets whether small tables are enough."""
+    """Figures that are measured together; `take` gets whether small tables are enough."""
 
     says: str
     take: Callable[[bool], Iterator[Figure]]
@@ -72,21 +72,23 @@ MEASUREMENTS: Final = {
 
 
 def main() -> None:
-    """Take the figures that the arguments name."""
+    """Measure the figures that the arguments name."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", choices=[[], *MEASUREMENTS])
     parser.add_argument("--list", action="store_true", help="which measurements there are")
     parser.add_argument("--quick", action="store_true", help="small tables: to see that it runs")
     parser.add_argument("--ten-million", action="store_true", help="the large ones too")
-    asked = parser.parse_args()
-    if asked.list:
-        for name, one in MEASUREMENTS.items():
-            print(f"{name:24}{one.says}{' (large)' if one.large else ''}")
+    arguments = parser.parse_args()
+    if arguments.list:
+        for name, measurement in MEASUREMENTS.items():
+            print(f"{name:24}{measurement.says}{' (large)' if measurement.large else ''}")
         return
-    names = asked.names or [
-        name for name, one in MEASUREMENTS.items() if asked.ten_million or not one.large
+    names = arguments.names or [
+        name
+        for name, measurement in MEASUREMENTS.items()
+        if arguments.ten_million or not measurement.large
     ]
-    report([figure for name in names for figure in MEASUREMENTS[name].take(asked.quick)], names)
+    report([figure for name in names for figure in MEASUREMENTS[name].take(arguments.quick)], names)
 
 
 if __name__ == "__main__":

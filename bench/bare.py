@@ -1,4 +1,4 @@
-"""`python -m bench.bare PORT`: the least that an application can do on the same server: 204."""
+"""`python -m bench.bare PORT`: the smallest possible application on the same server, which answers 204."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the guard costs an embedding application: the same application bare, and guarded in process."""
+"""The cost of the guard to an embedding application: the same application bare, and guarded in process."""
 
 from __future__ import annotations
 
@@ -70,7 +70,9 @@ def _asgi(guard: Guard, field: str, runner: asyncio.Runner) -> Sides:
         await send({"type": "http.response.start", "status": 204, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
-    return _asked(AsgiMiddleware(app, guard, SCOPE), field, runner), _asked(app, field, runner)
+    return _requester(AsgiMiddleware(app, guard, SCOPE), field, runner), _requester(
+        app, field, runner
+    )
 
 
 def _fastapi(guard: Guard, field: str, runner: asyncio.Runner) -> Sides:
@@ -82,13 +84,13 @@ def _fastapi(guard: Guard, field: str, runner: asyncio.Runner) -> Sides:
         """Do nothing."""
 
     @guarded.get("/", status_code=204)
-    async def held(principal: Annotated[Principal, Depends(require(SCOPE))]) -> None:
+    async def guarded_endpoint(principal: Annotated[Principal, Depends(require(SCOPE))]) -> None:
         """Do nothing."""
 
-    return _asked(guarded, field, runner), _asked(bare, field, runner)
+    return _requester(guarded, field, runner), _requester(bare, field, runner)
 
 
-def _asked(app: Any, field: str, runner: asyncio.Runner) -> Callable[[], object]:
+def _requester(app: Any, field: str, runner: asyncio.Runner) -> Callable[[], object]:
     """Send one request to an ASGI application, on an event loop of its own."""
     headers = [(b"host", b"bench"), (b"authorization", field.encode()), (b"user-agent", b"bench")]
     scope = {
@@ -119,7 +121,7 @@ def _wsgi(guard: Guard, field: str) -> Sides:
         start_response("204 No Content", [])
         return []
 
-    def asked(guarded: Any) -> Callable[[], object]:
+    def requester(guarded: Any) -> Callable[[], object]:
         environ = {
             "REQUEST_METHOD": "GET",
             "PATH_INFO": "/",
@@ -131,7 +133,7 @@ def _wsgi(guard: Guard, field: str) -> Sides:
         }
         return lambda: guarded({**environ}, _started)
 
-    return asked(WsgiMiddleware(app, guard, SCOPE)), asked(app)
+    return requester(WsgiMiddleware(app, guard, SCOPE)), requester(app)
 
 
 def _started(status: str, _headers: object) -> None:

@@ -1,4 +1,4 @@
-"""Figures: taken in rounds that alternate both sides, printed with their targets, and stored."""
+"""Figures: measured in rounds that alternate both sides, printed with their targets, and stored."""
 
 from __future__ import annotations
 
@@ -60,15 +60,17 @@ class Figure:
 
     @property
     def verdict(self) -> str:
-        """Return whether it meets its target; empty without one."""
+        """Return whether it meets its target; empty without a target."""
         if self.target is None:
             return ""
         return "held" if self.target.holds(self.ratio) else "missed"
 
     def to_json(self) -> dict[str, Any]:
         """Return it as in `latest.json`."""
-        told = {} if self.target is None else {"target": str(self.target), "verdict": self.verdict}
-        return asdict(self) | {"target": None} | told
+        content = (
+            {} if self.target is None else {"target": str(self.target), "verdict": self.verdict}
+        )
+        return asdict(self) | {"target": None} | content
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +108,9 @@ def timed(call: Callable[[], object], calls: int) -> list[float]:
     """Return the duration of each of `calls` calls, in microseconds."""
     durations = []
     for _ in range(calls):
-        begun = time.perf_counter_ns()
+        started = time.perf_counter_ns()
         call()
-        durations.append((time.perf_counter_ns() - begun) / 1000)
+        durations.append((time.perf_counter_ns() - started) / 1000)
     return durations
 
 
@@ -158,17 +160,17 @@ def report(figures: Sequence[Figure], names: Iterable[str]) -> None:
 
 def _write(figures: Sequence[Figure], names: list[str]) -> None:
     before = json.loads(LATEST.read_text()) if LATEST.exists() else {}
-    kept = before.get("figures", []) if isinstance(before, dict) else []
+    stored = before.get("figures", []) if isinstance(before, dict) else []
     mine = {figure.name for figure in figures}
     taken = {"taken": f"{datetime.now(UTC):%Y-%m-%dT%H:%MZ}", "load": round(os.getloadavg()[1], 1)}
-    rows = [row for row in kept if row["name"] not in mine]
+    rows = [row for row in stored if row["name"] not in mine]
     rows += [figure.to_json() | taken for figure in figures]
-    told = {"machine": machine(), "measured": names, "figures": rows}
-    LATEST.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n")
+    content = {"machine": machine(), "measured": names, "figures": rows}
+    LATEST.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 def machine() -> dict[str, Any]:
-    """Return what the figures were taken on. Each figure has the load of the last five minutes."""
+    """Return the machine on which the figures were measured. Each figure has the load of the last five minutes."""
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),

@@ -33,7 +33,7 @@ TARGETS: Final[dict[str, Target | None]] = {
 
 
 def figures(quick: bool) -> Iterator[Figure]:
-    """Measure requests a second of both calls, on each engine, in rounds with the bare server's."""
+    """Measure requests a second of both calls, on each engine, in rounds with those of the bare server."""
     seconds = SECONDS / 4 if quick else SECONDS
     server_core, load_core = server_and_load()
     with bare(server_core) as floor:
@@ -50,9 +50,9 @@ def figures(quick: bool) -> Iterator[Figure]:
                             (server.port, request, sides[0]),
                             (floor, asking(token), sides[1]),
                         ):
-                            found = rate(port, sent, seconds, CONNECTIONS, load_core)
+                            measured = rate(port, sent, seconds, CONNECTIONS, load_core)
                             if number:
-                                side.append(found)
+                                side.append(measured)
                     bound = target if call == "forward-auth" else None
                     yield rates(f"{call}, {name}, vs. a bare 204", *sides, bound)
 

@@ -37,10 +37,10 @@ def figures(quick: bool) -> Iterator[Figure]:
         ):
             sides: dict[int, list[float]] = {guarded: [], alone: []}
             for number in range(ROUNDS + 1):
-                for port, found in sides.items():
+                for port, measured in sides.items():
                     taken = rate(port, request, seconds, CONNECTIONS, load_core)
                     if number:
-                        found.append(taken)
+                        measured.append(taken)
             yield rates("nginx asking Keystead vs. nginx alone", sides[guarded], sides[alone])
 
 
@@ -54,7 +54,7 @@ def _application(core: int) -> Iterator[int]:
 
 @contextmanager
 def _nginx(keystead: int, application: int, core: int, *, asks: bool) -> Iterator[int]:
-    """Start a gateway of the guide; without `asks` the same except its questions."""
+    """Start a gateway of the guide; without `asks`, one that does not ask Keystead."""
     port = free_port()
     text = render("nginx.conf", setup(port, [keystead], application))
     text = re.sub(r"\n *(?:access|error)_log /.*", "", text)

@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from sqlalchemy import insert
 
-from bench.crowds import LARGEST, SAMPLES, Crowd
 from bench.loading import load
+from bench.populations import LARGEST, SAMPLES, Population
 from keystead.bootstrap import Installation, open_installation
 from keystead.domain.digest import Pepper, Peppers
 from keystead.domain.principals import Principal, system
@@ -57,27 +57,29 @@ def filled(
 
 
 @contextmanager
-def crowded(crowd: Crowd, server: PostgresServer | None = None) -> Iterator[FilledInstallation]:
-    """Open an installation that has a crowd; its owner is that of the largest workspace."""
-    with emptied(server, "read", crowd) as (installation, pepper):
-        yield FilledInstallation(installation, system(LARGEST), crowd.tokens, pepper)
+def populated(
+    population: Population, server: PostgresServer | None = None
+) -> Iterator[FilledInstallation]:
+    """Open an installation that has a population; its owner is that of the largest workspace."""
+    with emptied(server, "read", population) as (installation, pepper):
+        yield FilledInstallation(installation, system(LARGEST), population.tokens, pepper)
 
 
 @contextmanager
 def emptied(
-    server: PostgresServer | None, verification: str, crowd: Crowd | None = None
+    server: PostgresServer | None, verification: str, population: Population | None = None
 ) -> Iterator[tuple[Installation, Pepper]]:
-    """Open a migrated installation with only the crowd, and its pepper.
+    """Open a migrated installation with only the population, and its pepper.
 
     It is removed afterwards.
     """
-    pepper = Pepper("bench", os.urandom(32)) if crowd is None else crowd.pepper
+    pepper = Pepper("bench", os.urandom(32)) if population is None else population.pepper
     with tempfile.TemporaryDirectory(prefix="keystead-bench-") as folder:
         name = None if server is None else server.create_database()
         url = f"sqlite:///{folder}/keystead.db" if server is None else server.dsn(name or "")
         server_url = installed(url)
-        if crowd is not None:
-            load(url, crowd)
+        if population is not None:
+            load(url, population)
         settings = Settings.model_validate(
             {"data": folder, "database": server_url, "verification": verification}
         )

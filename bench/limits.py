@@ -1,4 +1,4 @@
-"""What a limit costs creations of keys: on PostgreSQL, over eight connections, with and without one."""
+"""The cost of a limit to creations of keys: on PostgreSQL, over eight connections, with and without a limit."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def _pool() -> ThreadPoolExecutor:
 
 def _workspace(setup: FilledInstallation, limit: int | None) -> Principal:
     workspaces = setup.installation.services.workspaces
-    made: WorkspaceId = workspaces.create("bench", plan_id="scale").id
-    workspaces.set_plan(made, "scale", {"api_keys": limit})
-    return system(made)
+    workspace_id: WorkspaceId = workspaces.create("bench", plan_id="scale").id
+    workspaces.set_plan(workspace_id, "scale", {"api_keys": limit})
+    return system(workspace_id)
 
 
 def _rate(
@@ -57,6 +57,6 @@ def _rate(
         for number in range(each):
             keys.create(tenants[place % len(tenants)], KeyDraft(f"bench {number}"))
 
-    begun = time.perf_counter()
+    started = time.perf_counter()
     list(pool.map(create, range(CONNECTIONS)))
-    return CONNECTIONS * each / (time.perf_counter() - begun)
+    return CONNECTIONS * each / (time.perf_counter() - started)

@@ -41,8 +41,8 @@ def _measured(port: int, request: bytes, seconds: float, connections: int) -> fl
             line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             selector.register(line, selectors.EVENT_READ, bytearray())
             line.sendall(request)
-        begun, answers = time.perf_counter(), 0
-        while (passed := time.perf_counter() - begun) < seconds:
+        started, answers = time.perf_counter(), 0
+        while (passed := time.perf_counter() - started) < seconds:
             for key, _ in selector.select(1):
                 line = key.fileobj  # type: ignore[assignment]
                 key.data.extend(line.recv(65_536))

@@ -1,4 +1,4 @@
-"""Loading a crowd into an empty, migrated database: by the raw driver, rebuilding indexes afterwards."""
+"""Loading a population into an empty, migrated database: by the raw driver, rebuilding indexes afterwards."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import psycopg
 
-from bench.crowds import Crowd, Row
+from bench.populations import Population, Row
 from keystead.storage.engine.connections import sqlite_driver
 
 BATCH: Final = 20_000
@@ -69,15 +69,15 @@ _INDEXES: Final = """
 """
 
 
-def load(url: str, crowd: Crowd) -> None:
-    """Fill the database at `url` (its owner's) with the crowd. It must not be in use."""
+def load(url: str, population: Population) -> None:
+    """Fill the database at `url` (its owner's) with the population. It must not be in use."""
     if url.startswith("sqlite:///"):
-        _load_sqlite(url.removeprefix("sqlite:///"), crowd)
+        _load_sqlite(url.removeprefix("sqlite:///"), population)
     else:
-        _load_postgresql(url, crowd)
+        _load_postgresql(url, population)
 
 
-def _load_sqlite(path: str, crowd: Crowd) -> None:
+def _load_sqlite(path: str, population: Population) -> None:
     connection = sqlite_driver.connect(path, isolation_level=None)
     for pragma in _UNSAFE:
         connection.execute(pragma).fetchall()
@@ -85,7 +85,7 @@ def _load_sqlite(path: str, crowd: Crowd) -> None:
     connection.execute("BEGIN")
     for type, name, _ in kept:
         connection.execute(f"DROP {type} {name}")
-    for table, rows in ((_WORKSPACES, crowd.workspace_rows()), (_KEYS, crowd.key_rows())):
+    for table, rows in ((_WORKSPACES, population.workspace_rows()), (_KEYS, population.key_rows())):
         for batch in _batches(rows):
             marks = ", ".join("?" * len(batch[0]))
             connection.executemany(f"INSERT INTO {table} VALUES ({marks})", batch)
@@ -95,7 +95,7 @@ def _load_sqlite(path: str, crowd: Crowd) -> None:
     connection.close()
 
 
-def _load_postgresql(dsn: str, crowd: Crowd) -> None:
+def _load_postgresql(dsn: str, population: Population) -> None:
     with psycopg.connect(dsn, autocommit=True) as connection:
         for setting in _LOAD:
             connection.execute(setting)
@@ -106,7 +106,10 @@ def _load_postgresql(dsn: str, crowd: Crowd) -> None:
         indexes = connection.execute(_INDEXES).fetchall()
         for name, _ in indexes:
             connection.execute(f"DROP INDEX {name}".encode())
-        for table, rows in ((_WORKSPACES, crowd.workspace_rows()), (_KEYS, crowd.key_rows())):
+        for table, rows in (
+            (_WORKSPACES, population.workspace_rows()),
+            (_KEYS, population.key_rows()),
+        ):
             _copy(connection, table, rows)
         for statement in (*_AFTERWARDS, *(definition for _, definition in indexes)):
             connection.execute(statement.encode())
@@ -126,7 +129,7 @@ def _copy(connection: psycopg.Connection[Any], table: str, rows: Iterable[Row]) 
 
 
 def _written(value: object) -> str:
-    """Format values for COPY; a crowd contains nothing to escape."""
+    """Format values for COPY; a population contains nothing to escape."""
     if value is None:
         return "\\N"
     return f"\\\\x{value.hex()}" if isinstance(value, bytes) else str(value)

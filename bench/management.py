@@ -1,4 +1,4 @@
-"""What creating, listing, revoking and pushing cost, against the bare statement and its commit."""
+"""The cost of creating, listing, revoking and pushing, against the bare statement and its commit."""
 
 from __future__ import annotations
 

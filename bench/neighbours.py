@@ -1,4 +1,4 @@
-"""What one workspace notices of another: verification and a list, quiet and under its load (E14)."""
+"""The effect of one workspace on another: verification and a list, quiet and under its load (E14)."""
 
 from __future__ import annotations
 
@@ -159,8 +159,8 @@ def _request(
     sent = None if body is None else json.dumps(body)
     connection.request(method, path, body=sent, headers=headers)
     answer = connection.getresponse()
-    told = answer.read()
+    content = answer.read()
     if not 200 <= answer.status < 300:
         raise AssertionError(
-            f"{method} {path.partition('?')[0]}: {answer.status} {len(told)} bytes"
+            f"{method} {path.partition('?')[0]}: {answer.status} {len(content)} bytes"
         )

@@ -1,4 +1,4 @@
-"""What a page costs the server: the keys page of a full workspace, against a page without rows."""
+"""The cost of a page to the server: the keys page of a full workspace, against a page without rows."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _one(setup: FilledInstallation, keys: str) -> str:
 
 
 def _page(runner: asyncio.Runner, app: App, path: str, session: str) -> Callable[[], object]:
-    """Request a page directly from the application; AssertionError unless it answers 200."""
+    """Request a page directly from the application; AssertionError unless the status is 200."""
     headers = [(b"host", b"127.0.0.1:8080"), (b"cookie", f"{SESSION}={session}".encode())]
     scope = {
         "type": "http",
@@ -87,9 +87,11 @@ def _page(runner: asyncio.Runner, app: App, path: str, session: str) -> Callable
             if message["type"] == "http.response.start":
                 statuses.append(message["status"])
 
-        asked: Scope = dict(scope)
-        begin_record(asked, Client("127.0.0.1", "bench", "req_bench", secure=False, private=True))
-        await app(asked, receive, send)
+        request_scope: Scope = dict(scope)
+        begin_record(
+            request_scope, Client("127.0.0.1", "bench", "req_bench", secure=False, private=True)
+        )
+        await app(request_scope, receive, send)
         assert statuses == [200], statuses
 
     return lambda: runner.run(ask())

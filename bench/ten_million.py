@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from bench.crowds import LARGEST, TYPICAL, Crowd
 from bench.figures import Figure, at_most, durations, side_by_side
-from bench.installations import FilledInstallation, crowded, postgresql
+from bench.installations import FilledInstallation, populated, postgresql
+from bench.populations import LARGEST, TYPICAL, Population
 from bench.verification import verification
 from keystead.domain.digest import Pepper
 from keystead.domain.errors import LimitReached
@@ -49,7 +49,7 @@ def on_postgresql(quick: bool) -> Iterator[Figure]:
 
 def _figures(engine: str, server: PostgresServer | None, quick: bool) -> Iterator[Figure]:
     shape = MIDDLE if quick else LARGE
-    with _ground(shape, server) as large, _ground(SMALL, server) as small:
+    with _installation(shape, server) as large, _installation(SMALL, server) as small:
         keys, _, most = shape
         title = f"{engine}, {keys:,} keys vs. {SMALL[0]:,}"
         ours, floor = side_by_side(verification(large), verification(small), VERIFICATIONS)
@@ -73,10 +73,10 @@ def _medians(
 
 
 @contextmanager
-def _ground(
+def _installation(
     shape: tuple[int, int, int], server: PostgresServer | None
 ) -> Iterator[FilledInstallation]:
-    with crowded(Crowd(*shape, Pepper("bench", os.urandom(32))), server) as setup:
+    with populated(Population(*shape, Pepper("bench", os.urandom(32))), server) as setup:
         yield setup
 
 
@@ -135,8 +135,8 @@ def _revoke(setup: FilledInstallation, principal: Principal) -> Callable[[], obj
     keys = setup.installation.services.keys
     setup.installation.services.workspaces.set_plan(principal.workspace_id, "scale")
     calls = WRITES * 6
-    made = iter([keys.create(principal, KeyDraft("doomed")).key.id for _ in range(calls)])
-    return lambda: keys.revoke(principal, next(made))
+    key_ids = iter([keys.create(principal, KeyDraft("doomed")).key.id for _ in range(calls)])
+    return lambda: keys.revoke(principal, next(key_ids))
 
 
 def _search(setup: FilledInstallation, principal: Principal) -> Callable[[], object]:

@@ -1,4 +1,4 @@
-"""What the note of each use costs: verification with and without it, 1,000 keys in use, flushes included."""
+"""The cost of recording each use: verification with and without it, 1,000 keys in use, flushes included."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from keystead.services.verifier import Verifier
 KEYS: Final = 1_000
 
 
-class _Deaf(Usage):
-    """A substitute that notes nothing."""
+class _NoUsage(Usage):
+    """A substitute that records nothing."""
 
     def note(self, *_: Any) -> None:
         """Do nothing."""
@@ -34,15 +34,17 @@ def figures(quick: bool) -> Iterator[Figure]:
     seconds = FLUSH_SECONDS / 10 if quick else FLUSH_SECONDS
     for kind, target in (("read", at_least(0.97)), ("stamp", None)):
         with filled(KEYS, verification=kind) as setup:
-            heard = setup.installation.services.verifier
-            parts = (heard._lookup, heard._peppers, heard._clock)
-            deaf = Verifier(*parts, _Deaf(setup.installation.database), heard._cache)
+            with_usage = setup.installation.services.verifier
+            parts = (with_usage._lookup, with_usage._peppers, with_usage._clock)
+            without_usage = Verifier(
+                *parts, _NoUsage(setup.installation.database), with_usage._cache
+            )
             texts = [token.reveal() for token in setup.tokens]
             sides: tuple[list[float], list[float]] = ([], [])
-            for verifier in (heard, deaf):
+            for verifier in (with_usage, without_usage):
                 _rate(verifier, texts, seconds / 10)
             for _ in range(ROUNDS):
-                for verifier, side in zip((heard, deaf), sides, strict=True):
+                for verifier, side in zip((with_usage, without_usage), sides, strict=True):
                     side.append(_rate(verifier, texts, seconds))
         name = f"verification ({kind}) with last use tracked, vs. without, {KEYS:,} keys"
         yield rates(name, *sides, target)
@@ -53,10 +55,10 @@ def _rate(verifier: Verifier, texts: list[str], seconds: float) -> float:
 
     Processor time, because a server flushes in parallel, and the disk's share affects neither.
     """
-    begun, calls = time.process_time(), 0
-    while time.process_time() - begun < seconds:
+    started, calls = time.process_time(), 0
+    while time.process_time() - started < seconds:
         for text in texts:
             verifier.verify(text, "documents:read", address="127.0.0.1", agent="bench")
         calls += len(texts)
     verifier._usage.flush()
-    return calls / (time.process_time() - begun)
+    return calls / (time.process_time() - started)

@@ -1,4 +1,4 @@
-"""What a verification costs in process, against its floor: with a read of its row, and cached."""
+"""The cost of a verification in process, against its floor: with a read of its row, and cached."""
 
 from __future__ import annotations
 

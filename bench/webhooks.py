@@ -1,4 +1,4 @@
-"""What events and deliveries cost the change that caused them; how many are delivered, and how soon."""
+"""The cost of events and deliveries to the change that caused them; how many are delivered, and how soon."""
 
 from __future__ import annotations
 
@@ -20,7 +20,13 @@ from keystead.domain.keys import KeyDraft
 from keystead.domain.principals import Principal, operator
 from keystead.storage.tables import events as event_rows
 from keystead.worker.deliver import ATTEMPTS_PER_ENDPOINT, POLL_SECONDS, DeliveryWorker
-from tests.support.receivers import Received, Receiver, hook, open_office, sender
+from tests.support.receivers import (
+    Received,
+    Receiver,
+    create_webhook,
+    open_webhook_installation,
+    sender,
+)
 
 CALLS: Final = 60
 DELIVERIES: Final = 1_000
@@ -31,85 +37,87 @@ SINGLE: Final = 100
 def figures(quick: bool) -> Iterator[Figure]:
     """Measure on SQLite, in one process with its receivers: the cost of a second process is not measured."""
     small = 10 if quick else 1
-    with _office() as office:
-        yield from _costs(office, CALLS // small)
-        yield _rate(office, DELIVERIES // small)
-        yield from _delays(office, SINGLE // small)
+    with _installation() as installation:
+        yield from _costs(installation, CALLS // small)
+        yield _rate(installation, DELIVERIES // small)
+        yield from _delays(installation, SINGLE // small)
 
 
-def _costs(office: Installation, calls: int) -> Iterator[Figure]:
+def _costs(installation: Installation, calls: int) -> Iterator[Figure]:
     """Measure a change with its event against one without; and with a webhook against without."""
-    plain, heard = _tenant(office), _tenant(office)
-    hook(office, heard, "http://127.0.0.1:9/")
+    plain, heard = _tenant(installation), _tenant(installation)
+    create_webhook(installation, heard, "http://127.0.0.1:9/")
     for name, act in (("created", _create), ("revoked", _revoke)):
         ours, floor = side_by_side(
-            act(office, plain, calls), _untold(act(office, plain, calls)), calls
+            act(installation, plain, calls), _without_event(act(installation, plain, calls)), calls
         )
         yield from durations(f"key {name} with its event, vs. without", ours, floor)
-        ours, floor = side_by_side(act(office, heard, calls), act(office, plain, calls), calls)
+        ours, floor = side_by_side(
+            act(installation, heard, calls), act(installation, plain, calls), calls
+        )
         yield from durations(f"key {name} with a webhook, vs. without", ours, floor)
 
 
-def _rate(office: Installation, number: int) -> Figure:
+def _rate(installation: Installation, number: int) -> Figure:
     """Return deliveries a second of a backlog, against the same requests sent bare, at the same concurrency."""
-    tenant = _tenant(office)
+    tenant = _tenant(installation)
     with Receiver() as receiver:
         for _ in range(RECEIVERS):
-            hook(office, tenant, receiver.url, "key.created")
+            create_webhook(installation, tenant, receiver.url, "key.created")
         for _ in range(number // RECEIVERS):
-            office.services.keys.create(tenant, KeyDraft("x"))
-        begun = time.perf_counter()
-        with _worker(office):
+            installation.services.keys.create(tenant, KeyDraft("x"))
+        started = time.perf_counter()
+        with _worker(installation):
             receiver.wait_for(number, 300)
-        ours = number / (time.perf_counter() - begun)
+        ours = number / (time.perf_counter() - started)
         bare = _bare_rate(receiver.received[0], receiver.url, number)
     return compared("deliveries a second, vs. bare requests", ours, "/s", bare)
 
 
-def _delays(office: Installation, number: int) -> Iterator[Figure]:
+def _delays(installation: Installation, number: int) -> Iterator[Figure]:
     """Measure from the commit of an event to its arrival on loopback, against the worker's poll interval."""
-    tenant, arrived = _tenant(office), list[float]()
+    tenant, arrived = _tenant(installation), list[float]()
 
-    def taken(_: Received) -> tuple[int, Mapping[str, str]]:
+    def accept(_: Received) -> tuple[int, Mapping[str, str]]:
         arrived.append(time.perf_counter())
         return 204, {}
 
-    with Receiver(taken) as receiver, _worker(office):
-        hook(office, tenant, receiver.url, "key.created")
-        waited = []
+    with Receiver(accept) as receiver, _worker(installation):
+        create_webhook(installation, tenant, receiver.url, "key.created")
+        delays = []
         for n in range(number):
-            office.services.keys.create(tenant, KeyDraft("x"))
+            installation.services.keys.create(tenant, KeyDraft("x"))
             committed = time.perf_counter()
             receiver.wait_for(n + 1)
-            waited.append((arrived[-1] - committed) * 1e6)
+            delays.append((arrived[-1] - committed) * 1e6)
             time.sleep(0.003 * (n % 70))
     look = Sample((POLL_SECONDS * 1e6,) * 2)
-    yield from durations("event to receiver, vs. the worker's poll", Sample(tuple(waited)), look)
+    yield from durations("event to receiver, vs. the worker's poll", Sample(tuple(delays)), look)
 
 
-def _create(office: Installation, tenant: Principal, _: int) -> Callable[[], object]:
-    return lambda: office.services.keys.create(tenant, KeyDraft("bench"))
+def _create(installation: Installation, tenant: Principal, _: int) -> Callable[[], object]:
+    return lambda: installation.services.keys.create(tenant, KeyDraft("bench"))
 
 
-def _revoke(office: Installation, tenant: Principal, calls: int) -> Callable[[], object]:
+def _revoke(installation: Installation, tenant: Principal, calls: int) -> Callable[[], object]:
     """Yield keys made beforehand, as many as all rounds take."""
-    keys = office.services.keys
+    keys = installation.services.keys
     total = max(1, calls // 10) + calls * ROUNDS
     ids: Iterator[KeyId] = iter([keys.create(tenant, KeyDraft("x")).key.id for _ in range(total)])
     return lambda: keys.revoke(tenant, next(ids))
 
 
-def _untold(act: Callable[[], object]) -> Callable[[], object]:
+def _without_event(act: Callable[[], object]) -> Callable[[], object]:
     """Make the same change without its event."""
     events: Any = event_rows
-    tell = events.append_event
+    append_event = events.append_event
 
     def silent() -> object:
         events.append_event = lambda *_, **__: None
         try:
             return act()
         finally:
-            events.append_event = tell
+            events.append_event = append_event
 
     return silent
 
@@ -124,27 +132,27 @@ def _bare_rate(sample: Received, url: str, number: int) -> float:
                 client.post(url, content=sample.body, headers={"webhook-id": "bare"})
 
     threads = [Thread(target=send) for _ in range(lanes)]
-    begun = time.perf_counter()
+    started = time.perf_counter()
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return number / (time.perf_counter() - begun)
+    return number / (time.perf_counter() - started)
 
 
 @contextmanager
-def _office() -> Iterator[Installation]:
+def _installation() -> Iterator[Installation]:
     with (
         TemporaryDirectory(prefix="keystead-bench-") as folder,
-        open_office(f"sqlite:///{Path(folder) / 'keystead.db'}") as office,
+        open_webhook_installation(f"sqlite:///{Path(folder) / 'keystead.db'}") as installation,
     ):
-        yield office
+        yield installation
 
 
 @contextmanager
-def _worker(office: Installation) -> Iterator[None]:
+def _worker(installation: Installation) -> Iterator[None]:
     """Start a worker as a server does."""
-    worker = DeliveryWorker(office.services.deliveries, sender())
+    worker = DeliveryWorker(installation.services.deliveries, sender())
     worker.start()
     try:
         yield
@@ -152,5 +160,5 @@ def _worker(office: Installation) -> Iterator[None]:
         worker.stop()
 
 
-def _tenant(office: Installation) -> Principal:
-    return operator("bench", office.services.workspaces.create("W", plan_id="scale").id)
+def _tenant(installation: Installation) -> Principal:
+    return operator("bench", installation.services.workspaces.create("W", plan_id="scale").id)

@@ -6,41 +6,41 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.api_client import Tenant, World, open_world
+from tests.support.api_client import ApiInstallation, Tenant, open_api
 from tests.support.row_security import installed_database, server_url
 
 
 @pytest.fixture(scope="session")
-def sqlite_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def sqlite_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiInstallation]:
     """The API over SQLite."""
-    with open_world(f"sqlite:///{tmp_path_factory.mktemp('api') / 'keystead.db'}") as world:
-        yield world
+    with open_api(f"sqlite:///{tmp_path_factory.mktemp('api') / 'keystead.db'}") as api:
+        yield api
 
 
 @pytest.fixture(scope="session")
-def postgresql_world(request: pytest.FixtureRequest) -> Iterator[World]:
+def postgresql_api(request: pytest.FixtureRequest) -> Iterator[ApiInstallation]:
     """The API over PostgreSQL."""
     server = request.getfixturevalue("postgres")
     name = installed_database(server)
-    with open_world(server_url(server, name)) as world:
-        yield world
+    with open_api(server_url(server, name)) as api:
+        yield api
     server.drop_database(name)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def world(request: pytest.FixtureRequest) -> World:
+def api(request: pytest.FixtureRequest) -> ApiInstallation:
     """The API over SQLite, then over PostgreSQL: for what touches storage."""
-    found: World = request.getfixturevalue(f"{request.param}_world")
+    found: ApiInstallation = request.getfixturevalue(f"{request.param}_api")
     return found
 
 
 @pytest.fixture
-def tenant(world: World) -> Tenant:
+def tenant(api: ApiInstallation) -> Tenant:
     """A workspace without limits, on each engine."""
-    return world.tenant()
+    return api.tenant()
 
 
 @pytest.fixture
-def quick(sqlite_world: World) -> Tenant:
+def quick(sqlite_api: ApiInstallation) -> Tenant:
     """A workspace without limits, on SQLite: for what does not touch storage."""
-    return sqlite_world.tenant()
+    return sqlite_api.tenant()

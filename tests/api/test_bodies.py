@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.api_client import Client, Tenant, pointers, problem
+from tests.support.api_client import ApiClient, Tenant, pointers, problem
 
 SERVER_OWNED = {
     "id": "key_02tcRIyrxLXTR81B3dqdOx",
@@ -35,9 +35,9 @@ SERVER_OWNED = {
 }
 
 
-def calls_with_bodies(client: Client) -> dict[str, tuple[str, str, dict[str, Any]]]:
+def calls_with_bodies(client: ApiClient) -> dict[str, tuple[str, str, dict[str, Any]]]:
     """Every call that takes a body, with one that is good."""
-    key, collection = client.created()["id"], client.collection()
+    key, collection = client.create_key()["id"], client.collection()
     return {
         "create": ("POST", "/v1/keys", {"description": "x"}),
         "change": ("PATCH", f"/v1/keys/{key}", {"description": "y"}),
@@ -110,7 +110,7 @@ def test_nothing_of_a_body_is_read_for_strangers(quick: Tenant, name: str) -> No
     """Without a live key that holds the scope, a body of whatever kind is not looked at: 401, then 403."""
     client = quick.client()
     method, path, good = calls_with_bodies(client)[name]
-    nobody, dead = quick.world.client(), quick.world.client("ks_nonsense")
+    nobody, dead = quick.api.client(), quick.api.client("ks_nonsense")
     for body in (good, b"{", b"x" * 10 * 1024 * 1024):
         assert problem(nobody.send(method, path, body)) == (401, "unauthenticated")
         assert problem(dead.send(method, path, body)) == (401, "invalid-token")
@@ -143,11 +143,11 @@ def test_a_huge_batch_of_nothing_is_refused_shortly(quick: Tenant) -> None:
 def test_large_bodies_of_one_workspace_leave_room(quick: Tenant) -> None:
     """However many large batches one workspace sends, all are read, and another's does not wait for all of them."""
     ended: list[str] = []
-    tenants = {"many": quick, "other": quick.world.tenant()}
+    tenants = {"many": quick, "other": quick.api.tenant()}
     text = json.dumps({"upsert": [{"id": f"d{n}", "text": "x" * 900} for n in range(100)]}).encode()
 
     async def push(name: str, path: str) -> None:
-        answer = await tenants[name].client().asend("POST", f"{path}/documents/batch", text)
+        answer = await tenants[name].client().send_on_loop("POST", f"{path}/documents/batch", text)
         assert answer.status_code == 200
         ended.append(name)
 
@@ -157,7 +157,7 @@ def test_large_bodies_of_one_workspace_leave_room(quick: Tenant) -> None:
     for tenant in tenants.values():
         tenant.client().collection()
     order = ["many"] * 20 + ["other"]
-    quick.world.runner.run(together())
+    quick.api.runner.run(together())
     assert len(ended) == len(order)
     assert ended.index("other") < len(order) - 5
 
@@ -193,7 +193,7 @@ def test_unknown_parameters_are_not_multiplied(quick: Tenant) -> None:
 def test_a_body_where_none_is_taken_means_nothing(quick: Tenant) -> None:
     """GET and DELETE have no body here: it is neither read nor refused."""
     client = quick.client()
-    key = client.created()
+    key = client.create_key()
     assert client.send("GET", "/v1/keys", b"{nonsense").status_code == 200
     assert client.send("DELETE", f"/v1/keys/{key['id']}", b"{nonsense").status_code == 204
 
@@ -202,7 +202,7 @@ def test_a_body_where_none_is_taken_means_nothing(quick: Tenant) -> None:
 def test_a_rotation_needs_no_body(quick: Tenant, body: Any) -> None:
     """Everything about it has a default."""
     client = quick.client()
-    answer = client.post(f"/v1/keys/{client.created()['id']}/rotate", body)
+    answer = client.post(f"/v1/keys/{client.create_key()['id']}/rotate", body)
     assert answer.status_code == 201
 
 

@@ -22,7 +22,7 @@ def test_a_collection_is_made_seen_titled_and_deleted(tenant: Tenant) -> None:
     path = answer.headers["location"]
     assert client.get(path).json() == made
     assert client.get("/v1/collections").json() == {"items": [made], "next_cursor": None}
-    tenant.world.clock.advance(seconds=1)
+    tenant.api.clock.advance(seconds=1)
     titled = client.patch(path, {"title": "Other"}).json()
     assert titled == made | {"title": "Other", "updated_at": titled["updated_at"]}
     assert titled["updated_at"] > made["updated_at"]
@@ -56,7 +56,7 @@ def test_a_title_is_one_line(quick: Tenant, title: Any) -> None:
 
 def test_names_are_the_workspace_s_own(tenant: Tenant) -> None:
     """Twice in one workspace is 409 `name-taken`; in another workspace the name is free."""
-    client, other = tenant.client(), tenant.world.tenant().client()
+    client, other = tenant.client(), tenant.api.tenant().client()
     client.collection("handbook")
     assert problem(client.post("/v1/collections", {"name": "handbook"})) == (409, "name-taken")
     assert other.post("/v1/collections", {"name": "handbook"}).status_code == 201
@@ -90,7 +90,7 @@ def test_no_difference_leaves_no_trace(tenant: Tenant) -> None:
 
 def test_the_plan_limits_collections(tenant: Tenant) -> None:
     """409 `limit-reached`, without candidates: those are keys."""
-    client = tenant.world.tenant("free").client()
+    client = tenant.api.tenant("free").client()
     for name in ("a", "b", "c"):
         client.collection(name)
     refused = client.post("/v1/collections", {"name": "d"})

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from tests.support.api_client import Client, Tenant, pointers, problem, said
+from tests.support.api_client import ApiClient, Tenant, pointers, problem, safe_text
 
 SUMMARY = {"id", "title", "url", "attributes", "created_at", "updated_at"}
 
 
 @pytest.fixture
-def client(tenant: Tenant) -> Client:
+def client(tenant: Tenant) -> ApiClient:
     """A client with a collection called handbook."""
     client = tenant.client()
     client.collection()
@@ -22,7 +22,7 @@ def client(tenant: Tenant) -> Client:
 DOCUMENTS = "/v1/collections/handbook/documents"
 
 
-def test_a_document_is_put_seen_replaced_and_deleted(tenant: Tenant, client: Client) -> None:
+def test_a_document_is_put_seen_replaced_and_deleted(tenant: Tenant, client: ApiClient) -> None:
     """201 with its place, then 200; PUT replaces the whole; what GET returns can be put again; 204, then 404."""
     body = {
         "title": "Lost passwords",
@@ -45,7 +45,7 @@ def test_a_document_is_put_seen_replaced_and_deleted(tenant: Tenant, client: Cli
     again = client.put(path, {name: made[name] for name in ("title", "text", "url", "attributes")})
     assert (again.status_code, again.json()) == (200, made)
     assert "location" not in again.headers
-    tenant.world.clock.advance(seconds=1)
+    tenant.api.clock.advance(seconds=1)
     bare = client.put(path, {"text": "x"}).json()
     assert (bare["title"], bare["url"], bare["attributes"], bare["text"]) == ("", None, {}, "x")
     assert bare["created_at"] == made["created_at"] < bare["updated_at"]
@@ -54,7 +54,7 @@ def test_a_document_is_put_seen_replaced_and_deleted(tenant: Tenant, client: Cli
     assert [problem(client.get(path)), problem(client.delete(path))] == [(404, "not-found")] * 2
 
 
-def test_a_list_omits_the_texts(client: Client) -> None:
+def test_a_list_omits_the_texts(client: ApiClient) -> None:
     """Newest first, every document once, without its text."""
     for number in range(5):
         client.put(f"{DOCUMENTS}/d{number}", {"text": "secret text"})
@@ -68,7 +68,7 @@ def test_a_list_omits_the_texts(client: Client) -> None:
     assert all(set(item) == SUMMARY for item in seen)
 
 
-def test_search_finds_by_words(client: Client) -> None:
+def test_search_finds_by_words(client: ApiClient) -> None:
     """All words must occur, the last as a beginning; marks and case make no difference; no cursor comes of it."""
     texts = {"a": "Résumé of the v2.1 release", "b": "release notes", "c": "resume the a.b/c job"}
     for id, text in texts.items():
@@ -76,7 +76,7 @@ def test_search_finds_by_words(client: Client) -> None:
 
     def found(query: str) -> set[str]:
         answer = client.get(f"{DOCUMENTS}?query={query}")
-        assert answer.status_code == 200, said(answer)
+        assert answer.status_code == 200, safe_text(answer)
         assert answer.json()["next_cursor"] is None
         return {item["id"] for item in answer.json()["items"]}
 
@@ -89,7 +89,7 @@ def test_search_finds_by_words(client: Client) -> None:
         assert client.get(f"{DOCUMENTS}?query={hostile}").status_code in {200, 422}
 
 
-def test_a_search_has_bounds(client: Client) -> None:
+def test_a_search_has_bounds(client: ApiClient) -> None:
     """1-10 words, the best `limit` matches; a list's cursor does not work for a search."""
     for number in range(3):
         client.put(f"{DOCUMENTS}/d{number}", {"text": "word"})
@@ -103,7 +103,7 @@ def test_a_search_has_bounds(client: Client) -> None:
 
 
 def test_a_batch_is_counted_and_its_repetition_changes_nothing(
-    tenant: Tenant, client: Client
+    tenant: Tenant, client: ApiClient
 ) -> None:
     """Created, updated, unchanged and deleted; the same push again is all unchanged, and leaves no event."""
     batch = f"{DOCUMENTS}/batch"
@@ -142,13 +142,13 @@ def test_a_batch_is_counted_and_its_repetition_changes_nothing(
         ({"upsert": {"a": "x"}}, ["/upsert"]),
     ],
 )
-def test_a_batch_is_all_or_nothing(client: Client, push: Any, places: list[str]) -> None:
+def test_a_batch_is_all_or_nothing(client: ApiClient, push: Any, places: list[str]) -> None:
     """One refused entry is pointed at, and none of the others is done."""
     assert pointers(client.post(f"{DOCUMENTS}/batch", push)) == places
     assert client.get(DOCUMENTS).json()["items"] == []
 
 
-def test_a_batch_has_a_thousand_entries(client: Client) -> None:
+def test_a_batch_has_a_thousand_entries(client: ApiClient) -> None:
     """Upserts and deletes together; one more is refused."""
     upsert = [{"id": f"d{number}", "text": "x"} for number in range(600)]
     delete = [f"e{number}" for number in range(400)]
@@ -159,9 +159,9 @@ def test_a_batch_has_a_thousand_entries(client: Client) -> None:
 
 def test_room_is_checked_on_the_final_state(tenant: Tenant) -> None:
     """A full plan takes a batch that deletes as many as it adds, and refuses whole the one that adds one more."""
-    world = tenant.world
-    free = world.tenant("free")
-    world.services.workspaces.set_plan(free.id, "free", {"documents": 2})
+    api = tenant.api
+    free = api.tenant("free")
+    api.services.workspaces.set_plan(free.id, "free", {"documents": 2})
     client = free.client()
     client.collection()
     batch = f"{DOCUMENTS}/batch"
@@ -193,14 +193,14 @@ def test_room_is_checked_on_the_final_state(tenant: Tenant) -> None:
     ],
 )
 def test_a_document_that_breaks_a_rule_is_refused(
-    client: Client, body: Any, places: list[str]
+    client: ApiClient, body: Any, places: list[str]
 ) -> None:
     """Pointed at, and not stored."""
     assert pointers(client.put(f"{DOCUMENTS}/d", body)) == places
     assert problem(client.get(f"{DOCUMENTS}/d")) == (404, "not-found")
 
 
-def test_attributes_are_eight_deep(client: Client) -> None:
+def test_attributes_are_eight_deep(client: ApiClient) -> None:
     """The object itself is the first level."""
     nested: Any = {}
     for _ in range(7):
@@ -212,7 +212,7 @@ def test_attributes_are_eight_deep(client: Client) -> None:
 
 
 @pytest.mark.parametrize("id", ["a%20b", "%C3%A4", "a" * 129, "a:b", "~", "a%5Cb", "%F0%9F%94%91"])
-def test_an_id_that_cannot_be_is_refused_or_missing(client: Client, id: str) -> None:
+def test_an_id_that_cannot_be_is_refused_or_missing(client: ApiClient, id: str) -> None:
     """PUT says 422; to GET and DELETE there is simply no such document."""
     path = f"{DOCUMENTS}/{id}"
     assert problem(client.put(path, {"text": "x"})) == (422, "invalid")
@@ -220,7 +220,7 @@ def test_an_id_that_cannot_be_is_refused_or_missing(client: Client, id: str) -> 
     assert problem(client.delete(path)) == (404, "not-found")
 
 
-def test_what_is_missing_is_told_before_what_is_wrong(client: Client) -> None:
+def test_what_is_missing_is_told_before_what_is_wrong(client: ApiClient) -> None:
     """404 of the collection, and of the document where it is not to be made, before 422 and 409."""
     nowhere = "/v1/collections/none/documents"
     missing = [
@@ -238,7 +238,7 @@ def test_what_is_missing_is_told_before_what_is_wrong(client: Client) -> None:
     assert [problem(answer) for answer in missing] == [(404, "not-found")] * 10
 
 
-def test_a_document_may_be_called_batch(client: Client) -> None:
+def test_a_document_may_be_called_batch(client: ApiClient) -> None:
     """The name of a call is a valid id: the methods differ."""
     path = f"{DOCUMENTS}/batch"
     assert client.put(path, {"text": "x"}).status_code == 201

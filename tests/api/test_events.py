@@ -49,7 +49,7 @@ def test_an_unknown_type_is_refused(quick: Tenant) -> None:
 def test_an_event_holds_no_token(tenant: Tenant) -> None:
     """What is recorded of keys is what lists show of them."""
     client = tenant.client()
-    key = client.created()
+    key = client.create_key()
     new = client.post(f"/v1/keys/{key['id']}/rotate").json()
     text = client.get("/v1/events").text
     for token in (key["token"], new["token"], client.token):

@@ -73,9 +73,9 @@ REFUSED = [
 def test_an_end_is_that_very_second(quick: Tenant, sent: str) -> None:
     """Created, changed or rotated: the key ends at the second that was written, in UTC; fractions are cut off."""
     client = quick.client()
-    made = client.created(expires_at=sent)
+    made = client.create_key(expires_at=sent)
     assert made["expires_at"] == EXACT[sent]
-    plain = client.created()
+    plain = client.create_key()
     changed = client.patch(f"/v1/keys/{plain['id']}", {"expires_at": sent}).json()
     rotated = client.post(f"/v1/keys/{plain['id']}/rotate", {"expires_at": sent}).json()
     assert changed["expires_at"] == rotated["expires_at"] == EXACT[sent]
@@ -85,7 +85,7 @@ def test_an_end_is_that_very_second(quick: Tenant, sent: str) -> None:
 def test_what_is_no_future_instant_is_refused(quick: Tenant, sent: Any) -> None:
     """422 at `/expires_at`, with no key made, none changed, none rotated."""
     client = quick.client()
-    key = client.created(expires_at="2031-01-01T00:00:00Z")
+    key = client.create_key(expires_at="2031-01-01T00:00:00Z")
     before = client.get("/v1/keys").json()
     for answer in (
         client.post("/v1/keys", {"description": "x", "expires_at": sent}),
@@ -118,18 +118,18 @@ def test_an_end_that_is_sent_twice_makes_no_key(quick: Tenant) -> None:
 def test_now_is_past(quick: Tenant) -> None:
     """An end must be later than now: the present second is refused, the next one is taken."""
     client = quick.client()
-    now = quick.world.clock.now()
+    now = quick.api.clock.now()
     for past in (now, now + timedelta(microseconds=999_999)):
         refused = client.post("/v1/keys", {"description": "x", "expires_at": format_instant(past)})
         assert pointers(refused) == ["/expires_at"]
     soon = format_instant(now + timedelta(seconds=1))
-    assert client.created(expires_at=soon)["expires_at"] == soon
+    assert client.create_key(expires_at=soon)["expires_at"] == soon
 
 
 def test_null_is_for_ever_and_only_null(quick: Tenant) -> None:
     """A key that never ends is made by saying so; a misspelled name is no way to one."""
     client = quick.client()
-    assert client.created(expires_at=None)["expires_at"] is None
+    assert client.create_key(expires_at=None)["expires_at"] is None
     for name in ("expiresAt", "expires", "expires_in", "Expires_at", "expires_at "):
         body = {"description": "x", name: "2030-01-31T12:00:00Z"}
         assert pointers(client.post("/v1/keys", body)) == [f"/{name}"]

@@ -13,7 +13,7 @@ import pytest
 
 from keystead.api.openapi.document import describe, operations
 from keystead.api.openapi.samples import sample_of
-from tests.support.stub_server import TOKEN, json_answer, stranger
+from tests.support.stub_server import TOKEN, json_response, stub_server
 
 COMMITTED: Final = Path(__file__).parents[2] / "openapi.json"
 DOCUMENT: Final = describe()
@@ -67,8 +67,8 @@ def test_the_generated_client_works(folder: Path) -> None:
     ]
     refusal = DOCUMENT["components"]["examples"]["insufficient-scope"]["value"]
     media = {"content-type": "application/problem+json"}
-    with stranger() as server:
-        server.answers = [json_answer(sample) for sample in samples]
+    with stub_server() as server:
+        server.answers = [json_response(sample) for sample in samples]
         created = server.answers[1]
         server.answers[1] = (201, *created[1:])
         server.answers.append((403, media, json.dumps(refusal).encode()))

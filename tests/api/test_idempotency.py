@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from keystead.storage.schema import tables as schema
 from tests.support.administrator import read_behind
-from tests.support.api_client import Client, Headers, Tenant, problem
+from tests.support.api_client import ApiClient, Headers, Tenant, problem
 
 
 def once(key: str) -> Headers:
@@ -18,7 +18,7 @@ def once(key: str) -> Headers:
     return [("idempotency-key", key)]
 
 
-def made(client: Client) -> list[str]:
+def made(client: ApiClient) -> list[str]:
     """The ids of the keys that the client sees, except its own."""
     items = client.get("/v1/keys").json()["items"]
     return [item["id"] for item in items if item["id"] != client.key_id]
@@ -43,7 +43,9 @@ def test_the_same_request_again_is_the_same_key_without_its_token(tenant: Tenant
 def test_fifty_at_once_make_one_key(tenant: Tenant) -> None:
     """Of fifty parallel requests one is answered with the token; the others with the same key, or 409 to try again."""
     client = tenant.client()
-    answers = client.together(*[("POST", "/v1/keys", {"description": "x"}, once("a"))] * 50)
+    answers = client.send_concurrently(
+        *[("POST", "/v1/keys", {"description": "x"}, once("a"))] * 50
+    )
     good = [answer.json() for answer in answers if answer.status_code == 201]
     assert len({key["id"] for key in good}) == 1
     assert len([key for key in good if key["token"] is not None]) == 1
@@ -70,7 +72,7 @@ def test_another_request_with_the_same_text_is_refused(tenant: Tenant) -> None:
 
 def test_the_text_is_the_caller_s_own(tenant: Tenant) -> None:
     """Another key of the workspace, and one of another workspace, use the same text for requests of their own."""
-    callers = [tenant.client(), tenant.client(), tenant.world.tenant().client()]
+    callers = [tenant.client(), tenant.client(), tenant.api.tenant().client()]
     keys = [caller.post("/v1/keys", {"description": "x"}, once("a")).json() for caller in callers]
     assert len({key["id"] for key in keys}) == 3
     assert all(key["token"] for key in keys)
@@ -81,7 +83,7 @@ def test_the_text_itself_is_not_kept(tenant: Tenant) -> None:
     client = tenant.client()
     assert client.token is not None
     client.post("/v1/keys", {"description": "x"}, once(client.token))
-    with read_behind(tenant.world.installation.database) as tx:
+    with read_behind(tenant.api.installation.database) as tx:
         kept = [tuple(row) for row in tx.execute(select(schema.idempotency_keys))]
     assert kept
     assert client.token not in repr(kept)
@@ -90,7 +92,7 @@ def test_the_text_itself_is_not_kept(tenant: Tenant) -> None:
 def test_a_rotation_is_done_once(tenant: Tenant) -> None:
     """The same rotation again answers the same successor, though the old key could not be rotated twice."""
     client = tenant.client()
-    key = client.created()
+    key = client.create_key()
     path = f"/v1/keys/{key['id']}/rotate"
     first, again = client.post(path, {}, once("r")), client.post(path, None, once("r"))
     assert first.json()["token"]
@@ -103,9 +105,9 @@ def test_a_refused_request_leaves_the_text_free(tenant: Tenant) -> None:
     client = tenant.client()
     assert client.post("/v1/keys", {"description": ""}, once("a")).status_code == 422
     assert client.post("/v1/keys", {"description": "x"}, once("a")).json()["token"]
-    free = tenant.world.tenant("free").client()
+    free = tenant.api.tenant("free").client()
     for number in range(4):
-        free.created(description=str(number))
+        free.create_key(description=str(number))
     full = free.post("/v1/keys", {"description": "x"}, once("b"))
     assert problem(full) == (409, "limit-reached")
     free.delete(f"/v1/keys/{made(free)[0]}")
@@ -116,9 +118,9 @@ def test_after_a_day_the_text_is_free(tenant: Tenant) -> None:
     """For 24 hours the answer is the same; then it is a new request."""
     client = tenant.client()
     first = client.post("/v1/keys", {"description": "x"}, once("a")).json()
-    tenant.world.clock.advance(timedelta(hours=23, minutes=59))
+    tenant.api.clock.advance(timedelta(hours=23, minutes=59))
     assert client.post("/v1/keys", {"description": "x"}, once("a")).json()["id"] == first["id"]
-    tenant.world.clock.advance(timedelta(minutes=2))
+    tenant.api.clock.advance(timedelta(minutes=2))
     assert client.post("/v1/keys", {"description": "x"}, once("a")).json()["id"] != first["id"]
 
 
@@ -130,7 +132,7 @@ def test_an_answer_from_before_shows_the_key_as_it_is_now(tenant: Tenant) -> Non
     again = client.post("/v1/keys", {"description": "x"}, once("a"))
     assert (again.status_code, again.json()["status"]) == (201, "revoked")
     assert again.json()["token"] is None
-    mine = tenant.world.client(key["token"])
+    mine = tenant.api.client(key["token"])
     assert problem(mine.get("/v1/whoami")) == (401, "invalid-token")
 
 

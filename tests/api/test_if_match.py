@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 import pytest
 
 from keystead.domain.principals import Actor, PrincipalKind
-from tests.support.api_client import Client, World, problem
+from tests.support.api_client import ApiClient, ApiInstallation, problem
 
 ABSENT: Final = "0000000000000000000000"
 URL: Final = "https://hooks.example/keystead"
@@ -17,7 +17,7 @@ URL: Final = "https://hooks.example/keystead"
 class Kind(NamedTuple):
     """A resource that can be changed: how it is made, changed to one thing or another, and wrongly."""
 
-    make: Callable[[Client], str]
+    make: Callable[[ApiClient], str]
     method: str
     changes: tuple[dict[str, Any], dict[str, Any]]
     wrong: dict[str, Any]
@@ -25,7 +25,7 @@ class Kind(NamedTuple):
     change_at: str = ""
 
 
-def _made(client: Client, path: str, body: dict[str, Any]) -> str:
+def _made(client: ApiClient, path: str, body: dict[str, Any]) -> str:
     answer = client.send("POST", path, body)
     assert answer.status_code == 201
     location: str = answer.headers["location"]
@@ -33,7 +33,7 @@ def _made(client: Client, path: str, body: dict[str, Any]) -> str:
     return location
 
 
-def _document(client: Client) -> str:
+def _document(client: ApiClient) -> str:
     path = f"{_made(client, '/v1/collections', {'name': 'docs'})}/documents/a"
     assert client.send("PUT", path, {"text": "first"}).status_code == 201
     return path
@@ -82,14 +82,14 @@ KINDS: Final = {
 class Resource:
     """One resource of a kind, and a client that may do everything with it."""
 
-    def __init__(self, world: World, name: str) -> None:
+    def __init__(self, api: ApiInstallation, name: str) -> None:
         self.kind = KINDS[name]
-        self.world = world
-        self.client = world.tenant().client()
+        self.api = api
+        self.client = api.tenant().client()
         if name.startswith("workspace"):
             actor = Actor(PrincipalKind.OPERATOR, "tests", "tests")
-            _, token = world.services.credentials.create("billing", actor)
-            self.client = world.client(token.reveal())
+            _, token = api.services.credentials.create("billing", actor)
+            self.client = api.client(token.reveal())
         self.path = self.kind.make(self.client)
 
     @property
@@ -112,9 +112,9 @@ class Resource:
 
 
 @pytest.fixture(params=KINDS)
-def resource(world: World, request: pytest.FixtureRequest) -> Resource:
+def resource(api: ApiInstallation, request: pytest.FixtureRequest) -> Resource:
     """One of each kind, on each engine."""
-    return Resource(world, request.param)
+    return Resource(api, request.param)
 
 
 def test_a_change_of_an_older_version_is_refused(resource: Resource) -> None:
@@ -172,9 +172,9 @@ def test_a_deletion_of_an_older_version_is_refused(resource: Resource) -> None:
     assert resource.delete(tag).status_code == 204
 
 
-def test_a_document_that_is_absent_matches_nothing(world: World) -> None:
+def test_a_document_that_is_absent_matches_nothing(api: ApiInstallation) -> None:
     """PUT makes no document on a condition: not even `*`, which asks for one that exists."""
-    client = world.tenant().client()
+    client = api.tenant().client()
     client.send("POST", "/v1/collections", {"name": "docs"})
     path = "/v1/collections/docs/documents/new"
     for if_match in ("*", '"1"'):
@@ -186,12 +186,12 @@ def test_a_document_that_is_absent_matches_nothing(world: World) -> None:
 
 
 @pytest.mark.parametrize("name", ["collection", "document"])
-def test_a_name_used_again_is_another_version(world: World, name: str) -> None:
+def test_a_name_used_again_is_another_version(api: ApiInstallation, name: str) -> None:
     """A resource deleted and created again under its name doesn't match an old tag."""
-    resource = Resource(world, name)
+    resource = Resource(api, name)
     seen, _ = resource.state
     assert resource.delete(seen).status_code == 204
-    world.clock.advance(seconds=1)
+    api.clock.advance(seconds=1)
     if name == "document":
         assert resource.client.send("PUT", resource.path, {"text": "new"}).status_code == 201
     else:
@@ -199,15 +199,13 @@ def test_a_name_used_again_is_another_version(world: World, name: str) -> None:
     assert problem(resource.change(resource.kind.changes[0], seen)) == (412, "changed-meanwhile")
 
 
-def test_use_status_and_counts_are_no_version(world: World) -> None:
+def test_use_status_and_counts_are_no_version(api: ApiInstallation) -> None:
     """Using a key, adding to a collection and pausing a webhook are not edits."""
-    key, collection, webhook = (Resource(world, n) for n in ("key", "collection", "webhook"))
+    key, collection, webhook = (Resource(api, n) for n in ("key", "collection", "webhook"))
     before = [each.state[0] for each in (key, collection, webhook)]
-    used = world.client(
-        key.client.send("POST", "/v1/keys", {"description": "used"}).json()["token"]
-    )
+    used = api.client(key.client.send("POST", "/v1/keys", {"description": "used"}).json()["token"])
     assert used.send("GET", "/v1/whoami").status_code == 200
-    world.services.usage.flush()
+    api.services.usage.flush()
     put = collection.client.send("PUT", f"{collection.path}/documents/a", {"text": "x"})
     assert put.status_code == 201
     assert webhook.change({"status": "disabled"}).status_code == 200

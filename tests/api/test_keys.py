@@ -10,7 +10,7 @@ import pytest
 
 from keystead.domain.instants import format_instant
 from keystead.domain.token import TOKEN_PATTERN
-from tests.support.api_client import Client, Tenant, pointers, problem
+from tests.support.api_client import ApiClient, Tenant, pointers, problem
 
 KEY_MEMBERS = {
     "id", "description", "hint", "scopes", "status", "created_at", "created_by", "expires_at",
@@ -20,7 +20,7 @@ KEY_MEMBERS = {
 
 def end_of(tenant: Tenant, **lives: float) -> str:
     """A time that long after now, as on the wire."""
-    return format_instant(tenant.world.clock.now() + timedelta(**lives))
+    return format_instant(tenant.api.clock.now() + timedelta(**lives))
 
 
 def test_a_created_key_is_whole_and_shows_its_token_once(tenant: Tenant) -> None:
@@ -34,10 +34,10 @@ def test_a_created_key_is_whole_and_shows_its_token_once(tenant: Tenant) -> None
     assert made["hint"] == f"ks_…{made['token'][-4:]}"
     assert made["description"] == "data-warehouse sync"
     assert made["created_by"] == {"type": "key", "id": client.key_id, "name": "t"}
-    assert made["created_at"] == format_instant(tenant.world.clock.now())
+    assert made["created_at"] == format_instant(tenant.api.clock.now())
     assert answer.headers["location"] == f"/v1/keys/{made['id']}"
     assert answer.headers["cache-control"] == "no-store"
-    mine = tenant.world.client(made["token"])
+    mine = tenant.api.client(made["token"])
     assert mine.get("/v1/whoami").json()["key"]["id"] == made["id"]
     places = (answer.headers["location"], "/v1/keys", "/v1/events", "/v1/whoami")
     later = [client.get(place).text for place in places]
@@ -49,7 +49,7 @@ def test_a_created_key_is_whole_and_shows_its_token_once(tenant: Tenant) -> None
 def test_a_key_without_a_choice_is_as_its_maker_but_no_manager(tenant: Tenant) -> None:
     """Omitted scopes are the caller's without `keys:write`; an omitted end is the caller's."""
     client = tenant.client("keys:write", "documents:read", lives=timedelta(days=30))
-    made = client.created()
+    made = client.create_key()
     assert made["scopes"] == ["documents:read"]
     assert made["expires_at"] == end_of(tenant, days=30)
 
@@ -74,7 +74,7 @@ def test_a_key_with_only_keys_write_must_name_scopes(tenant: Tenant) -> None:
 def test_no_key_hands_out_more_than_it_holds(tenant: Tenant, asked: dict[str, Any]) -> None:
     """Wider or longer-lived than the caller: 403 `would-widen`, and no key. Creating, changing and rotating alike."""
     client = tenant.client("keys:write", "keys:read", "documents:read", lives=timedelta(days=9))
-    own = client.created(scopes=["documents:read"])
+    own = client.create_key(scopes=["documents:read"])
     before = client.get("/v1/keys").json()
     assert problem(client.post("/v1/keys", {"description": "x", **asked})) == (403, "would-widen")
     assert problem(client.patch(f"/v1/keys/{own['id']}", asked)) == (403, "would-widen")
@@ -117,7 +117,7 @@ def test_scopes_that_do_not_exist_are_pointed_at(
 
 def test_a_scope_of_the_product_is_a_scope(tenant: Tenant) -> None:
     """What the installation's settings add can be given, and `*` covers it."""
-    made = tenant.client("*", "keys:write").created(scopes=["invoices:read"])
+    made = tenant.client("*", "keys:write").create_key(scopes=["invoices:read"])
     assert made["scopes"] == ["invoices:read"]
 
 
@@ -128,17 +128,17 @@ def test_a_description_is_one_line_of_1_to_200_characters(tenant: Tenant, descri
     refused = client.post("/v1/keys", {"description": description})
     assert pointers(refused) == ["/description"]
     for text in ("ж" * 200, "…", "émoji 🔑", "<b>&\"'", "e\u0301"):
-        assert client.created(description=text)["description"] == text
+        assert client.create_key(description=text)["description"] == text
 
 
 def test_lists_show_every_key_with_its_status_and_the_quota(tenant: Tenant) -> None:
     """Newest first, ended keys too; `status` and `query` narrow it; the quota counts active keys alone."""
     client = tenant.client()
-    live = client.created(description="Live Ünit")
-    ended = client.created(description="ended", expires_at=end_of(tenant, seconds=1))
-    gone = client.created(description="gone")
+    live = client.create_key(description="Live Ünit")
+    ended = client.create_key(description="ended", expires_at=end_of(tenant, seconds=1))
+    gone = client.create_key(description="gone")
     client.delete(f"/v1/keys/{gone['id']}")
-    tenant.world.clock.advance(seconds=1)
+    tenant.api.clock.advance(seconds=1)
     listed = client.get("/v1/keys").json()
     assert set(listed) == {"items", "next_cursor", "quota"}
     assert all(set(item) == KEY_MEMBERS for item in listed["items"])
@@ -164,13 +164,13 @@ def test_lists_show_every_key_with_its_status_and_the_quota(tenant: Tenant) -> N
 def test_a_list_goes_on_where_its_page_ended(tenant: Tenant) -> None:
     """Following cursors shows every key once, in order, without keys made meanwhile."""
     client = tenant.client()
-    made = [client.created(description=str(number))["id"] for number in range(7)]
+    made = [client.create_key(description=str(number))["id"] for number in range(7)]
     path: str | None = "/v1/keys?limit=3"
     seen: list[str] = []
     while path:
         page = client.get(path).json()
         seen += [item["id"] for item in page["items"]]
-        client.created(description="later")
+        client.create_key(description="later")
         path = page["next_cursor"] and f"/v1/keys?limit=3&cursor={page['next_cursor']}"
     assert seen == [*reversed(made), client.key_id]
 
@@ -179,11 +179,11 @@ def test_a_cursor_belongs_to_its_list(tenant: Tenant) -> None:
     """From another filter, list or workspace, or made up: 422 `invalid-cursor`."""
     client = tenant.client()
     for name in ("one", "two"):
-        client.created(description=name)
+        client.create_key(description=name)
         client.collection(name)
     cursor = client.get("/v1/keys?limit=1").json()["next_cursor"]
     assert client.get(f"/v1/keys?limit=2&cursor={cursor}").status_code == 200
-    other = tenant.world.tenant().client()
+    other = tenant.api.tenant().client()
     elsewhere = [
         client.get(f"/v1/keys?limit=1&status=active&cursor={cursor}"),
         client.get(f"/v1/keys?limit=1&query=o&cursor={cursor}"),
@@ -230,13 +230,15 @@ def test_a_parameter_that_means_nothing_is_refused(
 def test_a_patch_changes_what_it_names(tenant: Tenant) -> None:
     """What is absent stays, `expires_at: null` is for ever, scopes shrink, and the change is recorded once."""
     client = tenant.client()
-    key = client.created(scopes=["documents:read", "plan:read"], expires_at=end_of(tenant, days=1))
+    key = client.create_key(
+        scopes=["documents:read", "plan:read"], expires_at=end_of(tenant, days=1)
+    )
     path = f"/v1/keys/{key['id']}"
     renamed = client.patch(path, {"description": "other"}).json()
     assert renamed == client.get(path).json() == expected(key, description="other")
     shrunk = client.patch(path, {"scopes": ["plan:read"], "expires_at": None}).json()
     assert shrunk == expected(key, description="other", scopes=["plan:read"], expires_at=None)
-    mine = tenant.world.client(key["token"])
+    mine = tenant.api.client(key["token"])
     assert problem(mine.get("/v1/collections/c/documents")) == (403, "insufficient-scope")
     changed = [event["data"] for event in client.get("/v1/events?type=key.updated").json()["items"]]
     assert [sorted(data["changed"]) for data in changed] == [
@@ -254,7 +256,7 @@ def expected(key: dict[str, Any], **changes: Any) -> dict[str, Any]:
 def test_a_patch_without_a_difference_leaves_no_trace(tenant: Tenant, body: Any) -> None:
     """200, the key as it was, and no event."""
     client = tenant.client()
-    key = client.created()
+    key = client.create_key()
     before = tenant.event_types()
     answer = client.patch(f"/v1/keys/{key['id']}", body)
     assert (answer.status_code, answer.json()) == (200, expected(key))
@@ -265,22 +267,22 @@ def test_a_patch_without_a_difference_leaves_no_trace(tenant: Tenant, body: Any)
 def test_null_is_no_value_but_for_the_end(tenant: Tenant, name: str) -> None:
     """Any other null in a PATCH is refused where it stands."""
     client = tenant.client()
-    key = client.created()
+    key = client.create_key()
     assert pointers(client.patch(f"/v1/keys/{key['id']}", {name: None})) == [f"/{name}"]
 
 
 def test_revocation_is_at_once_and_for_good(tenant: Tenant) -> None:
     """204, 401 from the next request on, 204 again without a second event; and no request brings the key back."""
     client = tenant.client()
-    key = client.created()
-    path, mine = f"/v1/keys/{key['id']}", tenant.world.client(key["token"])
+    key = client.create_key()
+    path, mine = f"/v1/keys/{key['id']}", tenant.api.client(key["token"])
     assert mine.get("/v1/whoami").status_code == 200
     answer = client.delete(path)
     assert (answer.status_code, answer.content) == (204, b"")
     assert problem(mine.get("/v1/whoami")) == (401, "invalid-token")
     revoked = client.get(path).json()
     assert (revoked["status"], revoked["revoked_at"]) == ("revoked", end_of(tenant))
-    tenant.world.clock.advance(seconds=5)
+    tenant.api.clock.advance(seconds=5)
     assert client.delete(path).status_code == 204
     assert client.get(path).json() == revoked
     assert tenant.event_types().count("key.revoked") == 1
@@ -294,11 +296,11 @@ def test_revocation_is_at_once_and_for_good(tenant: Tenant) -> None:
 def test_expiry_is_final(tenant: Tenant) -> None:
     """An expired key is refused from its end on; it can be described and revoked, not extended or rotated."""
     client = tenant.client()
-    key = client.created(expires_at=end_of(tenant, seconds=60))
-    path, mine = f"/v1/keys/{key['id']}", tenant.world.client(key["token"])
-    tenant.world.clock.advance(seconds=59)
+    key = client.create_key(expires_at=end_of(tenant, seconds=60))
+    path, mine = f"/v1/keys/{key['id']}", tenant.api.client(key["token"])
+    tenant.api.clock.advance(seconds=59)
     assert mine.get("/v1/whoami").status_code == 200
-    tenant.world.clock.advance(seconds=1)
+    tenant.api.clock.advance(seconds=1)
     assert problem(mine.get("/v1/whoami")) == (401, "invalid-token")
     assert client.get(path).json()["status"] == "expired"
     for body in ({"expires_at": None}, {"expires_at": end_of(tenant, days=1)}):
@@ -312,8 +314,8 @@ def test_expiry_is_final(tenant: Tenant) -> None:
 def test_rotation_hands_over(tenant: Tenant) -> None:
     """The successor has the same description, scopes and lifetime; without overlap the old token stops immediately."""
     client = tenant.client()
-    old = client.created(scopes=["plan:read"], expires_at=end_of(tenant, days=30))
-    tenant.world.clock.advance(days=10)
+    old = client.create_key(scopes=["plan:read"], expires_at=end_of(tenant, days=30))
+    tenant.api.clock.advance(days=10)
     answer = client.post(f"/v1/keys/{old['id']}/rotate")
     assert answer.status_code == 201
     new = answer.json()
@@ -321,8 +323,8 @@ def test_rotation_hands_over(tenant: Tenant) -> None:
     assert answer.headers["location"] == f"/v1/keys/{new['id']}"
     assert (new["description"], new["scopes"]) == ("made", ["plan:read"])
     assert new["expires_at"] == end_of(tenant, days=30)
-    assert tenant.world.client(new["token"]).get("/v1/plan").status_code == 200
-    assert problem(tenant.world.client(old["token"]).get("/v1/plan")) == (401, "invalid-token")
+    assert tenant.api.client(new["token"]).get("/v1/plan").status_code == 200
+    assert problem(tenant.api.client(old["token"]).get("/v1/plan")) == (401, "invalid-token")
     after = client.get(f"/v1/keys/{old['id']}").json()
     assert (after["status"], after["rotated_to"]) == ("revoked", new["id"])
 
@@ -330,18 +332,18 @@ def test_rotation_hands_over(tenant: Tenant) -> None:
 def test_in_the_overlap_both_tokens_work(tenant: Tenant) -> None:
     """The old key ends with its overlap, takes no place meanwhile, and neither key rotates again before that."""
     client = tenant.client()
-    old = client.created()
+    old = client.create_key()
     used = client.get("/v1/keys").json()["quota"]["used"]
     path = f"/v1/keys/{old['id']}"
     new = client.post(f"{path}/rotate", {"overlap_seconds": 60}).json()
     assert client.get(path).json()["expires_at"] == end_of(tenant, seconds=60)
     assert client.get("/v1/keys").json()["quota"]["used"] == used
-    tokens = [tenant.world.client(key["token"]) for key in (old, new)]
+    tokens = [tenant.api.client(key["token"]) for key in (old, new)]
     assert [client.get("/v1/whoami").status_code for client in tokens] == [200, 200]
     for id in (old["id"], new["id"]):
         refused = client.post(f"/v1/keys/{id}/rotate", {"overlap_seconds": 60})
         assert problem(refused) == (409, "rotation-in-progress")
-    tenant.world.clock.advance(seconds=60)
+    tenant.api.clock.advance(seconds=60)
     assert [client.get("/v1/whoami").status_code for client in tokens] == [401, 200]
     assert client.post(f"/v1/keys/{new['id']}/rotate").status_code == 201
 
@@ -349,12 +351,12 @@ def test_in_the_overlap_both_tokens_work(tenant: Tenant) -> None:
 def test_an_overlap_makes_no_key_live_longer(tenant: Tenant) -> None:
     """The old key ends at its own expiry, where that comes first; a chosen end is the successor's."""
     client = tenant.client()
-    old = client.created(expires_at=end_of(tenant, seconds=30))
+    old = client.create_key(expires_at=end_of(tenant, seconds=30))
     asked = {"overlap_seconds": 604_800, "expires_at": end_of(tenant, days=2)}
     new = client.post(f"/v1/keys/{old['id']}/rotate", asked).json()
     assert client.get(f"/v1/keys/{old['id']}").json()["expires_at"] == end_of(tenant, seconds=30)
     assert new["expires_at"] == end_of(tenant, days=2)
-    forever = client.created()
+    forever = client.create_key()
     successor = client.post(f"/v1/keys/{forever['id']}/rotate", {"expires_at": None}).json()
     assert successor["expires_at"] is None
 
@@ -363,7 +365,7 @@ def test_an_overlap_makes_no_key_live_longer(tenant: Tenant) -> None:
 def test_an_overlap_is_whole_seconds_up_to_a_week(quick: Tenant, overlap: Any) -> None:
     """Anything else is refused where it stands, and the key is as it was."""
     client = quick.client()
-    key = client.created()
+    key = client.create_key()
     refused = client.post(f"/v1/keys/{key['id']}/rotate", {"overlap_seconds": overlap})
     assert pointers(refused) == ["/overlap_seconds"]
     assert client.get(f"/v1/keys/{key['id']}").json() == expected(key)
@@ -371,13 +373,13 @@ def test_an_overlap_is_whole_seconds_up_to_a_week(quick: Tenant, overlap: Any) -
 
 def test_a_full_plan_says_what_could_go(tenant: Tenant) -> None:
     """409 with the limit, its use, the plan and the cheapest keys to revoke; rotating and revoking go on."""
-    free = tenant.world.tenant("free")
+    free = tenant.api.tenant("free")
     client = free.client()
-    made = [client.created(description=str(number)) for number in range(4)]
-    tenant.world.services.usage.flush()
-    tenant.world.client(made[0]["token"]).get("/v1/whoami")
-    tenant.world.clock.advance(seconds=1)
-    tenant.world.services.usage.flush()
+    made = [client.create_key(description=str(number)) for number in range(4)]
+    tenant.api.services.usage.flush()
+    tenant.api.client(made[0]["token"]).get("/v1/whoami")
+    tenant.api.clock.advance(seconds=1)
+    tenant.api.services.usage.flush()
     refused = client.post("/v1/keys", {"description": "one too many"})
     assert problem(refused) == (409, "limit-reached")
     told = refused.json()
@@ -396,7 +398,7 @@ def test_a_full_plan_says_what_could_go(tenant: Tenant) -> None:
 
 def test_what_is_missing_is_told_before_what_is_wrong(tenant: Tenant) -> None:
     """404 before 422 and 409: a body or parameter that would be refused says nothing about a key that is not there."""
-    client: Client = tenant.client()
+    client: ApiClient = tenant.client()
     missing = [
         client.get("/v1/keys/none?x=1"),
         client.patch("/v1/keys/none", {"description": ""}),

@@ -11,42 +11,50 @@ import pytest
 
 from keystead.domain.ids import WorkspaceId
 from keystead.domain.principals import Actor, PrincipalKind
-from tests.support.api_client import Client, Tenant, World, open_world, pointers, problem, said
+from tests.support.api_client import (
+    ApiClient,
+    ApiInstallation,
+    Tenant,
+    open_api,
+    pointers,
+    problem,
+    safe_text,
+)
 
 PATH = "/operator/v1/workspaces"
 BY = Actor(PrincipalKind.OPERATOR, "tests", "tests")
 
 
 @pytest.fixture
-def operator(world: World) -> Client:
+def operator(api: ApiInstallation) -> ApiClient:
     """The product's backend, with a live credential."""
-    return backend(world)
+    return backend(api)
 
 
-def backend(world: World) -> Client:
+def backend(api: ApiInstallation) -> ApiClient:
     """A client with a new operator's credential."""
-    _, token = world.services.credentials.create("billing", BY)
-    return world.client(token.reveal())
+    _, token = api.services.credentials.create("billing", BY)
+    return api.client(token.reveal())
 
 
 def good(answer: httpx2.Response, status: int = 200) -> dict[str, Any]:
     """What a good answer says."""
-    assert answer.status_code == status, said(answer)
+    assert answer.status_code == status, safe_text(answer)
     told: dict[str, Any] = answer.json()
     return told
 
 
-def made(operator: Client, name: str = "Acme", **more: Any) -> dict[str, Any]:
+def made(operator: ApiClient, name: str = "Acme", **more: Any) -> dict[str, Any]:
     """A new workspace."""
     return good(operator.post(PATH, {"name": name, **more}), 201)
 
 
-def events_of(world: World, workspace_id: WorkspaceId) -> list[Any]:
+def events_of(api: ApiInstallation, workspace_id: WorkspaceId) -> list[Any]:
     """What happened in a workspace, newest first."""
-    return world.services.events.list(Tenant(world, workspace_id).principal).items
+    return api.services.events.list(Tenant(api, workspace_id).principal).items
 
 
-def test_a_workspace_is_made_and_can_be_used(world: World, operator: Client) -> None:
+def test_a_workspace_is_made_and_can_be_used(api: ApiInstallation, operator: ApiClient) -> None:
     """201 with its path; its owner can be signed in, and the audit log says which credential made it, from where."""
     owner = {"name": "Ann", "email": "ann.made@example.com"}
     answer = operator.post(PATH, {"name": "Acme", "plan": "team", "owner": owner})
@@ -54,8 +62,8 @@ def test_a_workspace_is_made_and_can_be_used(world: World, operator: Client) -> 
     assert set(told) == {"id", "name", "plan", "created_at", "suspended_at"}
     assert (told["name"], told["plan"], told["suspended_at"]) == ("Acme", "team", None)
     assert answer.headers["location"] == f"{PATH}/{told['id']}"
-    assert world.services.workspaces.owner(told["id"]).user.email == "ann.made@example.com"
-    event = events_of(world, told["id"])[-1]
+    assert api.services.workspaces.owner(told["id"]).user.email == "ann.made@example.com"
+    event = events_of(api, told["id"])[-1]
     assert (event.type, event.actor.kind, event.actor.name) == (
         "workspace.created",
         "operator",
@@ -64,18 +72,18 @@ def test_a_workspace_is_made_and_can_be_used(world: World, operator: Client) -> 
     assert event.actor.id.startswith("op_")
     assert event.origin.request_id == answer.headers["x-request-id"]
     assert (
-        Tenant(world, told["id"]).client().get("/v1/whoami").json()["workspace"]["id"] == told["id"]
+        Tenant(api, told["id"]).client().get("/v1/whoami").json()["workspace"]["id"] == told["id"]
     )
 
 
-def test_a_workspace_needs_no_more_than_a_name(operator: Client) -> None:
+def test_a_workspace_needs_no_more_than_a_name(operator: ApiClient) -> None:
     """By default it is on the smallest plan, without an owner; names need not differ."""
     first, second = made(operator, "Twin"), made(operator, "Twin", plan=None, owner=None)
     assert first["plan"] == second["plan"] == "free"
     assert first["id"] != second["id"]
 
 
-def test_an_address_is_one_owner_s(operator: Client) -> None:
+def test_an_address_is_one_owner_s(operator: ApiClient) -> None:
     """The address of an existing user: 409, and no workspace is created."""
     owner = {"name": "Ann", "email": "ann.twice@example.com"}
     made(operator, "First of two", owner=owner)
@@ -101,16 +109,18 @@ def test_an_address_is_one_owner_s(operator: Client) -> None:
     ],
     ids=str,
 )
-def test_what_is_wrong_is_named(sqlite_world: World, body: Any, expected: list[str]) -> None:
+def test_what_is_wrong_is_named(
+    sqlite_api: ApiInstallation, body: Any, expected: list[str]
+) -> None:
     """422 with the place of the value; what is the server's to set is refused."""
-    assert pointers(backend(sqlite_world).post(PATH, body)) == expected
+    assert pointers(backend(sqlite_api).post(PATH, body)) == expected
 
 
-def test_workspaces_are_listed_in_pages(world: World, operator: Client) -> None:
+def test_workspaces_are_listed_in_pages(api: ApiInstallation, operator: ApiClient) -> None:
     """Newest first, each once, later ones left out; a cursor belongs to its list and its search."""
     ids = []
     for number in range(5):
-        world.clock.advance(timedelta(seconds=1))
+        api.clock.advance(timedelta(seconds=1))
         ids.append(made(operator, f"Paged {number}")["id"])
     seen: list[str] = []
     cursor = ""
@@ -120,11 +130,11 @@ def test_workspaces_are_listed_in_pages(world: World, operator: Client) -> None:
         if told["next_cursor"] is None:
             break
         cursor = f"&cursor={told['next_cursor']}"
-        world.clock.advance(timedelta(seconds=1))
+        api.clock.advance(timedelta(seconds=1))
         made(operator, "Paged meanwhile")
     assert seen == ids[::-1]
     assert problem(operator.get(f"{PATH}?limit=2{cursor}")) == (422, "invalid-cursor")
-    assert backend(world).get(f"{PATH}?query=paged{cursor}").status_code == 200
+    assert backend(api).get(f"{PATH}?query=paged{cursor}").status_code == 200
     assert problem(operator.get(f"{PATH}?limit=0"))[0] == 422
 
 
@@ -139,9 +149,11 @@ def test_workspaces_are_listed_in_pages(world: World, operator: Client) -> None:
         ("no such name", []),
     ],
 )
-def test_workspaces_are_found_by_their_names(world: World, query: str, found: list[str]) -> None:
+def test_workspaces_are_found_by_their_names(
+    api: ApiInstallation, query: str, found: list[str]
+) -> None:
     """Part of a name, the letters a-z in any case, nothing in it being a pattern: the same on both engines."""
-    operator = backend(world)
+    operator = backend(api)
     present = good(operator.get(f"{PATH}?query=Stra%C3%9Fe"))["items"]
     for name in () if present else ("Zwölf Straße", "100%_OF", "100 of", "back\\slash"):
         made(operator, name)
@@ -149,17 +161,17 @@ def test_workspaces_are_found_by_their_names(world: World, query: str, found: li
     assert [item["name"] for item in answer["items"]] == found
 
 
-def test_a_workspace_is_found_by_its_id(operator: Client) -> None:
+def test_a_workspace_is_found_by_its_id(operator: ApiClient) -> None:
     """The exact id is a search too; a part of it is not."""
     one = made(operator)
     assert good(operator.get(f"{PATH}?query={one['id']}"))["items"] == [one]
     assert good(operator.get(f"{PATH}?query={one['id'][:-1]}"))["items"] == []
 
 
-def test_a_workspace_is_seen_with_its_use(world: World, operator: Client) -> None:
+def test_a_workspace_is_seen_with_its_use(api: ApiInstallation, operator: ApiClient) -> None:
     """All limits, with the plan's numbers or its own, and how much is used of each."""
     one = made(operator, plan="free", owner={"name": "Ann"})
-    client = Tenant(world, one["id"]).client()
+    client = Tenant(api, one["id"]).client()
     client.put(f"{client.collection()}/documents/a", {"text": "x"})
     told = good(operator.get(f"{PATH}/{one['id']}"))
     assert told.pop("overrides") == {}
@@ -173,22 +185,22 @@ def test_a_workspace_is_seen_with_its_use(world: World, operator: Client) -> Non
     assert told == one
 
 
-def test_renaming(world: World, operator: Client) -> None:
+def test_renaming(api: ApiInstallation, operator: ApiClient) -> None:
     """Another name is seen immediately; the same name, or an empty change, is not an event."""
     one = made(operator)
     for name in ("Acme Ltd", "Acme Ltd"):
         assert good(operator.patch(f"{PATH}/{one['id']}", {"name": name}))["name"] == name
     assert good(operator.patch(f"{PATH}/{one['id']}", {}))["name"] == "Acme Ltd"
-    types = [event.type for event in events_of(world, one["id"])]
+    types = [event.type for event in events_of(api, one["id"])]
     assert types == ["workspace.updated", "workspace.created"]
     assert pointers(operator.patch(f"{PATH}/{one['id']}", {"name": None})) == ["/name"]
     assert pointers(operator.patch(f"{PATH}/{one['id']}", {"plan": "team"})) == ["/plan"]
 
 
-def test_suspension_ends_all_authority_at_once(world: World, operator: Client) -> None:
+def test_suspension_ends_all_authority_at_once(api: ApiInstallation, operator: ApiClient) -> None:
     """Every key is refused from the answer on, none can be made by one; resumed, they work as before. Twice is once."""
     one = made(operator, plan="team")
-    tenant = Tenant(world, one["id"])
+    tenant = Tenant(api, one["id"])
     keys = [tenant.client(), tenant.client("documents:read"), tenant.client("*")]
     first = good(operator.post(f"{PATH}/{one['id']}/suspend"))
     assert first["suspended_at"] is not None
@@ -200,14 +212,16 @@ def test_suspension_ends_all_authority_at_once(world: World, operator: Client) -
         assert good(operator.post(f"{PATH}/{one['id']}/resume"))["suspended_at"] is None
     assert [client.get("/v1/whoami").status_code for client in keys] == [200, 200, 200]
     found = [
-        event for event in events_of(world, one["id"]) if "sus" in event.type or "res" in event.type
+        event for event in events_of(api, one["id"]) if "sus" in event.type or "res" in event.type
     ]
     assert [event.type for event in found] == ["workspace.resumed", "workspace.suspended"]
     assert {event.actor.name for event in found} == {"billing"}
     assert all(event.origin.request_id for event in found)
 
 
-def test_a_billing_system_puts_a_workspace_on_a_plan(world: World, operator: Client) -> None:
+def test_a_billing_system_puts_a_workspace_on_a_plan(
+    api: ApiInstallation, operator: ApiClient
+) -> None:
     """The whole response with the new limits; the same values are not an event; a PUT replaces everything."""
     one = made(operator)
     sent = {"plan": "team", "overrides": {"api_keys": 20, "documents": None}}
@@ -221,16 +235,16 @@ def test_a_billing_system_puts_a_workspace_on_a_plan(world: World, operator: Cli
     plain = good(operator.put(f"{PATH}/{one['id']}/plan", {"plan": "team"}))
     assert (plain["overrides"], plain["quotas"]["api_keys"]["limit"]) == ({}, 50)
     changes = [
-        event for event in events_of(world, one["id"]) if event.type == "workspace.plan_changed"
+        event for event in events_of(api, one["id"]) if event.type == "workspace.plan_changed"
     ]
     assert [event.data for event in changes] == [{"plan": "team", "overrides": {}}, sent]
     assert changes[0].actor.name == "billing"
 
 
-def test_a_lowered_limit_stops_creation_only(world: World, operator: Client) -> None:
+def test_a_lowered_limit_stops_creation_only(api: ApiInstallation, operator: ApiClient) -> None:
     """Seven keys on a plan for five: all work, an eighth is refused until there is room."""
     one = made(operator, plan="team")
-    tenant = Tenant(world, one["id"])
+    tenant = Tenant(api, one["id"])
     keys = [tenant.client() for _ in range(7)]
     told = good(operator.put(f"{PATH}/{one['id']}/plan", {"plan": "free"}))
     assert told["quotas"]["api_keys"] == {"limit": 5, "used": 7}
@@ -258,15 +272,17 @@ def test_a_lowered_limit_stops_creation_only(world: World, operator: Client) -> 
     ],
     ids=str,
 )
-def test_what_is_no_plan_is_named(sqlite_world: World, body: Any, expected: list[str]) -> None:
+def test_what_is_no_plan_is_named(
+    sqlite_api: ApiInstallation, body: Any, expected: list[str]
+) -> None:
     """422 with the place of the value, and nothing changes."""
-    operator = backend(sqlite_world)
+    operator = backend(sqlite_api)
     one = made(operator)
     assert pointers(operator.put(f"{PATH}/{one['id']}/plan", body)) == expected
     assert good(operator.get(f"{PATH}/{one['id']}"))["plan"] == "free"
 
 
-def test_what_is_not_there_is_not_found(operator: Client) -> None:
+def test_what_is_not_there_is_not_found(operator: ApiClient) -> None:
     """404 for every call about a workspace that never was, before a word about the values that were sent."""
     for id in ("ws_02tcRIyrxLXTR81B3dqdOx", "none", "key_02tcRIyrxLXTR81B3dqdOx", "%F0%9F%97%9D"):
         for method, tail, bodies in (
@@ -281,7 +297,7 @@ def test_what_is_not_there_is_not_found(operator: Client) -> None:
                 assert problem(answer) == (404, "not-found"), (method, id, tail, body)
 
 
-def test_plans_are_listed(world: World, operator: Client) -> None:
+def test_plans_are_listed(api: ApiInstallation, operator: ApiClient) -> None:
     """Every plan with its limits, from small to large, null being unlimited."""
     told = good(operator.get("/operator/v1/plans"))
     assert [plan["id"] for plan in told["items"]] == ["free", "team", "scale"]
@@ -294,18 +310,18 @@ def test_plans_are_listed(world: World, operator: Client) -> None:
 
 
 @pytest.fixture
-def own_world(database_url: str) -> Iterator[World]:
+def own_api(database_url: str) -> Iterator[ApiInstallation]:
     """An installation of its own, on each engine."""
-    with open_world(database_url) as world:
-        yield world
+    with open_api(database_url) as api:
+        yield api
 
 
-def test_the_list_is_the_whole_installation(own_world: World) -> None:
+def test_the_list_is_the_whole_installation(own_api: ApiInstallation) -> None:
     """Every workspace, of any origin and state, and nothing else."""
-    operator = backend(own_world)
+    operator = backend(own_api)
     assert good(operator.get(PATH)) == {"items": [], "next_cursor": None}
-    by_hand = own_world.tenant()
-    own_world.clock.advance(timedelta(seconds=1))
+    by_hand = own_api.tenant()
+    own_api.clock.advance(timedelta(seconds=1))
     made_here = made(operator)
     good(operator.post(f"{PATH}/{by_hand.id}/suspend"))
     told = good(operator.get(PATH))

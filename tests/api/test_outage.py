@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import httpx2
 
-from tests.support.api_client import open_world, problem
+from tests.support.api_client import open_api, problem
 from tests.support.postgres import PrivatePostgres, wait_until
 
 
 def test_without_its_database_the_api_says_so(private_postgres: PrivatePostgres) -> None:
     """503 with Retry-After for a live key and for a revoked one, 401 for garbage; then all is as before."""
     name = private_postgres.create_database()
-    with open_world(private_postgres.dsn(name)) as world:
-        tenant = world.tenant()
-        live, dead, garbage = tenant.client(), tenant.client(), world.client("ks_nonsense")
+    with open_api(private_postgres.dsn(name)) as api:
+        tenant = api.tenant()
+        live, dead, garbage = tenant.client(), tenant.client(), api.client("ks_nonsense")
         live.delete(f"/v1/keys/{dead.key_id}")
         private_postgres.stop()
         for client in (live, dead):

@@ -14,7 +14,7 @@ from keystead.domain.instants import format_instant
 from keystead.domain.principals import Actor, PrincipalKind
 from keystead.domain.token import Secret
 from keystead.domain.workspaces import Role
-from tests.support.api_client import BASE, Client, Tenant, World, open_world, problem
+from tests.support.api_client import BASE, ApiClient, ApiInstallation, Tenant, open_api, problem
 
 PATH = "/operator/v1/portal-sessions"
 ORIGIN = "https://app.example.com"
@@ -22,17 +22,17 @@ BY = Actor(PrincipalKind.OPERATOR, "tests", "tests")
 
 
 @pytest.fixture
-def world(database_url: str) -> Iterator[World]:
+def api(database_url: str) -> Iterator[ApiInstallation]:
     """An installation of its own, on each engine, whose users may be sent back to one origin."""
-    with open_world(database_url, portal_origins=[ORIGIN]) as world:
-        yield world
+    with open_api(database_url, portal_origins=[ORIGIN]) as api:
+        yield api
 
 
 @pytest.fixture
-def operator(world: World) -> Client:
+def operator(api: ApiInstallation) -> ApiClient:
     """The product's backend, with a live credential."""
-    _, token = world.services.credentials.create("backend", BY)
-    return world.client(token.reveal())
+    _, token = api.services.credentials.create("backend", BY)
+    return api.client(token.reveal())
 
 
 def body(tenant: Tenant, **more: Any) -> dict[str, Any]:
@@ -48,41 +48,41 @@ def secret_of(url: str) -> Secret:
     return Secret(link)
 
 
-def test_a_portal_session_signs_in_once(world: World, operator: Client) -> None:
+def test_a_portal_session_signs_in_once(api: ApiInstallation, operator: ApiClient) -> None:
     """201 with a link for five minutes; it makes the user a member in that role, and works once."""
-    tenant = world.tenant()
+    tenant = api.tenant()
     answer = operator.post(PATH, body(tenant, return_url=f"{ORIGIN}/settings"))
     assert answer.status_code == 201
     assert answer.headers["cache-control"] == "no-store"
     told = answer.json()
     assert set(told) == {"url", "expires_at"}
-    assert told["expires_at"] == format_instant(world.clock.now() + timedelta(minutes=5))
-    signed_in = world.services.sign_in.redeem(secret_of(told["url"]))
+    assert told["expires_at"] == format_instant(api.clock.now() + timedelta(minutes=5))
+    signed_in = api.services.sign_in.redeem(secret_of(told["url"]))
     assert (signed_in.member.user.name, signed_in.member.role) == ("Ada", Role.DEVELOPER)
     assert signed_in.member.workspace_id == tenant.id
     with pytest.raises(Invalid):
-        world.services.sign_in.redeem(secret_of(told["url"]))
+        api.services.sign_in.redeem(secret_of(told["url"]))
 
 
-def test_a_user_is_known_again(world: World, operator: Client) -> None:
+def test_a_user_is_known_again(api: ApiInstallation, operator: ApiClient) -> None:
     """The same id in the same workspace is the same person, with the name and the role of the latest call."""
-    tenant = world.tenant()
+    tenant = api.tenant()
     people = []
     for name, role in (("Ada", "developer"), ("Ada L.", "viewer")):
         sent = body(tenant, user={"id": "u1", "name": name}, role=role)
         url = operator.post(PATH, sent).json()["url"]
-        people.append(world.services.sign_in.redeem(secret_of(url)).member)
+        people.append(api.services.sign_in.redeem(secret_of(url)).member)
     assert people[0].user.id == people[1].user.id
     assert (people[1].user.name, people[1].role) == ("Ada L.", Role.VIEWER)
 
 
-def test_who_is_no_operator_is_refused(world: World, operator: Client) -> None:
+def test_who_is_no_operator_is_refused(api: ApiInstallation, operator: ApiClient) -> None:
     """No credential, a workspace's key of any scope, a revoked credential and nonsense: 401, and nothing is created."""
-    tenant = world.tenant()
-    ended, token = world.services.credentials.create("old", BY)
-    world.services.credentials.revoke(ended.id, BY)
-    assert problem(world.client().post(PATH, body(tenant))) == (401, "unauthenticated")
-    keys = (tenant.client(), world.client(token.reveal()), world.client("ks_op_nonsense"))
+    tenant = api.tenant()
+    ended, token = api.services.credentials.create("old", BY)
+    api.services.credentials.revoke(ended.id, BY)
+    assert problem(api.client().post(PATH, body(tenant))) == (401, "unauthenticated")
+    keys = (tenant.client(), api.client(token.reveal()), api.client("ks_op_nonsense"))
     for client in keys:
         answer = client.post(PATH, body(tenant))
         assert problem(answer) == (401, "invalid-token")
@@ -91,7 +91,7 @@ def test_who_is_no_operator_is_refused(world: World, operator: Client) -> None:
     assert tenant.event_types() == ["key.created", "workspace.created"]
 
 
-def test_an_operators_token_is_no_key(world: World, operator: Client) -> None:
+def test_an_operators_token_is_no_key(api: ApiInstallation, operator: ApiClient) -> None:
     """The credential that works here works on no call of a workspace."""
     for path in ("/v1/whoami", "/v1/keys", "/v1/collections"):
         assert problem(operator.get(path)) == (401, "invalid-token")
@@ -118,25 +118,25 @@ def test_an_operators_token_is_no_key(world: World, operator: Client) -> None:
     ids=str,
 )
 def test_what_is_wrong_is_named(
-    world: World, operator: Client, change: dict[str, Any], pointer: str
+    api: ApiInstallation, operator: ApiClient, change: dict[str, Any], pointer: str
 ) -> None:
     """422 with the pointer of the refused value; owners are never created, and users never sent to a foreign origin."""
-    tenant = world.tenant()
+    tenant = api.tenant()
     answer = operator.post(PATH, body(tenant, **change))
     assert problem(answer) == (422, "invalid")
     assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
     assert tenant.event_types() == ["workspace.created"]
 
 
-def test_an_unknown_workspace_is_not_there(world: World, operator: Client) -> None:
+def test_an_unknown_workspace_is_not_there(api: ApiInstallation, operator: ApiClient) -> None:
     """404 for a workspace that never was."""
-    sent = body(world.tenant(), workspace_id="ws_0000000000000000000000")
+    sent = body(api.tenant(), workspace_id="ws_0000000000000000000000")
     assert problem(operator.post(PATH, sent)) == (404, "not-found")
 
 
-def test_the_limit_of_members_holds(world: World, operator: Client) -> None:
+def test_the_limit_of_members_holds(api: ApiInstallation, operator: ApiClient) -> None:
     """A product cannot sign in more people than the plan of their workspace has members."""
-    tenant = world.tenant("free")
+    tenant = api.tenant("free")
     for number in range(3):
         user = {"id": f"u{number}", "name": "Ada"}
         assert operator.post(PATH, body(tenant, user=user)).status_code == 201
@@ -146,7 +146,7 @@ def test_the_limit_of_members_holds(world: World, operator: Client) -> None:
     assert again.status_code == 201
 
 
-def test_other_methods_are_refused(operator: Client) -> None:
+def test_other_methods_are_refused(operator: ApiClient) -> None:
     """Sessions are made here, and neither listed nor seen."""
     for method in ("GET", "PUT", "DELETE"):
         assert problem(operator.send(method, PATH)) == (405, "method-not-allowed")

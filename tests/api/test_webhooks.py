@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from keystead.domain.throttle import SENDING
-from tests.support.api_client import Client, Tenant, pointers, problem
+from tests.support.api_client import ApiClient, Tenant, pointers, problem
 
 MEMBERS = {
     "id",
@@ -30,7 +30,7 @@ NEW = {
 }
 
 
-def created(client: Client, **chosen: Any) -> dict[str, Any]:
+def created(client: ApiClient, **chosen: Any) -> dict[str, Any]:
     """A new webhook."""
     answer = client.post("/v1/webhooks", NEW | chosen)
     assert answer.status_code == 201
@@ -92,8 +92,8 @@ def test_deliveries_are_listed_seen_and_sent_again(tenant: Tenant) -> None:
     path = f"/v1/webhooks/{made['id']}"
     sent = client.post(f"{path}/test").json()
     assert (sent["event_type"], sent["status"], sent["attempts"]) == ("webhook.test", "pending", [])
-    client.created()
-    client.created()
+    client.create_key()
+    client.create_key()
     listed = client.get(f"{path}/deliveries?limit=3").json()
     assert [each["event_type"] for each in listed["items"]] == [
         "key.created", "key.created", "webhook.test",
@@ -160,7 +160,7 @@ def test_what_is_refused_names_its_place(
 
 def test_the_plan_s_limit_is_told(tenant: Tenant) -> None:
     """409 with the numbers; the plan's page of quotas counts webhooks."""
-    free = tenant.world.tenant(plan="free").client()
+    free = tenant.api.tenant(plan="free").client()
     created(free)
     refused = free.post("/v1/webhooks", NEW)
     assert problem(refused) == (409, "limit-reached")

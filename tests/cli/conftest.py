@@ -18,7 +18,7 @@ from tests.support.server_process import begin
 
 
 @dataclass(frozen=True)
-class Ended:
+class CommandResult:
     """How a command ended: exit code, standard output, standard error."""
 
     code: int
@@ -31,7 +31,7 @@ class Ended:
         return json.loads(self.out)
 
 
-Keystead = Callable[..., Ended]
+Keystead = Callable[..., CommandResult]
 
 one_engine = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 """For what is decided before a database is asked, or after it has answered."""
@@ -50,13 +50,13 @@ def run(
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
     monkeypatch.chdir(home)
 
-    def run_(*arguments: str) -> Ended:
+    def run_(*arguments: str) -> CommandResult:
         capsys.readouterr()
         try:
             code = cli.run(arguments)
         except SystemExit as ended:
             code = int(ended.code or 0)
-        return Ended(code, *capsys.readouterr())
+        return CommandResult(code, *capsys.readouterr())
 
     return run_
 

@@ -14,7 +14,7 @@ from keystead.cli.outcome import Exit
 from keystead.domain.principals import operator
 from keystead.storage import retry
 from tests.cli.conftest import Keystead
-from tests.services.test_nth_failure import collision
+from tests.support.sabotage import collision
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from keystead.bootstrap import Installation
 from keystead.operation import checks
 from keystead.operation.checks import Verdict
 from keystead.settings import Settings
-from tests.cli.conftest import Ended, Keystead, one_engine
+from tests.cli.conftest import CommandResult, Keystead, one_engine
 from tests.support.server_process import ServerProcess
 
 CHECKS = {
@@ -29,7 +29,7 @@ CHECKS = {
 }
 
 
-def findings(ended: Ended) -> dict[str, Any]:
+def findings(ended: CommandResult) -> dict[str, Any]:
     """The verdicts by check."""
     return {finding["check"]: finding["verdict"] for finding in ended.json}
 

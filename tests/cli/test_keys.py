@@ -13,7 +13,7 @@ from keystead.domain.events import EventType
 from keystead.domain.instants import parse_instant
 from keystead.domain.verification import Denied, Verification, Verified
 from keystead.wire import resources
-from tests.cli.conftest import Ended, Keystead, one_engine
+from tests.cli.conftest import CommandResult, Keystead, one_engine
 
 
 def verify(installation: Installation, token: str, scope: str | None = None) -> Verification:
@@ -299,7 +299,7 @@ def test_foreign_text_does_nothing_to_a_terminal(
 @one_engine
 def test_a_description_with_escapes_is_refused(keystead: Keystead) -> None:
     """Control characters do not get into a description, and the refusal does not repeat them."""
-    refused: Ended = keystead("keys", "create", "-d", ESCAPE)
+    refused: CommandResult = keystead("keys", "create", "-d", ESCAPE)
     assert refused.code == Exit.REFUSED
     assert "\x1b" not in refused.err
 

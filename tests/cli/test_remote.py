@@ -15,10 +15,10 @@ import pytest
 
 from keystead.cli.outcome import Exit
 from keystead.domain.credentials import CredentialKind
-from tests.cli.conftest import Ended, Keystead
+from tests.cli.conftest import CommandResult, Keystead
 from tests.support.postgres import wait_until
 from tests.support.server_process import ServerProcess, serving
-from tests.support.stub_server import TOKEN, stranger
+from tests.support.stub_server import TOKEN, stub_server
 from tests.support.terminal import at_terminal
 
 FIRST = ("--workspace", "My workspace")
@@ -42,14 +42,14 @@ class Remote:
     def __init__(self, run: Keystead, server: ServerProcess, patch: pytest.MonkeyPatch) -> None:
         self.server, self._run, self._patch = server, run, patch
 
-    def __call__(self, *words: str, token: str | None = None) -> Ended:
+    def __call__(self, *words: str, token: str | None = None) -> CommandResult:
         """At the server, with that token in the environment."""
         with self._patch.context() as patch:
             if token is not None:
                 patch.setenv("KEYSTEAD_TOKEN", token)
             return self._run(*words, "--url", self.server.base_url)
 
-    def here(self, *words: str) -> Ended:
+    def here(self, *words: str) -> CommandResult:
         """On the server's own machine, where KEYSTEAD_URL decides nothing."""
         with self._patch.context() as patch:
             for name, value in SCOPES.items():
@@ -252,7 +252,7 @@ def test_login_keeps_a_token_for_one_server(
     assert stat.S_IMODE(kept[0].parent.stat().st_mode) == 0o700
     assert remote("whoami", "--json").json["key"]["description"] == "laptop"
     assert remote("keys", "list").code == remote("workspaces", "list").code == Exit.DONE
-    with stranger() as other:
+    with stub_server() as other:
         assert remote._run("whoami", "--url", other.url).code == Exit.DENIED
         assert other.requests == []
     assert remote("logout").code == Exit.DONE
@@ -261,7 +261,9 @@ def test_login_keeps_a_token_for_one_server(
     assert remote("whoami", token=key).code == Exit.DONE
 
 
-def logged_in(remote: Remote, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, typed: str) -> Ended:
+def logged_in(
+    remote: Remote, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, typed: str
+) -> CommandResult:
     """`keystead login`, with that on standard input."""
     (tmp_path / "typed").write_text(f"{typed}\n")
     with (tmp_path / "typed").open() as file, monkeypatch.context() as patch:
@@ -366,7 +368,7 @@ def test_webhooks(run: Keystead, monkeypatch: pytest.MonkeyPatch) -> None:
         "webhooks_delete": ("delete", "wh_1", "--yes"),
     }
     monkeypatch.setenv("KEYSTEAD_TOKEN", TOKEN)
-    with stranger() as server:
+    with stub_server() as server:
         server.answers = [answer(id) for id in asked for _ in range(2)]
         for id, words in asked.items():
             plain = run("webhooks", *words, "--url", server.url)

@@ -21,18 +21,18 @@ from keystead.client import (
     Unreachable,
 )
 from tests.support.sdk_clients import KINDS, OPERATORS, opened
-from tests.support.stub_server import TOKEN, json_answer, stranger
+from tests.support.stub_server import TOKEN, json_response, stub_server
 
 HURRIED = Patience(attempts=2, first=0.001)
-NOTHING = json_answer({"items": [], "next_cursor": None})
+NOTHING = json_response({"items": [], "next_cursor": None})
 both = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 
 
 @both
 def test_a_push_is_one_request_with_the_bearer_token(kind: type[Any]) -> None:
     """Only the Authorization field contains the token; the body is the contract's batch."""
-    with stranger() as server, opened(kind, server.url, TOKEN) as client:
-        server.answers = [json_answer({"created": 1, "updated": 0, "unchanged": 0, "deleted": 2})]
+    with stub_server() as server, opened(kind, server.url, TOKEN) as client:
+        server.answers = [json_response({"created": 1, "updated": 0, "unchanged": 0, "deleted": 2})]
         draft = DocumentDraft("x", "é", attributes={"n": 1})
         report = client.documents.push("a/b", [draft], ["y", "z"])
     ((method, path, headers, body),) = server.requests
@@ -48,7 +48,7 @@ def test_a_push_is_one_request_with_the_bearer_token(kind: type[Any]) -> None:
 @both
 def test_a_query_is_encoded(kind: type[Any]) -> None:
     """A query arrives unchanged."""
-    with stranger() as server, opened(kind, server.url, TOKEN) as client:
+    with stub_server() as server, opened(kind, server.url, TOKEN) as client:
         server.answers = [NOTHING]
         client.documents.search("docs", "a&b=c #d/é", limit=7)
     assert server.requests[0][1] in {
@@ -61,7 +61,7 @@ def test_a_query_is_encoded(kind: type[Any]) -> None:
 @pytest.mark.parametrize("name", ["", ".", ".."])
 def test_no_name_leads_elsewhere(kind: type[Any], name: str) -> None:
     """A name that a URL would drop is refused: deleting a document cannot delete its collection."""
-    with stranger() as server, opened(kind, server.url, TOKEN) as client:
+    with stub_server() as server, opened(kind, server.url, TOKEN) as client:
         for act, names in (
             (client.documents.delete, ("docs", name)),
             (client.collections.delete, (name,)),
@@ -75,7 +75,7 @@ def test_no_name_leads_elsewhere(kind: type[Any], name: str) -> None:
 @both
 def test_a_redirect_takes_the_token_nowhere(kind: type[Any]) -> None:
     """A redirect, even within loopback, is an unexpected answer; the client does not follow it."""
-    with stranger() as server, stranger() as other, opened(kind, server.url, TOKEN) as client:
+    with stub_server() as server, stub_server() as other, opened(kind, server.url, TOKEN) as client:
         server.answers = [(307, {"location": f"{other.url}/v1/whoami"}, b"")]
         with pytest.raises(UnexpectedAnswer):
             client.whoami()
@@ -87,7 +87,7 @@ def test_no_proxy_reads_what_goes_to_loopback(
     kind: type[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Proxies of the environment do not see unencrypted requests."""
-    with stranger() as server, stranger() as proxy:
+    with stub_server() as server, stub_server() as proxy:
         for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
             monkeypatch.setenv(name, proxy.url)
         server.answers = [NOTHING]
@@ -102,7 +102,7 @@ def test_a_proxy_of_the_environment_is_a_tunnel(
     kind: type[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A proxy is asked for a tunnel to a server with TLS, and sees no token."""
-    with stranger() as proxy:
+    with stub_server() as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
         options = {"patience": Patience(attempts=1)}
         client_of = opened(kind, "https://keys.example.com", TOKEN, **options)
@@ -143,7 +143,7 @@ def test_what_is_busy_is_asked_again(kind: type[Any]) -> None:
     """503 and 429 are retried with the same Idempotency-Key; the next key has another one."""
     busy = {"code": "unavailable", "title": "t", "status": 503, "detail": "d"}
     fields = {"content-type": "application/problem+json", "retry-after": "0"}
-    with stranger() as server, opened(kind, server.url, TOKEN, patience=HURRIED) as client:
+    with stub_server() as server, opened(kind, server.url, TOKEN, patience=HURRIED) as client:
         for _ in range(2):
             server.answers = [(503, fields, json.dumps(busy).encode())] * 2
             with pytest.raises(Problem):
@@ -155,7 +155,7 @@ def test_what_is_busy_is_asked_again(kind: type[Any]) -> None:
 @both
 def test_an_end_that_is_near_is_told(kind: type[Any]) -> None:
     """The client has the expiry of the last good response, and None if there is no such field."""
-    with stranger() as server, opened(kind, server.url, TOKEN) as client:
+    with stub_server() as server, opened(kind, server.url, TOKEN) as client:
         status, fields, body = NOTHING
         server.answers = [
             (status, fields | {"keystead-key-expires": "2026-12-01T00:00:00Z"}, body),
@@ -192,8 +192,8 @@ def test_the_token_is_in_no_log_and_no_traceback(
 ) -> None:
     """No logger at its lowest level, and no variable in an error's frames, contains the token."""
     caplog.set_level(logging.DEBUG)
-    with stranger() as server, opened(kind, server.url, TOKEN, patience=HURRIED) as client:
-        server.answers = [json_answer({"no": "whoami"}), (401, {}, b"")]
+    with stub_server() as server, opened(kind, server.url, TOKEN, patience=HURRIED) as client:
+        server.answers = [json_response({"no": "whoami"}), (401, {}, b"")]
         for _ in range(2):
             with pytest.raises(UnexpectedAnswer) as error:
                 client.whoami()

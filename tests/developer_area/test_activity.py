@@ -22,8 +22,9 @@ from keystead.domain.principals import Actor, PrincipalKind
 from keystead.domain.token import Secret
 from keystead.domain.workspaces import Role
 from tests.developer_area.conftest import Area, session_of
-from tests.developer_area.test_templates import PAYLOADS, skeleton
-from tests.support.browser import Seen
+from tests.support.browser import Page
+from tests.support.hostile_texts import PAYLOADS
+from tests.support.markup import skeleton
 
 FROM = Origin("10.2.3.4", "req_1")
 ACTOR = Actor(PrincipalKind.MEMBER, "usr_1", "Owner")
@@ -50,7 +51,7 @@ def event(event_type: EventType, target: str = "key_1", **data: object) -> Event
     )
 
 
-def happened(seen: Seen) -> list[str]:
+def happened(seen: Page) -> list[str]:
     """What the page tells, newest first."""
     return [span.text for span in seen.tree.all("span", class_="event")]
 

@@ -12,20 +12,20 @@ from keystead.developer_area.web.assets import FOLDER
 from keystead.developer_area.web.timestamps import relative, timestamp
 from tests.developer_area.conftest import Area, opened
 from tests.support.administrator import write_behind
-from tests.support.browser import Browser, Seen
+from tests.support.browser import Browser, Page
 from tests.support.postgres import PrivatePostgres
 from tests.support.surface import routes_of
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
-def assets_of(seen: Seen) -> list[str]:
+def assets_of(seen: Page) -> list[str]:
     """Addresses of the files that a page loads."""
     links = [e.attributes.get("href", "") for e in seen.tree.all("link")]
     return links + [e.attributes.get("src", "") for e in seen.tree.all("script")]
 
 
-def answers(area: Area) -> list[Seen]:
+def answers(area: Area) -> list[Page]:
     """One answer of each kind: pages, redirects, refusals, files."""
     browser = area.signed_in()
     page = browser.open(area.keys_url)

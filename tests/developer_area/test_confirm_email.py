@@ -9,7 +9,7 @@ import pytest
 from keystead.domain.confirmations import CHANGE_LIMIT, CONFIRMATION_LIFETIME, PATH
 from keystead.domain.workspaces import Role
 from tests.developer_area.conftest import Area, opened
-from tests.developer_area.people.test_account import change, status_of, url
+from tests.support.account_pages import change, status_of, url
 from tests.support.browser import Browser
 from tests.support.people import RIGHT
 from tests.support.visitors import EMAIL, enter, with_password

@@ -12,7 +12,7 @@ from keystead.domain.workspaces import Member, Role
 from keystead.storage.tables import workspaces
 from tests.developer_area.conftest import Area, session_of
 from tests.support.administrator import write_behind
-from tests.support.browser import Browser, Seen, filled
+from tests.support.browser import Browser, Page, filled
 from tests.support.people import RIGHT, WRONG
 from tests.support.visitors import EMAIL, OTHER, enter, portal_link, with_password
 
@@ -25,12 +25,12 @@ def stale(area: Area, browser: Browser) -> Browser:
     return browser
 
 
-def create(area: Area, browser: Browser, **values: str) -> Seen:
+def create(area: Area, browser: Browser, **values: str) -> Page:
     """The form for a new key, sent."""
     return browser.submit(browser.open(f"{area.keys_url}/new"), area.keys_url, **values)
 
 
-def prove(browser: Browser, page: Seen, password: str = RIGHT) -> Seen:
+def prove(browser: Browser, page: Page, password: str = RIGHT) -> Page:
     """The password, given where it is asked for."""
     assert page.heading == "Confirm it is you"
     (form,) = [f for f in page.tree.all("form") if f.all("input", name="proof_password")]
@@ -198,7 +198,7 @@ def from_elsewhere(area: Area, browser: Browser) -> None:
     prove_if_asked(other, other.submit(other.open(url), f"{url}/sessions/end-others"))
 
 
-def prove_if_asked(browser: Browser, page: Seen) -> Seen:
+def prove_if_asked(browser: Browser, page: Page) -> Page:
     """What comes after the password, if it is asked for."""
     return prove(browser, page) if page.heading == "Confirm it is you" else page
 

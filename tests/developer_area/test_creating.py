@@ -2,42 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from urllib.parse import urlencode
 
 import pytest
 
-from keystead.domain.keys import ApiKey
 from keystead.domain.scopes import READ_ONLY
 from keystead.domain.token import parse
 from tests.developer_area.conftest import Area
-from tests.support.browser import ORIGIN, Browser, Seen, filled
-
-
-def create(area: Area, browser: Browser, **fields: Iterable[str] | str) -> Seen:
-    """The answer to the form for a new key, filled in."""
-    chosen: dict[str, Iterable[str] | str] = {"description": "sync", "expiry": "30", **fields}
-    return browser.submit(browser.open(f"{area.keys_url}/new"), area.keys_url, **chosen)
-
-
-def forced(area: Area, browser: Browser, **fields: str) -> Seen:
-    """The same with values that the form does not offer."""
-    form = browser.open(f"{area.keys_url}/new").form(area.keys_url)
-    own = filled(form, {"description": "sync", "expiry": "30"})
-    kept = [(name, value) for name, value in own if name not in fields]
-    return browser.post(area.keys_url, [*kept, *fields.items()])
-
-
-def newest(area: Area) -> ApiKey:
-    """The key that was made last."""
-    return area.services.keys.list(area.principal, limit=1).items[0]
-
-
-def token_on(seen: Seen) -> str:
-    """The token that the page shows."""
-    return seen.tree.one("textarea", id="token").raw
+from tests.support.browser import ORIGIN, filled
+from tests.support.key_pages import create, forced, newest, token_on
 
 
 def test_a_key_is_created_and_works(each_area: Area) -> None:

@@ -11,8 +11,8 @@ from keystead.domain.keys import ApiKey, KeyDraft
 from keystead.domain.scopes import READ_ONLY
 from keystead.domain.token import Token
 from tests.developer_area.conftest import Area
-from tests.developer_area.test_creating import forced as forced_new_key
-from tests.support.browser import Browser, Seen, filled
+from tests.support.browser import Browser, Page, filled
+from tests.support.key_pages import forced as forced_new_key
 
 
 def edit_url(area: Area, token: Token) -> str:
@@ -20,13 +20,13 @@ def edit_url(area: Area, token: Token) -> str:
     return f"{area.keys_url}/{token.key_id}/edit"
 
 
-def edited(area: Area, token: Token, **values: Iterable[str] | str) -> Seen:
+def edited(area: Area, token: Token, **values: Iterable[str] | str) -> Page:
     """The answer to the form, with what was changed."""
     url, browser = edit_url(area, token), area.signed_in()
     return browser.submit(browser.open(url), url, **values)
 
 
-def forced(area: Area, browser: Browser, token: Token, **values: str) -> Seen:
+def forced(area: Area, browser: Browser, token: Token, **values: str) -> Page:
     """The same with values that the form does not offer."""
     url = edit_url(area, token)
     own = filled(browser.open(url).form(url), {})

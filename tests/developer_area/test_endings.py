@@ -18,7 +18,7 @@ from keystead.domain.workspaces import Member, Role
 from keystead.storage.tables import users
 from tests.developer_area.conftest import Area, session_of
 from tests.support.administrator import write_behind
-from tests.support.browser import Browser, Seen, filled
+from tests.support.browser import Browser, Page, filled
 from tests.support.people import acting
 from tests.support.sample_workspace import PASSWORD
 
@@ -42,7 +42,7 @@ class Watched:
         """What opens the session."""
         return Secret(session_of(self.browser))
 
-    def ask(self) -> Seen:
+    def ask(self) -> Page:
         """The keys, by the stolen cookie."""
         return self.thief().open(self.area.keys_url)
 
@@ -94,7 +94,7 @@ class Watched:
             self._answers.append((began, works()))
 
 
-def _narrow(page: Seen) -> dict[str, str]:
+def _narrow(page: Page) -> dict[str, str]:
     choices = [e.attributes["value"] for e in page.tree.all("input", name="access")]
     return {"access": next(c for c in choices if "read" in c)}
 

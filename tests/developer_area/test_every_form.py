@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 import pytest
 
 from keystead.developer_area.sign_in.cookies import SESSION
-from tests.support.browser import Browser, Seen
+from tests.support.browser import Browser, Page
 from tests.support.surface import FoundForm, FurnishedArea, Survey
 
 FEWEST_FORMS = 20
@@ -23,7 +23,7 @@ class Forged:
         self.furnished, self.browser, self.url = furnished, browser, form.action
         self.fields = form.filled()
 
-    def sent(self, **headers: str) -> Seen:
+    def sent(self, **headers: str) -> Page:
         """What comes of it; these headers stand instead of a browser's own."""
         return self.browser.post(self.url, self.fields, **headers)
 
@@ -39,25 +39,25 @@ class Forged:
         return self
 
 
-def with_anothers_token(forged: Forged) -> Seen:
+def with_anothers_token(forged: Forged) -> Page:
     """The token of another person's session: an attacker has a session of their own."""
     page = forged.furnished.browser("viewer").open(f"{forged.furnished.sample.base}/keys")
     token = page.tree.all("input", name="form_token")[0].attributes["value"]
     return forged.with_token(token).sent()
 
 
-def with_the_token_in_the_address(forged: Forged) -> Seen:
+def with_the_token_in_the_address(forged: Forged) -> Page:
     """The token beside the form, where other sites could place it."""
     forged.url += "?" + urlencode({"form_token": dict(forged.fields)["form_token"]})
     return forged.with_token().sent()
 
 
-def as_text(forged: Forged) -> Seen:
+def as_text(forged: Forged) -> Page:
     """The same bytes under a type that a script of another site may send without being asked for leave."""
     return forged.sent(**{"Content-Type": "text/plain"})
 
 
-FORGERIES: dict[str, Callable[[Forged], Seen]] = {
+FORGERIES: dict[str, Callable[[Forged], Page]] = {
     "without a token": lambda forged: forged.with_token().sent(),
     "with another's token": with_anothers_token,
     "with the cookie as token": lambda forged: forged.with_token(

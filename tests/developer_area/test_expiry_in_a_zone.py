@@ -15,8 +15,8 @@ from keystead.developer_area.web.timestamps import timestamp
 from keystead.domain.keys import MAX_EXPIRY, KeyDraft
 from keystead.domain.token import Secret
 from tests.developer_area.conftest import Area, session_of
-from tests.developer_area.test_creating import newest
-from tests.support.browser import Browser, Seen
+from tests.support.browser import Browser, Page
+from tests.support.key_pages import newest
 
 ZONES = ("UTC", "Asia/Kolkata", "Pacific/Auckland", "Pacific/Honolulu", "Australia/Lord_Howe")
 CHOICES = {"30": "30 days", "90": "90 days", "365": "1 year"}
@@ -31,13 +31,13 @@ def in_zone(area: Area, zone: str, now: datetime = NOW) -> Browser:
     return browser
 
 
-def hints(seen: Seen) -> dict[str, str]:
+def hints(seen: Page) -> dict[str, str]:
     """What stands beside each choice for the expiry, by its name."""
     labels = [label for label in seen.tree.all("label") if label.all("input", name="expiry")]
     return {label.one("strong").text: label.one("span", class_="quiet").text for label in labels}
 
 
-def exact(seen: Seen) -> str:
+def exact(seen: Page) -> str:
     """The time that the answer says that the key expires."""
     return seen.tree.one("span", class_="exact").text
 

@@ -9,7 +9,7 @@ import pytest
 
 from keystead.domain.workspaces import Role
 from tests.developer_area.conftest import Area, session_of
-from tests.support.browser import ORIGIN, Browser, Seen, filled
+from tests.support.browser import ORIGIN, Browser, Page, filled
 
 Fields = list[tuple[str, str]]
 FORM = "application/x-www-form-urlencoded"
@@ -28,7 +28,7 @@ class Act:
         signed_in = self.browser.open("/").path
         return [(k.id, k.revoked_at) for k in keys], signed_in
 
-    def sent(self, **headers: str) -> Seen:
+    def sent(self, **headers: str) -> Page:
         """The act, with these headers instead of a browser's own."""
         return self.browser.post(self.url, self.fields, **headers)
 
@@ -65,7 +65,7 @@ def signing_in(area: Area) -> Act:
     return Act(area, browser, "/sign-in", filled(browser.open(area.link()).form("/sign-in"), {}))
 
 
-def other_browser(act: Act) -> Seen:
+def other_browser(act: Act) -> Page:
     """The token of another person's form, in another browser."""
     other = (
         act.area.signed_in(act.area.member(Role.ADMIN))
@@ -75,38 +75,38 @@ def other_browser(act: Act) -> Seen:
     return act.with_token(other.attributes["value"]).sent()
 
 
-def token_in_query(act: Act) -> Seen:
+def token_in_query(act: Act) -> Page:
     """The token beside the form, in the address."""
     fields = dict(act.fields)
     act.with_token(None).url += "?" + urlencode({"form_token": fields["form_token"]})
     return act.sent()
 
 
-def token_twice(act: Act) -> Seen:
+def token_twice(act: Act) -> Page:
     """A good token after a bad one."""
     act.fields = [("form_token", "x"), *act.fields]
     return act.sent()
 
 
-def without_cookie(act: Act) -> Seen:
+def without_cookie(act: Act) -> Page:
     """The form from a browser that has another cookie, or none."""
     act.browser = act.area.browser()
     return act.sent()
 
 
-def as_json(act: Act) -> Seen:
+def as_json(act: Act) -> Page:
     """The same fields as JSON, which a script of another site could send as text."""
     body = str(dict(act.fields)).encode()
     headers = {"Sec-Fetch-Site": "same-origin", "Content-Type": "text/plain"}
     return act.browser.request("POST", act.url, headers, body)
 
 
-def by_get(act: Act) -> Seen:
+def by_get(act: Act) -> Page:
     """The form as a link."""
     return act.browser.open(f"{act.url}?{urlencode(act.fields)}")
 
 
-FORGERIES: dict[str, Callable[[Act], Seen]] = {
+FORGERIES: dict[str, Callable[[Act], Page]] = {
     "no token": lambda act: act.with_token(None).sent(),
     "empty token": lambda act: act.with_token("").sent(),
     "the session as token": lambda act: act.with_token(session_of(act.browser)).sent(),

@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 
 from tests.developer_area.conftest import Area
-from tests.developer_area.test_seeing import descriptions, unlimited, used
 from tests.support.clocks import NOON
+from tests.support.key_pages import descriptions, unlimited, used
 
 LINES = {
     "1 key expires within 14 days": "Rotate before then",

@@ -13,7 +13,7 @@ import pytest
 
 from keystead.domain.documents import CollectionDraft, DocumentDraft, Push
 from keystead.domain.workspaces import Role
-from tests.support.browser import Browser, Seen
+from tests.support.browser import Browser, Page
 from tests.support.markup import Element, parse
 from tests.support.surface import FoundForm, FurnishedArea, Survey, Walk, is_html
 
@@ -76,13 +76,13 @@ def is_own_address(value: str) -> bool:
     return value.startswith("/") and not value.startswith(("//", "/\\")) and "<" not in value
 
 
-def texts_of(seen: Seen) -> Iterator[str]:
+def texts_of(seen: Page) -> Iterator[str]:
     """What a page shows, and what its fields hold."""
     yield seen.tree.text
     yield from (e.attributes.get("value", "") for e in seen.tree.all("input"))
 
 
-def hostile_pages(furnished: FurnishedArea) -> Iterator[tuple[str, Seen]]:
+def hostile_pages(furnished: FurnishedArea) -> Iterator[tuple[str, Page]]:
     """Every page that anybody sees now."""
     for who in ("owner", "viewer", "stranger"):
         visitor = furnished.visitors[who]

@@ -7,9 +7,9 @@ import pytest
 from keystead.domain.ids import WorkspaceId
 from keystead.domain.workspaces import Role
 from tests.developer_area.conftest import Area
-from tests.developer_area.test_creating import create
 from tests.support.administrator import write_behind
-from tests.support.browser import Browser, Seen
+from tests.support.browser import Browser, Page
+from tests.support.key_pages import create
 
 NOWHERE = "ws_0000000000000000000000"
 NO_KEY = "key_0000000000000000000000"
@@ -24,7 +24,7 @@ def neighbour(area: Area) -> tuple[WorkspaceId, str, Browser]:
     return other.id, area.key("theirs", by=owner).key_id, area.signed_in(owner)
 
 
-def act(browser: Browser, url: str) -> Seen:
+def act(browser: Browser, url: str) -> Page:
     """The form of an act, with this browser's own token."""
     token = browser.open("/").tree.all("input", name="form_token")[0].attributes["value"]
     fields = {
@@ -38,7 +38,7 @@ def act(browser: Browser, url: str) -> Seen:
     return browser.post(url, fields.items())
 
 
-def told(seen: Seen) -> tuple[int, str, list[tuple[str, str]]]:
+def told(seen: Page) -> tuple[int, str, list[tuple[str, str]]]:
     """All that an answer tells, its own id aside."""
     headers = [(n, v) for n, v in seen.headers.multi_items() if n != "x-request-id"]
     return seen.status, seen.html, headers

@@ -18,25 +18,25 @@ from keystead.domain.token import Token
 from keystead.domain.workspaces import Role
 from keystead.storage.tables.events import append_event
 from tests.developer_area.conftest import Area
-from tests.developer_area.test_seeing import used
 from tests.support.administrator import write_behind
-from tests.support.browser import Seen
+from tests.support.browser import Page
+from tests.support.key_pages import used
 from tests.support.markup import Element
 
 
-def opened(area: Area, token: Token) -> Seen:
+def opened(area: Area, token: Token) -> Page:
     """The key's page, as the owner sees it."""
     return area.signed_in().open(f"{area.keys_url}/{token.key_id}")
 
 
-def attributes(seen: Seen) -> dict[str, str]:
+def attributes(seen: Page) -> dict[str, str]:
     """The list of the key's attributes."""
     found = seen.tree.one("dl", class_="card attributes")
     pairs = [child for child in found.children if isinstance(child, Element)]
     return {pair.one("dt").text: pair.one("dd").text for pair in pairs}
 
 
-def section(seen: Seen, title: str) -> str:
+def section(seen: Page, title: str) -> str:
     """The text of the section with that heading; empty where there is none."""
     found = [
         s.text for s in seen.tree.all("section") if s.all("h2") and s.all("h2")[0].text == title

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from keystead.domain.verification import Denied
 from tests.developer_area.conftest import Area
-from tests.developer_area.test_seeing import used
+from tests.support.key_pages import used
 
 
 def revoke_url(area: Area, key_id: str) -> str:

@@ -10,8 +10,8 @@ from keystead.domain.keys import KeyStatus
 from keystead.domain.token import Token, parse
 from keystead.domain.verification import Verified
 from tests.developer_area.conftest import Area
-from tests.developer_area.test_creating import newest, token_on
-from tests.support.browser import Seen, filled
+from tests.support.browser import Page, filled
+from tests.support.key_pages import newest, token_on
 
 END = {"now": 0, "hour": 3_600, "day": 86_400, "week": 604_800}
 
@@ -21,7 +21,7 @@ def rotate_url(area: Area, token: Token) -> str:
     return f"{area.keys_url}/{token.key_id}/rotate"
 
 
-def rotated(area: Area, token: Token, overlap: str) -> Seen:
+def rotated(area: Area, token: Token, overlap: str) -> Page:
     """The answer to the form, with that choice."""
     url, browser = rotate_url(area, token), area.signed_in()
     return browser.submit(browser.open(url), url, overlap=overlap)

@@ -7,30 +7,10 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import event
 
-from keystead.domain.instants import to_microseconds
-from keystead.domain.principals import of_key
-from keystead.domain.token import Token
 from keystead.domain.workspaces import Role
 from tests.developer_area.conftest import Area
-from tests.support.browser import Browser, Seen
-
-
-def unlimited(area: Area) -> None:
-    """Puts the workspace on the plan without limits."""
-    area.services.workspaces.set_plan(area.workspace_id, "scale")
-
-
-def used(area: Area, token: Token, agent: str = "curl/8", address: str = "10.2.3.4") -> None:
-    """Notes a use of the key now, as a verification does."""
-    key = area.services.keys.get(area.principal, token.key_id)
-    principal = of_key(key.id, key.description, key.workspace_id, key.scopes, key.expires_at)
-    area.services.usage.note(principal, to_microseconds(area.clock.now()), address, agent)
-    area.services.usage.flush()
-
-
-def descriptions(seen: Seen) -> list[str]:
-    """The names in the table, in its order."""
-    return [row.text for row in seen.tree.all("span", class_="name")]
+from tests.support.browser import Browser
+from tests.support.key_pages import descriptions, unlimited, used
 
 
 def all_pages(browser: Browser, url: str) -> list[list[str]]:

@@ -13,7 +13,7 @@ from keystead.domain.workspaces import Role
 from keystead.http import access_log
 from tests.developer_area.conftest import Area, session_of
 from tests.support.administrator import write_behind
-from tests.support.browser import Browser, Seen
+from tests.support.browser import Browser, Page
 from tests.support.people import RIGHT, WRONG
 from tests.support.visitors import EMAIL, enter, portal_link, sign_in, with_password
 
@@ -71,7 +71,7 @@ def test_refused_sign_ins_are_logged_with_their_source(
     assert WRONG not in str(line)
 
 
-def told(seen: Seen, email: str) -> tuple[int, str, list[tuple[str, str]]]:
+def told(seen: Page, email: str) -> tuple[int, str, list[tuple[str, str]]]:
     """All that an answer tells, but for its id and the address that was typed."""
     headers = [(n, v) for n, v in seen.headers.multi_items() if n != "x-request-id"]
     return seen.status, seen.html.replace(email, "x" * len(email)), headers
@@ -144,10 +144,10 @@ def no_redirect(browser: Browser):  # type: ignore[no-untyped-def]
     """A browser's request that stays at a redirect."""
     import asyncio
 
-    def request(method: str, url: str, headers: dict[str, str], body: bytes = b"") -> Seen:
+    def request(method: str, url: str, headers: dict[str, str], body: bytes = b"") -> Page:
         response = asyncio.run(browser._send(method, url, headers, body))
         browser.cookies.update(response.cookies)
-        return Seen(response)
+        return Page(response)
 
     return request
 

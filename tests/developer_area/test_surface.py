@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from tests.support.browser import Seen
+from tests.support.browser import Page
 from tests.support.markup import Element
 from tests.support.surface import Survey, assets_of, is_html
 
@@ -17,7 +17,7 @@ MOST_BYTES = 100_000
 ROUTES_WITHOUT_A_PAGE = {"/", "/sign-out"}
 
 
-def html(survey: Survey) -> list[Seen]:
+def html(survey: Survey) -> list[Page]:
     """All pages, without the files among them."""
     return [seen for seen in survey.pages if is_html(seen)]
 
@@ -72,7 +72,7 @@ def test_pages_are_light(survey: Survey) -> None:
     assert {path: size for path, size in weights.items() if size > MOST_BYTES} == {}
 
 
-def weight(survey: Survey, seen: Seen) -> int:
+def weight(survey: Survey, seen: Page) -> int:
     """Bytes of a page and of its files as they travel, compressed."""
     return len(gzip.compress(seen.html.encode())) + sum(survey.files[u] for u in assets_of(seen))
 

@@ -20,10 +20,10 @@ from keystead.developer_area.web.brand import Brand
 from keystead.developer_area.web.render import TEMPLATES, Renderer
 from keystead.domain.workspaces import Role
 from tests.developer_area.conftest import Area, opened
-from tests.developer_area.test_creating import create, forced
-from tests.developer_area.test_seeing import used
-from tests.support.browser import Browser, Seen
-from tests.support.markup import Element
+from tests.support.browser import Browser, Page
+from tests.support.hostile_texts import PAYLOADS
+from tests.support.key_pages import create, forced, used
+from tests.support.markup import skeleton
 
 ENVIRONMENT: Environment = Renderer(Brand()).environment
 SOURCES = sorted(TEMPLATES.glob("*.html"))
@@ -37,29 +37,6 @@ CONTEXTS = [
     for module in MODULES
     for _, page in inspect.getmembers(module, dataclasses.is_dataclass)
     if hasattr(page, "template") and page.__module__ == module.__name__
-]
-PAYLOADS = [
-    "<script>alert(1)</script>",
-    "</script><script>alert(1)</script>",
-    "<img src=x onerror=alert(1)>",
-    "<svg/onload=alert(1)>",
-    '"><script>alert(1)</script>',
-    "'><img src=x onerror=alert(1)>",
-    '" autofocus onfocus=alert(1) x="',
-    "' onmouseover='alert(1)",
-    "</textarea><script>alert(1)</script>",
-    "</title><script>alert(1)</script>",
-    "<!--<img src=x onerror=alert(1)>-->",
-    "javascript:alert(1)",
-    "<a href=javascript:alert(1)>x</a>",
-    "{{ 7 * 7 }}{% raw %}",
-    "${7*7}",
-    "&lt;script&gt;alert(1)&lt;/script&gt;",
-    "<b hx-get=/sign-out hx-trigger=load>",
-    "<form action=//evil.example>",
-    "\u202e\u2066<i>",
-    "<style>*{display:none}</style>",
-    "<hx-partial hx-target=body><b>x</b></hx-partial>",
 ]
 
 
@@ -121,12 +98,7 @@ def test_escaping_and_strictness_are_on() -> None:
     assert ENVIRONMENT.undefined.__name__ == "StrictUndefined"
 
 
-def skeleton(element: Element) -> list[tuple[str, tuple[str, ...]]]:
-    """Tags and the names of their attributes, in order: what markup there is, whatever the text."""
-    return [(e.tag, tuple(e.attributes)) for e in element.walk()]
-
-
-def every_page(area: Area, browser: Browser, text: str) -> Iterator[tuple[str, Seen]]:
+def every_page(area: Area, browser: Browser, text: str) -> Iterator[tuple[str, Page]]:
     """Every page that shows text from people, with `text` in each of its places."""
     created = create(area, browser, description=text)
     yield "created", created
@@ -150,7 +122,7 @@ def every_page(area: Area, browser: Browser, text: str) -> Iterator[tuple[str, S
     )
 
 
-def pages_with(area: Area, text: str) -> dict[str, Seen]:
+def pages_with(area: Area, text: str) -> dict[str, Page]:
     """All of them, in a workspace and by a person of that name; cleared afterwards."""
     workspace = area.services.workspaces.create(text, owner=text)
     owner = area.services.workspaces.owner(workspace.id)
@@ -159,7 +131,7 @@ def pages_with(area: Area, text: str) -> dict[str, Seen]:
 
 
 @pytest.fixture(scope="module")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Seen]:
+def plain(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Page]:
     """The pages with harmless words in every place."""
     with opened(f"sqlite:///{tmp_path_factory.mktemp('plain') / 'keystead.db'}") as area:
         return pages_with(area, "plain words")
@@ -167,7 +139,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Seen]:
 
 @pytest.mark.slow_on("postgresql")
 @pytest.mark.parametrize("payload", PAYLOADS)
-def test_text_from_people_stays_text(area: Area, plain: dict[str, Seen], payload: str) -> None:
+def test_text_from_people_stays_text(area: Area, plain: dict[str, Page], payload: str) -> None:
     """A payload in every place makes no element and no attribute that plain words do not make."""
     hostile = pages_with(area, payload)
     for name, seen in hostile.items():
@@ -193,7 +165,7 @@ def test_a_viewers_page_renders(area: Area) -> None:
         assert area.signed_in(area.member(role)).open(area.keys_url).status == 200
 
 
-def test_ids_are_unique_on_every_page(plain: dict[str, Seen]) -> None:
+def test_ids_are_unique_on_every_page(plain: dict[str, Page]) -> None:
     """No id stands twice, and whatever refers to an id finds it."""
     for name, seen in plain.items():
         ids = [e.attributes["id"] for e in seen.tree.walk() if "id" in e.attributes]
@@ -205,7 +177,7 @@ def test_ids_are_unique_on_every_page(plain: dict[str, Seen]) -> None:
                     assert set(targets) <= set(ids), (name, element.tag, targets)
 
 
-def test_every_field_has_a_label(plain: dict[str, Seen]) -> None:
+def test_every_field_has_a_label(plain: dict[str, Page]) -> None:
     """Each control is named by a label, around it or for it."""
     for name, seen in plain.items():
         labels = seen.tree.all("label")

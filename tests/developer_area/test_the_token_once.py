@@ -11,14 +11,14 @@ import pytest
 from sqlalchemy import text
 
 from keystead.domain.token import Token, parse
-from tests.support.browser import Seen
+from tests.support.browser import Page
 from tests.support.surface import FurnishedArea, Survey, Walk
 
 TOKEN = re.compile(r"ks_[0-9A-Za-z]{22}_[0-9A-Za-z]{49}")
 BIRTHS = ("/keys", "/rotate")
 
 
-def token_in(seen: Seen) -> Token:
+def token_in(seen: Page) -> Token:
     """The token that a page shows."""
     (found,) = set(TOKEN.findall(seen.html))
     token = parse(found)
@@ -33,7 +33,7 @@ def shapes(token: Token) -> list[str]:
     return [secret, secret[:20], secret[-26:-6], secret[::-1], secret.encode().hex(), packed[8:40]]
 
 
-def made(furnished: FurnishedArea) -> Iterator[Seen]:
+def made(furnished: FurnishedArea) -> Iterator[Page]:
     """Every answer in which a token is born: of a new key, and of one that succeeds another."""
     births = [f for f in furnished.visitors["owner"].forms if f.pattern.endswith(BIRTHS)]
     assert births

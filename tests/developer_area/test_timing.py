@@ -14,8 +14,8 @@ import pytest
 
 from keystead.domain.token import checksum, parse
 from keystead.storage.schema.tables import throttles
-from tests.developer_area.test_guessing import ADDRESSES, Guesser
 from tests.support.administrator import write_behind
+from tests.support.guessing import ADDRESSES, Guesser
 from tests.support.sample_workspace import EMAIL
 from tests.support.server_process import HOST, serving
 from tests.support.surface import Survey

@@ -11,7 +11,7 @@ import pytest
 
 from keystead.domain.digest import Digest, Pepper, Peppers
 from keystead.domain.token import Token, parse
-from tests.domain.test_token import SHOWERS, VECTOR
+from tests.support.tokens import FORMATTERS, VECTOR
 
 KEY = bytes(range(32))
 
@@ -95,7 +95,7 @@ def test_two_peppers_of_one_id_are_refused() -> None:
         Peppers(Pepper("new", KEY), [Pepper("old", KEY), Pepper("old", os.urandom(32))])
 
 
-@pytest.mark.parametrize("show", SHOWERS.values(), ids=SHOWERS)
+@pytest.mark.parametrize("show", FORMATTERS.values(), ids=FORMATTERS)
 def test_peppers_and_digests_are_never_shown(show: Callable[[object], str]) -> None:
     """However a pepper or a digest is written down by mistake, only the pepper's id is in it."""
     pepper = Pepper("one", KEY)

@@ -5,7 +5,6 @@ import math
 import pickle
 import re
 import string
-import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
 from uuid import UUID
@@ -17,9 +16,9 @@ from hypothesis import strategies as st
 from keystead.domain import token as tokens
 from keystead.domain.ids import ALPHABET, encode_base62, number_of
 from keystead.domain.token import Secret, Token
+from tests.support.tokens import FORMATTERS, VECTOR
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
-VECTOR = "ks_02tcRIyrxLXTR81B3dqdOx_003aUlTJC7tjlCTQj2uNU3MFagCXG9LRKRcwGkBIDlf2aDLy9"
 VECTOR_ID = UUID("01890a5d-ac96-774b-bcce-b302099a8057").int
 PREFIXES = st.from_regex(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", fullmatch=True).filter(
     lambda text: 2 <= len(text) <= 20 and text.rpartition("_")[2] not in tokens.RESERVED_SUFFIXES
@@ -187,18 +186,7 @@ def test_hint_leaves_the_secret_unknown() -> None:
     assert secret - shown > 230
 
 
-SHOWERS: dict[str, Callable[[object], str]] = {
-    "repr": repr,
-    "str": str,
-    "format": "{}".format,
-    "format padded": lambda thing: f"{thing!s:>200}",
-    "percent": lambda thing: "%s %r" % (thing, thing),  # noqa: UP031 - logging formats like this
-    "container": lambda thing: repr([{"thing": (thing,)}]),
-    "exception": lambda thing: "".join(traceback.format_exception(ValueError(thing))),
-}
-
-
-@pytest.mark.parametrize("show", SHOWERS.values(), ids=SHOWERS)
+@pytest.mark.parametrize("show", FORMATTERS.values(), ids=FORMATTERS)
 def test_token_is_never_shown(show: Callable[[object], str]) -> None:
     """However a token is written down by mistake, neither its secret nor its checksum is in it."""
     text = show(tokens.parse(VECTOR))
@@ -207,7 +195,7 @@ def test_token_is_never_shown(show: Callable[[object], str]) -> None:
     assert VECTOR[-6:] not in text
 
 
-@pytest.mark.parametrize("show", SHOWERS.values(), ids=SHOWERS)
+@pytest.mark.parametrize("show", FORMATTERS.values(), ids=FORMATTERS)
 def test_sign_in_secret_is_never_shown(show: Callable[[object], str]) -> None:
     """However a sign-in secret is written down by mistake, its text is not in it."""
     secret = Secret.fresh()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.gate import Doors, doors_of
+from tests.support.gate import GateApplication, gate_of
 from tests.support.installations import SandboxInstallation, own_sandbox, sandbox, shared_sandbox
 
 __all__ = ["own_sandbox", "sandbox", "shared_sandbox"]
@@ -21,12 +21,12 @@ def runner() -> Iterator[asyncio.Runner]:
 
 
 @pytest.fixture(scope="module")
-def shared_doors(shared_sandbox: SandboxInstallation, runner: asyncio.Runner) -> Doors:
+def shared_gate(shared_sandbox: SandboxInstallation, runner: asyncio.Runner) -> GateApplication:
     """The file's installation with its endpoints."""
-    return doors_of(shared_sandbox, runner)
+    return gate_of(shared_sandbox, runner)
 
 
 @pytest.fixture
-def doors(sandbox: SandboxInstallation, shared_doors: Doors) -> Doors:
+def gate(sandbox: SandboxInstallation, shared_gate: GateApplication) -> GateApplication:
     """The same, at noon."""
-    return shared_doors
+    return shared_gate

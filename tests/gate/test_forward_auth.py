@@ -13,7 +13,7 @@ from keystead.domain.keys import KeyPatch
 from keystead.http.asgi import Header
 from tests.support.asgi import HOST, Response
 from tests.support.clocks import NOON
-from tests.support.gate import IDENTITY, Doors, basic, bearer
+from tests.support.gate import IDENTITY, GateApplication, basic, bearer
 from tests.support.installations import SandboxInstallation, text_of
 
 READ = "/documents:read"
@@ -39,11 +39,11 @@ def refused(response: Response, status: int, code: str) -> Response:
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS", "PROPFIND", "BREW", "get"])
-def test_a_good_key_may_pass(doors: Doors, method: str) -> None:
+def test_a_good_key_may_pass(gate: GateApplication, method: str) -> None:
     """Whatever the method: 200 with workspace, key and scopes, an empty body, and nothing for caches."""
-    tenant = doors.sandbox.tenant()
-    key = doors.sandbox.key(tenant, scopes=("documents:read", "plan:read"))
-    answer = doors.ask(READ, text_of(key), method=method)
+    tenant = gate.sandbox.tenant()
+    key = gate.sandbox.key(tenant, scopes=("documents:read", "plan:read"))
+    answer = gate.ask(READ, text_of(key), method=method)
     assert (answer.status, answer.body) == (200, b"")
     assert [answer.header(name) for name in IDENTITY] == [
         tenant.workspace_id,
@@ -54,23 +54,23 @@ def test_a_good_key_may_pass(doors: Doors, method: str) -> None:
     assert answer.header("server") == "keystead"
 
 
-def test_any_asks_for_a_live_key(doors: Doors) -> None:
+def test_any_asks_for_a_live_key(gate: GateApplication) -> None:
     """`any` lets every living key pass, one without scopes too, and the field of scopes is there though it is empty."""
-    key = doors.sandbox.key(doors.sandbox.tenant(), scopes=("plan:read",))
-    assert doors.ask("/any", text_of(key)).header("x-keystead-scopes") == "plan:read"
-    refused(doors.ask(READ, text_of(key)), 403, "insufficient-scope")
+    key = gate.sandbox.key(gate.sandbox.tenant(), scopes=("plan:read",))
+    assert gate.ask("/any", text_of(key)).header("x-keystead-scopes") == "plan:read"
+    refused(gate.ask(READ, text_of(key)), 403, "insufficient-scope")
 
 
 @pytest.mark.parametrize(
     "rest", ["/", "/a/b", "//", "/../any", "/%2e%2e/x", "/;x", "/\\", "/%00", "/documents:write"]
 )
-def test_only_the_first_segment_decides(doors: Doors, rest: str) -> None:
+def test_only_the_first_segment_decides(gate: GateApplication, rest: str) -> None:
     """What follows it is some client's path, and neither that nor its query says anything."""
-    token = doors.token("documents:read")
+    token = gate.token("documents:read")
     query = b"access_token=x&%00"
-    assert doors.ask(READ + rest, token, query_string=query).status == 200
+    assert gate.ask(READ + rest, token, query_string=query).status == 200
     refused(
-        doors.ask(f"/documents:write{rest}", token, query_string=query), 403, "insufficient-scope"
+        gate.ask(f"/documents:write{rest}", token, query_string=query), 403, "insufficient-scope"
     )
 
 
@@ -82,57 +82,57 @@ def test_only_the_first_segment_decides(doors: Doors, rest: str) -> None:
         "/documents:read%20", "/*", "/%61ny", "/ANY", "/any;", "/any.", "/invoices:read", "%2Fany", "/any\\..",
     ],
 )  # fmt: skip
-def test_a_scope_that_is_not_named_exactly_is_none(doors: Doors, segment: str) -> None:
+def test_a_scope_that_is_not_named_exactly_is_none(gate: GateApplication, segment: str) -> None:
     """Encoded, doubled, dotted, parameterised, misspelt, of another case or unknown: 403, for the mightiest key too."""
-    refused(doors.ask(segment, doors.token("*", "keys:write")), 403, "insufficient-scope")
+    refused(gate.ask(segment, gate.token("*", "keys:write")), 403, "insufficient-scope")
 
 
 @pytest.mark.parametrize("ended", ["revoked", "expired", "suspended"])
 def test_every_dead_token_is_refused_alike(
-    sandbox: SandboxInstallation, doors: Doors, ended: str
+    sandbox: SandboxInstallation, gate: GateApplication, ended: str
 ) -> None:
     """401 with one and the same body for a dead key, an unknown one and garbage; the challenge names no reason."""
     tenant = sandbox.tenant()
     key = sandbox.key(tenant, expires_at=NOON + timedelta(hours=1))
     text = text_of(key)
-    assert doors.ask(READ, text).status == 200
+    assert gate.ask(READ, text).status == 200
     if ended == "revoked":
         sandbox.services.keys.revoke(tenant, key.key.id)
     elif ended == "expired":
         sandbox.clock.advance(hours=1)
     else:
         sandbox.services.workspaces.suspend(tenant.workspace_id)
-    answers = [doors.ask(READ, token) for token in (text, WELL_FORMED, text[:-1], "a" * 5000, "~")]
+    answers = [gate.ask(READ, token) for token in (text, WELL_FORMED, text[:-1], "a" * 5000, "~")]
     assert {answer.body for answer in answers} == {answers[0].body}
     for answer in answers:
         told = refused(answer, 401, "invalid-token").header("www-authenticate")
         assert told == 'Bearer realm="keystead", error="invalid_token"'
 
 
-def test_without_credentials(doors: Doors) -> None:
+def test_without_credentials(gate: GateApplication) -> None:
     """None, Basic, and a session's cookie: 401 with a challenge that names no error."""
     cookie = (b"cookie", b"__Host-keystead=x")
     for fields in ([], [basic("a", "b")], [cookie]):
-        answer = refused(doors.ask(READ, headers=fields), 401, "unauthenticated")
+        answer = refused(gate.ask(READ, headers=fields), 401, "unauthenticated")
         assert answer.header("www-authenticate") == 'Bearer realm="keystead"'
 
 
 @pytest.mark.parametrize("joined", [False, True])
-def test_two_credentials_are_none(doors: Doors, joined: bool) -> None:
+def test_two_credentials_are_none(gate: GateApplication, joined: bool) -> None:
     """Two Authorization fields, or two in one, with a good token first or last: 401, since a gateway takes 400 ill."""
-    good, bad = (value for _, value in (*bearer(doors.token()), *bearer(WELL_FORMED)))
+    good, bad = (value for _, value in (*bearer(gate.token()), *bearer(WELL_FORMED)))
     for one, other in ((good, bad), (bad, good), (good, good)):
         pair = [one + b", " + other] if joined else [one, other]
-        answer = doors.ask(READ, headers=[(b"authorization", value) for value in pair])
+        answer = gate.ask(READ, headers=[(b"authorization", value) for value in pair])
         assert "invalid_request" in str(
             refused(answer, 401, "invalid-request").header("www-authenticate")
         )
 
 
 @pytest.mark.parametrize("method", ["CONNECT", "TRACE"])
-def test_no_method_that_opens_or_echoes(doors: Doors, method: str) -> None:
+def test_no_method_that_opens_or_echoes(gate: GateApplication, method: str) -> None:
     """CONNECT and TRACE pass nowhere."""
-    refused(doors.ask(READ, doors.token(), method=method), 405, "method-not-allowed")
+    refused(gate.ask(READ, gate.token(), method=method), 405, "method-not-allowed")
 
 
 @pytest.mark.parametrize(
@@ -145,23 +145,23 @@ def test_no_method_that_opens_or_echoes(doors: Doors, method: str) -> None:
     ],
 )
 def test_nginx_is_told_403(
-    doors: Doors, scope: dict[str, Any], status: int, challenged: bool
+    gate: GateApplication, scope: dict[str, Any], status: int, challenged: bool
 ) -> None:
     """`auth_request` knows only 401 and 403: every other refusal becomes 403, with its status in a field."""
     more = {"path": "/forward-auth/x", "raw_path": b"/forward-auth/documents:read", **scope}
-    answer = doors.ask_scope([HOST, NGINX, *bearer(doors.token("documents:read"))], more)
+    answer = gate.ask_scope([HOST, NGINX, *bearer(gate.token("documents:read"))], more)
     assert (answer.status, answer.header("x-keystead-denied-status")) == (403, str(status))
     assert answer.json()["status"] == 403
     assert named(answer) == ["x-keystead-denied-status"]
     assert (answer.header("www-authenticate") is not None) == challenged
 
 
-def test_nginx_is_told_401_as_everybody(doors: Doors) -> None:
+def test_nginx_is_told_401_as_everybody(gate: GateApplication) -> None:
     """A dead token, none and two are 401 to nginx too, without a further field; a good one is 200."""
     two = [*bearer(WELL_FORMED), *bearer(WELL_FORMED)]
     for fields in ([], bearer(WELL_FORMED), two):
-        assert named(refused_or_not(doors.ask(READ, headers=[NGINX, *fields]))) == []
-    assert doors.ask(READ, doors.token(), headers=[NGINX]).status == 200
+        assert named(refused_or_not(gate.ask(READ, headers=[NGINX, *fields]))) == []
+    assert gate.ask(READ, gate.token(), headers=[NGINX]).status == 200
 
 
 def refused_or_not(answer: Response) -> Response:
@@ -170,29 +170,29 @@ def refused_or_not(answer: Response) -> Response:
     return answer
 
 
-def test_no_credential_over_plain_http(doors: Doors) -> None:
+def test_no_credential_over_plain_http(gate: GateApplication) -> None:
     """From another machine without TLS a good token is refused, and nothing else is."""
-    token = doors.token()
-    told = refused(doors.ask(READ, token, client=("192.0.2.1", "5000")), 401, "invalid-request")
+    token = gate.token()
+    told = refused(gate.ask(READ, token, client=("192.0.2.1", "5000")), 401, "invalid-request")
     assert "plain HTTP" in told.json()["detail"]
-    assert doors.ask(READ, token, client=("192.0.2.1", "5000"), scheme="https").status == 200
+    assert gate.ask(READ, token, client=("192.0.2.1", "5000"), scheme="https").status == 200
 
 
-def test_a_key_that_ends_soon_says_so(doors: Doors) -> None:
+def test_a_key_that_ends_soon_says_so(gate: GateApplication) -> None:
     """Within 14 days of its end, the answer to a key carries the instant."""
     for days, told in ((13, True), (15, False)):
         end = NOON + timedelta(days=days)
-        answer = doors.ask(READ, doors.token(expires_at=end))
+        answer = gate.ask(READ, gate.token(expires_at=end))
         assert answer.header("keystead-key-expires") == (format_instant(end) if told else None)
 
 
-def test_use_is_noted_once(sandbox: SandboxInstallation, doors: Doors) -> None:
+def test_use_is_noted_once(sandbox: SandboxInstallation, gate: GateApplication) -> None:
     """Each question is one use, or one refusal, of the caller that the gateway's connection shows."""
     tenant = sandbox.tenant()
     key = sandbox.key(tenant, scopes=("documents:read",))
     agent = (b"user-agent", b"curl/8")
     for path in (READ, READ, "/documents:write"):
-        doors.ask(path, text_of(key), headers=[agent, (b"x-forwarded-for", b"203.0.113.9")])
+        gate.ask(path, text_of(key), headers=[agent, (b"x-forwarded-for", b"203.0.113.9")])
     sandbox.flush()
     callers = sandbox.services.usage.callers(tenant, KeyId(key.key.id))
     assert [(c.caller.reason, c.caller.address, c.caller.agent, c.times) for c in callers] in (
@@ -201,11 +201,11 @@ def test_use_is_noted_once(sandbox: SandboxInstallation, doors: Doors) -> None:
     )
 
 
-def test_narrowed_scopes_show_at_once(sandbox: SandboxInstallation, doors: Doors) -> None:
+def test_narrowed_scopes_show_at_once(sandbox: SandboxInstallation, gate: GateApplication) -> None:
     """The fields of a key are built once, and again after its scopes change."""
     tenant = sandbox.tenant()
     key = sandbox.key(tenant, scopes=("documents:read", "plan:read"))
-    assert doors.ask("/any", text_of(key)).header("x-keystead-scopes") == "documents:read plan:read"
+    assert gate.ask("/any", text_of(key)).header("x-keystead-scopes") == "documents:read plan:read"
     sandbox.services.keys.update(tenant, key.key.id, KeyPatch(scopes=["plan:read"]))
-    assert doors.ask("/any", text_of(key)).header("x-keystead-scopes") == "plan:read"
-    refused(doors.ask(READ, text_of(key)), 403, "insufficient-scope")
+    assert gate.ask("/any", text_of(key)).header("x-keystead-scopes") == "plan:read"
+    refused(gate.ask(READ, text_of(key)), 403, "insufficient-scope")

@@ -15,10 +15,10 @@ from keystead.http.client import parse_networks
 from keystead.http.head import block_of
 from keystead.http.problems import Problems
 from tests.support.asgi import HOST, Response, scope_of
-from tests.support.gate import IDENTITY, Doors, bearer, doors_of
+from tests.support.gate import IDENTITY, GateApplication, bearer, gate_of
 from tests.support.installations import SandboxInstallation, text_of
+from tests.support.request_heads import FIELDS, HOSTS, PEER, PROXY, VALUES, mostly
 
-PROXY = "192.0.2.7"
 RAW = b"/forward-auth/any"
 _COUNTED: list[tuple[str, str, int]] = []
 
@@ -26,31 +26,31 @@ _COUNTED: list[tuple[str, str, int]] = []
 class Both:
     """One application twice: as it is, and with its fast path taken away."""
 
-    def __init__(self, doors: Doors) -> None:
+    def __init__(self, gate: GateApplication) -> None:
         def make() -> ForwardAuth:
             return ForwardAuth(
-                doors.sandbox.services,
+                gate.sandbox.services,
                 Problems("https://keys.example.com"),
                 proxies=parse_networks([PROXY]),
                 on_response=lambda *told: _COUNTED.append(told[:3]),
             )
 
-        self.doors, self.fast, self.whole = doors, make(), make()
+        self.gate, self.fast, self.whole = gate, make(), make()
         self.whole._fast_path.read = lambda scope: None  # type: ignore[method-assign]
 
     def ask(self, scope: dict[str, Any]) -> tuple[Response, Response]:
         """Both answers to the same question."""
         answers = []
         for app in (self.fast, self.whole):
-            self.doors.app = app
-            answers.append(self.doors.send({**scope, "state": {}}))
+            self.gate.app = app
+            answers.append(self.gate.send({**scope, "state": {}}))
         return answers[0], answers[1]
 
 
 @pytest.fixture(scope="module")
 def both(shared_sandbox: SandboxInstallation, runner: asyncio.Runner) -> Both:
     """The pair, over the file's installation."""
-    return Both(doors_of(shared_sandbox, runner))
+    return Both(gate_of(shared_sandbox, runner))
 
 
 @pytest.fixture(scope="module")
@@ -62,14 +62,8 @@ def tokens(shared_sandbox: SandboxInstallation) -> list[bytes]:
     return [text_of(key).encode() for key in keys]
 
 
-def mostly(ordinary: Any, *others: Any) -> st.SearchStrategy[Any]:
-    """The ordinary, or one time in three something else: so that most questions differ in a thing or two."""
-    return st.sampled_from([ordinary] * (2 * len(others)) + list(others))
-
-
 SCHEME = mostly(b"Bearer ", b"bearer ", b"Bearer  ", b"Bearer\t", b" Bearer ", b"Basic ", b"")
 TAIL = mostly(b"", b" ", b",", b", Bearer x", b"=", b"\xe9", b"\r\n")
-HOSTS = mostly([HOST], [HOST, HOST], [], [(b"host", b"")], [(b"host", b"a b")])
 MORE = mostly(
     [],
     [(b"user-agent", b"curl/8")],
@@ -99,7 +93,6 @@ PATH = mostly(
     b"",
     b"/*",
 )
-PEER = mostly(("127.0.0.1", "5"), (PROXY, "5"), ("198.51.100.5", "5"), None)
 QUERY = mostly(b"", b"a=b", b"access_token=x", b"q" * 8192, b"%00")
 METHOD = mostly("GET", "POST", "LOCK", "TRACE", "CONNECT")
 
@@ -132,39 +125,6 @@ def agree(both: Both, scope: dict[str, Any]) -> None:
     for name in (*IDENTITY, "cache-control", "www-authenticate", "x-keystead-denied-status"):
         assert fast.header(name) == whole.header(name)
     assert _COUNTED[-2] == _COUNTED[-1]
-
-
-FIELDS = (
-    *(
-        "user-agent",
-        "accept",
-        "cookie",
-        "referer",
-        "x-request-id",
-        "x-forwarded-for",
-        "x-forwarded-proto",
-    ),
-    *("x-forwarded-host", "x-anything", "content-encoding", "content-type", "host", "origin", "te"),
-)
-VALUES = (
-    *(b"a\nb", b"a\rb", b"a\r\nx-keystead-key: key_1", b"a\0b", b"\x01", b"\x0b", b"\x1f", b"\x7f"),
-    *(
-        b"",
-        b" ",
-        b"a\tb",
-        b"\t",
-        b"\x80",
-        b"\xff",
-        b"\xc3\xa9",
-        b"a,b",
-        b'"',
-        b"\\",
-        b"gzip",
-        b"wss",
-    ),
-    *(b"q" * 1_000, b"q" * 33_000, b"q" * 40_000),
-)
-"""What a field may hold: controls, which no application should see, other bytes, nothing, and too much."""
 
 
 @pytest.mark.parametrize("name", [*FIELDS, "authorization"])

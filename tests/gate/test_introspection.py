@@ -14,7 +14,7 @@ from keystead.domain.instants import to_microseconds
 from keystead.http.asgi import Header
 from tests.support.asgi import HOST, Response, scope_of
 from tests.support.clocks import NOON
-from tests.support.gate import FORM, OPERATOR, Doors, basic, bearer, doors_of
+from tests.support.gate import FORM, OPERATOR, GateApplication, basic, bearer, gate_of
 from tests.support.installations import SandboxInstallation, prepare, sandbox_on, text_of
 from tests.support.postgres import PrivatePostgres
 
@@ -27,13 +27,13 @@ def challenges(answer: Response) -> list[str]:
     return [value.decode() for name, value in answer.headers if name == b"www-authenticate"]
 
 
-def test_a_good_token(sandbox: SandboxInstallation, doors: Doors) -> None:
+def test_a_good_token(sandbox: SandboxInstallation, gate: GateApplication) -> None:
     """All that RFC 7662 section 2.2 has a name for, instants in whole seconds, and the workspace; not for caches."""
     tenant = sandbox.tenant()
     end = NOON + timedelta(days=3)
     key = sandbox.key(tenant, scopes=("plan:read", "documents:read"), expires_at=end)
     workspace = sandbox.services.workspaces.get(tenant.workspace_id)
-    answer = doors.introspect(text_of(key), doors.service())
+    answer = gate.introspect(text_of(key), gate.service())
     assert (answer.status, answer.header("content-type")) == (200, "application/json")
     assert answer.header("cache-control") == "no-store"
     assert answer.json() == {
@@ -49,18 +49,20 @@ def test_a_good_token(sandbox: SandboxInstallation, doors: Doors) -> None:
     assert {type(answer.json()[name]) for name in ("exp", "iat")} == {int}
 
 
-def test_a_key_without_an_end(doors: Doors) -> None:
+def test_a_key_without_an_end(gate: GateApplication) -> None:
     """What never ends has no `exp`."""
-    assert "exp" not in doors.introspect(doors.token(), doors.service()).json()
+    assert "exp" not in gate.introspect(gate.token(), gate.service()).json()
 
 
 @pytest.mark.parametrize("ended", ["revoked", "expired", "suspended"])
-def test_a_token_that_is_not_good(sandbox: SandboxInstallation, doors: Doors, ended: str) -> None:
+def test_a_token_that_is_not_good(
+    sandbox: SandboxInstallation, gate: GateApplication, ended: str
+) -> None:
     """Ended, unknown and malformed tokens are inactive, and the answer reveals nothing else."""
-    service = doors.service()
+    service = gate.service()
     tenant = sandbox.tenant()
     key = sandbox.key(tenant, expires_at=NOON + timedelta(hours=1))
-    assert doors.introspect(text_of(key), service).json()["active"] is True
+    assert gate.introspect(text_of(key), service).json()["active"] is True
     if ended == "revoked":
         sandbox.services.keys.revoke(tenant, key.key.id)
     elif ended == "expired":
@@ -68,33 +70,33 @@ def test_a_token_that_is_not_good(sandbox: SandboxInstallation, doors: Doors, en
     else:
         sandbox.services.workspaces.suspend(tenant.workspace_id)
     for token in (text_of(key), WELL_FORMED, "x", "é", "\0", "a" * 10_000):
-        answer = doors.introspect(token, service)
+        answer = gate.introspect(token, service)
         assert (answer.status, answer.json()) == (200, INACTIVE)
 
 
 @pytest.mark.parametrize("kind", CredentialKind)
-def test_a_services_own_token_is_inactive(doors: Doors, kind: CredentialKind) -> None:
+def test_a_services_own_token_is_inactive(gate: GateApplication, kind: CredentialKind) -> None:
     """What services and operators authenticate with is nothing that stands as a token."""
-    _, token = doors.credential(kind)
-    assert doors.introspect(token, bearer(token)[0]).json() == INACTIVE
+    _, token = gate.credential(kind)
+    assert gate.introspect(token, bearer(token)[0]).json() == INACTIVE
 
 
 @pytest.mark.parametrize("kind", CredentialKind)
-def test_who_may_ask(doors: Doors, kind: CredentialKind) -> None:
+def test_who_may_ask(gate: GateApplication, kind: CredentialKind) -> None:
     """Services and operators: as a bearer, or by Basic with id and token, each form-encoded or not (RFC 6749)."""
-    id, token = doors.credential(kind)
-    subject = doors.token()
+    id, token = gate.credential(kind)
+    subject = gate.token()
     encoded = "".join(f"%{ord(character):02X}" for character in token)
     for field in (bearer(token)[0], basic(id, token), basic(quote(id), encoded)):
-        assert doors.introspect(subject, field).json()["active"] is True
+        assert gate.introspect(subject, field).json()["active"] is True
 
 
-def test_who_may_not_ask(sandbox: SandboxInstallation, doors: Doors) -> None:
+def test_who_may_not_ask(sandbox: SandboxInstallation, gate: GateApplication) -> None:
     """Without a valid service credential and its own id: 401 with both challenges, and no effect."""
-    (one, token), (other, _) = doors.credential(), doors.credential()
-    gone, dead = doors.credential()
+    (one, token), (other, _) = gate.credential(), gate.credential()
+    gone, dead = gate.credential()
     sandbox.services.credentials.revoke(gone, OPERATOR)
-    key = doors.token("*", "keys:write")
+    key = gate.token("*", "keys:write")
     subject = text_of(made := sandbox.key(tenant := sandbox.tenant()))
     wrong: list[list[Header]] = [
         [], bearer(key), bearer(dead), bearer(WELL_FORMED), [basic(gone, dead)], [basic(other, token)],
@@ -102,7 +104,7 @@ def test_who_may_not_ask(sandbox: SandboxInstallation, doors: Doors) -> None:
         [(b"authorization", b"Basic e30=")], [basic(one, "%ff" + token)], [(b"authorization", b"Digest a=b")],
     ]  # fmt: skip
     for fields in wrong:
-        answer = doors.introspect(subject, *fields)
+        answer = gate.introspect(subject, *fields)
         assert answer.status == 401
         told = challenges(answer)
         assert told[0].startswith('Bearer realm="keystead"')
@@ -124,11 +126,11 @@ def test_who_may_not_ask(sandbox: SandboxInstallation, doors: Doors) -> None:
     ],
 )
 def test_refusals_are_those_of_oauth(
-    doors: Doors, sent: dict[str, Any], status: int, error: str, words: str
+    gate: GateApplication, sent: dict[str, Any], status: int, error: str, words: str
 ) -> None:
     """Each is a problem with the `error` of RFC 6749, and names the credential that services have."""
     path, method = sent.get("path", "/introspect"), sent.get("method", "POST")
-    answer = doors.send(scope_of(method, path, [HOST, *sent.get("headers", [])]), b"token=x")
+    answer = gate.send(scope_of(method, path, [HOST, *sent.get("headers", [])]), b"token=x")
     told = answer.json()
     assert (answer.status, told["status"], told["error"]) == (status, status, error)
     assert answer.header("content-type") == "application/problem+json"
@@ -136,33 +138,33 @@ def test_refusals_are_those_of_oauth(
     assert "Send an API key" not in answer.body.decode()
 
 
-def test_an_encoded_form_is_refused_as_such(doors: Doors) -> None:
+def test_an_encoded_form_is_refused_as_such(gate: GateApplication) -> None:
     """A Content-Encoding is 415 on either path, with the one that is read."""
-    answer = doors.introspect("x", doors.service(), (b"content-encoding", b"gzip"))
+    answer = gate.introspect("x", gate.service(), (b"content-encoding", b"gzip"))
     assert (answer.status, answer.json()["error"]) == (415, "invalid_request")
     assert answer.header("accept-encoding") == "identity"
 
 
-def test_a_credential_in_the_form_is_none(doors: Doors) -> None:
+def test_a_credential_in_the_form_is_none(gate: GateApplication) -> None:
     """`client_id` and `client_secret` in the body say nothing: a token is sent in one place."""
-    id, token = doors.credential()
-    form = [("token", doors.token()), ("client_id", id), ("client_secret", token)]
-    assert doors.post("/introspect", form).status == 401
+    id, token = gate.credential()
+    form = [("token", gate.token()), ("client_id", id), ("client_secret", token)]
+    assert gate.post("/introspect", form).status == 401
 
 
-def test_a_service_does_nothing_else(doors: Doors) -> None:
+def test_a_service_does_nothing_else(gate: GateApplication) -> None:
     """A service credential isn't a key, passes no gateway, and lacks an operator's permissions."""
-    _, token = doors.credential()
+    _, token = gate.credential()
     for path in ("/v1/whoami", "/operator/v1/workspaces"):
-        assert doors.send(scope_of(path=path, headers=[HOST, *bearer(token)])).status == 401
-    assert doors.ask("/any", token).status == 401
+        assert gate.send(scope_of(path=path, headers=[HOST, *bearer(token)])).status == 401
+    assert gate.ask("/any", token).status == 401
 
 
-def test_the_form(doors: Doors) -> None:
+def test_the_form(gate: GateApplication) -> None:
     """`token` once, in a form; a hint and fields that mean nothing are let be. Everything else is refused."""
-    service, token = doors.service(), doors.token()
+    service, token = gate.service(), gate.token()
     good = [("token", token), ("token_type_hint", "refresh_token"), ("resource", "x")]
-    assert doors.post("/introspect", good, service).json()["active"] is True
+    assert gate.post("/introspect", good, service).json()["active"] is True
     for body, status in (
         (b"", 400),
         (b"token=", 400),
@@ -173,31 +175,31 @@ def test_the_form(doors: Doors) -> None:
         (b"&".join(b"a%d=b" % n for n in range(21)), 400),
         (b"token=" + b"a" * 65_536, 413),
     ):
-        answer = doors.post("/introspect", body, service)
+        answer = gate.post("/introspect", body, service)
         assert (answer.status, answer.json()["status"]) == (status, status)
     json = scope_of("POST", "/introspect", [HOST, service, (b"content-type", b"application/json")])
-    assert doors.send(json, b'{"token": "x"}').status == 415
+    assert gate.send(json, b'{"token": "x"}').status == 415
     charset = (b"content-type", b"application/x-www-form-urlencoded; charset=UTF-8")
     named = scope_of("POST", "/introspect", [HOST, service, charset])
-    assert doors.send(named, f"token={token}".encode()).json()["active"] is True
+    assert gate.send(named, f"token={token}".encode()).json()["active"] is True
 
 
-def test_only_post(doors: Doors) -> None:
+def test_only_post(gate: GateApplication) -> None:
     """Other methods, preflights too, are refused before anything is read: there is no CORS."""
     origin = (b"origin", b"https://evil.example")
     for method in ("GET", "OPTIONS", "PUT"):
-        answer = doors.send(scope_of(method, "/introspect", [HOST, origin, FORM]))
+        answer = gate.send(scope_of(method, "/introspect", [HOST, origin, FORM]))
         assert (answer.status, answer.header("allow")) == (405, "POST")
         assert not [name for name, _ in answer.headers if name.startswith(b"access-control")]
-    elsewhere = scope_of("POST", "/introspect/x", [HOST, FORM, doors.service()])
-    assert doors.send(elsewhere, b"token=x").status == 404
+    elsewhere = scope_of("POST", "/introspect/x", [HOST, FORM, gate.service()])
+    assert gate.send(elsewhere, b"token=x").status == 404
 
 
-def test_the_caller_is_not_noted(sandbox: SandboxInstallation, doors: Doors) -> None:
+def test_the_caller_is_not_noted(sandbox: SandboxInstallation, gate: GateApplication) -> None:
     """It is a use of the key, but its address and agent are the service's and not its caller's: neither is kept."""
     tenant = sandbox.tenant()
     key = sandbox.key(tenant)
-    doors.introspect(text_of(key), doors.service(), (b"user-agent", b"search/1"))
+    gate.introspect(text_of(key), gate.service(), (b"user-agent", b"search/1"))
     sandbox.flush()
     use = sandbox.services.keys.get(tenant, key.key.id).last_use
     assert use is not None
@@ -205,14 +207,16 @@ def test_the_caller_is_not_noted(sandbox: SandboxInstallation, doors: Doors) -> 
     assert sandbox.services.usage.callers(tenant, key.key.id) == []
 
 
-def test_what_is_told_follows_the_workspace(sandbox: SandboxInstallation, doors: Doors) -> None:
+def test_what_is_told_follows_the_workspace(
+    sandbox: SandboxInstallation, gate: GateApplication
+) -> None:
     """A new plan is in the next answer, however often the token was introspected before."""
-    tenant, service = sandbox.tenant(), doors.service()
+    tenant, service = sandbox.tenant(), gate.service()
     key = sandbox.key(tenant)
     for _ in range(3):
-        assert doors.introspect(text_of(key), service).json()["workspace"]["plan"] == "scale"
+        assert gate.introspect(text_of(key), service).json()["workspace"]["plan"] == "scale"
     sandbox.services.workspaces.set_plan(tenant.workspace_id, "free")
-    assert doors.introspect(text_of(key), service).json()["workspace"]["plan"] == "free"
+    assert gate.introspect(text_of(key), service).json()["workspace"]["plan"] == "free"
 
 
 def test_away_is_never_a_refusal(private_postgres: PrivatePostgres, runner: asyncio.Runner) -> None:
@@ -220,19 +224,19 @@ def test_away_is_never_a_refusal(private_postgres: PrivatePostgres, runner: asyn
     url = private_postgres.dsn(private_postgres.create_database())
     prepare(url)
     with sandbox_on(url) as sandbox:
-        doors = doors_of(sandbox, runner)
-        (_, live), (gone, dead) = doors.credential(), doors.credential()
+        gate = gate_of(sandbox, runner)
+        (_, live), (gone, dead) = gate.credential(), gate.credential()
         sandbox.services.credentials.revoke(gone, OPERATOR)
-        _, operator = doors.credential(CredentialKind.OPERATOR)
-        token = doors.token()
+        _, operator = gate.credential(CredentialKind.OPERATOR)
+        token = gate.token()
         private_postgres.kill()
         for credential in (live, dead) * 3:
-            answer = doors.introspect(token, *bearer(credential))
+            answer = gate.introspect(token, *bearer(credential))
             assert (answer.status, answer.json()["code"]) == (503, "unavailable")
             assert answer.header("retry-after") is not None
         listing = scope_of(path="/operator/v1/workspaces", headers=[HOST, *bearer(operator)])
-        assert doors.send(dict(listing)).status == 503
+        assert gate.send(dict(listing)).status == 503
         private_postgres.start()
-        assert doors.introspect(token, *bearer(live)).json()["active"] is True
-        assert doors.introspect(token, *bearer(dead)).status == 401
-        assert doors.send({**listing, "state": {}}).status == 200
+        assert gate.introspect(token, *bearer(live)).json()["active"] is True
+        assert gate.introspect(token, *bearer(dead)).status == 401
+        assert gate.send({**listing, "state": {}}).status == 200

@@ -13,10 +13,10 @@ from keystead.gate import introspection
 from keystead.gate.introspection import Introspection
 from keystead.http.asgi import Header
 from keystead.http.client import parse_networks
-from tests.gate.test_forward_auth_fast_path import FIELDS, HOSTS, PEER, PROXY, VALUES, mostly
 from tests.support.asgi import HOST, Response, scope_of
-from tests.support.gate import FORM, OPERATOR, Doors, basic, bearer, doors_of
+from tests.support.gate import FORM, OPERATOR, GateApplication, basic, bearer, gate_of
 from tests.support.installations import SandboxInstallation, text_of
+from tests.support.request_heads import FIELDS, HOSTS, PEER, PROXY, VALUES, mostly
 
 PROMISED = ("content-type", "cache-control", "server", "www-authenticate", "allow")
 _COUNTED: list[tuple[str, str, int]] = []
@@ -25,24 +25,24 @@ _COUNTED: list[tuple[str, str, int]] = []
 class Both:
     """One application twice: as it is, and with its fast path taken away."""
 
-    def __init__(self, doors: Doors) -> None:
+    def __init__(self, gate: GateApplication) -> None:
         def make() -> Introspection:
             return Introspection(
-                doors.sandbox.services,
+                gate.sandbox.services,
                 "https://keys.example.com",
                 proxies=parse_networks([PROXY]),
                 on_response=lambda *told: _COUNTED.append(told[:3]),
             )
 
-        self.doors, self.fast, self.whole = doors, make(), make()
+        self.gate, self.fast, self.whole = gate, make(), make()
         self.whole._fast_path.accepts = lambda scope: False  # type: ignore[method-assign]
 
     def ask(self, scope: dict[str, Any], body: bytes) -> tuple[Response, Response]:
         """Both answers to the same question."""
         answers = []
         for app in (self.fast, self.whole):
-            self.doors.app = app
-            answers.append(self.doors.send({**scope, "state": {}}, body))
+            self.gate.app = app
+            answers.append(self.gate.send({**scope, "state": {}}, body))
         return answers[0], answers[1]
 
     def ask_plainly(self, field: Header, body: bytes) -> Response:
@@ -53,15 +53,15 @@ class Both:
 @pytest.fixture(scope="module")
 def both(shared_sandbox: SandboxInstallation, runner: asyncio.Runner) -> Both:
     """The pair, over the file's installation."""
-    return Both(doors_of(shared_sandbox, runner))
+    return Both(gate_of(shared_sandbox, runner))
 
 
 @pytest.fixture(scope="module")
 def fields(both: Both) -> list[Header]:
     """What credentials are sent as: good ones, and some that are not."""
-    (id, good), (gone, dead) = both.doors.credential(), both.doors.credential()
-    both.doors.sandbox.services.credentials.revoke(gone, OPERATOR)
-    texts = (good, dead, both.doors.token(), "x", "é")
+    (id, good), (gone, dead) = both.gate.credential(), both.gate.credential()
+    both.gate.sandbox.services.credentials.revoke(gone, OPERATOR)
+    texts = (good, dead, both.gate.token(), "x", "é")
     plain = [bearer(text)[0] for text in texts]
     return [*plain, basic(id, good), basic(gone, good), (b"authorization", b"Digest a=b")]
 
@@ -242,7 +242,7 @@ def test_the_log_knows_who_asks(
     seconds = [1_000.0]
     monkeypatch.setattr(introspection, "monotonic", lambda: seconds[0])
     body = forms[0].encode()
-    one, other = (bearer(both.doors.credential()[1])[0] for _ in range(2))
+    one, other = (bearer(both.gate.credential()[1])[0] for _ in range(2))
 
     def logged(field: Header) -> bool:
         return both.ask_plainly(field, body).header("x-request-id") is not None
@@ -261,7 +261,7 @@ def test_one_use_for_one_question(
     tenant = shared_sandbox.tenant()
     key = shared_sandbox.key(tenant)
     body = f"token={text_of(key)}".encode()
-    field = bearer(both.doors.credential()[1])[0]
+    field = bearer(both.gate.credential()[1])[0]
     for _ in range(3):
         fast, whole = both.ask(posted([HOST, field, FORM, length_of(body)]), body)
         assert (fast.status, whole.status) == (200, 200)

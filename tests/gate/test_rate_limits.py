@@ -13,21 +13,21 @@ from keystead.integrations.guard import RequestHead
 from keystead.integrations.in_process import InProcess
 from keystead.settings import Settings
 from tests.support.asgi import scope_of
-from tests.support.gate import Doors, bearer, doors_of
+from tests.support.gate import GateApplication, bearer, gate_of
 from tests.support.installations import SandboxInstallation, text_of
-from tests.support.rate_limits import paced_sandbox, paced_tenant
+from tests.support.rate_limits import rate_limited_sandbox, rate_limited_tenant
 
 
 @pytest.fixture
-def paced(sandbox: SandboxInstallation, runner: asyncio.Runner) -> Iterator[Doors]:
+def paced(sandbox: SandboxInstallation, runner: asyncio.Runner) -> Iterator[GateApplication]:
     """The endpoints of a server that counts in memory."""
-    with paced_sandbox(sandbox, "memory") as paced:
-        yield doors_of(paced, runner)
+    with rate_limited_sandbox(sandbox, "memory") as paced:
+        yield gate_of(paced, runner)
 
 
-def test_the_doors_share_one_count(paced: Doors) -> None:
+def test_the_doors_share_one_count(paced: GateApplication) -> None:
     """A request over the API and one that a gateway asks about are two; the third is 429 at both."""
-    token = text_of(paced.sandbox.key(paced_tenant(paced.sandbox, key=2)))
+    token = text_of(paced.sandbox.key(rate_limited_tenant(paced.sandbox, key=2)))
     whoami = scope_of(path="/v1/whoami", headers=[(b"host", b"x"), *bearer(token)])
     assert paced.ask("/any", token).status == 200
     assert paced.send(whoami).status == 200
@@ -42,9 +42,9 @@ def test_the_doors_share_one_count(paced: Doors) -> None:
         assert token not in answer.body.decode()
 
 
-def test_nginx_is_told_403_and_the_status(paced: Doors) -> None:
+def test_nginx_is_told_403_and_the_status(paced: GateApplication) -> None:
     """`auth_request` makes 500 of a 429: it gets 403, the status in a field, and when to come again."""
-    token = text_of(paced.sandbox.key(paced_tenant(paced.sandbox, workspace=1)))
+    token = text_of(paced.sandbox.key(rate_limited_tenant(paced.sandbox, workspace=1)))
     nginx = [(b"x-keystead-gateway", b"nginx")]
     assert paced.ask("/any", token, headers=nginx).status == 200
     refused = paced.ask("/any", token, headers=nginx)
@@ -53,9 +53,9 @@ def test_nginx_is_told_403_and_the_status(paced: Doors) -> None:
     assert refused.header("ratelimit-policy") == '"workspace";q=1;w=60'
 
 
-def test_a_dead_token_is_never_told_to_come_again(paced: Doors) -> None:
+def test_a_dead_token_is_never_told_to_come_again(paced: GateApplication) -> None:
     """A rate-limited key that is revoked gets 401 at every endpoint, like an unknown token."""
-    tenant = paced_tenant(paced.sandbox, key=1)
+    tenant = rate_limited_tenant(paced.sandbox, key=1)
     created = paced.sandbox.key(tenant)
     token = text_of(created)
     assert [paced.ask("/any", token).status for _ in range(2)] == [200, 429]
@@ -72,9 +72,9 @@ def test_a_dead_token_is_never_told_to_come_again(paced: Doors) -> None:
         assert answer.header("retry-after") is None
 
 
-def test_introspection_says_what_a_token_is(paced: Doors) -> None:
+def test_introspection_says_what_a_token_is(paced: GateApplication) -> None:
     """Introspection never exhausts a rate limit: the token stays active, and its key can make all its requests."""
-    token = text_of(paced.sandbox.key(paced_tenant(paced.sandbox, key=2)))
+    token = text_of(paced.sandbox.key(rate_limited_tenant(paced.sandbox, key=2)))
     service = paced.service()
     for _ in range(5):
         assert paced.introspect(token, service).json()["active"] is True
@@ -84,7 +84,7 @@ def test_introspection_says_what_a_token_is(paced: Doors) -> None:
 
 def test_inside_an_application(sandbox: SandboxInstallation) -> None:
     """The guard that opens the database itself refuses as the server does, on threads and on an event loop."""
-    tenant = paced_tenant(sandbox, key=2)
+    tenant = rate_limited_tenant(sandbox, key=2)
     created = sandbox.key(tenant)
     peppers = "p1:" + base64.b64encode(bytes(range(100, 132))).decode()
     settings = Settings.model_validate(

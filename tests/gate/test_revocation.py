@@ -15,7 +15,7 @@ from keystead.domain.token import CHECKSUM_WIDTH, checksum, parse
 from keystead.domain.verification import Denied
 from tests.support.asgi import HOST, Response, scope_of
 from tests.support.clocks import NOON
-from tests.support.gate import FORM, Doors, bearer
+from tests.support.gate import FORM, GateApplication, bearer
 from tests.support.installations import SandboxInstallation, calling, text_of
 
 WELL_FORMED = "ks_02tcRIyrxLXTR81B3dqdOx_003aUlTJC7tjlCTQj2uNU3MFagCXG9LRKRcwGkBIDlf2aDLy9"
@@ -33,17 +33,17 @@ def address(number: int) -> dict[str, Any]:
 
 
 def test_a_token_is_dead_when_the_answer_arrives(
-    sandbox: SandboxInstallation, doors: Doors
+    sandbox: SandboxInstallation, gate: GateApplication
 ) -> None:
     """The very next question finds it dead, on another server too; the record says that the key did it itself."""
     tenant = sandbox.tenant()
     key = sandbox.key(tenant, scopes=("plan:read",))
     another = sandbox.another()
     assert sandbox.verdict(key) == "verified"
-    done(doors.revoke(text_of(key), **address(1)))
+    done(gate.revoke(text_of(key), **address(1)))
     assert sandbox.verdict(key) == "revoked"
     assert isinstance(another.services.verifier.verify(text_of(key)), Denied)
-    assert doors.ask("/any", text_of(key)).status == 401
+    assert gate.ask("/any", text_of(key)).status == 401
     event = sandbox.events(tenant)[-1]
     assert (event.type, event.target.id) == ("key.revoked", key.key.id)
     assert (event.actor.kind, event.actor.id) == (PrincipalKind.KEY, key.key.id)
@@ -51,99 +51,99 @@ def test_a_token_is_dead_when_the_answer_arrives(
     assert event.origin.request_id is not None
 
 
-def test_every_answer_is_the_same(sandbox: SandboxInstallation, doors: Doors) -> None:
+def test_every_answer_is_the_same(sandbox: SandboxInstallation, gate: GateApplication) -> None:
     """All tokens get the same bytes, so the answer reveals nothing about a token."""
     tenant = sandbox.tenant()
     live, expired = sandbox.key(tenant), sandbox.key(tenant, expires_at=NOON + timedelta(seconds=1))
     sandbox.clock.advance(seconds=1)
-    _, service = doors.credential()
+    _, service = gate.credential()
     tokens = [text_of(live), text_of(live), text_of(expired), WELL_FORMED, "x", "é", service]
-    answers = [done(doors.revoke(token, **address(2))) for token in tokens]
+    answers = [done(gate.revoke(token, **address(2))) for token in tokens]
     assert all(answer == answers[0] for answer in answers)
     assert sandbox.happened(tenant).count("key.revoked") == 2
 
 
-def test_again_is_the_same(sandbox: SandboxInstallation, doors: Doors) -> None:
+def test_again_is_the_same(sandbox: SandboxInstallation, gate: GateApplication) -> None:
     """A second time changes nothing: one event, and the first instant stays."""
     tenant = sandbox.tenant()
     key = sandbox.key(tenant)
-    done(doors.revoke(text_of(key), **address(3)))
+    done(gate.revoke(text_of(key), **address(3)))
     sandbox.clock.advance(hours=1)
-    done(doors.revoke(text_of(key), **address(3)))
+    done(gate.revoke(text_of(key), **address(3)))
     assert sandbox.services.keys.get(tenant, key.key.id).revoked_at == NOON
     assert sandbox.happened(tenant).count("key.revoked") == 1
 
 
 @pytest.mark.parametrize("kind", CredentialKind)
 def test_a_services_credential_stays(
-    sandbox: SandboxInstallation, doors: Doors, kind: CredentialKind
+    sandbox: SandboxInstallation, gate: GateApplication, kind: CredentialKind
 ) -> None:
     """Only an operator can revoke a service's credential; this endpoint can't."""
-    id, token = doors.credential(kind)
-    done(doors.revoke(token, **address(4)))
+    id, token = gate.credential(kind)
+    done(gate.revoke(token, **address(4)))
     assert calling(sandbox.installation, token, *CredentialKind).id == id
 
 
-def test_a_rotated_key_in_its_overlap(sandbox: SandboxInstallation, doors: Doors) -> None:
+def test_a_rotated_key_in_its_overlap(sandbox: SandboxInstallation, gate: GateApplication) -> None:
     """The old one ends before its time, and its successor lives."""
     tenant = sandbox.tenant()
     old = sandbox.key(tenant)
     new = sandbox.services.keys.rotate(tenant, old.key.id, overlap=timedelta(days=1))
-    done(doors.revoke(text_of(old), **address(5)))
+    done(gate.revoke(text_of(old), **address(5)))
     assert (sandbox.verdict(old), sandbox.verdict(new)) == ("revoked", "verified")
 
 
-def test_a_suspended_workspace(sandbox: SandboxInstallation, doors: Doors) -> None:
+def test_a_suspended_workspace(sandbox: SandboxInstallation, gate: GateApplication) -> None:
     """A token that leaked while its workspace is suspended does not come back with it."""
     tenant = sandbox.tenant()
     key = sandbox.key(tenant)
     sandbox.services.workspaces.suspend(tenant.workspace_id)
-    done(doors.revoke(text_of(key), **address(6)))
+    done(gate.revoke(text_of(key), **address(6)))
     sandbox.services.workspaces.resume(tenant.workspace_id)
     assert sandbox.verdict(key) == "revoked"
 
 
-def test_another_secret_ends_nothing(sandbox: SandboxInstallation, doors: Doors) -> None:
+def test_another_secret_ends_nothing(sandbox: SandboxInstallation, gate: GateApplication) -> None:
     """The id of a key is public: only its whole token ends it."""
     key = sandbox.key(sandbox.tenant())
     other = text_of(sandbox.key(sandbox.tenant()))
     forged = "_".join([*text_of(key).split("_")[:2], other.split("_")[2][:-CHECKSUM_WIDTH]])
     forged += checksum(forged)
     assert parse(forged) is not None
-    done(doors.revoke(forged, **address(7)))
+    done(gate.revoke(forged, **address(7)))
     assert sandbox.verdict(key) == "verified"
 
 
-def test_many_tokens_from_one_address(sandbox: SandboxInstallation, doors: Doors) -> None:
+def test_many_tokens_from_one_address(sandbox: SandboxInstallation, gate: GateApplication) -> None:
     """Over the limit 429 says when to come again; what is sent then is not looked at; others are served."""
     key = sandbox.key(sandbox.tenant())
     for number in range(REVOCATION.free):
-        assert doors.revoke(WELL_FORMED if number % 2 else "x", **address(8)).status == 200
-    refused = doors.revoke(text_of(key), **address(8))
+        assert gate.revoke(WELL_FORMED if number % 2 else "x", **address(8)).status == 200
+    refused = gate.revoke(text_of(key), **address(8))
     assert (refused.status, refused.json()["code"]) == (429, "rate-limited")
     assert refused.header("retry-after") == "1"
     assert sandbox.verdict(key) == "verified"
-    done(doors.revoke(WELL_FORMED, **address(9)))
+    done(gate.revoke(WELL_FORMED, **address(9)))
     sandbox.clock.advance(seconds=1)
-    done(doors.revoke(text_of(key), **address(8)))
+    done(gate.revoke(text_of(key), **address(8)))
     assert sandbox.verdict(key) == "revoked"
     assert sandbox.services.keys.now() > NOON
 
 
-def test_without_a_token(doors: Doors) -> None:
+def test_without_a_token(gate: GateApplication) -> None:
     """400 for a form without `token`, 415 for another media type, 405 for other methods; a bearer isn't enough."""
-    token = doors.token()
+    token = gate.token()
     for body in (b"", b"token=", b"x=y"):
-        assert doors.post("/revoke", body, **address(10)).status == 400
+        assert gate.post("/revoke", body, **address(10)).status == 400
     sent = scope_of("POST", "/revoke", [HOST, *bearer(token)], **address(10))
-    assert doors.send(sent).status == 400
+    assert gate.send(sent).status == 400
     json = scope_of("POST", "/revoke", [HOST, (b"content-type", b"text/plain")], **address(10))
-    assert doors.send(json, b"token=x").status == 415
-    assert doors.send(scope_of("GET", "/revoke", **address(10))).header("allow") == "POST"
-    assert doors.ask("/any", token).status == 200
+    assert gate.send(json, b"token=x").status == 415
+    assert gate.send(scope_of("GET", "/revoke", **address(10))).header("allow") == "POST"
+    assert gate.ask("/any", token).status == 200
 
 
-def test_refusals_are_those_of_oauth(doors: Doors) -> None:
+def test_refusals_are_those_of_oauth(gate: GateApplication) -> None:
     """Each is a problem with the `error` of RFC 6749, those of the head too."""
     for headers, method, status in (
         ([HOST, FORM], "POST", 400),
@@ -152,19 +152,21 @@ def test_refusals_are_those_of_oauth(doors: Doors) -> None:
         ([HOST, (b"content-type", b"text/plain")], "POST", 415),
         ([HOST, FORM, (b"content-encoding", b"gzip")], "POST", 415),
     ):
-        answer = doors.send(scope_of(method, "/revoke", headers, **address(12)), b"x=y")
+        answer = gate.send(scope_of(method, "/revoke", headers, **address(12)), b"x=y")
         assert (answer.status, answer.json()["error"]) == (status, "invalid_request")
         assert answer.header("content-type") == "application/problem+json"
         is_encoded = (b"content-encoding", b"gzip") in headers
         assert answer.header("accept-encoding") == ("identity" if is_encoded else None)
-    *_, limited = (doors.revoke("x", **address(13)) for _ in range(REVOCATION.free + 1))
+    *_, limited = (gate.revoke("x", **address(13)) for _ in range(REVOCATION.free + 1))
     assert (limited.status, limited.json()["error"]) == (429, "temporarily_unavailable")
 
 
-def test_an_expired_key_is_revoked_for_good(sandbox: SandboxInstallation, doors: Doors) -> None:
+def test_an_expired_key_is_revoked_for_good(
+    sandbox: SandboxInstallation, gate: GateApplication
+) -> None:
     """Should the clock be set back, it does not live again."""
     tenant = sandbox.tenant()
     key = sandbox.key(tenant, expires_at=NOON + timedelta(seconds=1))
     sandbox.clock.advance(seconds=2)
-    done(doors.revoke(text_of(key), **address(11)))
+    done(gate.revoke(text_of(key), **address(11)))
     assert sandbox.services.keys.get(tenant, key.key.id).status(NOON) is KeyStatus.REVOKED

@@ -17,7 +17,7 @@ from keystead.domain.ids import CredentialId
 from keystead.services import Services
 from tests.support.gate import OPERATOR
 from tests.support.postgres import PostgresServer, wait_until
-from tests.support.raw_http import Line, bearer, line
+from tests.support.raw_http import Connection, bearer, open_connection
 from tests.support.row_security import installed_database, server_url
 from tests.support.server_process import ServerProcess, serving
 
@@ -39,13 +39,13 @@ class Place:
         made, token = self.services.credentials.create("search", OPERATOR, kind)
         return made.id, token.reveal()
 
-    def introspect(self, kept: Line, credential: str) -> int:
+    def introspect(self, kept: Connection, credential: str) -> int:
         """Return the status for a caller with that credential."""
         asked = kept.ask("/introspect", [bearer(credential), FORM], method="POST", body=self.body)
         assert (asked.status == 200) is (b'"active":true' in asked.body)
         return asked.status
 
-    def list_plans(self, kept: Line, credential: str) -> int:
+    def list_plans(self, kept: Connection, credential: str) -> int:
         """The status for an operator who has that credential."""
         return kept.ask("/operator/v1/plans", [bearer(credential)]).status
 
@@ -76,7 +76,7 @@ def place(
 def test_refused_on_every_line(place: Place) -> None:
     """A service and an operator who were let in on every open connection are refused on all of them from then on."""
     with ExitStack() as stack:
-        lines = [stack.enter_context(line(place.server.port)) for _ in range(LINES)]
+        lines = [stack.enter_context(open_connection(place.server.port)) for _ in range(LINES)]
         for kind, ask in (
             (CredentialKind.SERVICE, place.introspect),
             (CredentialKind.OPERATOR, place.introspect),
@@ -99,7 +99,7 @@ class Seen:
 def _hammer(place: Place, token: str, seen: Seen, ended: threading.Event) -> None:
     """Asks until it has asked twice after the end."""
     late = 0
-    with line(place.server.port) as kept:
+    with open_connection(place.server.port) as kept:
         while late < 2:
             late += ended.is_set()
             began = time.monotonic_ns()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.gateways import EACH, Gateway, running
-from tests.support.raw_http import Got, Reached, Recorder, application, ask, bearer, recorder
+from tests.support.raw_http import Recorder, Request, Response, application, ask, bearer, recorder
 from tests.support.server_process import ServerProcess, serving
 
 
@@ -23,21 +23,21 @@ class Site:
     application: Recorder
     token: str
 
-    def ask(self, path: str, *fields: tuple[str, str], **more: object) -> Got:
+    def ask(self, path: str, *fields: tuple[str, str], **more: object) -> Response:
         """One request through the gateway."""
         return ask(self.port, path, fields, **more)
 
-    def allowed(self, path: str, *fields: tuple[str, str], **more: object) -> Reached:
+    def allowed(self, path: str, *fields: tuple[str, str], **more: object) -> Request:
         """The same with the key, as the application sees it."""
-        before = len(self.application.reached)
+        before = len(self.application.requests)
         got = self.ask(path, bearer(self.token), *fields, **more)
         assert (got.status, got.body) == (200, b"application"), got
-        (reached,) = self.application.reached[before:]
+        (reached,) = self.application.requests[before:]
         return reached
 
-    def reached(self) -> int:
+    def request_count(self) -> int:
         """How many requests the application has seen."""
-        return len(self.application.reached)
+        return len(self.application.requests)
 
 
 @pytest.fixture(scope="session")

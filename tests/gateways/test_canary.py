@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.operation.test_canary import Secrets
+from tests.support.canary_secrets import Secrets
 from tests.support.gateways import EACH, NGINX, Gateway, deployed, running
 from tests.support.raw_http import Field, Recorder, ask, bearer
 from tests.support.server_process import ServerProcess

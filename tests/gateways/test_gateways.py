@@ -11,7 +11,15 @@ from keystead.gate.forward_auth import ForwardAuth
 from keystead.http.problems import Problems
 from tests.gateways.conftest import Site
 from tests.support.gateways import ALL, ENVOY, NGINX, ORIGIN, TRAEFIK, Gateway, running
-from tests.support.raw_http import Got, Reached, application, ask, bearer, line, recorder
+from tests.support.raw_http import (
+    Request,
+    Response,
+    application,
+    ask,
+    bearer,
+    open_connection,
+    recorder,
+)
 from tests.support.server_process import ServerProcess, serving
 
 TWO = {(400, "invalid-request"), (401, "invalid-request"), (401, "invalid-token")}
@@ -34,7 +42,7 @@ SPELLINGS = {
 }
 
 
-def identity(reached: Reached) -> list[str]:
+def identity(reached: Request) -> list[str]:
     """Return the caller's identity as the application gets it, each field exactly once however it reads names."""
     told = [reached.like(name) for name in IDENTITY]
     assert [len(fields) for fields in told] == [1, 1, 1], told
@@ -85,7 +93,7 @@ def own(site: Site, token: str) -> str:
 @pytest.mark.slow
 def test_everything_else_is_refused(site: Site) -> None:
     """As the problem that it is, with its challenge, and nothing reaches the application."""
-    before = site.reached()
+    before = site.request_count()
     for name, (fields, path, problems) in refusals(site).items():
         for method in ("GET", "POST", "OPTIONS"):
             got = site.ask(path, *fields, method=method)
@@ -95,17 +103,17 @@ def test_everything_else_is_refused(site: Site) -> None:
             assert ("error=" in challenge) == bool(problems - {(401, "unauthenticated")})
             assert "no-store" in got.values("cache-control")
             assert not [field for field in got.headers if field[0].lower() in IDENTITY]
-    assert site.reached() == before
+    assert site.request_count() == before
 
 
 @pytest.mark.slow
 def test_two_authorization_fields_are_refused(site: Site) -> None:
     """Refuse them in either order, a good one among them; some gateways do it themselves."""
     good, other = bearer(site.token), bearer(WELL_FORMED)
-    before = site.reached()
+    before = site.request_count()
     for pair in ((good, other), (other, good), (good, good)):
         assert site.ask("/documents/a", *pair).problem() in TWO
-    assert site.reached() == before
+    assert site.request_count() == before
 
 
 def test_an_empty_authorization_field_beside_a_good_one(site: Site) -> None:
@@ -114,11 +122,11 @@ def test_an_empty_authorization_field_beside_a_good_one(site: Site) -> None:
     for pair in ((bearer(site.token), empty), (empty, bearer(site.token))):
         if site.gateway is ENVOY:
             assert ask(site.port, "/documents/a", pair).status == 200
-            assert site.application.reached[-1].like("authorization") == []
+            assert site.application.requests[-1].like("authorization") == []
             continue
-        before = site.reached()
+        before = site.request_count()
         assert site.ask("/documents/a", *pair).problem() in TWO
-        assert site.reached() == before
+        assert site.request_count() == before
 
 
 STRANGE = {
@@ -138,12 +146,12 @@ STRANGE = {
 @pytest.mark.parametrize("name", STRANGE)
 def test_a_stranger_makes_no_failure(site: Site, name: str) -> None:
     """Answer whatever a stranger sends with 4xx: a 5xx would wake the people who run the servers."""
-    before = site.reached()
+    before = site.request_count()
     for path in ("/documents/a", "/documents/" + "a" * 5000, "/documents/a?" + "b" * 5000):
         assert 400 <= site.ask(path, *STRANGE[name]).status < 500
     for method in ("TRACE", "PROPFIND"):
         assert 400 <= site.ask("/documents/a", *STRANGE[name], method=method).status < 500
-    assert site.reached() == before
+    assert site.request_count() == before
 
 
 def test_large_bodies(site: Site) -> None:
@@ -151,10 +159,10 @@ def test_large_bodies(site: Site) -> None:
     body = b"a" * 3_000_000
     assert site.allowed("/documents/a", method="POST", body=body).body == body
     if site.gateway is NGINX:
-        before = site.reached()
+        before = site.request_count()
         over = [bearer(site.token), ("Content-Length", str(11 * 2**20))]
         assert ask(site.port, "/documents/a", over, method="POST").problem() == (413, "too-large")
-        assert site.reached() == before
+        assert site.request_count() == before
 
 
 def test_the_application_sees_the_clients_host(site: Site) -> None:
@@ -165,7 +173,7 @@ def test_the_application_sees_the_clients_host(site: Site) -> None:
 
 def test_browsers_may_ask_whether_they_may(site: Site) -> None:
     """The gateway answers a preflight of a listed origin itself; from any other origin nothing is allowed."""
-    before = site.reached()
+    before = site.request_count()
     preflight = ("Access-Control-Request-Method", "POST")
     for path in ("/documents/a", "/imports"):
         got = site.ask(path, ("Origin", ORIGIN), preflight, method="OPTIONS")
@@ -182,7 +190,7 @@ def test_browsers_may_ask_whether_they_may(site: Site) -> None:
         got = site.ask("/documents/a", ("Origin", origin), preflight, method="OPTIONS")
         assert got.values("access-control-allow-origin") == []
     assert site.ask("/documents/a", ("Origin", ORIGIN), method="OPTIONS").status == 401
-    assert site.reached() == before
+    assert site.request_count() == before
 
 
 def test_browsers_may_read_the_answers(site: Site) -> None:
@@ -214,7 +222,7 @@ def test_nobody_says_who_they_are(site: Site, spelling: str) -> None:
 @pytest.mark.slow
 def test_who_calls_cannot_be_taken_away(site: Site) -> None:
     """A client that names the fields as its connection's own does not strip them on their way."""
-    before = site.reached()
+    before = site.request_count()
     for connection in (
         ["keep-alive, X-Keystead-Workspace"],
         ["keep-alive, x-keystead-key"],
@@ -224,25 +232,25 @@ def test_who_calls_cannot_be_taken_away(site: Site) -> None:
         fields = [("Connection", value) for value in connection]
         got = site.ask("/documents/a", bearer(site.token), ("Upgrade", "websocket"), *fields)
         if got.status in {101, 200}:
-            identity(site.application.reached[-1])
+            identity(site.application.requests[-1])
         else:
             assert got.status in {400, 401}
-            assert site.reached() == before
-        before = site.reached()
+            assert site.request_count() == before
+        before = site.request_count()
 
 
 @pytest.mark.slow
 def test_a_revoked_key_is_refused_on_an_open_connection(site: Site) -> None:
     """The next request of the same connection is refused."""
     token = site.keystead.token("documents:read")
-    with line(site.port) as kept:
+    with open_connection(site.port) as kept:
         for _ in range(3):
             assert kept.ask("/documents/a", [bearer(token)]).status == 200
         assert site.keystead.call("DELETE", own(site, token), token=token).status_code == 204
-        before = site.reached()
+        before = site.request_count()
         for _ in range(3):
             assert kept.ask("/documents/a", [bearer(token)]).problem() == (401, "invalid-token")
-    assert site.reached() == before
+    assert site.request_count() == before
 
 
 @pytest.mark.slow
@@ -254,16 +262,16 @@ def test_websockets(site: Site) -> None:
         ("Sec-WebSocket-Version", "13"),
         ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
     ]
-    before = site.reached()
+    before = site.request_count()
     assert site.ask("/documents/live", *upgrade).status == 401
     assert site.ask("/documents/live", bearer(WELL_FORMED), *upgrade).status == 401
-    assert site.reached() == before
-    with line(site.port) as kept:
+    assert site.request_count() == before
+    with open_connection(site.port) as kept:
         got = kept.ask("/documents/live", [bearer(site.token), *upgrade])
         assert got.status == 101
         kept.raw().sendall(b"ping")
         assert kept.raw().recv(4) == b"ping"
-    identity(site.application.reached[-1])
+    identity(site.application.requests[-1])
 
 
 @pytest.mark.parametrize(
@@ -276,9 +284,9 @@ def test_only_websockets_are_changed_over(site: Site, protocols: tuple[str, ...]
     fields = [("Upgrade", protocol) for protocol in protocols]
     fields += [("HTTP2-Settings", "AAMAAABkAAQCAAAAAAIAAAAA")]
     for connection in ("Upgrade", "Upgrade, HTTP2-Settings"):
-        before = site.reached()
+        before = site.request_count()
         site.ask("/documents/a", bearer(site.token), ("Connection", connection), *fields)
-        for request in site.application.reached[before:]:
+        for request in site.application.requests[before:]:
             assert {value for _, value in request.like("upgrade")} <= {"websocket"}
 
 
@@ -293,17 +301,17 @@ def test_without_keystead_nothing_passes(gateway: Gateway, tmp_path: Path) -> No
     ):
         token = keystead.token("documents:read")
         assert ask(port, "/documents/a", [bearer(token)]).status == 200
-        assert len(behind.reached) == 1
+        assert len(behind.requests) == 1
         keystead.stop()
         for fields in ([bearer(token)], [], [bearer("x")]):
             for path in ("/documents/a", "/imports/a", "/account"):
                 assert_unavailable(gateway, ask(port, path, fields))
-        assert len(behind.reached) == 1
+        assert len(behind.requests) == 1
         keystead.start()
         assert ask(port, "/documents/a", [bearer(token)]).status == 200
 
 
-def assert_unavailable(gateway: Gateway, got: Got) -> None:
+def assert_unavailable(gateway: Gateway, got: Response) -> None:
     """Expect 503 as a problem; Traefik answers 500, which can't be configured."""
     if gateway is TRAEFIK:
         assert got.status == 500
@@ -318,7 +326,7 @@ def test_refusals_for_a_time(
 ) -> None:
     """429 and 503 reach the client as what they are, with the time to wait; a stand-in answers as Keystead does."""
 
-    def answer(request: Reached) -> bytes:
+    def answer(request: Request) -> bytes:
         fields = [(name.lower().encode(), value.encode()) for name, value in request.headers]
         told = ForwardAuth._refuse(_Refusing(), {"headers": fields}, error)  # type: ignore[arg-type]
         head = b"".join(b"%s: %s\r\n" % field for field in told.headers)
@@ -327,13 +335,13 @@ def test_refusals_for_a_time(
 
     with recorder(answer) as stand_in, recorder(application) as behind:
         with running(site.gateway, tmp_path, stand_in.port, behind.port) as port:
-            stand_in.reached.clear()
+            stand_in.requests.clear()
             got = ask(port, "/documents/a", [bearer(site.token)])
         status = 429 if isinstance(error, RateLimited) else 503
         assert got.problem() == (status, error.code)
         assert got.values("retry-after") == ["7" if status == 429 else "2"]
-        assert behind.reached == []
-        assert len(stand_in.reached) == 1
+        assert behind.requests == []
+        assert len(stand_in.requests) == 1
 
 
 class _Refusing:
@@ -346,16 +354,16 @@ class _Refusing:
 def test_what_is_asked(site: Site, tmp_path: Path) -> None:
     """Each route asks for its scope, with the client's credential and agent, and nothing else of the request."""
 
-    def answer(request: Reached) -> bytes:
+    def answer(request: Request) -> bytes:
         return b"HTTP/1.1 403 X\r\ncontent-length: 0\r\n\r\n"
 
     with recorder(answer) as stand_in, recorder(application) as behind:
         with running(site.gateway, tmp_path, stand_in.port, behind.port) as port:
-            stand_in.reached.clear()
+            stand_in.requests.clear()
             for path in ("/documents/a?b=c", "/imports/a", "/account"):
                 fields = [bearer("x"), ("Cookie", "secret=1"), ("User-Agent", "curl/8"), *FORWARDED]
                 ask(port, path, fields, method="POST", body=b"body")
-        asked: list[Reached] = stand_in.reached
+        asked: list[Request] = stand_in.requests
     scopes = [request.path.partition("?")[0].split("/")[2] for request in asked]
     assert scopes == ["documents:read", "documents:write", "any"]
     for request in asked:

@@ -105,9 +105,9 @@ class Passing:
 
     def passed(self, path: str, method: str = "GET") -> str | None:
         """The path as the application got it, None when the request was refused."""
-        before = len(self.application.reached)
+        before = len(self.application.requests)
         status = ask(self.port, path, [bearer(self.token)], method=method).status
-        reached = self.application.reached[before:]
+        reached = self.application.requests[before:]
         assert (status == 200) == bool(reached), (path, status)
         assert status == 200 or 400 <= status < 500, (path, status)
         return reached[0].path.partition("?")[0] if reached else None
@@ -176,12 +176,12 @@ def test_the_spellings_find_a_gateway_that_looks_at_prefixes_alone() -> None:
 def test_what_no_route_names_is_refused(site: Site, path: str) -> None:
     """For a key that may do everything too, before Keystead is asked."""
     everything = site.keystead.token("*")
-    before = site.reached()
+    before = site.request_count()
     got = site.ask(path, bearer(everything))
     assert got.status == 404
     if site.gateway is not TRAEFIK:
         assert got.problem() == (404, "not-found")
-    assert site.reached() == before
+    assert site.request_count() == before
 
 
 @pytest.mark.parametrize(
@@ -220,5 +220,5 @@ def test_methods_need_the_scope_that_they_name(nested: Passing) -> None:
 def test_no_field_replaces_the_method(nested: Passing, field: str) -> None:
     """Where methods need different scopes, the application gets no field that some take for the method."""
     assert ask(nested.port, "/notes", [bearer(nested.token), (field, "DELETE")]).status == 200
-    reached = nested.application.reached[-1]
+    reached = nested.application.requests[-1]
     assert "DELETE" not in repr(reached.headers)

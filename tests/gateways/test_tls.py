@@ -59,4 +59,4 @@ def test_tls_on_both_sides(gateway: Gateway, tmp_path: Path) -> None:
                 got = status(made.listen.port, certificate, token)
             assert (got == 200) == (authorities == certificate), got
             assert got in {200, 500, 503}
-        assert len(behind.reached) == 1
+        assert len(behind.requests) == 1

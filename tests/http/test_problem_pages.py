@@ -16,14 +16,14 @@ from keystead.http import problem_pages
 from keystead.http.problem_pages import PACKAGED, PREFIX, ProblemPages, source
 from keystead.http.problems import STATUS, Problems
 from keystead.http.stack import Stack
-from tests.http.test_problems import classes
 from tests.support.asgi import call, scope_of
+from tests.support.problems import error_classes
 
 DOCS = Path(__file__).parents[2] / "docs" / "problems"
 PROBLEMS = Problems("https://keys.example.com")
 PAGES = Stack(ProblemPages(PROBLEMS), PROBLEMS)
 BY_CODE: dict[str, type[KeysteadError]] = {
-    kind.code: kind for kind in classes() if "code" in vars(kind)
+    kind.code: kind for kind in error_classes() if "code" in vars(kind)
 }
 
 

@@ -20,6 +20,7 @@ from keystead.domain.errors import (
 from keystead.http.asgi import Answer
 from keystead.http.bearer import TwoCredentials
 from keystead.http.problems import STATUS, MethodNotAllowed, Problems
+from tests.support.problems import error_classes
 
 PROBLEMS = Problems("https://keys.example.com/")
 
@@ -39,11 +40,6 @@ def contract() -> dict[str, int]:
     return table
 
 
-def classes(root: type[KeysteadError] = KeysteadError) -> set[type[KeysteadError]]:
-    """The error tree, the root included."""
-    return {root}.union(*(classes(child) for child in root.__subclasses__()))
-
-
 def field(answer: Answer, name: bytes) -> str | None:
     """One header field of an answer."""
     return next((value.decode() for key, value in answer.headers if key == name), None)
@@ -56,7 +52,7 @@ def test_the_table_is_the_promised_one() -> None:
 
 def test_every_error_has_a_status_and_every_status_an_error() -> None:
     """No refusal is without a status, and no row of the table without a refusal."""
-    codes = {kind.code for kind in classes() if hasattr(kind, "code")}
+    codes = {kind.code for kind in error_classes() if hasattr(kind, "code")}
     assert codes == set(STATUS)
 
 

@@ -8,30 +8,30 @@ import pytest
 
 from keystead.integrations import Guard, connect
 from keystead.integrations.remote import Remote
-from tests.support.callers import World, world_on
+from tests.support.callers import ServerWithKeys, server_with_keys
 from tests.support.installations import ENGINES, fresh_url
 from tests.support.server_process import serving
 
 
 @pytest.fixture(scope="session", params=ENGINES)
-def world(
+def api_server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[World]:
+) -> Iterator[ServerWithKeys]:
     """A running server on each engine."""
     with (
         fresh_url(request, tmp_path_factory, request.param) as url,
         serving(url) as server,
-        world_on(server) as world,
+        server_with_keys(server) as api_server,
     ):
-        yield world
+        yield api_server
 
 
 @pytest.fixture(scope="session", params=["in process", "remote"])
-def guard(request: pytest.FixtureRequest, world: World) -> Iterator[Guard]:
+def guard(request: pytest.FixtureRequest, api_server: ServerWithKeys) -> Iterator[Guard]:
     """A guard over the server's database, or over the server."""
-    server = world.server
+    server = api_server.server
     if request.param == "remote":
-        guard: Guard = Remote(server.base_url, world.service_token)
+        guard: Guard = Remote(server.base_url, api_server.service_token)
     else:
         guard = connect(server.database_url, data=server.data, public_url=server.base_url)
     yield guard

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.support.callers import World
+from tests.support.callers import ServerWithKeys
 from tests.support.postgres import wait_until
 from tests.support.server_process import HOST, free_port
 
@@ -26,18 +26,21 @@ ALL = [(interface, name) for interface, names in EXAMPLES.items() for name in na
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("world", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("api_server", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(("interface", "name"), ALL)
 def test_the_example_serves_until_the_key_is_revoked(
-    world: World, interface: str, name: str
+    api_server: ServerWithKeys, interface: str, name: str
 ) -> None:
     """A key gets the reports of its workspace; revoked, it gets 401 on the same connection."""
-    token = world.server_token()
-    with _running(world, interface, name) as client:
+    token = api_server.server_token()
+    with _running(api_server, interface, name) as client:
         assert client.get("/reports").status_code == 401
         client.headers["authorization"] = f"Bearer {token}"
-        assert client.get("/reports").json() == {"workspace": world.workspace_id, "reports": []}
-        world.revoke(token)
+        assert client.get("/reports").json() == {
+            "workspace": api_server.workspace_id,
+            "reports": [],
+        }
+        api_server.revoke(token)
         refused = client.get("/reports")
         assert (refused.status_code, refused.json()["code"]) == (401, "invalid-token")
 
@@ -50,10 +53,10 @@ def test_no_example_is_left_out() -> None:
 
 
 @contextmanager
-def _running(world: World, interface: str, name: str) -> Iterator[httpx2.Client]:
+def _running(api_server: ServerWithKeys, interface: str, name: str) -> Iterator[httpx2.Client]:
     """Run the example in a process of its own, over the server's database."""
     port = free_port()
-    server = world.server
+    server = api_server.server
     place = {
         "KEYSTEAD_DATABASE": server.database_url,
         "KEYSTEAD_DATA": str(server.data),

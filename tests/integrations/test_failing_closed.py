@@ -20,8 +20,7 @@ from keystead.integrations.fastapi import protect, require
 from keystead.integrations.flask import require as flask_require
 from keystead.integrations.guard import RequestHead
 from keystead.integrations.starlette import authentication, requires
-from tests.integrations.test_verdicts import ADMITTED
-from tests.support.callers import REQUIRED, Asked, World, bearer
+from tests.support.callers import ADMITTED, REQUIRED, ClientRequest, ServerWithKeys, bearer
 from tests.support.guarded_products import PRODUCTS, Product
 
 SPELLINGS = (
@@ -62,25 +61,27 @@ class Broken(Guard):
     ids=["bug", "away"],
 )
 def test_a_failing_decision_runs_nothing(
-    world: World, framework: str, failure: Exception, status: int
+    api_server: ServerWithKeys, framework: str, failure: Exception, status: int
 ) -> None:
     """An exception during verification is answered without its text, and the product does not run."""
     product = Product()
     ask = PRODUCTS[framework](Broken(failure), product)
-    answered = ask(Asked((bearer(world.tokens["good"]),)))
+    answered = ask(ClientRequest((bearer(api_server.tokens["good"]),)))
     assert answered.status == status
     assert not product.served
     assert b"secret" not in answered.body
 
 
 @pytest.mark.parametrize("framework", ["asgi", "wsgi", "django"])
-def test_nobody_claims_an_identity(world: World, guard: Guard, framework: str) -> None:
+def test_nobody_claims_an_identity(
+    api_server: ServerWithKeys, guard: Guard, framework: str
+) -> None:
     """The fields of gateways are removed from requests, in every spelling that servers treat as equal."""
     product = Product()
     ask = PRODUCTS[framework](guard, product)
     forged = tuple((spelling, b"ws_someone_else") for spelling in SPELLINGS)
-    assert ask(Asked((bearer(world.tokens["good"]), *forged))).status == 200
-    assert product.served[0].workspace_id == world.workspace_id
+    assert ask(ClientRequest((bearer(api_server.tokens["good"]), *forged))).status == 200
+    assert product.served[0].workspace_id == api_server.workspace_id
     assert not [name for name in product.claims if "keystead" in name.lower()]
 
 
@@ -130,9 +131,9 @@ SOCKETS = {"asgi": _bare, "mounted": _mounted, "starlette": _starlette, "fastapi
 
 
 @pytest.mark.parametrize("kind", SOCKETS)
-def test_websockets_are_guarded_too(world: World, guard: Guard, kind: str) -> None:
+def test_websockets_are_guarded_too(api_server: ServerWithKeys, guard: Guard, kind: str) -> None:
     """A websocket opens for the keys that a request would admit; others are refused before it opens."""
-    for name, asked in world.requests().items():
+    for name, asked in api_server.requests().items():
         reached: list[str] = []
         sent = asyncio.run(_open(SOCKETS[kind](guard, reached), asked, extensions={}))
         admitted = name in ADMITTED
@@ -140,9 +141,11 @@ def test_websockets_are_guarded_too(world: World, guard: Guard, kind: str) -> No
         assert sent[0]["type"] == ("websocket.accept" if admitted else "websocket.close"), name
 
 
-def test_a_websocket_is_told_why_where_the_server_can(world: World, guard: Guard) -> None:
+def test_a_websocket_is_told_why_where_the_server_can(
+    api_server: ServerWithKeys, guard: Guard
+) -> None:
     """With the extension, the handshake is answered with the problem."""
-    asked = world.requests()["revoked"]
+    asked = api_server.requests()["revoked"]
     sent = asyncio.run(_open(_bare(guard, []), asked, {"websocket.http.response": {}}))
     assert [message["type"] for message in sent] == [
         "websocket.http.response.start",
@@ -173,7 +176,7 @@ def test_what_is_no_scope_is_refused_at_once(guard: Guard, scope: str) -> None:
         KeysteadMiddleware(_nothing, guard, scope)
 
 
-async def _open(app: Any, asked: Asked, extensions: dict[str, Any]) -> list[Any]:
+async def _open(app: Any, asked: ClientRequest, extensions: dict[str, Any]) -> list[Any]:
     sent: list[Any] = []
 
     async def receive() -> dict[str, str]:

@@ -14,47 +14,47 @@ from keystead.integrations import Guard, connect
 from keystead.integrations.guard import RequestHead
 from keystead.integrations.in_process import InProcess
 from keystead.operation.files import ConfigurationError
-from tests.support.callers import REQUIRED, Asked, World, bearer
+from tests.support.callers import REQUIRED, ClientRequest, ServerWithKeys, bearer
 from tests.support.guarded_products import PRODUCTS, Product
 
 
 @pytest.fixture
-def in_process(world: World) -> Any:
+def in_process(api_server: ServerWithKeys) -> Any:
     """A guard for one test."""
-    guard = connect(world.server.database_url, data=world.server.data)
+    guard = connect(api_server.server.database_url, data=api_server.server.data)
     yield guard
     guard.close()
 
 
 @pytest.mark.parametrize("framework", PRODUCTS)
 def test_a_revocation_holds_from_its_answer_on(
-    world: World, in_process: Guard, framework: str
+    api_server: ServerWithKeys, in_process: Guard, framework: str
 ) -> None:
     """A key that is revoked on the server is refused in the next request."""
     product = Product()
     ask = PRODUCTS[framework](in_process, product)
-    token = world.server_token()
+    token = api_server.server_token()
     for _ in range(3):
-        assert ask(Asked((bearer(token),))).status == 200
-    world.revoke(token)
-    assert ask(Asked((bearer(token),))).status == 401
+        assert ask(ClientRequest((bearer(token),))).status == 200
+    api_server.revoke(token)
+    assert ask(ClientRequest((bearer(token),))).status == 401
     assert len(product.served) == 3
 
 
-def test_uses_are_noted(world: World, in_process: Guard) -> None:
+def test_uses_are_noted(api_server: ServerWithKeys, in_process: Guard) -> None:
     """The use of a key is recorded with time and address."""
-    token = world.server_token()
+    token = api_server.server_token()
     head = RequestHead((bearer(token),), address="192.0.2.9", agent="a product")
     principal = in_process.admit(head, REQUIRED)
     in_process.close()
-    used = world.use_of(principal.id)
+    used = api_server.use_of(principal.id)
     assert used is not None
     assert (used.address, used.agent) == ("192.0.2.9", "a product")
 
 
-def test_a_fork_opens_its_own(world: World, in_process: Guard) -> None:
+def test_a_fork_opens_its_own(api_server: ServerWithKeys, in_process: Guard) -> None:
     """Servers fork after they import: a child neither uses nor closes its parent's connections."""
-    head = RequestHead((bearer(world.tokens["good"]),))
+    head = RequestHead((bearer(api_server.tokens["good"]),))
     parents = in_process.admit(head).id
     context = multiprocessing.get_context("fork")
     queue = context.SimpleQueue()
@@ -103,13 +103,13 @@ def test_what_is_no_place_is_refused(to: str, message: str, monkeypatch: Any) ->
         connect(to)
 
 
-def test_the_environment_says_where(world: World, monkeypatch: Any) -> None:
+def test_the_environment_says_where(api_server: ServerWithKeys, monkeypatch: Any) -> None:
     """Without an argument, the environment names the target."""
-    monkeypatch.setenv("KEYSTEAD_DATABASE", world.server.database_url)
-    monkeypatch.setenv("KEYSTEAD_DATA", str(world.server.data))
+    monkeypatch.setenv("KEYSTEAD_DATABASE", api_server.server.database_url)
+    monkeypatch.setenv("KEYSTEAD_DATA", str(api_server.server.data))
     guard = connect()
-    head = RequestHead((bearer(world.tokens["good"]),))
-    assert guard.admit(head, REQUIRED).id == world.key_id
+    head = RequestHead((bearer(api_server.tokens["good"]),))
+    assert guard.admit(head, REQUIRED).id == api_server.key_id
     with pytest.raises(InvalidToken):
-        guard.admit(RequestHead((bearer(world.tokens["revoked"]),)))
+        guard.admit(RequestHead((bearer(api_server.tokens["revoked"]),)))
     guard.close()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.callers import World
+from tests.support.callers import ServerWithKeys
 
 SOURCE = Path(__file__).parents[2] / "src/keystead"
 PROGRAM = """
@@ -32,10 +32,14 @@ from keystead.operation.revocation_log_file import RevocationLogFile
 @pytest.mark.slow
 @pytest.mark.parametrize("configured", [True, False])
 def test_what_goes_wrong_in_process_is_logged_like_a_library(
-    world: World, configured: bool
+    api_server: ServerWithKeys, configured: bool
 ) -> None:
     """The application's own handlers get every line, and its standard output none."""
-    arguments = [json.dumps(configured), world.server.database_url, str(world.server.data)]
+    arguments = [
+        json.dumps(configured),
+        api_server.server.database_url,
+        str(api_server.server.data),
+    ]
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, *arguments], capture_output=True, text=True, check=True
     )

@@ -15,36 +15,36 @@ from keystead.integrations import Guard, connect
 from keystead.integrations.guard import RequestHead
 from keystead.integrations.remote import CACHE_SIZE, Remote, VerificationCache
 from keystead.operation.files import ConfigurationError
-from tests.support.callers import REQUIRED, Asked, World, bearer
+from tests.support.callers import REQUIRED, ClientRequest, ServerWithKeys, bearer
 from tests.support.guarded_products import PRODUCTS, Product
 from tests.support.server_process import HOST, free_port
 
 
 @pytest.fixture
-def remote(world: World) -> Iterator[Guard]:
+def remote(api_server: ServerWithKeys) -> Iterator[Guard]:
     """A guard for one test, without a cache."""
-    guard = Remote(world.server.base_url, world.service_token)
+    guard = Remote(api_server.server.base_url, api_server.service_token)
     yield guard
     guard.close()
 
 
-def test_a_revocation_holds_from_its_answer_on(world: World, remote: Guard) -> None:
+def test_a_revocation_holds_from_its_answer_on(api_server: ServerWithKeys, remote: Guard) -> None:
     """A revoked key is refused in the next request, in threads and on event loops."""
-    token = world.server_token()
+    token = api_server.server_token()
     head = RequestHead((bearer(token),))
     for _ in range(3):
-        assert remote.admit(head, REQUIRED).workspace_id == world.workspace_id
-    world.revoke(token)
+        assert remote.admit(head, REQUIRED).workspace_id == api_server.workspace_id
+    api_server.revoke(token)
     with pytest.raises(InvalidToken):
         remote.admit(head, REQUIRED)
     with pytest.raises(InvalidToken):
         asyncio.run(remote.admit_on_loop(head, REQUIRED))
 
 
-def test_a_server_that_is_away_admits_nobody(world: World) -> None:
+def test_a_server_that_is_away_admits_nobody(api_server: ServerWithKeys) -> None:
     """If the server cannot be reached, the answer says so, and not that the key is invalid."""
-    head = RequestHead((bearer(world.tokens["good"]),))
-    guard = Remote(f"http://{HOST}:{free_port()}", world.service_token)
+    head = RequestHead((bearer(api_server.tokens["good"]),))
+    guard = Remote(f"http://{HOST}:{free_port()}", api_server.service_token)
     with closing(guard):
         with pytest.raises(Unavailable) as failure:
             guard.admit(head)
@@ -55,32 +55,34 @@ def test_a_server_that_is_away_admits_nobody(world: World) -> None:
             asyncio.run(guard.admit_on_loop(head))
 
 
-def test_a_credential_that_is_none_admits_nobody(world: World) -> None:
+def test_a_credential_that_is_none_admits_nobody(api_server: ServerWithKeys) -> None:
     """A key's token and a revoked service's token raise an error that says what to do."""
-    head = RequestHead((bearer(world.tokens["good"]),))
-    for refused in (world.tokens["everything"], world.revoked_service_token()):
-        with closing(Remote(world.server.base_url, refused)) as guard:
+    head = RequestHead((bearer(api_server.tokens["good"]),))
+    for refused in (api_server.tokens["everything"], api_server.revoked_service_token()):
+        with closing(Remote(api_server.server.base_url, refused)) as guard:
             with pytest.raises(ConfigurationError, match="KEYSTEAD_SERVICE_TOKEN must hold"):
                 guard.admit(head)
             with pytest.raises(ConfigurationError, match="own credential"):
                 asyncio.run(guard.admit_on_loop(head))
 
 
-def test_what_is_no_keystead_is_said_as_such(world: World) -> None:
+def test_what_is_no_keystead_is_said_as_such(api_server: ServerWithKeys) -> None:
     """A wrong URL is a configuration error and does not look like an outage."""
-    guard = Remote(f"{world.server.base_url}/nowhere", world.service_token)
+    guard = Remote(f"{api_server.server.base_url}/nowhere", api_server.service_token)
     with closing(guard), pytest.raises(ConfigurationError, match="nowhere"):
-        guard.admit(RequestHead((bearer(world.tokens["good"]),)))
+        guard.admit(RequestHead((bearer(api_server.tokens["good"]),)))
 
 
 @pytest.mark.parametrize("framework", PRODUCTS)
 def test_a_refused_credential_is_no_outage(
-    world: World, framework: str, caplog: pytest.LogCaptureFixture
+    api_server: ServerWithKeys, framework: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Callers get a 500 without details; the application's log has the reason."""
     product = Product()
-    with closing(Remote(world.server.base_url, world.tokens["everything"])) as guard:
-        answered = PRODUCTS[framework](guard, product)(Asked((bearer(world.tokens["good"]),)))
+    with closing(Remote(api_server.server.base_url, api_server.tokens["everything"])) as guard:
+        answered = PRODUCTS[framework](guard, product)(
+            ClientRequest((bearer(api_server.tokens["good"]),))
+        )
     assert answered.status == 500
     assert not product.served
     assert b"credential" not in answered.body
@@ -88,22 +90,26 @@ def test_a_refused_credential_is_no_outage(
     assert "refuses this application's own credential" in record.getMessage()
 
 
-def test_what_is_no_token_is_never_sent(world: World) -> None:
+def test_what_is_no_token_is_never_sent(api_server: ServerWithKeys) -> None:
     """A malformed token is refused without a request."""
-    guard = Remote(f"http://{HOST}:{free_port()}", world.service_token)
+    guard = Remote(f"http://{HOST}:{free_port()}", api_server.service_token)
     with pytest.raises(InvalidToken):
         guard.admit(RequestHead((bearer("garbage"),)))
 
 
-def test_what_is_remembered_ends(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_remembered_ends(
+    api_server: ServerWithKeys, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A cached key is admitted until the cache time is over, to the second."""
     now = 1000.0
     monkeypatch.setattr("keystead.integrations.remote.time.monotonic", lambda: now)
-    token = world.server_token()
+    token = api_server.server_token()
     head = RequestHead((bearer(token),))
-    with closing(Remote(world.server.base_url, world.service_token, remember_seconds=5)) as guard:
+    with closing(
+        Remote(api_server.server.base_url, api_server.service_token, remember_seconds=5)
+    ) as guard:
         guard.admit(head, REQUIRED)
-        world.revoke(token)
+        api_server.revoke(token)
         now = 1004.9
         guard.admit(head, REQUIRED)
         with pytest.raises(InsufficientScope):
@@ -113,20 +119,20 @@ def test_what_is_remembered_ends(world: World, monkeypatch: pytest.MonkeyPatch) 
             guard.admit(head, REQUIRED)
 
 
-def test_an_expiry_is_not_remembered_past(world: World, remote: Guard) -> None:
+def test_an_expiry_is_not_remembered_past(api_server: ServerWithKeys, remote: Guard) -> None:
     """A key is not cached beyond its expiry."""
-    principal = remote.admit(RequestHead((bearer(world.tokens["good"]),)))
+    principal = remote.admit(RequestHead((bearer(api_server.tokens["good"]),)))
     cache = VerificationCache(3600)
-    ended = world.ended(principal)
+    ended = api_server.ended(principal)
     cache.put("token", ended)
     assert cache.get("token") is None
     cache.put("token", principal)
     assert cache.get("token") is principal
 
 
-def test_the_memory_is_bounded(world: World, remote: Guard) -> None:
+def test_the_memory_is_bounded(api_server: ServerWithKeys, remote: Guard) -> None:
     """The cache has a maximum size."""
-    principal = remote.admit(RequestHead((bearer(world.tokens["good"]),)))
+    principal = remote.admit(RequestHead((bearer(api_server.tokens["good"]),)))
     cache = VerificationCache(3600)
     for number in range(CACHE_SIZE + 1):
         cache.put(str(number), principal)
@@ -135,39 +141,39 @@ def test_the_memory_is_bounded(world: World, remote: Guard) -> None:
 
 
 def test_the_credential_comes_from_a_private_file(
-    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    api_server: ServerWithKeys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The credential comes from a private file or the environment; without it, the start fails."""
     file = tmp_path / "credential"
-    file.write_text(world.service_token + "\n")
+    file.write_text(api_server.service_token + "\n")
     file.chmod(0o644)
     with pytest.raises(ConfigurationError, match="chmod"):
-        connect(world.server.base_url, token_file=file)
+        connect(api_server.server.base_url, token_file=file)
     file.chmod(0o600)
-    head = RequestHead((bearer(world.tokens["good"]),))
-    with closing(connect(world.server.base_url, token_file=file)) as guard:
+    head = RequestHead((bearer(api_server.tokens["good"]),))
+    with closing(connect(api_server.server.base_url, token_file=file)) as guard:
         guard.admit(head, REQUIRED)
     monkeypatch.delenv("KEYSTEAD_SERVICE_TOKEN", raising=False)
-    monkeypatch.setenv("KEYSTEAD_TOKEN", world.tokens["good"])
+    monkeypatch.setenv("KEYSTEAD_TOKEN", api_server.tokens["good"])
     with pytest.raises(ConfigurationError, match="KEYSTEAD_SERVICE_TOKEN"):
-        connect(world.server.base_url)
-    file.write_text(f"\ufeff{world.service_token}\r\n", encoding="utf-8")
-    with closing(connect(world.server.base_url, token_file=file)) as guard:
+        connect(api_server.server.base_url)
+    file.write_text(f"\ufeff{api_server.service_token}\r\n", encoding="utf-8")
+    with closing(connect(api_server.server.base_url, token_file=file)) as guard:
         guard.admit(head, REQUIRED)
-    monkeypatch.setenv("KEYSTEAD_URL", world.server.base_url)
-    monkeypatch.setenv("KEYSTEAD_SERVICE_TOKEN", f"{world.service_token}\n")
+    monkeypatch.setenv("KEYSTEAD_URL", api_server.server.base_url)
+    monkeypatch.setenv("KEYSTEAD_SERVICE_TOKEN", f"{api_server.service_token}\n")
     monkeypatch.delenv("KEYSTEAD_DATABASE", raising=False)
     with closing(connect()) as guard:
         guard.admit(head, REQUIRED)
-    monkeypatch.setenv("KEYSTEAD_DATABASE", world.server.database_url)
+    monkeypatch.setenv("KEYSTEAD_DATABASE", api_server.server.database_url)
     with pytest.raises(ValueError, match="both KEYSTEAD_DATABASE and KEYSTEAD_URL are set"):
         connect()
 
 
 @pytest.mark.parametrize("url", ["http://keys.example.com", "https://user:pw@keys.example.com"])
-def test_a_credential_goes_to_no_unsafe_place(world: World, url: str) -> None:
+def test_a_credential_goes_to_no_unsafe_place(api_server: ServerWithKeys, url: str) -> None:
     """Plain http to another machine is refused before anything is sent."""
     with pytest.raises(ConfigurationError):
-        Remote(url, world.service_token)
+        Remote(url, api_server.service_token)
     with pytest.raises(ConfigurationError):
-        Remote(world.server.base_url, "no token")
+        Remote(api_server.server.base_url, "no token")

@@ -7,20 +7,20 @@ import json
 import pytest
 
 from keystead.integrations import Guard
-from tests.support.callers import Answered, World
+from tests.support.callers import ADMITTED, ClientResponse, ServerWithKeys
 from tests.support.guarded_products import PRODUCTS, Product
-
-ADMITTED = {"good", "everything", "lower case scheme"}
 
 
 @pytest.mark.parametrize("framework", PRODUCTS)
-def test_the_verdicts_are_the_servers(world: World, guard: Guard, framework: str) -> None:
+def test_the_verdicts_are_the_servers(
+    api_server: ServerWithKeys, guard: Guard, framework: str
+) -> None:
     """Each credential gets the problem and the challenge of the server, or reaches the product."""
     product = Product()
     ask = PRODUCTS[framework](guard, product)
-    for name, asked in world.requests().items():
+    for name, asked in api_server.requests().items():
         product.served.clear()
-        answered, expected = ask(asked), world.expected(asked)
+        answered, expected = ask(asked), api_server.expected(asked)
         assert (answered.status == 200) == (name in ADMITTED), name
         assert bool(product.served) == (name in ADMITTED), name
         if name not in ADMITTED:
@@ -30,7 +30,7 @@ def test_the_verdicts_are_the_servers(world: World, guard: Guard, framework: str
             assert _said(answered) == _said(expected), name
 
 
-def _said(answered: Answered) -> dict[str, object]:
+def _said(answered: ClientResponse) -> dict[str, object]:
     """Return the problem's members. Two credentials have another detail if the server has joined the fields."""
     members: dict[str, object] = json.loads(answered.body)
     if members["code"] == "invalid-request":

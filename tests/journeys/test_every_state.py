@@ -12,8 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from keystead.domain.documents import CollectionDraft, DocumentDraft, Push
 from keystead.domain.workspaces import Role
-from tests.journeys.test_in_the_browser import everything_kept
-from tests.support.chromium import chromium, person
+from tests.support.chromium import chromium, page_storage, person
 from tests.support.page_states import STILL, Tour, sample_of
 from tests.support.sample_workspace import SampleWorkspace
 from tests.support.server_process import ServerProcess, serving
@@ -149,12 +148,12 @@ def test_no_state_keeps_a_token(
         tour = Tour(page, sample, look)
         tour.enter()
         tour.forms()
-        kept.append(everything_kept(page))
+        kept.append(page_storage(page))
         for path in SHOWING:
             page.goto(f"{sample.base}/{path}")
-            kept.append(everything_kept(page))
+            kept.append(page_storage(page))
         for _ in range(len(kept)):
             page.go_back()
-            kept.append(everything_kept(page))
+            kept.append(page_storage(page))
     assert len(tokens) == 1
     assert [number for number, held in enumerate(kept) if tokens[0][-49:] in held] == []

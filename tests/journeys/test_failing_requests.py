@@ -14,8 +14,7 @@ from keystead.bootstrap import Installation
 from keystead.cli.serve import fresh_link
 from keystead.domain.keys import KeyDraft
 from keystead.domain.principals import of_member
-from tests.journeys.test_in_the_browser import enter, require_accessible, row
-from tests.support.chromium import chromium, person
+from tests.support.chromium import chromium, enter, person, require_accessible, row
 from tests.support.server_process import ServerProcess, serving
 
 pytestmark = pytest.mark.slow

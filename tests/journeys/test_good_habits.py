@@ -46,7 +46,7 @@ def test_a_key_that_ends_soon_says_so(customer: Customer) -> None:
         customer.send("GET", "/v1/whoami", key=key).headers.get("keystead-key-expires")
         for key in (soon, later)
     ]
-    assert told == [soon.said["expires_at"], None]
+    assert told == [soon.resource["expires_at"], None]
 
 
 def test_i_rotate_while_my_service_works_and_no_request_is_refused(customer: Customer) -> None:

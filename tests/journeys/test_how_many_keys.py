@@ -14,7 +14,7 @@ def full(product: Product) -> tuple[Customer, list[Key]]:
 
 def refusal(customer: Customer) -> dict[str, object]:
     """What is said to one key too many."""
-    said: dict[str, object] = customer.told(
+    said: dict[str, object] = customer.request_json(
         "POST", "/v1/keys", {"description": "one too many"}, status=409
     )
     return said
@@ -86,15 +86,18 @@ def test_i_see_how_many_are_left_before_i_need_one(product: Product) -> None:
     assert room(customer) == 0
     customer.revoke(keys[0])
     assert room(customer) == 1
-    plan = customer.told("GET", "/v1/plan")
+    plan = customer.request_json("GET", "/v1/plan")
     assert plan["plan"]["name"] == "Free"
-    assert plan["quotas"]["api_keys"] == customer.told("GET", "/v1/keys")["quota"]
+    assert plan["quotas"]["api_keys"] == customer.request_json("GET", "/v1/keys")["quota"]
     product.set_limit(customer, "scale")
-    assert customer.told("GET", "/v1/plan")["quotas"]["api_keys"] == {"limit": None, "used": 4}
+    assert customer.request_json("GET", "/v1/plan")["quotas"]["api_keys"] == {
+        "limit": None,
+        "used": 4,
+    }
 
 
 def room(customer: Customer) -> int:
     """How many more keys there may be."""
-    quota = customer.told("GET", "/v1/keys")["quota"]
+    quota = customer.request_json("GET", "/v1/keys")["quota"]
     left: int = quota["limit"] - quota["used"]
     return left

@@ -9,15 +9,14 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
-from playwright.sync_api import Browser, Error, Locator, Page, expect
+from playwright.sync_api import Browser, Error, Page, expect
 
 from keystead import bootstrap
 from keystead.bootstrap import Installation
 from keystead.cli.serve import fresh_link
 from keystead.domain.keys import KeyStatus
 from keystead.domain.principals import of_member
-from tests.support.chromium import chromium, person
+from tests.support.chromium import chromium, enter, page_storage, person, require_accessible, row
 from tests.support.server_process import ServerProcess, serving
 
 TOKEN = re.compile(r"ks_[0-9A-Za-z]{22}_[0-9A-Za-z]{49}")
@@ -97,13 +96,6 @@ def plain(browser: Browser, server: ServerProcess, session: Any) -> Iterator[Pag
         yield page
 
 
-def enter(page: Page, link: str) -> None:
-    """Opens the link and goes on to the keys."""
-    page.goto(link)
-    page.get_by_role("button", name="Continue").click()
-    expect(page.get_by_role("heading", name="API keys")).to_be_visible()
-
-
 def create(page: Page, description: str, expiry: str = "30 days") -> None:
     """Asks for a key, up to the page that shows its token."""
     page.get_by_role("link", name="Create key").click()
@@ -111,11 +103,6 @@ def create(page: Page, description: str, expiry: str = "30 days") -> None:
     page.get_by_label(expiry).check()
     page.get_by_role("button", name="Create key").click()
     expect(page.get_by_role("heading", name="Copy your API key now")).to_be_visible()
-
-
-def row(page: Page, description: str) -> Locator:
-    """The key's row in the table."""
-    return page.get_by_role("row").filter(has_text=description)
 
 
 def revoke(page: Page, description: str) -> None:
@@ -243,7 +230,7 @@ def test_copying_and_leaving(scripted: Page) -> None:
     page.get_by_role("link", name="Revoked").click()
     for move in (page.go_back, page.go_forward, page.reload):
         move()
-        assert token[-49:] not in everything_kept(page)
+        assert token[-49:] not in page_storage(page)
 
 
 def test_copying_without_a_clipboard(scripted: Page) -> None:
@@ -257,15 +244,6 @@ def test_copying_without_a_clipboard(scripted: Page) -> None:
     expect(page.get_by_text("Copied to the clipboard.")).to_be_visible()
     copied = page.evaluate("delete navigator.clipboard && navigator.clipboard.readText()")
     assert copied == page.get_by_label("Try it").input_value()
-
-
-def everything_kept(page: Page) -> str:
-    """The document, its address, and all that the page has stored."""
-    kept = page.evaluate(
-        "async () => JSON.stringify([location.href, {...localStorage}, {...sessionStorage}, history.state,"
-        " await caches.keys(), (await indexedDB.databases()).map(d => d.name), document.cookie, window.name])"
-    )
-    return str(kept) + page.content()
 
 
 def test_a_page_that_is_left_is_wiped(scripted: Page) -> None:
@@ -470,12 +448,6 @@ def test_everybody_can_use_it(
         for url in ("/nothing", "/sign-in?link=x"):
             page.goto(url)
             require_accessible(page)
-
-
-def require_accessible(page: Page) -> None:
-    """AssertionError with what axe-core found."""
-    found = Axe().run(page)
-    assert [(v["id"], [n["html"] for n in v["nodes"]]) for v in found.response["violations"]] == []
 
 
 @pytest.mark.parametrize("width", [320, 390])

@@ -104,7 +104,7 @@ def test_a_revoked_key_stays_in_my_list_and_nothing_brings_it_back(customer: Cus
     path = f"/v1/keys/{key.id}"
     for method, place in (("PATCH", path), ("POST", f"{path}/rotate")):
         body = {"expires_at": written(next_second(3600))}
-        assert customer.told(method, place, body, status=409)["code"] == "key-revoked"
+        assert customer.request_json(method, place, body, status=409)["code"] == "key-revoked"
     customer.revoke(key)
     assert customer.see(key) == seen
     assert seen in customer.keys("?status=revoked")
@@ -115,7 +115,7 @@ def test_i_find_the_key_that_a_log_names_by_its_last_four(customer: Customer) ->
     """The hint of a found token, a word of the description, or the id lead to the one key among others."""
     keys = [customer.create(f"export {region}") for region in ("eu-west", "eu-north", "us-east")]
     wanted = keys[1]
-    for query in (wanted.said["hint"][-4:], "NORTH", wanted.id):
+    for query in (wanted.resource["hint"][-4:], "NORTH", wanted.id):
         assert wanted.id in [key["id"] for key in customer.keys(f"?query={query}")], query
     assert len(customer.keys("?query=export+eu")) == 2
 
@@ -123,14 +123,14 @@ def test_i_find_the_key_that_a_log_names_by_its_last_four(customer: Customer) ->
 def test_i_narrow_a_key_and_it_can_do_less_from_the_next_request_on(customer: Customer) -> None:
     """Scopes that I remove are gone immediately, and do not come back."""
     key = customer.create("importer", scopes=["collections:read", "collections:write"])
-    customer.told("POST", "/v1/collections", {"name": "one"}, status=201, key=key)
+    customer.request_json("POST", "/v1/collections", {"name": "one"}, status=201, key=key)
     path = f"/v1/keys/{key.id}"
     changed = {"description": "importer, read-only now", "scopes": ["collections:read"]}
-    customer.told("PATCH", path, changed)
+    customer.request_json("PATCH", path, changed)
     assert customer.send("POST", "/v1/collections", {"name": "two"}, key=key).status_code == 403
     assert customer.send("GET", "/v1/collections", key=key).status_code == 200
     wider = {"scopes": ["collections:read", "collections:write"]}
-    assert customer.told("PATCH", path, wider, status=403)["code"] == "would-widen"
+    assert customer.request_json("PATCH", path, wider, status=403)["code"] == "would-widen"
 
 
 def test_i_rotate_with_an_overlap_and_then_only_the_new_key_works(
@@ -145,7 +145,7 @@ def test_i_rotate_with_an_overlap_and_then_only_the_new_key_works(
     seen = customer.see(old)
     assert seen["rotated_to"] == new.id
     ends, made = (
-        datetime.fromisoformat(text) for text in (seen["expires_at"], new.said["created_at"])
+        datetime.fromisoformat(text) for text in (seen["expires_at"], new.resource["created_at"])
     )
     # The overlap ends with a whole second, never later than was asked.
     assert timedelta(seconds=1) < ends - made <= timedelta(seconds=2)
@@ -163,8 +163,8 @@ def test_i_rotate_without_an_overlap_when_a_token_has_leaked(customer: Customer)
     new = customer.rotate(leaked)
     assert not customer.works(leaked)
     assert customer.works(new)
-    assert new.said["description"] == leaked.said["description"]
-    assert new.said["scopes"] == leaked.said["scopes"]
+    assert new.resource["description"] == leaked.resource["description"]
+    assert new.resource["scopes"] == leaked.resource["scopes"]
 
 
 def test_a_key_ends_itself_without_any_further_right(customer: Customer) -> None:
@@ -177,10 +177,10 @@ def test_a_key_ends_itself_without_any_further_right(customer: Customer) -> None
 def test_i_can_tell_what_happened_to_a_key(customer: Customer) -> None:
     """Each change is on record, once and in order: what, by whom, from where, and never with the token."""
     key = customer.create("recorded")
-    customer.told("PATCH", f"/v1/keys/{key.id}", {"description": "recorded well"})
+    customer.request_json("PATCH", f"/v1/keys/{key.id}", {"description": "recorded well"})
     new = customer.rotate(key, overlap_seconds=60)
     customer.revoke(key)
-    events = customer.told("GET", "/v1/events")["items"]
+    events = customer.request_json("GET", "/v1/events")["items"]
     mine = [event for event in reversed(events) if event["target"]["id"] in {key.id, new.id}]
     types = [event["type"] for event in mine]
     assert types == ["key.created", "key.updated", "key.rotated", "key.revoked"]

@@ -31,7 +31,7 @@ def documents_of(folder: Path) -> list[Json]:
 def found_ids(customer: Customer, words: str, key: Key | None = None) -> list[str]:
     """The ids of what a search finds."""
     path = f"/v1/collections/handbook/documents?query={words}"
-    return [item["id"] for item in customer.told("GET", path, key=key)["items"]]
+    return [item["id"] for item in customer.request_json("GET", path, key=key)["items"]]
 
 
 def test_my_script_pushes_real_documents_and_finds_them(customer: Customer) -> None:
@@ -40,17 +40,17 @@ def test_my_script_pushes_real_documents_and_finds_them(customer: Customer) -> N
         "docs sync", scopes=["collections:write", "documents:read", "documents:write"]
     )
     pages = documents_of(DOCS)
-    customer.told("POST", "/v1/collections", {"name": "handbook"}, status=201, key=key)
+    customer.request_json("POST", "/v1/collections", {"name": "handbook"}, status=201, key=key)
     batch = "/v1/collections/handbook/documents/batch"
-    report = customer.told("POST", batch, {"upsert": pages}, key=key)
+    report = customer.request_json("POST", batch, {"upsert": pages}, key=key)
     assert report == {"created": len(pages), "updated": 0, "unchanged": 0, "deleted": 0}
     assert found_ids(customer, "the+key+is+revoked", key)[0] == "problems--key-revoked.md"
     assert "decisions--0001-one-read-per-verification.md" in found_ids(customer, "cache+verif", key)
     assert found_ids(customer, "zeppelin", key) == []
-    again = customer.told("POST", batch, {"upsert": pages, "delete": ["gone.md"]}, key=key)
+    again = customer.request_json("POST", batch, {"upsert": pages, "delete": ["gone.md"]}, key=key)
     assert again == {"created": 0, "updated": 0, "unchanged": len(pages), "deleted": 0}
     one = "problems--limit-reached.md"
-    read = customer.told("GET", f"/v1/collections/handbook/documents/{one}", key=key)
+    read = customer.request_json("GET", f"/v1/collections/handbook/documents/{one}", key=key)
     assert read["text"] == (DOCS / "problems" / "limit-reached.md").read_text()
 
 
@@ -106,9 +106,9 @@ def test_my_key_opens_my_workspace_alone(product: Product, customer: Customer) -
     stranger = product.customer()
     document = "/v1/collections/handbook/documents/greeting.md"
     for who in (customer, stranger):
-        who.told("POST", "/v1/collections", {"name": "handbook"}, status=201)
-        who.told("PUT", document, {"text": f"Hello {who.workspace_id}"}, status=201)
-    assert customer.told("GET", document)["text"] == f"Hello {customer.workspace_id}"
+        who.request_json("POST", "/v1/collections", {"name": "handbook"}, status=201)
+        who.request_json("PUT", document, {"text": f"Hello {who.workspace_id}"}, status=201)
+    assert customer.request_json("GET", document)["text"] == f"Hello {customer.workspace_id}"
     theirs = stranger.create()
     for method in ("GET", "DELETE"):
         there = customer.send(method, f"/v1/keys/{theirs.id}")

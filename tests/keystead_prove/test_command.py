@@ -13,7 +13,7 @@ from keystead.domain.keys import KeyStatus
 from keystead.domain.principals import system
 from keystead.domain.workspaces import Workspace
 from keystead_prove.environment import on_running
-from tests.cli.conftest import Ended, Keystead, one_engine, run
+from tests.cli.conftest import CommandResult, Keystead, one_engine, run
 from tests.support.server_process import ServerProcess
 
 __all__ = ["run"]
@@ -142,7 +142,7 @@ def test_a_server_of_another_installation_is_refused(
 def test_a_database_in_use_is_not_touched(run: Keystead, server: ServerProcess) -> None:
     """Without --url it creates an installation of its own, and never uses one that has keys."""
     server.token()
-    refused: Ended = run("prove", "--database", server.database_url)
+    refused: CommandResult = run("prove", "--database", server.database_url)
     assert refused.code == Exit.USAGE
     assert "This database is in use." in refused.err
 

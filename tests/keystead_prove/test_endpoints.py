@@ -17,8 +17,8 @@ from keystead_prove.race.acts import ACTS, REVOKED, Act
 from keystead_prove.report import Finding, Verdict, at_line, summary
 from keystead_prove.servers.endpoints import Endpoint
 from keystead_prove.servers.target import Target
-from tests.support.entrances import Application, behind_nginx, hosted, with_middleware
 from tests.support.postgres import PostgresServer
+from tests.support.protected_applications import Application, behind_nginx, hosted, with_middleware
 from tests.support.revoking_commands import commands_of
 from tests.support.server_process import ServerProcess
 from tests.support.two_servers import Servers, servers_of

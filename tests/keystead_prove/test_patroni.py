@@ -11,7 +11,7 @@ from http.client import HTTPException
 
 import pytest
 
-from tests.support.ledger import DEAD, LIVE, Ledger, at_work, verify
+from tests.support.acknowledged_changes import DEAD, LIVE, AcknowledgedChanges, at_work, verify
 from tests.support.patroni import TTL_SECONDS, Cluster, cluster
 from tests.support.postgres import wait_until
 from tests.support.server_process import ServerProcess, serving
@@ -56,24 +56,26 @@ def switchover(cluster: Cluster) -> None:
 
 
 class Watcher(threading.Thread):
-    """Verifies keys of the ledgers on one server until it is stopped, and records each wrong verdict."""
+    """A thread that verifies the clients' keys on one server until it is stopped, and records each wrong verdict."""
 
-    def __init__(self, server: ServerProcess, ledgers: Sequence[Ledger]) -> None:
+    def __init__(
+        self, server: ServerProcess, changes_by_client: Sequence[AcknowledgedChanges]
+    ) -> None:
         super().__init__()
         self.wrong: list[str] = []
         self.verified = 0
-        self._server, self._ledgers = server, ledgers
+        self._server, self._changes_by_client = server, changes_by_client
         self._stopping = threading.Event()
 
     def run(self) -> None:
         """Verify a revoked and an active key in turn."""
         while not self._stopping.is_set():
-            for ledger in self._ledgers:
+            for changes in self._changes_by_client:
                 # Noted before the verification begins, so its revocation was acknowledged before.
-                if revoked := list(ledger.revoked):
-                    self._expect(ledger, random.choice(revoked), DEAD)
-                if active := list(set(ledger.created) - ledger.revoked - ledger.in_doubt):
-                    self._expect(ledger, random.choice(active), LIVE)
+                if revoked := list(changes.revoked):
+                    self._expect(changes, random.choice(revoked), DEAD)
+                if active := list(set(changes.created) - changes.revoked - changes.in_doubt):
+                    self._expect(changes, random.choice(active), LIVE)
             time.sleep(0.01)
 
     def stop(self) -> None:
@@ -81,11 +83,11 @@ class Watcher(threading.Thread):
         self._stopping.set()
         self.join()
 
-    def _expect(self, ledger: Ledger, key: str, expected: int) -> None:
+    def _expect(self, changes: AcknowledgedChanges, key: str, expected: int) -> None:
         with suppress(OSError, HTTPException):
-            status = verify(self._server, ledger.created[key])
+            status = verify(self._server, changes.created[key])
             self.verified += 1
-            revoked_meanwhile = expected == LIVE and key in ledger.revoked | ledger.in_doubt
+            revoked_meanwhile = expected == LIVE and key in changes.revoked | changes.in_doubt
             if status not in {expected, AWAY} and not revoked_meanwhile:
                 self.wrong.append(f"{key}: {status} instead of {expected}")
 
@@ -101,9 +103,11 @@ def servers_over(cluster: Cluster) -> Iterator[list[ServerProcess]]:
 
 
 @contextmanager
-def watched(servers: Sequence[ServerProcess], ledgers: Sequence[Ledger]) -> Iterator[list[Watcher]]:
+def watched(
+    servers: Sequence[ServerProcess], changes_by_client: Sequence[AcknowledgedChanges]
+) -> Iterator[list[Watcher]]:
     """Verify keys on each server until the block ends."""
-    watchers = [Watcher(server, ledgers) for server in servers]
+    watchers = [Watcher(server, changes_by_client) for server in servers]
     for watcher in watchers:
         watcher.start()
     try:
@@ -115,26 +119,29 @@ def watched(servers: Sequence[ServerProcess], ledgers: Sequence[Ledger]) -> Iter
 
 def survive(cluster: Cluster, servers: Sequence[ServerProcess], token: str, fault: Fault) -> int:
     """Let a fault happen under load. Returns the number of promises that were checked and kept."""
-    with at_work(servers, token) as ledgers, watched(servers, ledgers) as watchers:
+    with (
+        at_work(servers, token) as changes_by_client,
+        watched(servers, changes_by_client) as watchers,
+    ):
         time.sleep(random.uniform(0.2, 0.6))
         fault(cluster)
         cluster.wait(cluster.is_whole, "the cluster is whole again")
         whole = time.monotonic()
         wait_until(lambda: all(server.is_ready() for server in servers), "all servers are ready")
         own = time.monotonic() - whole
-        before = [len(ledger.created) for ledger in ledgers]
+        before = [len(changes.created) for changes in changes_by_client]
         wait_until(
-            lambda: all(len(a.created) > b for a, b in zip(ledgers, before, strict=True)),
+            lambda: all(len(a.created) > b for a, b in zip(changes_by_client, before, strict=True)),
             "keys are created again",
         )
     assert [wrong for watcher in watchers for wrong in watcher.wrong] == []
     assert all(watcher.verified for watcher in watchers)
     assert own < OWN_SECONDS
-    assert {code for ledger in ledgers for code in ledger.refusals} <= {
+    assert {code for changes in changes_by_client for code in changes.refusals} <= {
         "unavailable",
         "outcome-unknown",
     }
-    return sum(ledger.check(servers) for ledger in ledgers)
+    return sum(changes.check(servers) for changes in changes_by_client)
 
 
 def survive_rounds(faults: Sequence[Fault], record_property: Callable[[str, object], None]) -> None:

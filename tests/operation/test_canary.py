@@ -7,7 +7,7 @@ import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +20,7 @@ from keystead import bootstrap
 from keystead.domain.keys import KeyDraft
 from keystead.domain.principals import system
 from keystead.domain.token import Token
+from tests.support.canary_secrets import Secrets
 from tests.support.server_process import HOST, ServerProcess, free_port, serving
 
 API: Final[Sequence[tuple[str, str]]] = [
@@ -31,32 +32,6 @@ API: Final[Sequence[tuple[str, str]]] = [
 ]
 PAGES: Final = (("GET", "/"), ("GET", "/sign-in"), ("POST", "/sign-in"), ("POST", "/sign-out"), ("GET", "/docs"),
     ("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/problems/not-found"), ("GET", "/static/x/y"))  # fmt: skip
-
-
-@dataclass
-class Secrets:
-    """The secrets that must not appear anywhere, by name."""
-
-    texts: dict[str, str] = field(repr=False)
-
-    def found_in(self, content: bytes) -> list[str]:
-        """Return the names of the secrets that the text contains, in any encoding."""
-        return [
-            name
-            for name, text in self.texts.items()
-            if any(form in content for form in forms_of(text))
-        ]
-
-
-def forms_of(text: str) -> Iterator[bytes]:
-    """Yield a secret raw, its last 20 characters, in hex, base64 at three offsets, URL-encoded, reversed."""
-    raw = text.encode()
-    yield from (raw, raw[-20:], raw.hex().encode(), raw.hex().upper().encode(), raw[::-1])
-    yield quote(text, safe="").encode()
-    for offset in range(3):
-        encoded = base64.b64encode(bytes(offset) + raw)
-        yield encoded[4 if offset else 0 : -4]
-        yield encoded[4 if offset else 0 : -4].translate(bytes.maketrans(b"+/", b"-_"))
 
 
 @dataclass

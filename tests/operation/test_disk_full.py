@@ -12,7 +12,7 @@ from typing import Final
 import pytest
 
 from keystead.storage.engine.connections import sqlite_driver
-from tests.support.ledger import DEAD, LIVE, verify
+from tests.support.acknowledged_changes import DEAD, LIVE, verify
 from tests.support.postgres import wait_until
 from tests.support.server_process import ServerProcess, serving
 

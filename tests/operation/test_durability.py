@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import signal
-import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -19,19 +15,10 @@ import pytest
 from tests.support.postgres import wait_until
 from tests.support.processes import KEYSTEAD
 from tests.support.server_process import ServerProcess, free_port, serving
+from tests.support.strace import UNSYNCED, end_trace
 
 CHANGES: Final = 20
 CALLS: Final = "trace=fsync,fdatasync,recvfrom,read,readv,write,writev,sendto,sendmsg"
-UNSYNCED: Final = """
-from keystead.operation import checks
-from keystead.storage.engine import connections
-checks.DURABLE["SQLite"]["synchronous"] = ("1",)
-connections.SQLITE_PRAGMAS = tuple(
-    p.replace("= FULL", "= NORMAL") for p in connections.SQLITE_PRAGMAS
-)
-from keystead.cli import main
-main()
-"""
 
 REQUEST = re.compile(r'"(?:POST /v1/keys |DELETE /v1/keys/)')
 ANSWER = re.compile(r'"HTTP/1\.1 20[14] ')
@@ -86,18 +73,8 @@ def traced(tmp_path: Path, *program: str | Path) -> tuple[int, int]:
             wait_until(server.is_ready, "the traced server is ready")
             _change(server)
         finally:
-            end(process)
+            end_trace(process)
     return answers_without_a_sync((tmp_path / "trace").read_text(errors="replace"))
-
-
-def end(process: subprocess.Popen[bytes]) -> None:
-    """End strace and the traced server, with SIGKILL if they do not stop."""
-    os.killpg(process.pid, signal.SIGTERM)  # Signal the whole group: strace holds back its own.
-    try:
-        process.wait(30)
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
 
 
 def _change(server: ServerProcess) -> None:

@@ -13,12 +13,12 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.support.ledger import DEAD, LIVE, at_work, verify
+from tests.support.acknowledged_changes import DEAD, LIVE, at_work, verify
 from tests.support.postgres import PrivatePostgres, wait_until
 from tests.support.processes import run_apart
 from tests.support.relay import relay_to
 from tests.support.server_process import HOST, ServerProcess, serving
-from tests.support.standby import Pair, standby_of
+from tests.support.standby import StandbyPair, standby_of
 
 UNKNOWN = (503, "outcome-unknown")
 
@@ -34,7 +34,7 @@ def servers_on(url: str, number: int = 2) -> Iterator[list[ServerProcess]]:
 
 
 @contextmanager
-def synchronous_pair(primary: PrivatePostgres) -> Iterator[tuple[Pair, list[ServerProcess]]]:
+def synchronous_pair(primary: PrivatePostgres) -> Iterator[tuple[StandbyPair, list[ServerProcess]]]:
     """Start two servers over a primary with a synchronous standby; they know the addresses of both."""
     with standby_of(primary) as pair:
         standby = pair.standby
@@ -57,7 +57,7 @@ def ask(server: ServerProcess, token: str, method: str, path: str) -> httpx2.Res
         return http.request(method, path, json=body, headers=bearer)
 
 
-def answered(pair: Pair, waiting: Future[httpx2.Response]) -> bool:
+def answered(pair: StandbyPair, waiting: Future[httpx2.Response]) -> bool:
     """Return whether the response has arrived; cancel all commits that wait for the standby."""
     pair.cancel()
     return waiting.done()
@@ -77,12 +77,12 @@ def kill_the_database(postgres: PrivatePostgres, times: int) -> int:
     with servers_on(postgres.dsn()) as servers:
         token = servers[0].token()
         for _ in range(times):
-            with at_work(servers, token) as ledgers:
+            with at_work(servers, token) as changes_by_client:
                 time.sleep(random.uniform(0, 0.3))
                 postgres.kill()
                 postgres.start()
                 are_ready(servers)
-            promises += sum(ledger.check(servers) for ledger in ledgers)
+            promises += sum(changes.check(servers) for changes in changes_by_client)
     return promises
 
 
@@ -110,21 +110,22 @@ def fail_over(primary: PrivatePostgres) -> tuple[int, float]:
     """Promote the standby once under load. Returns the number of kept promises and the seconds without an answer."""
     with synchronous_pair(primary) as (pair, servers):
         token = servers[0].token()
-        with at_work(servers, token) as ledgers:
+        with at_work(servers, token) as changes_by_client:
             time.sleep(random.uniform(0.2, 0.6))
             primary.kill()
             pair.promote()
             promoted = time.monotonic()
             are_ready(servers)
             away = time.monotonic() - promoted
-            before = [len(ledger.created) for ledger in ledgers]
+            before = [len(changes.created) for changes in changes_by_client]
             wait_until(
                 lambda: all(
-                    len(now.created) > was for now, was in zip(ledgers, before, strict=True)
+                    len(now.created) > was
+                    for now, was in zip(changes_by_client, before, strict=True)
                 ),
                 "keys are created on the new primary",
             )
-        promises = sum(ledger.check(servers) for ledger in ledgers)
+        promises = sum(changes.check(servers) for changes in changes_by_client)
         primary.start()
         assert all(verify(server, token) == LIVE for server in servers)
         primary.kill()
@@ -254,7 +255,7 @@ def test_a_commit_whose_answer_is_lost_is_not_acknowledged(
         assert relay.sprung.wait(10)
         assert status_and_code(answer) == UNKNOWN
         assert verify(servers[1], key["token"]) == 503
-        relay.mend()
+        relay.restore()
         are_ready(servers)
         expected = LIVE if swallow else DEAD
         wait_until(lambda: verify(apart, key["token"]) == expected, "the primary has settled it")

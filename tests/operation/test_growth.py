@@ -12,10 +12,10 @@ import pytest
 
 from keystead.http.asgi import Header
 from keystead.http.body import JSON_LIMIT, KIB, MIB
-from tests.standing.test_growth import BODIES, FIELD, QUERY
 from tests.support.asgi import HOST, scope_of
-from tests.support.gate import FORM, Doors, doors_of
+from tests.support.gate import FORM, GateApplication, gate_of
 from tests.support.growth import WORST, growth, pumped
+from tests.support.growth_inputs import BODIES, FIELD, QUERY
 from tests.support.installations import prepare, sandbox_on, text_of
 from tests.support.server_process import HOST as ADDRESS
 from tests.support.server_process import ServerProcess, serving
@@ -114,23 +114,23 @@ WORST_KNOWN: Final = (
 
 
 @pytest.fixture(scope="module")
-def doors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doors]:
+def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GateApplication]:
     """The whole application in this process."""
     url = f"sqlite:///{tmp_path_factory.mktemp('growth') / 'keystead.db'}"
     prepare(url)
     with sandbox_on(url) as sandbox, asyncio.Runner() as runner:
-        yield doors_of(sandbox, runner)
+        yield gate_of(sandbox, runner)
 
 
 @pytest.fixture(scope="module")
-def known(doors: Doors) -> dict[bytes, bytes]:
+def known(gate: GateApplication) -> dict[bytes, bytes]:
     """The placeholders of live credentials, and the credentials."""
-    token = text_of(doors.sandbox.key(doors.sandbox.tenant()))
-    return {KEY: b"Bearer " + token.encode(), SERVICE: b"Bearer " + doors.credential()[1].encode()}
+    token = text_of(gate.sandbox.key(gate.sandbox.tenant()))
+    return {KEY: b"Bearer " + token.encode(), SERVICE: b"Bearer " + gate.credential()[1].encode()}
 
 
 @pytest.mark.parametrize("name", REQUESTS)
-def test_a_request_is_linear(doors: Doors, known: dict[bytes, bytes], name: str) -> None:
+def test_a_request_is_linear(gate: GateApplication, known: dict[bytes, bytes], name: str) -> None:
     """Every part of a request, inflated up to what the stack lets through, costs the application linear time."""
     make, longest = REQUESTS[name]
 
@@ -138,7 +138,7 @@ def test_a_request_is_linear(doors: Doors, known: dict[bytes, bytes], name: str)
         method, target, fields, body = sent
         path, _, query = target.partition("?")
         headers = [HOST, *((key, known.get(value, value)) for key, value in fields)]
-        doors.send(scope_of(method, path, headers, query_string=query.encode()), body)
+        gate.send(scope_of(method, path, headers, query_string=query.encode()), body)
 
     send(make(longest // 4))
     worst = growth(send, make, longest)
@@ -185,14 +185,14 @@ def spent(server: ServerProcess) -> float:
     return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
 
 
-def test_a_refusal_repeats_little(doors: Doors, known: dict[bytes, bytes]) -> None:
+def test_a_refusal_repeats_little(gate: GateApplication, known: dict[bytes, bytes]) -> None:
     """No answer to nonsense, of a stranger or a tenant, is much larger than the request, however it was sent."""
     for name, (make, longest) in REQUESTS.items():
         for size in (600, min(longest, 6_000)):
             method, target, fields, body = make(size)
             path, _, query = target.partition("?")
             headers = [HOST, *((key, known.get(value, value)) for key, value in fields)]
-            answer: Any = doors.send(
+            answer: Any = gate.send(
                 scope_of(method, path, headers, query_string=query.encode()), body
             )
             if answer.status >= 400 and path != "/sign-in":

@@ -6,19 +6,17 @@ import random
 import threading
 import time
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import httpx2
 import pytest
 from sqlalchemy import event
 
-from keystead import bootstrap
 from keystead.bootstrap.background import FLUSH_SECONDS
-from keystead.domain.ids import KeyId
-from keystead.domain.principals import system
 from tests.support.installations import SandboxInstallation, own_sandbox
 from tests.support.postgres import wait_until
+from tests.support.server_checks import ids_of, recorded_uses
 from tests.support.server_process import ServerProcess
 
 __all__ = ["own_sandbox"]
@@ -66,23 +64,6 @@ class Callers:
                 self.answered[key].append(time.time())
 
 
-def ids_of(server: ServerProcess, tokens: list[str]) -> list[str]:
-    """Return the ids of the keys with these tokens. Each lookup counts as a use."""
-    return [str(server.call("GET", "/v1/whoami", token=t).json()["key"]["id"]) for t in tokens]
-
-
-def counted(server: ServerProcess, ids: list[str]) -> list[int]:
-    """Return how many uses are recorded for each of these keys."""
-    installation = bootstrap.open_safely(server.settings)
-    try:
-        services = installation.services
-        who = system(services.workspaces.first().workspace_id)
-        since = datetime.now(UTC).date() - timedelta(days=2)
-        return [sum(services.usage.per_day(who, KeyId(id), since).values()) for id in ids]
-    finally:
-        installation.close()
-
-
 def last_used(server: ServerProcess, watcher: str, id: str) -> datetime | None:
     """Return when the key was last used, as the API shows it."""
     shown = server.call("GET", f"/v1/keys/{id}", token=watcher).json()["last_used_at"]
@@ -103,7 +84,7 @@ def use_under_load(server: ServerProcess, each: int) -> int:
     callers.join()
     assert shown == sorted(shown)
     sent = [len(times) + 1 for times in callers.answered]
-    wait_until(lambda: counted(server, ids) == sent, "every use is counted")
+    wait_until(lambda: recorded_uses(server, ids) == sent, "every use is counted")
     newest = max(callers.answered[0])
     last = last_used(server, watcher, ids[0])
     assert last is not None
@@ -138,7 +119,7 @@ def test_a_kill_loses_no_more_than_one_interval(server: ServerProcess) -> None:
     killed = time.time()
     callers.join()
     server.start()
-    for uses, times in zip(counted(server, ids), callers.answered, strict=True):
+    for uses, times in zip(recorded_uses(server, ids), callers.answered, strict=True):
         before = sum(at < killed - FLUSH_SECONDS - SLACK / 2 for at in times)
         assert before <= uses <= len(times) + CLIENTS + 1
     last = last_used(server, watcher, ids[0])

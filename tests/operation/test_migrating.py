@@ -27,7 +27,7 @@ from keystead.storage.point_reads.by_id import point_reads_of
 from keystead.storage.row_security.apply import apply_row_security, grant_owner_access
 from keystead.storage.schema.verification_reads import KEY as BY_ID
 from tests.support.postgres import OLDEST, PostgresServer, find_binaries, own_postgres
-from tests.support.processes import Ended, run_apart
+from tests.support.processes import CommandResult, run_apart
 from tests.support.versions import revisions_with
 
 OWNER = "keeper"
@@ -68,7 +68,7 @@ class Place:
         """Return the settings of a server."""
         return Settings(data=self.folder / "data", database=self.url(self.login))
 
-    def run(self, *arguments: str, owner: str = OWNER) -> Ended:
+    def run(self, *arguments: str, owner: str = OWNER) -> CommandResult:
         """Run a command with the owner's URL in the environment. Returns its output."""
         own = {key: value for key, value in os.environ.items() if "KEYSTEAD" not in key}
         given = {

@@ -15,10 +15,10 @@ import httpx2
 import pytest
 
 from keystead.storage.engine.connections import sqlite_driver
-from tests.operation.test_durability import UNSYNCED, end
 from tests.support.postgres import wait_until
 from tests.support.processes import KEYSTEAD
 from tests.support.server_process import free_port, serving
+from tests.support.strace import UNSYNCED, end_trace
 
 CHANGES: Final = 20
 CALLS: Final = "trace=pwrite64,ftruncate,fsync,fdatasync,write,writev,sendto,sendmsg"
@@ -140,7 +140,7 @@ def lost_by_power_cuts(tmp_path: Path, *program: str | Path) -> tuple[int, int]:
             wait_until(server.is_ready, "the traced server is ready")
             ids = _change(server.base_url, token)
         finally:
-            end(process)
+            end_trace(process)
     cuts, losses = 0, 0
     for answers in moments(trace.read_text(errors="replace"), disks):
         for chance in (0.0, 0.5):

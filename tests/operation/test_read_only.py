@@ -12,11 +12,10 @@ from pathlib import Path
 import pytest
 
 from keystead.bootstrap.background import FLUSH_SECONDS
-from tests.operation.test_last_use import counted, ids_of
-from tests.operation.test_store_away import can_create
-from tests.support.ledger import DEAD, LIVE
+from tests.support.acknowledged_changes import DEAD, LIVE
 from tests.support.outages import RECOVERY_SECONDS, keys_of
 from tests.support.postgres import PrivatePostgres, wait_until
+from tests.support.server_checks import can_create, ids_of, recorded_uses
 from tests.support.server_process import ServerProcess, serving
 
 USES = 7
@@ -83,7 +82,7 @@ def go_without_writing(
     tokens = keys_of(server)
     server.put_on("scale")
     live, creator = ids_of(server, [tokens["live"], tokens["create"]])
-    wait_until(lambda: counted(server, [live]) == [1], "the first use is written")
+    wait_until(lambda: recorded_uses(server, [live]) == [1], "the first use is written")
     with without_writes as end:
         wait_until(lambda: not can_create(server, tokens["create"]), "changes are refused")
         for _ in range(USES):
@@ -95,7 +94,7 @@ def go_without_writing(
         ended = time.monotonic()
         wait_until(lambda: can_create(server, tokens["create"]), "keys are made again")
         assert time.monotonic() - ended < RECOVERY_SECONDS
-    wait_until(lambda: counted(server, [live]) == [1 + USES], "no use is lost")
+    wait_until(lambda: recorded_uses(server, [live]) == [1 + USES], "no use is lost")
     verdicts = [passes(server, tokens[kind]) for kind in ("live", "dead", "unknown")]
     assert verdicts == [LIVE, DEAD, DEAD]
 

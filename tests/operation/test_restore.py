@@ -18,9 +18,9 @@ from keystead.domain.revocation_log import parse_entries
 from keystead.operation.files import ConfigurationError
 from keystead.settings import Settings
 from keystead.storage.maintenance import backup
-from tests.support.ledger import DEAD, LIVE, at_work, verify
+from tests.support.acknowledged_changes import DEAD, LIVE, at_work, verify
 from tests.support.postgres import PostgresServer
-from tests.support.processes import Ended, run_apart
+from tests.support.processes import CommandResult, run_apart
 from tests.support.server_process import ServerProcess, serving
 
 CONFIGURATION = 78
@@ -46,7 +46,7 @@ def revoke(server: ServerProcess, token: str, key: dict[str, str]) -> None:
     assert server.call("DELETE", f"/v1/keys/{key['id']}", token=token).status_code == 204
 
 
-def begin(server: ServerProcess) -> Ended:
+def begin(server: ServerProcess) -> CommandResult:
     """Start a server that is expected to refuse."""
     for name in ("output", "log"):
         (server.data / name).unlink(missing_ok=True)
@@ -186,16 +186,18 @@ def test_a_backup_of_a_server_at_work_is_whole(embedded: ServerProcess, tmp_path
     """A backup taken while four clients create and revoke is sound, and has everything acknowledged before it."""
     token = embedded.token()
     file = tmp_path / "backup"
-    with at_work([embedded], token) as ledgers:
-        before = {key for ledger in ledgers for key in list(ledger.created)}
+    with at_work([embedded], token) as changes_by_client:
+        before = {key for changes in changes_by_client for key in list(changes.created)}
         assert embedded.cli("backup", str(file)).returncode == 0
     embedded.stop()
     restore(embedded, str(file))
     embedded.start()
     listed = {
-        key: verify(embedded, ledger.created[key]) for ledger in ledgers for key in ledger.created
+        key: verify(embedded, changes.created[key])
+        for changes in changes_by_client
+        for key in changes.created
     }
-    revoked = {key for ledger in ledgers for key in ledger.revoked}
+    revoked = {key for changes in changes_by_client for key in changes.revoked}
     assert all(listed[key] == DEAD for key in revoked)
     assert all(listed[key] == LIVE for key in before - revoked)
 

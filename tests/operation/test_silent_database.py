@@ -15,8 +15,8 @@ from keystead import bootstrap
 from keystead.developer_area.sign_in.cookies import SESSION
 from keystead.domain.credentials import CredentialKind
 from keystead.domain.principals import Actor, PrincipalKind
-from tests.support.ledger import LIVE, verify
-from tests.support.open_loop import Call, Told, arrive
+from tests.support.acknowledged_changes import LIVE, verify
+from tests.support.open_loop import Call, Response, arrive
 from tests.support.outages import (
     RECOVERY_SECONDS,
     Outage,
@@ -124,7 +124,7 @@ def without(postgres: PrivatePostgres, taking: Taking) -> Iterator[Away]:
             yield Away(server, relay.port, taking(postgres, relay))
 
 
-def endure(away: Away, rate: float, seconds: float, *, exactly: bool) -> list[Told]:
+def endure(away: Away, rate: float, seconds: float, *, exactly: bool) -> list[Response]:
     """Run an outage of that length under that many requests a second; check the times. Returns the answers in it."""
     calls = calls_to(away.server)
     half = LEAD_SECONDS + seconds / 2
@@ -135,22 +135,24 @@ def endure(away: Away, rate: float, seconds: float, *, exactly: bool) -> list[To
         (over - 0.1, away.look),
         (over, away.end),
     ]
-    answers = arrive(away.server.port, calls, rate, over + LEAD_SECONDS, acts)
+    responses = arrive(away.server.port, calls, rate, over + LEAD_SECONDS, acts)
     token = calls[0].headers["authorization"].partition(" ")[2]
     wait_until(lambda: verify(away.server, token) == LIVE, "the live key is good again")
-    assert time.monotonic() - away.ended < RECOVERY_SECONDS + LEAD_SECONDS + answers.lag
-    assert answers.longest(away.began, away.ended) < bound(answers.lag, exactly=exactly)
-    for answer in answers.told:
-        assert answer.status not in WRONG.get(answer.name.rpartition(" ")[2], set()), answer
+    assert time.monotonic() - away.ended < RECOVERY_SECONDS + LEAD_SECONDS + responses.lag
+    assert responses.longest(away.began, away.ended) < bound(responses.lag, exactly=exactly)
+    for response in responses.responses:
+        assert response.status not in WRONG.get(response.name.rpartition(" ")[2], set()), response
     assert max(away.threads) <= MOST_THREADS, "threads grow"
     assert max(away.connections) <= MOST_CONNECTIONS, "connections grow"
-    return answers.within(away.began, away.ended)
+    return responses.within(away.began, away.ended)
 
 
-def require_refusals(answers: list[Told]) -> None:
+def require_refusals(responses: list[Response]) -> None:
     """Check that each answer was 503 with Retry-After, for every caller and request."""
-    assert answers
-    assert [answer for answer in answers if answer.status != 503 or not answer.says_when] == []
+    assert responses
+    assert [
+        response for response in responses if response.status != 503 or not response.has_retry_after
+    ] == []
 
 
 @pytest.mark.slow
@@ -179,8 +181,8 @@ def test_two_hundred_requests_a_second_for_half_a_minute(
 def test_a_database_that_takes_no_new_connection(private_postgres: PrivatePostgres) -> None:
     """Old connections are answered: each answer is true, or 503, and within two seconds."""
     with without(private_postgres, half_frozen) as away:
-        answers = endure(away, 100, 10.0, exactly=False)
-    assert {answer.status for answer in answers if answer.name == "forward-auth live"} <= {
+        responses = endure(away, 100, 10.0, exactly=False)
+    assert {response.status for response in responses if response.name == "forward-auth live"} <= {
         LIVE,
         503,
     }

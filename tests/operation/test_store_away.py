@@ -16,7 +16,7 @@ import httpx2
 import pytest
 
 from keystead.storage.engine.connections import sqlite_driver
-from tests.support.ledger import DEAD, LIVE, verify
+from tests.support.acknowledged_changes import DEAD, LIVE, verify
 from tests.support.outages import (
     RECOVERY_SECONDS,
     Taking,
@@ -30,6 +30,7 @@ from tests.support.outages import (
 )
 from tests.support.postgres import PrivatePostgres, wait_until
 from tests.support.relay import relay_to
+from tests.support.server_checks import can_create
 from tests.support.server_process import ServerProcess, serving
 
 SHORT, LONG = 1.5, 30.0
@@ -112,13 +113,6 @@ def endure(
     assert threads_of(server) <= threads + 40, "threads have grown"
     assert files_of(server) <= files + 40, "connections have grown"
     return watch
-
-
-def can_create(server: ServerProcess, token: str) -> bool:
-    """Return whether a key can be created."""
-    return (
-        server.call("POST", "/v1/keys", token=token, json={"description": "x"}).status_code == 201
-    )
 
 
 def require_refusals(watch: Watch, *, exactly: bool) -> None:
@@ -280,7 +274,7 @@ def test_a_server_that_was_cut_off_accepts_no_key(private_postgres: PrivatePostg
             relay.cut()
             revoke(other, creator, own)
             assert {verify(cut_off, victim) for _ in range(5)} == {503}
-            relay.mend()
+            relay.restore()
             wait_until(lambda: verify(cut_off, victim) != 503, "the database is back")
             assert verify(cut_off, victim) == DEAD
 

@@ -12,8 +12,8 @@ from typing import Final
 import pytest
 
 from keystead.operation.server import serving as server_module
-from tests.operation.test_wire import is_served, memory
 from tests.support.postgres import wait_until
+from tests.support.server_checks import is_served, memory_of
 from tests.support.server_process import HOST, ServerProcess, serving
 
 PAGE: Final = b"GET /openapi.json HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -74,11 +74,11 @@ def test_a_write_without_progress_ends(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def unread_are_given_up(server: ServerProcess, number: int) -> None:
     """Open that many, and check that they are closed while an honest client is served."""
-    before, memory_before = held(server.port), memory(server)
+    before, memory_before = held(server.port), memory_of(server)
     with unread(server.port, number):
         wait_until(lambda: held(server.port) >= before + number, "all are connected")
         assert all(is_served(server.port) for _ in range(20))
-        assert memory(server) - memory_before < 128 * 1024 * 1024
+        assert memory_of(server) - memory_before < 128 * 1024 * 1024
         while held(server.port) > before:
             time.sleep(1)
     assert is_served(server.port)

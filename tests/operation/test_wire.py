@@ -7,12 +7,12 @@ import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from http.client import HTTPConnection
-from pathlib import Path
 from typing import Final
 
 import pytest
 
 from tests.support.gateways import deployed
+from tests.support.server_checks import is_served, memory_of
 from tests.support.server_process import HOST, ServerProcess, serving
 
 GET: Final = b"GET /healthz HTTP/1.1\r\nHost: a\r\n"
@@ -83,16 +83,6 @@ def answers(port: int, sent: bytes) -> list[int]:
     return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3})", received)]
 
 
-def is_served(port: int) -> bool:
-    """Return whether an honest client is answered."""
-    connection = HTTPConnection(HOST, port, timeout=20)
-    try:
-        connection.request("GET", "/healthz")
-        return connection.getresponse().status == 200
-    finally:
-        connection.close()
-
-
 @pytest.mark.parametrize("name", REFUSED)
 def test_malformed_requests(server: ServerProcess, name: str) -> None:
     """One 400 (505 for a version), and what follows on the connection is not read as another client's request."""
@@ -158,18 +148,9 @@ def test_a_bare_line_feed_is_one_line_end_to_all(
         assert answers(port, BARE[name]) in ([200], [400])
 
 
-def memory(server: ServerProcess) -> int:
-    """Return the memory of the server's processes in bytes."""
-    total = 0
-    for process in server.processes():
-        status = Path(f"/proc/{process}/status").read_text()
-        total += int(re.findall(r"VmRSS:\s+(\d+) kB", status)[0]) * 1024
-    return total
-
-
 def test_sixteen_megabytes_of_head(server: ServerProcess) -> None:
     """It is refused while it arrives, without being stored."""
-    before = memory(server)
+    before = memory_of(server)
     for _ in range(4):
         with socket.create_connection((HOST, server.port), timeout=20) as connection:
             connection.sendall(GET)
@@ -178,7 +159,7 @@ def test_sixteen_megabytes_of_head(server: ServerProcess) -> None:
                     connection.sendall(b"X-%d: %s\r\n" % (number, b"a" * 16_384))
             with suppress(OSError):
                 assert connection.recv(4096).startswith(b"HTTP/1.1 431")
-    assert memory(server) - before < 64 * 1024 * 1024
+    assert memory_of(server) - before < 64 * 1024 * 1024
     assert is_served(server.port)
 
 
@@ -210,17 +191,17 @@ def ended(connections: list[socket.socket]) -> int:
 
 def test_slow_heads_delay_no_other_client(server: ServerProcess) -> None:
     """Two hundred half heads: other clients are served meanwhile, each is closed, and no memory leaks."""
-    before = memory(server)
+    before = memory_of(server)
     with slow(server, 200, b"GET /healthz HTTP/1.1\r\nHost: a\r\nX: ") as connections:
         assert all(is_served(server.port) for _ in range(20))
         assert ended(connections) == 200
-    assert memory(server) - before < 128 * 1024 * 1024
+    assert memory_of(server) - before < 128 * 1024 * 1024
 
 
 @pytest.mark.prove
 def test_two_thousand_slow_connections(server: ServerProcess) -> None:
     """A thousand half heads and a thousand half bodies: the same, and the bodies end by their own deadline."""
-    before = memory(server)
+    before = memory_of(server)
     body = POST.replace(b"/healthz", b"/revoke") + (
         b"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 100\r\n\r\ntok"
     )
@@ -232,5 +213,5 @@ def test_two_thousand_slow_connections(server: ServerProcess) -> None:
         assert ended(heads) == 1000
         assert all(is_served(server.port) for _ in range(200))
         assert ended(bodies) == 1000
-    assert memory(server) - before < 128 * 1024 * 1024
+    assert memory_of(server) - before < 128 * 1024 * 1024
     assert is_served(server.port)

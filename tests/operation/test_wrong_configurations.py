@@ -25,7 +25,7 @@ from keystead.storage.maintenance import migrate
 from keystead.storage.row_security.apply import apply_row_security
 from tests.support.administrator import read_behind, write_behind
 from tests.support.postgres import PostgresServer, find_binaries, own_postgres
-from tests.support.processes import Ended, run_apart
+from tests.support.processes import CommandResult, run_apart
 from tests.support.row_security import installed_database, server_url
 from tests.support.server_process import ServerProcess
 
@@ -56,7 +56,7 @@ class Start:
         """Create a sound installation, as a first start does."""
         bootstrap.prepare(self.settings)
 
-    def refused(self) -> Ended:
+    def refused(self) -> CommandResult:
         """Start the server, which must exit by itself."""
         own = {name: value for name, value in os.environ.items() if "KEYSTEAD" not in name}
         place = {"KEYSTEAD_DATA": str(self.data), "KEYSTEAD_PORT": "0"}

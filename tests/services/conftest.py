@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from tests.support.installations import own_sandbox, sandbox, shared_sandbox
-from tests.support.people import crowd
+from tests.support.people import people
 
-__all__ = ["crowd", "own_sandbox", "sandbox", "shared_sandbox"]
+__all__ = ["own_sandbox", "people", "sandbox", "shared_sandbox"]

@@ -26,176 +26,176 @@ from keystead.settings import Settings
 from keystead.storage.tables import users
 from tests.support.administrator import read_behind
 from tests.support.installations import PEPPERS, SandboxInstallation
-from tests.support.people import RIGHT, WRONG, Crowd, Server, email_of
+from tests.support.people import RIGHT, WRONG, People, PeopleServices, email_of
 
 NEW = "another lamp and 9 rivers"
 GONE = Secret.fresh()
 
 
 @pytest.fixture
-def ada(crowd: Crowd) -> Member:
+def ada(people: People) -> Member:
     """An owner without a password."""
-    return crowd.owner("Ada Quillfeather")
+    return people.owner("Ada Quillfeather")
 
 
-def _enter(crowd: Crowd, member: Member, text: str = RIGHT) -> Secret:
-    return crowd.sign_in.with_password(email_of(member), Password(text), crowd.origin()).secret
+def _enter(people: People, member: Member, text: str = RIGHT) -> Secret:
+    return people.sign_in.with_password(email_of(member), Password(text), people.origin()).secret
 
 
 # --- a new password ---
 
 
-def test_a_first_password(crowd: Crowd, ada: Member) -> None:
+def test_a_first_password(people: People, ada: Member) -> None:
     """A user who came by a link sets a password and signs in by it from then on; the change is recorded."""
-    crowd.clock.advance(minutes=1)
-    admitted = crowd.accounts.change_password(crowd.signed_in(ada), Password(RIGHT))
-    assert admitted.user.password_set_at == crowd.clock.now()
+    people.clock.advance(minutes=1)
+    admitted = people.accounts.change_password(people.signed_in(ada), Password(RIGHT))
+    assert admitted.user.password_set_at == people.clock.now()
     assert admitted.device is not None
-    assert crowd.stands(_enter(crowd, ada))
-    changed = crowd.events(ada.workspace_id, "member.password_changed")
+    assert people.stands(_enter(people, ada))
+    changed = people.events(ada.workspace_id, "member.password_changed")
     assert [(e.actor.id, e.data) for e in changed] == [(ada.user.id, {})]
 
 
-def test_a_new_password_ends_the_others(crowd: Crowd, ada: Member) -> None:
+def test_a_new_password_ends_the_others(people: People, ada: Member) -> None:
     """All other sessions, unused links and known devices end; this session goes on under a new secret (R59)."""
-    crowd.give_password(ada)
-    first = crowd.sign_in.with_password(email_of(ada), Password(RIGHT), crowd.origin())
-    others = [_enter(crowd, ada), crowd.signed_in(ada)]
-    link, _ = crowd.sign_in.make_link(ada)
-    here = _enter(crowd, ada)
-    before = crowd.sign_in.visitor(here)
-    renewed = crowd.accounts.change_password(here, Password(NEW), Password(RIGHT)).secret
-    after = crowd.sign_in.visitor(renewed)
+    people.give_password(ada)
+    first = people.sign_in.with_password(email_of(ada), Password(RIGHT), people.origin())
+    others = [_enter(people, ada), people.signed_in(ada)]
+    link, _ = people.sign_in.make_link(ada)
+    here = _enter(people, ada)
+    before = people.sign_in.visitor(here)
+    renewed = people.accounts.change_password(here, Password(NEW), Password(RIGHT)).secret
+    after = people.sign_in.visitor(renewed)
     assert before is not None
     assert after is not None
     assert after.session.id == before.session.id
     for dead in (here, first.secret, *others):
-        assert not crowd.stands(dead)
+        assert not people.stands(dead)
     with pytest.raises(Invalid):
-        crowd.sign_in.redeem(link)
-    again = crowd.sign_in.with_password(
-        email_of(ada), Password(NEW), crowd.origin(), device=first.device
+        people.sign_in.redeem(link)
+    again = people.sign_in.with_password(
+        email_of(ada), Password(NEW), people.origin(), device=first.device
     )
     assert again.device is not None
 
 
-def test_other_users_sessions_stay(crowd: Crowd, ada: Member) -> None:
+def test_other_users_sessions_stay(people: People, ada: Member) -> None:
     """A password changed here ends no session of another user."""
-    other = crowd.signed_in(crowd.owner("Bo"))
-    crowd.give_password(ada)
-    assert crowd.stands(other)
+    other = people.signed_in(people.owner("Bo"))
+    people.give_password(ada)
+    assert people.stands(other)
 
 
-def test_the_current_password_is_required(crowd: Crowd, ada: Member) -> None:
+def test_the_current_password_is_required(people: People, ada: Member) -> None:
     """A session begun by password requires it again; one begun by a link does not, since it may have been lost."""
-    crowd.give_password(ada)
-    session = _enter(crowd, ada)
+    people.give_password(ada)
+    session = _enter(people, ada)
     for current in (None, Password(WRONG)):
         with pytest.raises(Invalid) as refused:
-            crowd.accounts.change_password(session, Password(NEW), current)
+            people.accounts.change_password(session, Password(NEW), current)
         assert [error.pointer for error in refused.value.errors] == ["/current"]
-    assert crowd.stands(session)
-    link, _ = crowd.sign_in.make_link(ada, LinkPurpose.PASSWORD)
-    signed_in = crowd.sign_in.redeem(link)
+    assert people.stands(session)
+    link, _ = people.sign_in.make_link(ada, LinkPurpose.PASSWORD)
+    signed_in = people.sign_in.redeem(link)
     assert signed_in.purpose is LinkPurpose.PASSWORD
-    crowd.accounts.change_password(signed_in.secret, Password(NEW))
-    assert crowd.stands(_enter(crowd, ada, NEW))
+    people.accounts.change_password(signed_in.secret, Password(NEW))
+    assert people.stands(_enter(people, ada, NEW))
 
 
-def test_a_stolen_session_cannot_guess_it(crowd: Crowd, ada: Member) -> None:
+def test_a_stolen_session_cannot_guess_it(people: People, ada: Member) -> None:
     """Ten wrong current passwords end the session."""
-    crowd.give_password(ada)
-    session = _enter(crowd, ada)
+    people.give_password(ada)
+    session = _enter(people, ada)
     for _ in range(9):
         with pytest.raises(Invalid):
-            crowd.accounts.change_password(session, Password(NEW), Password(WRONG))
-        crowd.clock.advance(minutes=1)
+            people.accounts.change_password(session, Password(NEW), Password(WRONG))
+        people.clock.advance(minutes=1)
     with pytest.raises(SessionEnded):
-        crowd.accounts.change_password(session, Password(NEW), Password(WRONG))
-    assert not crowd.stands(session)
+        people.accounts.change_password(session, Password(NEW), Password(WRONG))
+    assert not people.stands(session)
 
 
 @pytest.mark.parametrize("text", ["short", "x" * 257, "passwordpassword", "ada quillfeather 1"])
-def test_unacceptable_passwords(crowd: Crowd, ada: Member, text: str) -> None:
+def test_unacceptable_passwords(people: People, ada: Member, text: str) -> None:
     """A password that is short, endless, common or personal is refused, and nothing changes."""
-    session = crowd.signed_in(ada)
+    session = people.signed_in(ada)
     with pytest.raises(Invalid) as refused:
-        crowd.accounts.change_password(session, Password(text))
+        people.accounts.change_password(session, Password(text))
     assert [error.pointer for error in refused.value.errors] == ["/new"]
-    assert crowd.stands(session)
+    assert people.stands(session)
 
 
-def test_a_workspaces_name_is_no_password(crowd: Crowd, ada: Member) -> None:
+def test_a_workspaces_name_is_no_password(people: People, ada: Member) -> None:
     """The names of a user's workspaces are what an attacker tries first."""
-    crowd.sandbox.services.workspaces.rename(crowd.sandbox.tenant(), "no matter")
-    workspace = crowd.sandbox.services.workspaces.create(
+    people.sandbox.services.workspaces.rename(people.sandbox.tenant(), "no matter")
+    workspace = people.sandbox.services.workspaces.create(
         "Zimmerwald Kites", owner="Cy", email=f"kites.{email_of(ada)}"
     )
-    owner = crowd.sandbox.services.workspaces.owner(workspace.id)
-    crowd.give_password(ada, "zimmerwald kites 7")
+    owner = people.sandbox.services.workspaces.owner(workspace.id)
+    people.give_password(ada, "zimmerwald kites 7")
     with pytest.raises(Invalid, match="guessed"):
-        crowd.give_password(owner, "zimmerwald kites 7")
+        people.give_password(owner, "zimmerwald kites 7")
 
 
-def test_the_products_name_is_no_password(crowd: Crowd, ada: Member) -> None:
+def test_the_products_name_is_no_password(people: People, ada: Member) -> None:
     """The product's name is what an attacker tries first."""
-    settings = Settings(database=crowd.sandbox.url, product_name="Zimmerwald Kites")
-    renamed = open_installation(settings, PEPPERS, crowd.clock)
+    settings = Settings(database=people.sandbox.url, product_name="Zimmerwald Kites")
+    renamed = open_installation(settings, PEPPERS, people.clock)
     try:
         with pytest.raises(Invalid, match="guessed"):
             renamed.services.accounts.change_password(
-                crowd.signed_in(ada), Password("zimmerwald kites 7")
+                people.signed_in(ada), Password("zimmerwald kites 7")
             )
     finally:
         renamed.close()
 
 
-def test_without_an_address_there_is_no_password(crowd: Crowd) -> None:
+def test_without_an_address_there_is_no_password(people: People) -> None:
     """A password without an email to sign in by would be useless."""
-    workspace = crowd.sandbox.services.workspaces.create("W", owner="Nameless")
-    session = crowd.signed_in(crowd.sandbox.services.workspaces.owner(workspace.id))
+    workspace = people.sandbox.services.workspaces.create("W", owner="Nameless")
+    session = people.signed_in(people.sandbox.services.workspaces.owner(workspace.id))
     with pytest.raises(Invalid, match="/email"):
-        crowd.accounts.change_password(session, Password(RIGHT))
+        people.accounts.change_password(session, Password(RIGHT))
 
 
 # --- a recent proof ---
 
 
-def test_a_late_change_needs_a_proof(crowd: Crowd, ada: Member) -> None:
+def test_a_late_change_needs_a_proof(people: People, ada: Member) -> None:
     """After a quarter of an hour neither password nor email can be changed, even with the right password (R69)."""
-    crowd.give_password(ada)
-    session = _enter(crowd, ada)
-    crowd.clock.advance(REAUTHENTICATION_AGE)
+    people.give_password(ada)
+    session = _enter(people, ada)
+    people.clock.advance(REAUTHENTICATION_AGE)
     with pytest.raises(ReauthenticationRequired):
-        crowd.accounts.change_password(session, Password(NEW), Password(RIGHT))
+        people.accounts.change_password(session, Password(NEW), Password(RIGHT))
     with pytest.raises(ReauthenticationRequired):
-        crowd.accounts.change_email(session, f"new.{email_of(ada)}")
-    fresh = crowd.sign_in.reauthenticate(session, Password(RIGHT)).secret
+        people.accounts.change_email(session, f"new.{email_of(ada)}")
+    fresh = people.sign_in.reauthenticate(session, Password(RIGHT)).secret
     assert (
-        crowd.accounts.change_email(fresh, f"new.{email_of(ada)}").email == f"new.{email_of(ada)}"
+        people.accounts.change_email(fresh, f"new.{email_of(ada)}").email == f"new.{email_of(ada)}"
     )
 
 
 def test_a_proof_that_grows_old_while_hashing(own_sandbox: SandboxInstallation) -> None:
     """The proof is checked again when the password is written, since it may expire during hashing."""
-    crowd = Crowd(own_sandbox)
-    ada = crowd.owner()
-    session = crowd.signed_in(ada)
-    slow = crowd.hasher.hash
+    people = People(own_sandbox)
+    ada = people.owner()
+    session = people.signed_in(ada)
+    slow = people.hasher.hash
 
     def late(password: str | bytes, *, salt: bytes | None = None) -> str:
-        crowd.clock.advance(REAUTHENTICATION_AGE)
+        people.clock.advance(REAUTHENTICATION_AGE)
         return slow(password, salt=salt)
 
-    crowd.hasher.hash = late  # type: ignore[method-assign]
+    people.hasher.hash = late  # type: ignore[method-assign]
     with pytest.raises(ReauthenticationRequired):
-        crowd.accounts.change_password(session, Password(RIGHT))
+        people.accounts.change_password(session, Password(RIGHT))
     with read_behind(own_sandbox.database) as tx:
         assert users.password_hash_of(tx, ada.user.id) is None
 
 
-def _id(crowd: Crowd, session: Secret) -> SessionId:
-    visitor = crowd.sign_in.visitor(session)
+def _id(people: People, session: Secret) -> SessionId:
+    visitor = people.sign_in.visitor(session)
     assert visitor is not None
     return visitor.session.id
 
@@ -203,36 +203,36 @@ def _id(crowd: Crowd, session: Secret) -> SessionId:
 # --- the email ---
 
 
-def test_a_new_address(crowd: Crowd, ada: Member) -> None:
+def test_a_new_address(people: People, ada: Member) -> None:
     """From the change on, the new email signs in and the old one doesn't; both are recorded."""
-    crowd.give_password(ada)
+    people.give_password(ada)
     new = f"New.{email_of(ada)}"
-    user = crowd.accounts.change_email(crowd.signed_in(ada), new)
+    user = people.accounts.change_email(people.signed_in(ada), new)
     assert user.email == new
-    crowd.sign_in.with_password(new.lower(), Password(RIGHT), crowd.origin())
+    people.sign_in.with_password(new.lower(), Password(RIGHT), people.origin())
     with pytest.raises(Invalid):
-        _enter(crowd, ada)
-    event = crowd.events(ada.workspace_id, "member.email_changed")[-1]
+        _enter(people, ada)
+    event = people.events(ada.workspace_id, "member.email_changed")[-1]
     assert event.data == {"from": email_of(ada), "to": new}
 
 
-def test_an_address_is_one_persons(crowd: Crowd, ada: Member) -> None:
+def test_an_address_is_one_persons(people: People, ada: Member) -> None:
     """Another user's email is refused in any case of letters; your own may be written differently."""
-    bo = crowd.owner("Bo")
+    bo = people.owner("Bo")
     for taken in (email_of(bo), email_of(bo).upper()):
         with pytest.raises(EmailTaken):
-            crowd.accounts.change_email(crowd.signed_in(ada), taken)
-    shouted = crowd.accounts.change_email(crowd.signed_in(ada), email_of(ada).upper())
+            people.accounts.change_email(people.signed_in(ada), taken)
+    shouted = people.accounts.change_email(people.signed_in(ada), email_of(ada).upper())
     assert shouted.email == email_of(ada).upper()
-    assert crowd.accounts.change_email(crowd.signed_in(bo), email_of(bo)).email == email_of(bo)
-    assert crowd.events(bo.workspace_id, "member.email_changed") == []
+    assert people.accounts.change_email(people.signed_in(bo), email_of(bo)).email == email_of(bo)
+    assert people.events(bo.workspace_id, "member.email_changed") == []
 
 
 def test_one_of_many_gets_an_email(own_sandbox: SandboxInstallation) -> None:
     """Of eight users who take one email concurrently, through two servers, one gets it; the others see why."""
-    crowd = Crowd(own_sandbox)
-    servers = [crowd, Server(own_sandbox)]
-    sessions = [crowd.signed_in(crowd.owner()) for _ in range(8)]
+    people = People(own_sandbox)
+    servers = [people, PeopleServices(own_sandbox)]
+    sessions = [people.signed_in(people.owner()) for _ in range(8)]
 
     def take(turn: tuple[int, Secret]) -> bool:
         number, session = turn
@@ -261,22 +261,22 @@ def test_one_of_many_gets_an_email(own_sandbox: SandboxInstallation) -> None:
         "a\0@b",
     ],
 )
-def test_malformed_emails(crowd: Crowd, ada: Member, email: str) -> None:
+def test_malformed_emails(people: People, ada: Member, email: str) -> None:
     """An email that mail cannot reach by its form is refused."""
     with pytest.raises(Invalid):
-        crowd.accounts.change_email(crowd.signed_in(ada), email)
+        people.accounts.change_email(people.signed_in(ada), email)
 
 
 # --- name and time zone ---
 
 
-def test_a_name_and_a_zone(crowd: Crowd, ada: Member) -> None:
+def test_a_name_and_a_zone(people: People, ada: Member) -> None:
     """A name on one line, and a time zone that exists, or neither; without a recent proof."""
-    session = crowd.signed_in(ada)
-    crowd.clock.advance(REAUTHENTICATION_AGE)
-    assert crowd.accounts.rename(session, "Ada L.").name == "Ada L."
-    assert crowd.accounts.set_time_zone(session, "Asia/Kathmandu").time_zone == "Asia/Kathmandu"
-    assert crowd.accounts.set_time_zone(session, None).time_zone is None
+    session = people.signed_in(ada)
+    people.clock.advance(REAUTHENTICATION_AGE)
+    assert people.accounts.rename(session, "Ada L.").name == "Ada L."
+    assert people.accounts.set_time_zone(session, "Asia/Kathmandu").time_zone == "Asia/Kathmandu"
+    assert people.accounts.set_time_zone(session, None).time_zone is None
     for zone in (
         "Mars/Olympus",
         "../etc/passwd",
@@ -286,91 +286,97 @@ def test_a_name_and_a_zone(crowd: Crowd, ada: Member) -> None:
         "europe/berlin",
     ):
         with pytest.raises(Invalid):
-            crowd.accounts.set_time_zone(session, zone)
+            people.accounts.set_time_zone(session, zone)
     with pytest.raises(Invalid):
-        crowd.accounts.rename(session, "two\nlines")
+        people.accounts.rename(session, "two\nlines")
 
 
 # --- sessions ---
 
 
-def test_where_one_is_signed_in(crowd: Crowd, ada: Member) -> None:
+def test_where_one_is_signed_in(people: People, ada: Member) -> None:
     """The list has the active sessions, newest first, and marks the current one."""
-    crowd.give_password(ada)
-    crowd.clock.advance(minutes=5)
-    home = crowd.sign_in.with_password(
-        email_of(ada), Password(RIGHT), crowd.origin(), "Firefox"
+    people.give_password(ada)
+    people.clock.advance(minutes=5)
+    home = people.sign_in.with_password(
+        email_of(ada), Password(RIGHT), people.origin(), "Firefox"
     ).secret
-    crowd.clock.advance(minutes=5)
-    work_origin = crowd.origin()
-    work = crowd.sign_in.with_password(email_of(ada), Password(RIGHT), work_origin, "Safari").secret
-    gone = _enter(crowd, ada)
-    crowd.sign_in.sign_out(gone)
-    lines = crowd.accounts.sessions(work)
+    people.clock.advance(minutes=5)
+    work_origin = people.origin()
+    work = people.sign_in.with_password(
+        email_of(ada), Password(RIGHT), work_origin, "Safari"
+    ).secret
+    gone = _enter(people, ada)
+    people.sign_in.sign_out(gone)
+    lines = people.accounts.sessions(work)
     assert [(line.session.agent, line.current) for line in lines[:2]] == [
         ("Safari", True),
         ("Firefox", False),
     ]
     assert lines[0].session.address == work_origin.address
     assert lines[0].session.created_at == lines[1].session.created_at + timedelta(minutes=5)
-    assert _id(crowd, home) in {line.session.id for line in lines}
-    assert all(line.session.is_active(crowd.clock.now()) for line in lines)
+    assert _id(people, home) in {line.session.id for line in lines}
+    assert all(line.session.is_active(people.clock.now()) for line in lines)
 
 
-def test_what_a_browser_calls_itself(crowd: Crowd, ada: Member) -> None:
+def test_what_a_browser_calls_itself(people: People, ada: Member) -> None:
     """Whatever a browser sends, the part that is kept can be stored and shown."""
-    link, _ = crowd.sign_in.make_link(ada)
-    secret = crowd.sign_in.redeem(link, agent="A\0\x1b[31m\ud800" + "x" * 40_000).secret
-    agent = crowd.accounts.sessions(secret)[0].session.agent
+    link, _ = people.sign_in.make_link(ada)
+    secret = people.sign_in.redeem(link, agent="A\0\x1b[31m\ud800" + "x" * 40_000).secret
+    agent = people.accounts.sessions(secret)[0].session.agent
     assert agent is not None
     assert agent.isprintable()
     assert len(agent) <= 200
 
 
-def test_idle_and_old_sessions_are_not_listed(crowd: Crowd, ada: Member) -> None:
+def test_idle_and_old_sessions_are_not_listed(people: People, ada: Member) -> None:
     """Expired sessions are gone from the list."""
-    crowd.signed_in(ada)
-    crowd.clock.advance(IDLE_LIMIT)
-    here = crowd.signed_in(ada)
-    assert len(crowd.accounts.sessions(here)) == 1
+    people.signed_in(ada)
+    people.clock.advance(IDLE_LIMIT)
+    here = people.signed_in(ada)
+    assert len(people.accounts.sessions(here)) == 1
 
 
-def test_ending_one_session(crowd: Crowd, ada: Member) -> None:
+def test_ending_one_session(people: People, ada: Member) -> None:
     """Ending one of your sessions by its id works immediately; again, or with another user's, it is not found."""
-    here, there, others = crowd.signed_in(ada), crowd.signed_in(ada), crowd.signed_in(crowd.owner())
-    there_id, others_id = _id(crowd, there), _id(crowd, others)
-    crowd.accounts.end_session(here, there_id)
-    assert not crowd.stands(there)
+    here, there, others = (
+        people.signed_in(ada),
+        people.signed_in(ada),
+        people.signed_in(people.owner()),
+    )
+    there_id, others_id = _id(people, there), _id(people, others)
+    people.accounts.end_session(here, there_id)
+    assert not people.stands(there)
     refusals = []
     for absent in (there_id, others_id, SessionId("ses_0000000000000000000000")):
         with pytest.raises(NotFound) as refused:
-            crowd.accounts.end_session(here, absent)
+            people.accounts.end_session(here, absent)
         refusals.append(str(refused.value))
     assert len(set(refusals)) == 1
-    assert crowd.stands(others)
-    assert crowd.events(ada.workspace_id, "member.signed_out")[-1].data == {"sessions": 1}
+    assert people.stands(others)
+    assert people.events(ada.workspace_id, "member.signed_out")[-1].data == {"sessions": 1}
 
 
-def test_ending_all_others(crowd: Crowd, ada: Member) -> None:
+def test_ending_all_others(people: People, ada: Member) -> None:
     """All other sessions of the user end, and this one stays; without others, no event is recorded."""
-    here, others = crowd.signed_in(ada), [crowd.signed_in(ada) for _ in range(3)]
-    neighbour = crowd.signed_in(crowd.owner())
-    assert crowd.accounts.end_other_sessions(here) == 3
-    assert crowd.stands(here)
-    assert crowd.stands(neighbour)
-    assert not any(crowd.stands(other) for other in others)
-    assert crowd.accounts.end_other_sessions(here) == 0
-    ends = crowd.events(ada.workspace_id, "member.signed_out")
+    here, others = people.signed_in(ada), [people.signed_in(ada) for _ in range(3)]
+    neighbour = people.signed_in(people.owner())
+    assert people.accounts.end_other_sessions(here) == 3
+    assert people.stands(here)
+    assert people.stands(neighbour)
+    assert not any(people.stands(other) for other in others)
+    assert people.accounts.end_other_sessions(here) == 0
+    ends = people.events(ada.workspace_id, "member.signed_out")
     assert [event.data for event in ends] == [{"sessions": 3}]
 
 
-def test_a_session_that_ended_does_nothing(crowd: Crowd, ada: Member) -> None:
+def test_a_session_that_ended_does_nothing(people: People, ada: Member) -> None:
     """With an ended, expired or unknown session no account is read or changed, and the answer is the same."""
-    ended = crowd.signed_in(ada)
-    crowd.sign_in.sign_out(ended)
-    old = crowd.signed_in(ada)
-    crowd.clock.advance(ABSOLUTE_LIMIT)
-    accounts = crowd.accounts
+    ended = people.signed_in(ada)
+    people.sign_in.sign_out(ended)
+    old = people.signed_in(ada)
+    people.clock.advance(ABSOLUTE_LIMIT)
+    accounts = people.accounts
     refusals = set()
     for secret in (ended, old, GONE):
         for act in (
@@ -381,7 +387,7 @@ def test_a_session_that_ended_does_nothing(crowd: Crowd, ada: Member) -> None:
             accounts.sessions,
             accounts.end_other_sessions,
             lambda s: accounts.end_session(s, SessionId("ses_1")),
-            lambda s: crowd.sign_in.reauthenticate(s, Password(RIGHT)),
+            lambda s: people.sign_in.reauthenticate(s, Password(RIGHT)),
         ):
             refusals.add(_refusal(act, secret))
     assert refusals == {SessionEnded}
@@ -395,24 +401,24 @@ def _refusal(act: object, secret: Secret) -> type[KeysteadError] | None:
     return None
 
 
-def test_signing_out_is_recorded_once(crowd: Crowd, ada: Member) -> None:
+def test_signing_out_is_recorded_once(people: People, ada: Member) -> None:
     """Each workspace gets an event when its member signs out; signing out again adds no event."""
-    session = crowd.signed_in(ada)
+    session = people.signed_in(ada)
     for _ in range(2):
-        crowd.sign_in.sign_out(session, crowd.origin())
-    assert len(crowd.events(ada.workspace_id, "member.signed_out")) == 1
+        people.sign_in.sign_out(session, people.origin())
+    assert len(people.events(ada.workspace_id, "member.signed_out")) == 1
 
 
 # --- a product's own user ---
 
 
-def test_a_products_user_has_no_account_here(crowd: Crowd, ada: Member) -> None:
+def test_a_products_user_has_no_account_here(people: People, ada: Member) -> None:
     """Name, email and password belong to the product; users may change only the time zone."""
-    session = crowd.portal_session(ada)
+    session = people.portal_session(ada)
     for act in (
-        lambda s: crowd.accounts.rename(s, "X"),
-        lambda s: crowd.accounts.change_email(s, "x@example.com"),
-        lambda s: crowd.accounts.change_password(s, Password(RIGHT)),
+        lambda s: people.accounts.rename(s, "X"),
+        lambda s: people.accounts.change_email(s, "x@example.com"),
+        lambda s: people.accounts.change_password(s, Password(RIGHT)),
     ):
         assert _refusal(act, session) is Forbidden
-    assert crowd.accounts.set_time_zone(session, "UTC").time_zone == "UTC"
+    assert people.accounts.set_time_zone(session, "UTC").time_zone == "UTC"

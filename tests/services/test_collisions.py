@@ -48,7 +48,15 @@ from tests.support.installations import (
     sandbox_on,
     text_of,
 )
-from tests.support.people import RIGHT, WRONG, Crowd, Server, acting, acting_operator, email_of
+from tests.support.people import (
+    RIGHT,
+    WRONG,
+    People,
+    PeopleServices,
+    acting,
+    acting_operator,
+    email_of,
+)
 from tests.support.postgres import wait_until
 from tests.support.row_security import as_owner
 
@@ -165,9 +173,9 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def crowd(strict: Strict) -> Crowd:
+def people(strict: Strict) -> People:
     """The users of the installation."""
-    return Crowd(strict.sandbox)
+    return People(strict.sandbox)
 
 
 def kinds(ended: Sequence[object]) -> Counter[type]:
@@ -224,25 +232,25 @@ def test_one_successor(strict: Strict) -> None:
     assert sandbox.happened(tenant) == ["key.created", "key.rotated"]
 
 
-def test_one_open_invitation_and_one_member(strict: Strict, crowd: Crowd) -> None:
+def test_one_open_invitation_and_one_member(strict: Strict, people: People) -> None:
     """Of concurrent invitations of one email one stays open; of users of its link concurrently one joins."""
-    owner = crowd.owner()
+    owner = people.owner()
     tenant, email = acting_operator(owner.workspace_id), f"guest.of.{email_of(owner)}"
-    invite = lambda: crowd.invitations.invite(acting(owner), email, Role.ADMIN)[0]  # noqa: E731
+    invite = lambda: people.invitations.invite(acting(owner), email, Role.ADMIN)[0]  # noqa: E731
     links = strict.race([invite] * AT_ONCE, touch(tenant))
-    assert len(crowd.events(owner.workspace_id, "member.invited")) == AT_ONCE
-    assert len(crowd.events(owner.workspace_id, "member.invitation_revoked")) == AT_ONCE - 1
-    standing = [link for link in links if _opens(crowd, link)]
-    accept = lambda: crowd.invitations.accept(standing[0], "Bo", Password(RIGHT))  # noqa: E731
+    assert len(people.events(owner.workspace_id, "member.invited")) == AT_ONCE
+    assert len(people.events(owner.workspace_id, "member.invitation_revoked")) == AT_ONCE - 1
+    standing = [link for link in links if _opens(people, link)]
+    accept = lambda: people.invitations.accept(standing[0], "Bo", Password(RIGHT))  # noqa: E731
     ended = strict.race([accept] * AT_ONCE, touch(tenant))
     assert len(standing) == 1
     assert kinds(ended)[Invalid] == AT_ONCE - 1
-    assert len(crowd.members.list(tenant).items) == 2
+    assert len(people.members.list(tenant).items) == 2
 
 
-def _opens(crowd: Crowd, link: Any) -> bool:
+def _opens(people: People, link: Any) -> bool:
     try:
-        crowd.invitations.find(link)
+        people.invitations.find(link)
     except Invalid:
         return False
     return True
@@ -286,14 +294,14 @@ def test_uses_are_added_up_once(strict: Strict) -> None:
     assert list(used.values()) == [1 + 3 * 7]
 
 
-def test_wrong_passwords_are_counted_once(strict: Strict, crowd: Crowd) -> None:
+def test_wrong_passwords_are_counted_once(strict: Strict, people: People) -> None:
     """Concurrent guesses at one account are as many failures as there were guesses."""
-    owner = crowd.owner()
-    crowd.give_password(owner)
+    owner = people.owner()
+    people.give_password(owner)
     email, subject = email_of(owner), account_subject(fold_email(email_of(owner)))
 
     def guess() -> None:
-        crowd.sign_in.with_password(email, Password(WRONG), crowd.origin())
+        people.sign_in.with_password(email, Password(WRONG), people.origin())
 
     with pytest.raises(Invalid):
         guess()
@@ -374,10 +382,10 @@ def test_a_deadlock_is_retried(served: Strict) -> None:
     assert sandbox.services.plans.of_workspace(tenant.workspace_id).overrides == {"api_keys": 7}
 
 
-def test_one_session_for_a_link(strict: Strict, crowd: Crowd) -> None:
+def test_one_session_for_a_link(strict: Strict, people: People) -> None:
     """A one-time link that two clients redeem at the same time begins one session."""
-    other, owner = Server(strict.sandbox), crowd.owner()
-    link, _ = crowd.sign_in.make_link(owner)
-    acts = [lambda: crowd.sign_in.redeem(link), lambda: other.sign_in.redeem(link)]
+    other, owner = PeopleServices(strict.sandbox), people.owner()
+    link, _ = people.sign_in.make_link(owner)
+    acts = [lambda: people.sign_in.redeem(link), lambda: other.sign_in.redeem(link)]
     ended = strict.race(acts, "UPDATE sign_in_links SET used_at = used_at")
     assert kinds(ended)[Invalid] == 1

@@ -11,7 +11,7 @@ from keystead.domain.passwords import Password
 from keystead.services.cleanup import BATCH, ExpiredRows
 from keystead.storage.schema.tables import known_devices, sessions, sign_in_links, throttles
 from tests.support.installations import SandboxInstallation
-from tests.support.people import WRONG, Crowd, email_of
+from tests.support.people import WRONG, People, email_of
 
 
 def test_spent_links_and_old_sessions_are_forgotten(own_sandbox: SandboxInstallation) -> None:
@@ -41,12 +41,12 @@ def test_more_than_a_batch_is_swept(own_sandbox: SandboxInstallation) -> None:
 
 def test_devices_and_wrong_passwords_are_forgotten(own_sandbox: SandboxInstallation) -> None:
     """A device is deleted 180 days after its last sign-in, a count of wrong passwords 90 days after the last."""
-    crowd = Crowd(own_sandbox)
+    people = People(own_sandbox)
     sweep = ExpiredRows(own_sandbox.database, own_sandbox.clock).run
-    ada = crowd.owner()
-    crowd.give_password(ada)
+    ada = people.owner()
+    people.give_password(ada)
     with pytest.raises(Invalid):
-        crowd.sign_in.with_password(email_of(ada), Password(WRONG), crowd.origin())
+        people.sign_in.with_password(email_of(ada), Password(WRONG), people.origin())
     own_sandbox.clock.advance(days=90)
     sweep()
     # One row each: the account's and the address's wrong password, and the user's try at a new one.

@@ -13,19 +13,6 @@ from sqlalchemy import make_url, text
 
 from keystead.domain.errors import OutcomeUnknown
 from keystead.services.keys import CreatedKey
-from tests.services.test_nth_failure import (
-    MOST,
-    SCENES,
-    Saboteur,
-    Scene,
-    create,
-    ended,
-    narrow,
-    revoke,
-    rotate,
-    sabotage,
-    told_of,
-)
 from tests.support.administrator import read_behind
 from tests.support.installations import (
     SandboxInstallation,
@@ -36,6 +23,19 @@ from tests.support.installations import (
 )
 from tests.support.postgres import wait_until
 from tests.support.relay import Relay, relay_to
+from tests.support.sabotage import (
+    MOST,
+    USE_CASES,
+    Saboteur,
+    UseCase,
+    create,
+    narrow,
+    revoke,
+    rotate,
+    sabotage,
+    storage_error_of,
+    verdict_of,
+)
 
 NEVER, UNANSWERED = "never arrives", "is not answered"
 
@@ -97,27 +97,29 @@ def test_whichever_step_of_a_revocation_is_not_answered(
 
 @pytest.mark.prove
 @pytest.mark.parametrize("fate", [NEVER, UNANSWERED])
-@SCENES
+@USE_CASES
 def test_whichever_step_hangs(
-    on_relay: tuple[SandboxInstallation, Relay], scene: Scene, fate: str
+    on_relay: tuple[SandboxInstallation, Relay], use_case: UseCase, fate: str
 ) -> None:
     """The guarantee holds for every act, whether or not the step arrives."""
-    hang_at_each_step(*on_relay, scene, fate)
+    hang_at_each_step(*on_relay, use_case, fate)
 
 
-def hang_at_each_step(sandbox: SandboxInstallation, relay: Relay, scene: Scene, fate: str) -> None:
+def hang_at_each_step(
+    sandbox: SandboxInstallation, relay: Relay, use_case: UseCase, fate: str
+) -> None:
     """Run the act with each of its steps hanging in turn, and then undisturbed."""
     fired, saboteur = 0, Hanging(sandbox, relay, fate)
     with sabotage(saboteur):
         for number in range(1, MOST):
             tenant = sandbox.tenant()
             live, dead = witnesses(sandbox)
-            act, count = scene(sandbox, tenant)
+            act, count = use_case(sandbox, tenant)
             before, events = count(), len(sandbox.happened(tenant))
             with saboteur.at(number):
-                outcome = ended(act)
+                outcome = storage_error_of(act)
             if saboteur.fired:
-                assert {told_of(sandbox, live), told_of(sandbox, dead)} == {"unavailable"}
+                assert {verdict_of(sandbox, live), verdict_of(sandbox, dead)} == {"unavailable"}
             relay.forget()
             wait_until(partial(is_back, sandbox, live), "the database is back")
             assert [sandbox.verdict(key) for key in (live, dead)] == ["verified", "revoked"]
@@ -126,7 +128,7 @@ def hang_at_each_step(sandbox: SandboxInstallation, relay: Relay, scene: Scene, 
             assert done in {0, 1}
             assert done == 1 or outcome is not None, "a success without effect"
             assert done == 0 or outcome in {None, OutcomeUnknown}, f"{outcome} with an effect"
-            if scene in {create, revoke, rotate, narrow}:
+            if use_case in {create, revoke, rotate, narrow}:
                 assert len(sandbox.happened(tenant)) - events == done
             if not saboteur.fired:
                 break
@@ -134,9 +136,9 @@ def hang_at_each_step(sandbox: SandboxInstallation, relay: Relay, scene: Scene, 
     assert 3 <= fired < MOST - 1
 
 
-@SCENES
+@USE_CASES
 def test_whichever_step_takes_its_time_in_sqlite(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, scene: Scene
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, use_case: UseCase
 ) -> None:
     """While a statement or commit hangs in this process, verdicts continue, and are right; then it is done."""
     fired = 0
@@ -146,11 +148,11 @@ def test_whichever_step_takes_its_time_in_sqlite(
             for number in range(1, MOST):
                 tenant = sandbox.tenant()
                 live, dead = witnesses(sandbox)
-                act, count = scene(sandbox, tenant)
+                act, count = use_case(sandbox, tenant)
                 before = count()
                 saboteur.meanwhile = partial(require_verdicts, sandbox, live, dead)
                 with saboteur.at(number):
-                    assert ended(act) is None
+                    assert storage_error_of(act) is None
                 assert count() - before == 1
                 if not saboteur.fired:
                     break
@@ -168,13 +170,13 @@ def witnesses(sandbox: SandboxInstallation) -> tuple[CreatedKey, CreatedKey]:
 
 def require_verdicts(sandbox: SandboxInstallation, live: CreatedKey, dead: CreatedKey) -> None:
     """Check that each outcome is recognized, repeatedly."""
-    verdicts = [told_of(sandbox, key) for key in (live, dead, live, dead)]
+    verdicts = [verdict_of(sandbox, key) for key in (live, dead, live, dead)]
     assert verdicts == ["verified", "revoked"] * 2
 
 
 def is_back(sandbox: SandboxInstallation, live: CreatedKey) -> bool:
     """Return whether there are verdicts again."""
-    return told_of(sandbox, live) != "unavailable"
+    return verdict_of(sandbox, live) != "unavailable"
 
 
 def open_transactions(sandbox: SandboxInstallation) -> int:

@@ -30,10 +30,16 @@ from keystead.storage.database import Database
 from keystead.storage.schema.tables import key_rates
 from keystead.storage.schema.verification_reads import KEY
 from tests.support.installations import PEPPERS, SandboxInstallation, text_of
-from tests.support.rate_limits import Ticker, counting, pace, paced_tenant, pacing
+from tests.support.rate_limits import (
+    Ticker,
+    rate_limited_servers,
+    rate_limited_tenant,
+    set_rate_limits,
+    valkey_url,
+)
 from tests.support.server_process import free_port
 
-__all__ = ["counting"]
+__all__ = ["valkey_url"]
 
 MINUTE = 60.0
 
@@ -84,19 +90,19 @@ def at_once(servers: list[Installation], created: CreatedKey, times: int) -> Cou
 
 def test_exactly_so_many_pass_under_threads(sandbox: SandboxInstallation) -> None:
     """Eight threads with 200 requests under a limit of 50 a minute: 50 pass, no more and no fewer."""
-    created = sandbox.key(paced_tenant(sandbox, key=50))
-    with pacing(sandbox, "memory") as servers:
+    created = sandbox.key(rate_limited_tenant(sandbox, key=50))
+    with rate_limited_servers(sandbox, "memory") as servers:
         assert at_once(servers, created, 200) == {"verified": 50, "rate_limited": 150}
 
 
 def test_exactly_so_many_pass_on_servers_that_share_a_valkey(
-    sandbox: SandboxInstallation, counting: str
+    sandbox: SandboxInstallation, valkey_url: str
 ) -> None:
     """Two servers with one Valkey let 50 of 200 pass together; when the window has ended, 50 again."""
-    created = sandbox.key(paced_tenant(sandbox, key=50))
-    with pacing(sandbox, counting, servers=2) as servers:
+    created = sandbox.key(rate_limited_tenant(sandbox, key=50))
+    with rate_limited_servers(sandbox, valkey_url, servers=2) as servers:
         assert at_once(servers, created, 200) == {"verified": 50, "rate_limited": 150}
-        with closing(Valkey.from_url(counting.replace("redis", "valkey"))) as client:
+        with closing(Valkey.from_url(valkey_url.replace("redis", "valkey"))) as client:
             (name,) = [n for n in client.scan_iter() if created.key.id in n.decode()]
             assert 0 < cast("int", client.pttl(name)) <= 60_000
             client.pexpire(name, 1)
@@ -109,7 +115,7 @@ def test_a_window_begins_with_the_first_request_and_ends(
     sandbox: SandboxInstallation, verifier: Verifier, ticker: Ticker
 ) -> None:
     """After 60 seconds there is room again, and not a moment before; a refusal says how long to wait."""
-    created = sandbox.key(paced_tenant(sandbox, key=3))
+    created = sandbox.key(rate_limited_tenant(sandbox, key=3))
     assert verdicts(verifier, created, 5) == {"verified": 3, "rate_limited": 2}
     ticker.now += MINUTE - 0.5
     refused = verifier.verify(text_of(created))
@@ -121,11 +127,16 @@ def test_a_window_begins_with_the_first_request_and_ends(
 
 
 @pytest.mark.parametrize("where", ["memory", "valkey"])
-def test_a_neighbour_takes_nothing(sandbox: SandboxInstallation, where: str, counting: str) -> None:
+def test_a_neighbour_takes_nothing(
+    sandbox: SandboxInstallation, where: str, valkey_url: str
+) -> None:
     """A workspace that floods is limited as a whole, all its keys together, and another loses no request (R49)."""
-    loud, quiet = paced_tenant(sandbox, workspace=5), paced_tenant(sandbox, workspace=5)
+    loud, quiet = (
+        rate_limited_tenant(sandbox, workspace=5),
+        rate_limited_tenant(sandbox, workspace=5),
+    )
     first, second, other = sandbox.key(loud), sandbox.key(loud), sandbox.key(quiet)
-    with pacing(sandbox, "memory" if where == "memory" else counting) as (server,):
+    with rate_limited_servers(sandbox, "memory" if where == "memory" else valkey_url) as (server,):
         verifier = server.services.verifier
         passed = verdicts(verifier, first, 20) + verdicts(verifier, second, 20)
         assert passed == {"verified": 5, "rate_limited": 35}
@@ -138,12 +149,12 @@ def test_a_neighbour_takes_nothing(sandbox: SandboxInstallation, where: str, cou
 
 @pytest.mark.parametrize("where", ["memory", "valkey"])
 def test_what_a_key_is_refused_takes_nothing_from_its_workspace(
-    sandbox: SandboxInstallation, where: str, counting: str
+    sandbox: SandboxInstallation, where: str, valkey_url: str
 ) -> None:
     """One key that runs wild has its own limit, and the workspace's other keys have the rest."""
-    tenant = paced_tenant(sandbox, key=2, workspace=5)
+    tenant = rate_limited_tenant(sandbox, key=2, workspace=5)
     keys = [sandbox.key(tenant) for _ in range(3)]
-    with pacing(sandbox, "memory" if where == "memory" else counting) as (server,):
+    with rate_limited_servers(sandbox, "memory" if where == "memory" else valkey_url) as (server,):
         passed = [verdicts(server.services.verifier, key, 10)["verified"] for key in keys]
     assert passed == [2, 2, 1]
 
@@ -164,7 +175,7 @@ def test_ended_windows_are_forgotten(ticker: Ticker) -> None:
 
 def test_off_by_default(sandbox: SandboxInstallation) -> None:
     """Without the setting a plan's rate limits have no effect: nothing is counted, read or written for them."""
-    created = sandbox.key(paced_tenant(sandbox, key=1, workspace=1))
+    created = sandbox.key(rate_limited_tenant(sandbox, key=1, workspace=1))
     assert sandbox.installation.rates is None
     assert verdicts(sandbox.services.verifier, created, 20) == {"verified": 20}
     assert sandbox.count(key_rates) == 0
@@ -184,7 +195,7 @@ def test_a_rate_limit_of_its_own_replaces_the_plans(
     sandbox: SandboxInstallation, verifier: Verifier, ticker: Ticker
 ) -> None:
     """Within five seconds a key's own limit, lower or higher, replaces the plan's; removed, the plan's holds again."""
-    tenant = paced_tenant(sandbox, key=3)
+    tenant = rate_limited_tenant(sandbox, key=3)
     fewer, more, plain = (sandbox.key(tenant) for _ in range(3))
     rates = sandbox.services.key_rates
     rates.set(tenant, fewer.key.id, 1)
@@ -193,7 +204,7 @@ def test_a_rate_limit_of_its_own_replaces_the_plans(
     assert passed == [1, 7, 3]
     assert rates.get(tenant, more.key.id)[0] == 7
     rates.set(tenant, more.key.id, None)
-    pace(sandbox, tenant, key=4)
+    set_rate_limits(sandbox, tenant, key=4)
     ticker.now += MINUTE
     passed = [verdicts(verifier, key, 10)["verified"] for key in (fewer, more, plain)]
     assert passed == [1, 4, 4]
@@ -241,7 +252,7 @@ def test_dead_keys_are_refused_before_rate_limits(
     sandbox: SandboxInstallation, verifier: Verifier
 ) -> None:
     """Revoked, expired, suspended and too narrow come before too fast, and are not counted: 401, 403, then 429."""
-    tenant, other = paced_tenant(sandbox, key=1), paced_tenant(sandbox, key=1)
+    tenant, other = rate_limited_tenant(sandbox, key=1), rate_limited_tenant(sandbox, key=1)
     ends = sandbox.clock.now() + timedelta(hours=1)
     dead, aged, narrow = (
         sandbox.key(tenant, expires_at=ends, scopes=("events:read",)) for _ in range(3)
@@ -262,9 +273,9 @@ def test_dead_keys_are_refused_before_rate_limits(
 
 def test_what_came_too_fast_is_no_use(sandbox: SandboxInstallation) -> None:
     """A rate-limited request is noted as a refusal, and not as a use of the key."""
-    tenant = paced_tenant(sandbox, key=2)
+    tenant = rate_limited_tenant(sandbox, key=2)
     created = sandbox.key(tenant)
-    with pacing(sandbox, "memory") as (server,):
+    with rate_limited_servers(sandbox, "memory") as (server,):
         for _ in range(5):
             server.services.verifier.verify(text_of(created), address="192.0.2.7")
         server.services.usage.flush()
@@ -279,9 +290,9 @@ def test_what_came_too_fast_is_no_use(sandbox: SandboxInstallation) -> None:
 
 def test_metrics_count_rate_limited_requests(sandbox: SandboxInstallation) -> None:
     """Each request is one verdict, on threads and on an event loop: verified, or too fast, and never both."""
-    created = sandbox.key(paced_tenant(sandbox, key=3))
+    created = sandbox.key(rate_limited_tenant(sandbox, key=3))
     metrics = Metrics()
-    with pacing(sandbox, "memory", metrics=metrics) as (server,):
+    with rate_limited_servers(sandbox, "memory", metrics=metrics) as (server,):
         verifier = server.services.verifier
         verdicts(verifier, created, 2)
         for _ in range(3):
@@ -320,7 +331,7 @@ def test_a_silent_counter_holds_up_one_request_in_five_seconds(
 ) -> None:
     """Requests pass while the counter is unavailable; it is tried once, and once more after five seconds."""
     url, listener = silent
-    created = sandbox.key(paced_tenant(sandbox, key=1))
+    created = sandbox.key(rate_limited_tenant(sandbox, key=1))
     with closing(ValkeyCounters(url)) as counters:
         verifier = _verifier(sandbox, RateLimiter(sandbox.database, counters, seconds=ticker))
         assert verdicts(verifier, created, 20) == {"verified": 20}
@@ -334,7 +345,7 @@ def test_an_event_loop_goes_on_while_a_counter_is_silent(
     sandbox: SandboxInstallation, ticker: Ticker, silent: tuple[str, socket.socket]
 ) -> None:
     """While one request waits for the counter, other tasks of the loop run."""
-    tenant = paced_tenant(sandbox, key=1)
+    tenant = rate_limited_tenant(sandbox, key=1)
     first, second = sandbox.key(tenant), sandbox.key(tenant)
 
     async def turns_meanwhile(verifier: Verifier) -> int:
@@ -360,7 +371,7 @@ def test_numbers_that_cannot_be_read_are_as_a_counter_that_is_away(
     sandbox: SandboxInstallation, ticker: Ticker, refuses: bool
 ) -> None:
     """If the database doesn't return rate limits, requests pass or are refused for now, as configured."""
-    created = sandbox.key(paced_tenant(sandbox, key=1))
+    created = sandbox.key(rate_limited_tenant(sandbox, key=1))
     with socket.create_server(("127.0.0.1", 0)) as taken:
         url = f"postgresql://nobody@127.0.0.1:{taken.getsockname()[1]}/none"
     with closing(Database(url)) as away:
@@ -379,7 +390,7 @@ def test_counting_goes_on_when_the_counter_is_back(
     sandbox: SandboxInstallation, ticker: Ticker
 ) -> None:
     """Without Valkey all requests pass, on an event loop too; a new one counts within five seconds."""
-    created = sandbox.key(paced_tenant(sandbox, key=2))
+    created = sandbox.key(rate_limited_tenant(sandbox, key=2))
     port = free_port()
     with ValkeyServer(port=port):
         pass
@@ -400,13 +411,13 @@ def test_no_dead_key_gains_by_a_counter_that_is_away(
     sandbox: SandboxInstallation, when_away: str
 ) -> None:
     """While the counter is unavailable, an active key passes or not, as configured; a dead one is always refused."""
-    tenant = paced_tenant(sandbox, key=1)
+    tenant = rate_limited_tenant(sandbox, key=1)
     live, dead = sandbox.key(tenant), sandbox.key(tenant)
     free = sandbox.key(sandbox.tenant())
     sandbox.services.keys.revoke(tenant, dead.key.id)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         url = f"valkey://127.0.0.1:{taken.getsockname()[1]}"
-    with pacing(sandbox, url, when_away=when_away) as (server,):
+    with rate_limited_servers(sandbox, url, when_away=when_away) as (server,):
         verifier = server.services.verifier
         for _ in range(3):
             assert verdict(verifier, dead) == "revoked"

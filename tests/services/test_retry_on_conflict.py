@@ -29,14 +29,14 @@ from keystead.services.webhooks import CreatedWebhook
 from keystead.storage.database import Database
 from keystead.storage.engine.roles import Purpose
 from keystead.storage.schema import tables as schema
-from tests.services.test_nth_failure import MOST, Failing, Fault, sabotage
 from tests.support.clocks import NOON
 from tests.support.installations import SandboxInstallation
-from tests.support.people import PRODUCT, RIGHT, WRONG, Crowd, acting, acting_operator, email_of
+from tests.support.people import PRODUCT, RIGHT, WRONG, People, acting, acting_operator, email_of
 from tests.support.row_security import as_owner
+from tests.support.sabotage import MOST, Failing, Fault, sabotage
 
 Act = Callable[[], object]
-Scene = Callable[[Crowd, Member], Act]
+Scene = Callable[[People, Member], Act]
 
 ADDED_UP = (
     schema.workspaces.c.last_event,
@@ -82,16 +82,16 @@ def look(shared_sandbox: SandboxInstallation) -> Iterator[Look]:
 # --- the acts: each is prepared in a new workspace ---
 
 
-def create(crowd: Crowd, owner: Member) -> Act:
+def create(people: People, owner: Member) -> Act:
     """Create a key under a limit."""
     tenant = acting_operator(owner.workspace_id)
-    crowd.sandbox.limit(tenant, 1)
-    return lambda: crowd.sandbox.key(tenant)
+    people.sandbox.limit(tenant, 1)
+    return lambda: people.sandbox.key(tenant)
 
 
-def create_once(crowd: Crowd, owner: Member) -> Act:
+def create_once(people: People, owner: Member) -> Act:
     """Create a key, and repeat the request."""
-    tenant, keys = acting_operator(owner.workspace_id), crowd.sandbox.services.keys
+    tenant, keys = acting_operator(owner.workspace_id), people.sandbox.services.keys
 
     def ask() -> None:
         first = keys.create(tenant, KeyDraft("sync"), once=ONCE)
@@ -102,23 +102,23 @@ def create_once(crowd: Crowd, owner: Member) -> Act:
     return ask
 
 
-def rotate(crowd: Crowd, owner: Member) -> Act:
+def rotate(people: People, owner: Member) -> Act:
     """Create a successor in addition to the old key."""
     tenant = acting_operator(owner.workspace_id)
-    key, hour = crowd.sandbox.key(tenant).key, timedelta(hours=1)
-    return lambda: crowd.sandbox.services.keys.rotate(tenant, key.id, overlap=hour, once=ONCE)
+    key, hour = people.sandbox.key(tenant).key, timedelta(hours=1)
+    return lambda: people.sandbox.services.keys.rotate(tenant, key.id, overlap=hour, once=ONCE)
 
 
-def revoke(crowd: Crowd, owner: Member) -> Act:
+def revoke(people: People, owner: Member) -> Act:
     """Revoke a key, reported once, after the commit."""
-    tenant, database = acting_operator(owner.workspace_id), crowd.sandbox.database
-    key = crowd.sandbox.key(tenant).key
+    tenant, database = acting_operator(owner.workspace_id), people.sandbox.database
+    key = people.sandbox.key(tenant).key
 
     def end() -> None:
         entries: list[RevocationEntry] = []
         database.on_revocations = entries.extend
         try:
-            crowd.sandbox.services.keys.revoke(tenant, key.id)
+            people.sandbox.services.keys.revoke(tenant, key.id)
         finally:
             database.on_revocations = None
         assert [entry.target_id for entry in entries] == [key.id]
@@ -126,134 +126,134 @@ def revoke(crowd: Crowd, owner: Member) -> Act:
     return end
 
 
-def narrow(crowd: Crowd, owner: Member) -> Act:
+def narrow(people: People, owner: Member) -> Act:
     """Take scopes away."""
     tenant = acting_operator(owner.workspace_id)
-    key = crowd.sandbox.key(tenant, scopes=("documents:read", "documents:write")).key
+    key = people.sandbox.key(tenant, scopes=("documents:read", "documents:write")).key
     patch = KeyPatch(scopes=("documents:read",))
-    return lambda: crowd.sandbox.services.keys.update(tenant, key.id, patch)
+    return lambda: people.sandbox.services.keys.update(tenant, key.id, patch)
 
 
-def flush(crowd: Crowd, owner: Member) -> Act:
+def flush(people: People, owner: Member) -> Act:
     """Write down the use of a key."""
-    key = crowd.sandbox.key(acting_operator(owner.workspace_id))
-    assert crowd.sandbox.verdict(key) == "verified"
-    return crowd.sandbox.flush
+    key = people.sandbox.key(acting_operator(owner.workspace_id))
+    assert people.sandbox.verdict(key) == "verified"
+    return people.sandbox.flush
 
 
-def suspend(crowd: Crowd, owner: Member) -> Act:
+def suspend(people: People, owner: Member) -> Act:
     """Suspend a workspace."""
-    return lambda: crowd.sandbox.services.workspaces.suspend(owner.workspace_id)
+    return lambda: people.sandbox.services.workspaces.suspend(owner.workspace_id)
 
 
-def make_workspace(crowd: Crowd, owner: Member) -> Act:
+def make_workspace(people: People, owner: Member) -> Act:
     """Create a workspace with its owner."""
-    return lambda: crowd.sandbox.services.workspaces.create("New", owner="Bo")
+    return lambda: people.sandbox.services.workspaces.create("New", owner="Bo")
 
 
-def invite(crowd: Crowd, owner: Member) -> Act:
+def invite(people: People, owner: Member) -> Act:
     """Replace an open invitation."""
     email = f"guest.of.{email_of(owner)}"
-    crowd.invitations.invite(acting(owner), email, Role.DEVELOPER)
-    return lambda: crowd.invitations.invite(acting(owner), email, Role.ADMIN)
+    people.invitations.invite(acting(owner), email, Role.DEVELOPER)
+    return lambda: people.invitations.invite(acting(owner), email, Role.ADMIN)
 
 
-def accept(crowd: Crowd, owner: Member) -> Act:
+def accept(people: People, owner: Member) -> Act:
     """Accept an invitation with a password."""
-    link, _ = crowd.invitations.invite(acting(owner), f"new.of.{email_of(owner)}", Role.ADMIN)
-    return lambda: crowd.invitations.accept(link, "Bo", Password(RIGHT))
+    link, _ = people.invitations.invite(acting(owner), f"new.of.{email_of(owner)}", Role.ADMIN)
+    return lambda: people.invitations.accept(link, "Bo", Password(RIGHT))
 
 
-def appoint(crowd: Crowd, owner: Member) -> Act:
+def appoint(people: People, owner: Member) -> Act:
     """Assign another role."""
-    member, members = crowd.join(owner, Role.DEVELOPER), crowd.members
+    member, members = people.join(owner, Role.DEVELOPER), people.members
     return lambda: members.change_role(acting(owner), member.user.id, Role.ADMIN)
 
 
-def redeem(crowd: Crowd, owner: Member) -> Act:
+def redeem(people: People, owner: Member) -> Act:
     """Redeem a one-time link for a session."""
-    link, _ = crowd.sign_in.make_link(owner)
-    return lambda: crowd.sign_in.redeem(link)
+    link, _ = people.sign_in.make_link(owner)
+    return lambda: people.sign_in.redeem(link)
 
 
-def sign_in(crowd: Crowd, owner: Member) -> Act:
+def sign_in(people: People, owner: Member) -> Act:
     """Sign in by password, after a wrong one."""
-    crowd.give_password(owner)
-    email, origin = email_of(owner), crowd.origin()
+    people.give_password(owner)
+    email, origin = email_of(owner), people.origin()
 
     def enter() -> None:
         with pytest.raises(Invalid):
-            crowd.sign_in.with_password(email, Password(WRONG), origin)
-        crowd.sign_in.with_password(email, Password(RIGHT), origin)
+            people.sign_in.with_password(email, Password(WRONG), origin)
+        people.sign_in.with_password(email, Password(RIGHT), origin)
 
     return enter
 
 
-def guess(crowd: Crowd, owner: Member) -> Act:
+def guess(people: People, owner: Member) -> Act:
     """Try a wrong password, which is counted."""
-    crowd.give_password(owner)
-    email, origin = email_of(owner), crowd.origin()
+    people.give_password(owner)
+    email, origin = email_of(owner), people.origin()
 
     def miss() -> None:
         with pytest.raises(Invalid):
-            crowd.sign_in.with_password(email, Password(WRONG), origin)
+            people.sign_in.with_password(email, Password(WRONG), origin)
 
     return miss
 
 
-def reauthenticate(crowd: Crowd, owner: Member) -> Act:
+def reauthenticate(people: People, owner: Member) -> Act:
     """Give the same session a new secret."""
-    crowd.give_password(owner)
-    session = crowd.signed_in(owner)
-    return lambda: crowd.sign_in.reauthenticate(session, Password(RIGHT))
+    people.give_password(owner)
+    session = people.signed_in(owner)
+    return lambda: people.sign_in.reauthenticate(session, Password(RIGHT))
 
 
-def change_password(crowd: Crowd, owner: Member) -> Act:
+def change_password(people: People, owner: Member) -> Act:
     """Change the password, which ends the other sessions."""
-    crowd.give_password(owner)
-    session, new = crowd.signed_in(owner), Password("seven green kites aloft")
-    return lambda: crowd.accounts.change_password(session, new, Password(RIGHT))
+    people.give_password(owner)
+    session, new = people.signed_in(owner), Password("seven green kites aloft")
+    return lambda: people.accounts.change_password(session, new, Password(RIGHT))
 
 
-def portal(crowd: Crowd, owner: Member) -> Act:
+def portal(people: People, owner: Member) -> Act:
     """Create a link for a new user of the product."""
     request = PortalRequest(owner.workspace_id, PortalUser("u1", "Pat"), Role.ADMIN)
-    return lambda: crowd.portal.create(PRODUCT, request)
+    return lambda: people.portal.create(PRODUCT, request)
 
 
-def push(crowd: Crowd, owner: Member) -> Act:
+def push(people: People, owner: Member) -> Act:
     """Put and delete documents."""
-    tenant, documents = acting_operator(owner.workspace_id), crowd.sandbox.services.documents
+    tenant, documents = acting_operator(owner.workspace_id), people.sandbox.services.documents
     documents.create_collection(tenant, CollectionDraft("docs"))
     documents.push(tenant, "docs", Push([DocumentDraft("a", "one"), DocumentDraft("b", "two")]))
     change = Push([DocumentDraft("a", "three"), DocumentDraft("c", "four")], ["b"])
     return lambda: documents.push(tenant, "docs", change)
 
 
-def delete_collection(crowd: Crowd, owner: Member) -> Act:
+def delete_collection(people: People, owner: Member) -> Act:
     """Delete a collection with its documents."""
-    tenant, documents = acting_operator(owner.workspace_id), crowd.sandbox.services.documents
+    tenant, documents = acting_operator(owner.workspace_id), people.sandbox.services.documents
     documents.create_collection(tenant, CollectionDraft("docs"))
     documents.put(tenant, "docs", DocumentDraft("a", "one"))
     return lambda: documents.delete_collection(tenant, "docs", with_documents=True)
 
 
-def hook(crowd: Crowd, owner: Member) -> Act:
+def hook(people: People, owner: Member) -> Act:
     """Create a webhook, and an event for it."""
     tenant = acting_operator(owner.workspace_id)
 
     def make() -> None:
-        _hook(crowd, owner)
-        crowd.sandbox.key(tenant)
+        _hook(people, owner)
+        people.sandbox.key(tenant)
 
     return make
 
 
-def deliver(crowd: Crowd, owner: Member) -> Act:
+def deliver(people: People, owner: Member) -> Act:
     """Claim a delivery as a worker, extend its lease, send and settle it."""
-    _hook(crowd, owner)
-    crowd.sandbox.key(acting_operator(owner.workspace_id))
-    deliveries = crowd.sandbox.services.deliveries
+    _hook(people, owner)
+    people.sandbox.key(acting_operator(owner.workspace_id))
+    deliveries = people.sandbox.services.deliveries
 
     def work() -> None:
         batches = deliveries.claim(endpoints=500, messages=10)
@@ -264,20 +264,20 @@ def deliver(crowd: Crowd, owner: Member) -> Act:
     return work
 
 
-def disable(crowd: Crowd, owner: Member) -> Act:
+def disable(people: People, owner: Member) -> Act:
     """Settle a delivery after which its endpoint is disabled."""
-    _hook(crowd, owner)
-    crowd.sandbox.key(acting_operator(owner.workspace_id))
-    deliveries = crowd.sandbox.services.deliveries
+    _hook(people, owner)
+    people.sandbox.key(acting_operator(owner.workspace_id))
+    deliveries = people.sandbox.services.deliveries
     batches = deliveries.claim(endpoints=500, messages=10)
     (mine,) = [batch for batch in batches if batch.endpoint.workspace_id == owner.workspace_id]
     return lambda: deliveries.settle(_sent(mine, 410), [mine])
 
 
-def try_out(crowd: Crowd, owner: Member) -> Act:
+def try_out(people: People, owner: Member) -> Act:
     """Test a webhook, and send the delivery again: both count towards a rate limit."""
-    webhook = _hook(crowd, owner)
-    tenant, webhooks = acting_operator(owner.workspace_id), crowd.sandbox.services.webhooks
+    webhook = _hook(people, owner)
+    tenant, webhooks = acting_operator(owner.workspace_id), people.sandbox.services.webhooks
 
     def send() -> None:
         webhooks.redeliver(tenant, webhooks.test(tenant, webhook.endpoint.id).id)
@@ -285,13 +285,13 @@ def try_out(crowd: Crowd, owner: Member) -> Act:
     return send
 
 
-def watch(crowd: Crowd, owner: Member) -> Act:
+def watch(people: People, owner: Member) -> Act:
     """Record that a key will expire soon."""
-    ends = (crowd.clock.now() + timedelta(days=1)).replace(microsecond=0)
-    crowd.sandbox.key(acting_operator(owner.workspace_id), expires_at=ends)
-    look = KeyLifecycle(crowd.sandbox.database, crowd.clock).run
+    ends = (people.clock.now() + timedelta(days=1)).replace(microsecond=0)
+    people.sandbox.key(acting_operator(owner.workspace_id), expires_at=ends)
+    look = KeyLifecycle(people.sandbox.database, people.clock).run
     look()
-    crowd.sandbox.key(acting_operator(owner.workspace_id), expires_at=ends)
+    people.sandbox.key(acting_operator(owner.workspace_id), expires_at=ends)
 
     def report() -> None:
         assert look() >= 1
@@ -299,14 +299,14 @@ def watch(crowd: Crowd, owner: Member) -> Act:
     return report
 
 
-def plan(crowd: Crowd, owner: Member) -> Act:
+def plan(people: People, owner: Member) -> Act:
     """Replace all plans."""
-    return lambda: crowd.sandbox.services.plans.apply(DEFAULT_PLANS)
+    return lambda: people.sandbox.services.plans.apply(DEFAULT_PLANS)
 
 
-def _hook(crowd: Crowd, owner: Member) -> CreatedWebhook:
+def _hook(people: People, owner: Member) -> CreatedWebhook:
     draft = WebhookDraft("CRM", "https://example.com/hooks", ("*",))
-    return crowd.sandbox.services.webhooks.create(acting_operator(owner.workspace_id), draft)
+    return people.sandbox.services.webhooks.create(acting_operator(owner.workspace_id), draft)
 
 
 def _sent(batch: Batch, status: int) -> list[Sent]:
@@ -341,43 +341,43 @@ LONG = [
 
 
 @pytest.mark.parametrize("scene", SHORT, ids=lambda scene: scene.__name__)
-def test_whichever_step_collides(crowd: Crowd, look: Look, scene: Scene) -> None:
+def test_whichever_step_collides(people: People, look: Look, scene: Scene) -> None:
     """If the n-th statement or commit of an act conflicts, the act succeeds, for all n, with the effects of one."""
-    collide_at_each_step(crowd, look, scene)
+    collide_at_each_step(people, look, scene)
 
 
 @pytest.mark.prove
 @pytest.mark.parametrize("scene", LONG, ids=lambda scene: scene.__name__)
-def test_whichever_step_of_any_act_collides(crowd: Crowd, look: Look, scene: Scene) -> None:
+def test_whichever_step_of_any_act_collides(people: People, look: Look, scene: Scene) -> None:
     """The guarantee holds for all other acts."""
-    collide_at_each_step(crowd, look, scene)
+    collide_at_each_step(people, look, scene)
 
 
-def collide_at_each_step(crowd: Crowd, look: Look, scene: Scene) -> None:
+def collide_at_each_step(people: People, look: Look, scene: Scene) -> None:
     """Run the act without conflicts, then with each of its steps conflicting in turn."""
-    act = _set_up(crowd, scene)
+    act = _set_up(people, scene)
     before = look.counted()
     act()
     wanted = _added(before, look.counted())
     fired = 0
-    saboteur = Failing(crowd.sandbox, Fault.COLLIDED)
+    saboteur = Failing(people.sandbox, Fault.COLLIDED)
     with sabotage(saboteur):
         for number in range(1, MOST):
-            act = _set_up(crowd, scene)
+            act = _set_up(people, scene)
             before = look.counted()
             with saboteur.at(number):
                 act()
             assert _added(before, look.counted()) == wanted, f"at step {number}"
-            assert crowd.sandbox.database.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+            assert people.sandbox.database.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
             if not saboteur.fired:
                 break
             fired += 1
     assert 3 <= fired < MOST - 1
 
 
-def _set_up(crowd: Crowd, scene: Scene) -> Act:
-    crowd.sandbox.flush()
-    return scene(crowd, crowd.owner())
+def _set_up(people: People, scene: Scene) -> Act:
+    people.sandbox.flush()
+    return scene(people, people.owner())
 
 
 def _added(before: Counter[str], after: Counter[str]) -> dict[str, int]:

@@ -20,7 +20,7 @@ from keystead.services.sign_in import SignIn
 from keystead.storage.schema.tables import throttles
 from tests.support.administrator import write_behind
 from tests.support.installations import SandboxInstallation
-from tests.support.people import RIGHT, WRONG, Crowd, email_of
+from tests.support.people import RIGHT, WRONG, People, email_of
 
 PAIRS = 2_000
 """The number of pairs: fewer than for tokens, since the bound is 5 ms, and a hash's spread below 1 ms."""
@@ -64,10 +64,10 @@ def _measured(
 @pytest.mark.prove
 def test_known_and_unknown_take_as_long(own_sandbox: SandboxInstallation) -> None:
     """The median difference of paired refusals, known against unknown, is within five milliseconds (R68)."""
-    crowd, real = Crowd(own_sandbox), Passwords()
-    ada = crowd.owner()
+    people, real = People(own_sandbox), Passwords()
+    ada = people.owner()
     accounts = Accounts(own_sandbox.database, own_sandbox.clock, real)
-    accounts.change_password(crowd.signed_in(ada), Password(RIGHT))
+    accounts.change_password(people.signed_in(ada), Password(RIGHT))
     sign_in = SignIn(own_sandbox.database, own_sandbox.clock, real)
     differences = _measured(sign_in, own_sandbox, email_of(ada), f"x{email_of(ada)}")
     low, high = _interval(differences)

@@ -18,7 +18,7 @@ from keystead.domain.step_up import STEP_UP, SensitiveAction
 from keystead.domain.token import Secret
 from keystead.domain.webhooks import WebhookDraft, WebhookPatch, WebhookStatus
 from keystead.domain.workspaces import Member, Role
-from tests.support.people import RIGHT, Crowd, acting, acting_operator
+from tests.support.people import RIGHT, People, acting, acting_operator
 
 NAMED = [scope for scope in BUILT_IN if scope not in {EVERYTHING, KEYS_WRITE}]
 HOOK = WebhookDraft("CRM", "https://hooks.example.com/in", ("*",))
@@ -28,30 +28,30 @@ HOOK = WebhookDraft("CRM", "https://hooks.example.com/in", ("*",))
 class Stage:
     """An owner with a password and a session, and things to act on in their workspace."""
 
-    crowd: Crowd
+    people: People
     owner: Member
     session: Secret
 
     def __post_init__(self) -> None:
-        services, system = self.crowd.sandbox.services, acting_operator(self.owner.workspace_id)
+        services, system = self.people.sandbox.services, acting_operator(self.owner.workspace_id)
         self.keys, self.webhooks = services.keys, services.webhooks
-        in_a_month = self.crowd.clock.now() + timedelta(days=30)
+        in_a_month = self.people.clock.now() + timedelta(days=30)
         draft = KeyDraft("wide", scopes=[EVERYTHING], expires_at=in_a_month)
         self.key = services.keys.create(system, draft).key
         self.hook = services.webhooks.create(system, HOOK).endpoint
-        self.other_owner = self.crowd.join(self.owner, Role.OWNER).user.id
-        self.viewer = self.crowd.join(self.owner, Role.VIEWER).user.id
+        self.other_owner = self.people.join(self.owner, Role.OWNER).user.id
+        self.viewer = self.people.join(self.owner, Role.VIEWER).user.id
 
     @property
     def principal(self) -> Principal:
         """Return the owner as a principal of that session."""
-        visitor = self.crowd.sign_in.visitor(self.session)
+        visitor = self.people.sign_in.visitor(self.session)
         assert visitor is not None
         return acting(visitor.members[0], visitor.session.signed_in_at)
 
     def state(self) -> int:
         """Return the number of events in the workspace."""
-        return len(self.crowd.events(self.owner.workspace_id))
+        return len(self.people.events(self.owner.workspace_id))
 
 
 Try = Callable[[Stage], object]
@@ -59,11 +59,11 @@ MAKERS = (Role.DEVELOPER, Role.ADMIN, Role.OWNER)
 
 
 def _inviting(role: Role) -> Try:
-    return lambda s: s.crowd.invitations.invite(s.principal, "new@example.com", role)
+    return lambda s: s.people.invitations.invite(s.principal, "new@example.com", role)
 
 
 def _appointing(role: Role) -> Try:
-    return lambda s: s.crowd.members.change_role(s.principal, s.viewer, role)
+    return lambda s: s.people.members.change_role(s.principal, s.viewer, role)
 
 
 ACTS: Mapping[SensitiveAction, Mapping[str, Try]] = {
@@ -89,15 +89,15 @@ ACTS: Mapping[SensitiveAction, Mapping[str, Try]] = {
         **{f"appoint {role}": _appointing(role) for role in MAKERS},
     },
     SensitiveAction.REMOVE_OWNER: {
-        "remove": lambda s: s.crowd.members.remove(s.principal, s.other_owner),
-        "demote": lambda s: s.crowd.members.change_role(s.principal, s.other_owner, Role.VIEWER),
-        "leave": lambda s: s.crowd.members.leave(s.principal),
+        "remove": lambda s: s.people.members.remove(s.principal, s.other_owner),
+        "demote": lambda s: s.people.members.change_role(s.principal, s.other_owner, Role.VIEWER),
+        "leave": lambda s: s.people.members.leave(s.principal),
     },
     SensitiveAction.CHANGE_EMAIL: {
-        "change": lambda s: s.crowd.accounts.change_email(s.session, "changed@example.com"),
+        "change": lambda s: s.people.accounts.change_email(s.session, "changed@example.com"),
     },
     SensitiveAction.CHANGE_PASSWORD: {
-        "change": lambda s: s.crowd.accounts.change_password(
+        "change": lambda s: s.people.accounts.change_password(
             s.session, Password("another lamp in 9 oceans"), Password(RIGHT)
         ),
     },
@@ -107,20 +107,20 @@ FREE: Mapping[str, Try] = {
         s.principal, KeyDraft("x", scopes=["documents:read", "documents:write"])
     ),
     "revoking a wide key": lambda s: s.keys.revoke(s.principal, s.key.id),
-    "inviting a viewer": lambda s: s.crowd.invitations.invite(
+    "inviting a viewer": lambda s: s.people.invitations.invite(
         s.principal, "new@example.com", Role.VIEWER
     ),
-    "removing a viewer": lambda s: s.crowd.members.remove(s.principal, s.viewer),
+    "removing a viewer": lambda s: s.people.members.remove(s.principal, s.viewer),
     "a test of a webhook": lambda s: s.webhooks.test(s.principal, s.hook.id),
 }
 CASES = [(act, name) for act, tries in ACTS.items() for name in tries]
 
 
 @pytest.fixture
-def stage(crowd: Crowd) -> Stage:
+def stage(people: People) -> Stage:
     """An owner who proved who they are at noon."""
-    owner = crowd.owner()
-    return Stage(crowd, owner, crowd.give_password(owner))
+    owner = people.owner()
+    return Stage(people, owner, people.give_password(owner))
 
 
 def test_every_act_of_the_table_is_tried() -> None:
@@ -131,12 +131,12 @@ def test_every_act_of_the_table_is_tried() -> None:
 @pytest.mark.parametrize(("act", "name"), CASES, ids=[f"{a}-{n}" for a, n in CASES])
 def test_an_old_proof_is_asked_for_again(stage: Stage, act: SensitiveAction, name: str) -> None:
     """At 15 minutes the act is refused and has no effect; it succeeds with a new proof."""
-    stage.crowd.clock.advance(REAUTHENTICATION_AGE)
+    stage.people.clock.advance(REAUTHENTICATION_AGE)
     before = stage.state()
     with pytest.raises(ReauthenticationRequired) as refused:
         ACTS[act][name](stage)
     assert (refused.value.scope, stage.state()) == (act, before)
-    stage.session = stage.crowd.sign_in.reauthenticate(stage.session, Password(RIGHT)).secret
+    stage.session = stage.people.sign_in.reauthenticate(stage.session, Password(RIGHT)).secret
     ACTS[act][name](stage)
     assert stage.state() > before + 1
 
@@ -144,13 +144,13 @@ def test_an_old_proof_is_asked_for_again(stage: Stage, act: SensitiveAction, nam
 @pytest.mark.parametrize("name", FREE)
 def test_what_widens_nothing_asks_for_nothing(stage: Stage, name: str) -> None:
     """Ordinary keys, revoking access and inviting viewers work in a long session."""
-    stage.crowd.clock.advance(REAUTHENTICATION_AGE)
+    stage.people.clock.advance(REAUTHENTICATION_AGE)
     FREE[name](stage)
 
 
 @pytest.mark.parametrize("role", [Role.DEVELOPER, Role.OWNER])
 def test_a_long_session_makes_no_second_one(stage: Stage, role: Role) -> None:
     """An invitation can't give a role that could then, freshly signed in, create a key that this session may not."""
-    stage.crowd.clock.advance(REAUTHENTICATION_AGE)
+    stage.people.clock.advance(REAUTHENTICATION_AGE)
     with pytest.raises(ReauthenticationRequired):
-        stage.crowd.invitations.invite(stage.principal, "second@example.com", role)
+        stage.people.invitations.invite(stage.principal, "second@example.com", role)

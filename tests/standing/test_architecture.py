@@ -62,7 +62,33 @@ def test_every_package_has_its_layer() -> None:
     assert there - layered == there & {"__init__", "__main__", "__pycache__", "settings"}
 
 
-# --- who opens a transaction that writes ---
+def shared_test_modules(path: Path) -> list[str]:
+    """Return the test modules from which a file imports."""
+    names = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    return [
+        name
+        for name in names
+        if name.startswith("tests.") and any(part.startswith("test_") for part in name.split("."))
+    ]
+
+
+def test_no_test_imports_from_a_test() -> None:
+    """What several test modules share is in `tests/support/` or a conftest, so that each can change on its own."""
+    files = [*(ROOT / "tests").rglob("*.py"), *(ROOT / "bench").rglob("*.py")]
+    imports = {
+        str(path.relative_to(ROOT)): modules
+        for path in files
+        if (modules := shared_test_modules(path))
+    }
+    assert imports == {}
+
+
+# --- the modules that open a transaction that writes ---
 
 WRITES = {"services/authorization.py", "services/idempotency.py"}
 WRITES_ACROSS = {
@@ -104,6 +130,6 @@ def test_changes_are_opened_in_one_place() -> None:
     assert calls_of("write") == WRITES
 
 
-def test_who_writes_across_workspaces_is_listed() -> None:
+def test_modules_that_write_across_workspaces_are_listed() -> None:
     """A module that opens a change of no single workspace is in the list."""
     assert calls_of("write_across") == WRITES_ACROSS.keys()

@@ -146,7 +146,7 @@ def test_an_environment_that_is_up_to_date_is_left_alone(copy_of_the_project: Pa
 
 @pytest.mark.slow
 @pytest.mark.parametrize("file", ["requirements/dev.lock", "pyproject.toml"])
-def test_a_changed_lock_or_project_makes_the_stamp_stale(
+def test_a_changed_lock_or_project_makes_the_mark_stale(
     copy_of_the_project: Path, file: str
 ) -> None:
     """The mark covers the lock and pyproject.toml: another byte in either means to install again."""

@@ -18,7 +18,7 @@ from keystead.domain.credentials import CredentialKind
 from keystead.domain.principals import Actor, PrincipalKind
 from keystead.storage.schema import tables as schema
 from tests.support.administrator import read_behind
-from tests.support.api_client import Client, Tenant, World, open_world, problem
+from tests.support.api_client import ApiClient, ApiInstallation, Tenant, open_api, problem
 
 DOCUMENT = describe()
 OPERATIONS = list(operations(DOCUMENT))
@@ -26,27 +26,27 @@ BY = Actor(PrincipalKind.OPERATOR, "tests", "tests")
 
 
 @pytest.fixture
-def world(database_url: str) -> Iterator[World]:
+def api(database_url: str) -> Iterator[ApiInstallation]:
     """An installation for each test, on each engine: the digest of rows reads all of it."""
-    with open_world(database_url) as world:
-        yield world
+    with open_api(database_url) as api:
+        yield api
 
 
-def credential(world: World, kind: CredentialKind) -> tuple[str, str]:
+def credential(api: ApiInstallation, kind: CredentialKind) -> tuple[str, str]:
     """Return the id and the token of a new credential of that kind."""
-    made, token = world.services.credentials.create("tests", BY, kind)
-    return made.id, token.reveal()
+    created, token = api.services.credentials.create("tests", BY, kind)
+    return created.id, token.reveal()
 
 
-def callers(tenant: Tenant) -> dict[str, Client]:
+def callers(tenant: Tenant) -> dict[str, ApiClient]:
     """Return credentials of each kind, active and not."""
-    world = tenant.world
-    operator, service = (credential(world, kind)[1] for kind in CredentialKind)
-    ended, revoked = credential(world, CredentialKind.OPERATOR)
-    world.services.credentials.revoke(ended, BY)  # type: ignore[arg-type]
+    api = tenant.api
+    operator, service = (credential(api, kind)[1] for kind in CredentialKind)
+    ended, revoked = credential(api, CredentialKind.OPERATOR)
+    api.services.credentials.revoke(ended, BY)  # type: ignore[arg-type]
     tokens = {"operator": operator, "service": service, "revoked": revoked}
-    known = {name: world.client(token) for name, token in tokens.items()}
-    return known | {"key": tenant.client(), "nobody": world.client()}
+    known = {name: api.client(token) for name, token in tokens.items()}
+    return known | {"key": tenant.client(), "nobody": api.client()}
 
 
 def requests(tenant: Tenant) -> Iterator[tuple[str, str, str, Any]]:
@@ -66,21 +66,21 @@ def body_of(operation: dict[str, Any]) -> Any:
     return sample_of(media["schema"], DOCUMENT["components"]["schemas"])
 
 
-def rows(world: World) -> str:
+def rows(api: ApiInstallation) -> str:
     """Return a digest of everything in the database."""
     digest = hashlib.sha256()
-    with read_behind(world.installation.database) as tx:
+    with read_behind(api.installation.database) as tx:
         for table in schema.metadata.sorted_tables:
             digest.update(repr((table.name, sorted(map(repr, tx.execute(select(table)))))).encode())
     return digest.hexdigest()
 
 
-def test_every_door_opens_to_its_own_credential_alone(world: World) -> None:
+def test_each_call_accepts_only_its_own_credential(api: ApiInstallation) -> None:
     """Keys fail on operators' calls and service credentials on workspaces': 401, and no change."""
-    tenant = world.tenant()
+    tenant = api.tenant()
     by_name = callers(tenant)
-    world.services.usage.flush()
-    before, asked = rows(world), 0
+    api.services.usage.flush()
+    before, calls = rows(api), 0
     opens = {OPERATOR: "operator", SECURITY: "key"}
     for scheme, method, path, body in requests(tenant):
         for name in by_name.keys() - {opens[scheme]}:
@@ -89,15 +89,15 @@ def test_every_door_opens_to_its_own_credential_alone(world: World) -> None:
                 code = "unauthenticated" if name == "nobody" else "invalid-token"
                 assert problem(answer) == (401, code), (name, method, path)
                 assert answer.headers["www-authenticate"].startswith('Bearer realm="keystead"')
-                asked += 1
-    world.services.usage.flush()
-    assert rows(world) == before
-    assert asked >= 200
+                calls += 1
+    api.services.usage.flush()
+    assert rows(api) == before
+    assert calls >= 200
 
 
-def test_every_door_opens_at_all(world: World) -> None:
+def test_each_call_accepts_its_own_credential(api: ApiInstallation) -> None:
     """The control: no call answers 401 to its own credential."""
-    tenant = world.tenant()
+    tenant = api.tenant()
     by_name = callers(tenant)
     opens = {OPERATOR: "operator", SECURITY: "key"}
     for scheme, method, path, body in requests(tenant):

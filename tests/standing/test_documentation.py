@@ -19,13 +19,13 @@ MODULE = re.compile(r"`((?:\w+/)+\w+\.py|bootstrap\.py|settings\.py)`")
 
 def packages() -> set[str]:
     """Return every folder of the source that has Python, as `storage` or `storage/migrations`."""
-    found = {path.parent.relative_to(SOURCE) for path in SOURCE.rglob("*.py")}
-    return {str(folder) for folder in found if folder != Path()}
+    folders = {path.parent.relative_to(SOURCE) for path in SOURCE.rglob("*.py")}
+    return {str(folder) for folder in folders if folder != Path()}
 
 
-def named_in_the_tree() -> set[str]:
+def names_in_the_tree() -> set[str]:
     """Return the paths in the tour's tree; the files of a folder are listed below it."""
-    named, folder = set(), ""
+    names, folder = set(), ""
     for line in TREE.splitlines()[2:]:
         entry = line.replace("│", " ")
         words = re.match(r"[ ├└]+((?:[\w./]+ ?)+)", entry)
@@ -35,24 +35,24 @@ def named_in_the_tree() -> set[str]:
         for word in re.findall(r"\w+/|\w+\.py(?= |$)", words[1]):
             if depth == 0 and word.endswith("/"):
                 folder = word
-                named.add(word.rstrip("/"))
+                names.add(word.rstrip("/"))
             else:
-                named.add((folder if depth else "") + word.rstrip("/"))
-    return named
+                names.add((folder if depth else "") + word.rstrip("/"))
+    return names
 
 
 def test_the_tour_names_every_package_and_top_level_module() -> None:
     """A reader of the tree misses no folder and no top-level module."""
     modules = {path.name for path in SOURCE.glob("*.py")} - {"__init__.py", "__main__.py"}
     below = {name for name in packages() if name.count("/") < 2}
-    assert (modules | below) - named_in_the_tree() == set()
+    assert (modules | below) - names_in_the_tree() == set()
 
 
 def test_what_the_tree_names_is_there() -> None:
     """Every path in it exists."""
-    named = named_in_the_tree()
-    assert len(named) > 30
-    assert [name for name in sorted(named) if not (SOURCE / name).exists()] == []
+    names = names_in_the_tree()
+    assert len(names) > 30
+    assert [name for name in sorted(names) if not (SOURCE / name).exists()] == []
 
 
 def test_every_file_of_the_page_about_changes_exists() -> None:
@@ -61,17 +61,17 @@ def test_every_file_of_the_page_about_changes_exists() -> None:
     changes = re.split(r"^## ", page, flags=re.MULTILINE)[1:]
     assert len(changes) == 10
     assert [change for change in changes if "Tests: `tests/" not in change] == []
-    named = re.findall(r"`((?:\w+/)*\w+\.(?:py|md|html|css|conf|json))`", page)
-    assert len(named) > 60
-    assert [name for name in named if not any((it / name).is_file() for it in (SOURCE, ROOT))] == []
+    names = re.findall(r"`((?:\w+/)*\w+\.(?:py|md|html|css|conf|json))`", page)
+    assert len(names) > 60
+    assert [name for name in names if not any((it / name).is_file() for it in (SOURCE, ROOT))] == []
 
 
 @pytest.mark.parametrize("page", ["tour.md", "flows.md"])
 def test_every_module_that_a_page_names_is_there(page: str) -> None:
     """Paths in running text exist in the source."""
-    named = set(MODULE.findall((DOCS / page).read_text()))
-    assert len(named) > 5
-    assert [name for name in sorted(named) if not (SOURCE / name).is_file()] == []
+    names = set(MODULE.findall((DOCS / page).read_text()))
+    assert len(names) > 5
+    assert [name for name in sorted(names) if not (SOURCE / name).is_file()] == []
 
 
 def sections(page: str) -> list[str]:
@@ -84,8 +84,8 @@ def test_every_promise_names_the_tests_that_show_it() -> None:
     entries = re.split(r"^- ", EVIDENCE, flags=re.MULTILINE)[1:]
     assert len(entries) > 130
     assert [entry for entry in entries if not TEST.search(entry)] == []
-    named = TEST.findall(EVIDENCE)
-    assert [f"{path}::{name}" for path, name in named if not is_test(path, name)] == []
+    names = TEST.findall(EVIDENCE)
+    assert [f"{path}::{name}" for path, name in names if not is_test(path, name)] == []
 
 
 def test_promises_conditions_and_evidence_have_the_same_sections() -> None:

@@ -35,16 +35,14 @@ from keystead.http.asgi import Header, Message
 from keystead.http.bearer import read_bearer
 from keystead.http.body import DOCUMENT_LIMIT, JSON_LIMIT, KIB, MAX_BODY
 from keystead.http.client import parse_networks, read_client
-from keystead.http.head import MAX_BLOCK, MAX_URL, check_head, read_head
+from keystead.http.head import check_head, read_head
 from keystead.integrations.guard import RequestHead, is_identity, wsgi_head
 from keystead.operation.logs import _render
 from tests.support.asgi import HOST, scope_of
 from tests.support.gate import FORM
 from tests.support.growth import WORST, Act, growth, pumped
+from tests.support.growth_inputs import BODIES, FIELD, QUERY, names
 
-FIELD: Final = MAX_BLOCK - KIB
-"""Return the bytes of one field that the stack accepts together with the other fields."""
-QUERY: Final = MAX_URL - 100
 FORM_BYTES: Final = 64 * KIB
 PROXIES: Final = parse_networks(["127.0.0.1"])
 PUMPS: Final = (
@@ -286,47 +284,6 @@ def test_reading_a_part_is_linear(reader: Reader) -> None:
 
 
 # --- JSON ---
-
-
-def names(size: int) -> bytes:
-    """Return an object of many names, the last of which is repeated."""
-    count = size // 9
-    return (
-        b"{" + b"".join(b'"%x":0,' % number for number in range(count)) + b'"%x":1}' % (count - 1)
-    )
-
-
-def filled(pump: bytes, before: bytes = b"", after: bytes = b"") -> Callable[[int], bytes]:
-    """Make bodies of a given size."""
-    return lambda size: before + pump * ((size - len(before) - len(after)) // len(pump)) + after
-
-
-BODIES: Final[dict[str, Callable[[int], bytes]]] = {
-    "names, one twice": names,
-    "one name": filled(b'"a":0,', b"{", b'"a":0}'),
-    "objects": filled(b"{},", b"[", b"{}]"),
-    "upserts": filled(b"{},", b'{"upsert":[', b"{}]}"),
-    "deletes": filled(b'"a",', b'{"delete":[', b'"a"]}'),
-    "numbers": filled(b"1,", b'{"attributes":{"a":[', b"1]}}"),
-    "arrays": filled(b"[", b""),
-    "closed arrays": lambda size: b"[" * (size // 2) + b"]" * (size // 2),
-    "nested objects": filled(b'{"a":', b""),
-    "quotes": filled(b'\\"', b'{"text":"', b'"}'),
-    "backslashes": filled(b"\\\\", b'{"text":"', b'"}'),
-    "no end": filled(b"\\", b'{"text":"'),
-    "escapes": filled(b"\\u00e9", b'{"text":"', b'"}'),
-    "surrogates": filled(b"\\ud83d", b'{"text":"', b'"}'),
-    "text": filled("é".encode(), b'{"text":"', b'"}'),
-    "digits": filled(b"9", b'{"uses":', b"}"),
-    "fraction": filled(b"9", b'{"uses":0.', b"}"),
-    "exponent": filled(b"9", b'{"uses":1e', b"}"),
-    "blanks": filled(b" ", b"{", b"}"),
-    "commas": filled(b",", b"[", b"]"),
-    "words": filled(b"null,", b"[", b"null]"),
-    "nonsense": filled(b"a", b""),
-    "scopes": filled(b'"a:b",', b'{"description":"x","scopes":[', b'"a:b"]}'),
-    "headers": filled(b'"a":"b",', b'{"headers":{', b'"b":"c"}}'),
-}
 
 
 def models() -> Iterator[type[BaseModel]]:

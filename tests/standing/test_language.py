@@ -27,7 +27,6 @@ EXEMPT = (
     "tests/developer_area/web/*",
     "tests/developer_area/webhooks/*",
     "tests/developer_area/workspace/*",
-    "tests/support/*",
 )
 """Folders and files that still have banned words. Remove a line when its folder is clean."""
 
@@ -47,7 +46,6 @@ EXEMPT_HEADS = (
     "tests/gateways/*",
     "tests/http/*",
     "tests/journeys/*",
-    "tests/support/*",
     "tests/typing/*",
 )
 """Folders and files that still have docstrings without a verb. Remove a line when its folder is clean."""

@@ -46,15 +46,15 @@ def test_defaults_on_the_page_are_the_defaults() -> None:
 
 def test_every_metric_is_on_the_page_with_its_labels() -> None:
     """The table of metrics has the names and labels of the listener."""
-    told = {}
+    labels_by_name = {}
     for metric in vars(Metrics()).values():
         (family,) = metric.describe()
         name = f"{family.name}_total" if family.type == "counter" else family.name
-        told[name] = set(metric._labelnames)
+        labels_by_name[name] = set(metric._labelnames)
     rows = [row.split("|")[1:3] for row in section("Metrics").splitlines() if row.startswith("| `")]
     documented = {name.strip(" `"): set(re.findall(r"`(\w+)`", labels)) for name, labels in rows}
     assert documented.pop("keystead_build_info") == {"version", "python", "database"}
-    assert documented == told
+    assert documented == labels_by_name
 
 
 def test_every_event_of_the_log_is_on_the_page() -> None:

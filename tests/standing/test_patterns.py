@@ -54,8 +54,10 @@ def test_a_new_pattern_is_found() -> None:
     source = "import re\nA = re.compile('a+')\nB = {'b': re.compile('b+')}\n\ndef f(x):\n    A.match(B[x].sub)\n"
     planted = ModuleType("planted")
     exec(source, vars(planted))  # noqa: S102 - our own text
-    found = {pattern.pattern: uses for pattern, uses in patterns_in(planted, source).items()}
-    assert found == {"a+": {"match"}, "b+": {"sub"}}
+    methods_by_pattern = {
+        pattern.pattern: uses for pattern, uses in patterns_in(planted, source).items()
+    }
+    assert methods_by_pattern == {"a+": {"match"}, "b+": {"sub"}}
     assert hidden_patterns(source) == []
     for line in (
         "return re.search('a', x)",

@@ -40,21 +40,23 @@ operator's credential, and that of the plans.
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_it_stands_where_it_is_known(form: str) -> None:
+def test_each_form_is_only_in_its_known_places(form: str) -> None:
     """No second sequence, advisory lock, table lock or trigger gets in unnoticed."""
-    found = {
+    names = {
         str(path.relative_to(STORAGE)): len(re.findall(FORMS[form], path.read_text()))
         for path in [*STORAGE.rglob("*.py"), *STORAGE.rglob("*.mako")]
     }
-    assert {name for name, times in found.items() if times} == WHERE[form]
-    assert form not in TIMES or sum(found.values()) == TIMES[form]
+    assert {name for name, times in names.items() if times} == WHERE[form]
+    assert form not in TIMES or sum(names.values()) == TIMES[form]
 
 
-def test_storage_alone_speaks_sql() -> None:
+def test_only_storage_contains_sql() -> None:
     """None of them is outside of storage, where contract 3 allows no SQL."""
     others = [path for path in SOURCE.rglob("*.py") if STORAGE not in path.parents]
-    said = [path.name for path in others if re.search(FORMS["advisory lock"], path.read_text())]
-    assert said == []
+    others_with_locks = [
+        path.name for path in others if re.search(FORMS["advisory lock"], path.read_text())
+    ]
+    assert others_with_locks == []
 
 
 def functions() -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
@@ -67,13 +69,13 @@ def functions() -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
 
 def transactions(function: ast.AST) -> list[str]:
     """Return the transactions that it opens itself, in order; not those of functions within it."""
-    found = []
+    names = []
     for node in ast.iter_child_nodes(function):
         if isinstance(node, ast.With | ast.AsyncWith):
-            found += [name for item in node.items if (name := opened(item.context_expr))]
+            names += [name for item in node.items if (name := opened(item.context_expr))]
         if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
-            found += transactions(node)
-    return found
+            names += transactions(node)
+    return names
 
 
 def opened(expression: ast.expr) -> str | None:
@@ -89,7 +91,7 @@ def decorators(function: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str]:
     return {ast.unparse(one) for one in function.decorator_list}
 
 
-def test_every_transaction_is_begun_anew() -> None:
+def test_every_transaction_is_retried_on_conflict() -> None:
     """Each use case that may be rolled back for a conflict is retried, and does nothing twice.
 
     A function that opens transactions is decorated, and writes only in the last one, not in a loop.
@@ -108,7 +110,7 @@ def test_every_transaction_is_begun_anew() -> None:
     assert seen > 100
 
 
-def asked(function: ast.AST) -> Iterator[tuple[int, str]]:
+def calls_of(function: ast.AST) -> Iterator[tuple[int, str]]:
     """Return what it calls through `self`, with the line: `keep_pace` of `self._throttle.keep_pace(...)`."""
     for node in ast.walk(function):
         match node:
@@ -119,12 +121,14 @@ def asked(function: ast.AST) -> Iterator[tuple[int, str]]:
 
 def writers() -> set[str]:
     """Return the names of functions that write, themselves or by what they call."""
-    found = {node.name for _, node in functions() if WRITES & set(transactions(node))}
+    names = {node.name for _, node in functions() if WRITES & set(transactions(node))}
     while True:
-        more = {node.name for _, node in functions() if found & {name for _, name in asked(node)}}
-        if more <= found:
-            return found
-        found |= more
+        more = {
+            node.name for _, node in functions() if names & {name for _, name in calls_of(node)}
+        }
+        if more <= names:
+            return names
+        names |= more
 
 
 def test_nothing_that_is_done_is_done_again() -> None:
@@ -138,7 +142,7 @@ def test_nothing_that_is_done_is_done_again() -> None:
             for node in ast.walk(function)
             if isinstance(node, ast.With) and any(opened(item.context_expr) for item in node.items)
         ]
-        before = {called for line, called in asked(function) if line < max(lines)}
+        before = {called for line, called in calls_of(function) if line < max(lines)}
         assert not before & writing, f"{name} is done again: {before & writing}"
         seen += 1
     assert seen > 100

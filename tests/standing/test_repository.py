@@ -46,9 +46,7 @@ def text_of(path: Path) -> str:
 
 def pins(lock: Path) -> dict[str, str]:
     """Return the version of each package in a lock."""
-    return {
-        found[1]: found[2] for line in lock.read_text().splitlines() if (found := PIN.match(line))
-    }
+    return {pin[1]: pin[2] for line in lock.read_text().splitlines() if (pin := PIN.match(line))}
 
 
 GUESSABLE = re.compile(
@@ -131,16 +129,16 @@ def test_make_serve_leaves_the_folder_to_the_settings() -> None:
     assert '--data "a b"' in shown("DATA=a b")
 
 
-def test_nothing_committed_tells_of_a_machine() -> None:
+def test_no_committed_file_reveals_a_machine() -> None:
     """No file names a package index's host or a path of the machine it was written on."""
-    found = [
+    traces = [
         f"{path.relative_to(ROOT)}: {trace}"
         for path in committed_files()
         for text in [text_of(path)]
         for trace in [*(host for host in HOSTS if host in text), *MACHINE.findall(text)]
         if path != Path(__file__)
     ]
-    assert found == []
+    assert traces == []
 
 
 def test_links_between_documents_lead_somewhere() -> None:
@@ -176,5 +174,5 @@ def anchors(page: Path) -> set[str]:
 def test_no_file_is_named_for_nothing() -> None:
     """No module is called utils, helpers, common or manager: every name says what it contains."""
     empty_words = re.compile(r"(^|_)(utils?|helpers?|common|managers?|misc)(_|$)")
-    named = [path for path in committed_files() if path.suffix == ".py"]
-    assert [path.name for path in named if empty_words.search(path.stem)] == []
+    modules = [path for path in committed_files() if path.suffix == ".py"]
+    assert [path.name for path in modules if empty_words.search(path.stem)] == []

@@ -19,7 +19,7 @@ from keystead.api.openapi.document import describe
 from keystead.api.route import MATCH_HEADER
 from keystead.domain.principals import Actor, PrincipalKind
 from keystead.http.asgi import App, Receive, Scope, Send
-from tests.support.api_client import BASE, Client, World, open_world
+from tests.support.api_client import BASE, ApiClient, ApiInstallation, open_api
 from tests.support.postgres import PostgresServer
 
 # A description gives the form of a value; a form does not say whether an expiry is past or a cursor fits.
@@ -61,46 +61,46 @@ SCHEMA.app = SERVED
 
 
 @pytest.fixture(scope="module")
-def sqlite_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def sqlite_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiInstallation]:
     """Open an installation on SQLite."""
     folder = tmp_path_factory.mktemp("schemathesis")
-    with open_world(f"sqlite:///{folder / 'keystead.db'}") as world:
-        yield world
+    with open_api(f"sqlite:///{folder / 'keystead.db'}") as api:
+        yield api
 
 
 @pytest.fixture(scope="module")
-def postgresql_world(postgres: PostgresServer) -> Iterator[World]:
+def postgresql_api(postgres: PostgresServer) -> Iterator[ApiInstallation]:
     """Open an installation on PostgreSQL."""
     name = postgres.create_database()
-    with open_world(postgres.dsn(name)) as world:
-        yield world
+    with open_api(postgres.dsn(name)) as api:
+        yield api
     postgres.drop_database(name)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def world(request: pytest.FixtureRequest) -> World:
+def api(request: pytest.FixtureRequest) -> ApiInstallation:
     """Return an installation on each engine."""
-    found: World = request.getfixturevalue(f"{request.param}_world")
-    SERVED.app = found.app
-    return found
+    installation: ApiInstallation = request.getfixturevalue(f"{request.param}_api")
+    SERVED.app = installation.app
+    return installation
 
 
 @pytest.fixture
-def client(world: World) -> Client:
+def client(api: ApiInstallation) -> ApiClient:
     """Return a key with every scope, and one of everything."""
-    client = world.tenant().client()
+    client = api.tenant().client()
     client.put(f"{client.collection()}/documents/passwords", {"text": "x"})
     return client
 
 
 @pytest.fixture
-def operator(world: World) -> Client:
+def operator(api: ApiInstallation) -> ApiClient:
     """Return the product's backend."""
-    _, token = world.services.credentials.create("backend", BY)
-    return world.client(token.reveal())
+    _, token = api.services.credentials.create("backend", BY)
+    return api.client(token.reveal())
 
 
-def at_home(case: Any, client: Client) -> None:
+def at_home(case: Any, client: ApiClient) -> None:
     """Send well-formed requests to existing objects; otherwise nearly every response would be 404.
 
     What is malformed goes without a condition, unless the condition is malformed: 412 comes before 422,
@@ -115,12 +115,12 @@ def at_home(case: Any, client: Client) -> None:
         return
     if is_for_operators(case):
         if "id" in case.path_parameters:
-            case.path_parameters["id"] = client.world.tenant().id
+            case.path_parameters["id"] = client.api.tenant().id
         return
     if "name" in case.path_parameters:
         case.path_parameters["name"] = "handbook"
     elif "id" in case.path_parameters:
-        case.path_parameters["id"] = client.created()["id"]
+        case.path_parameters["id"] = client.create_key()["id"]
 
 
 def is_for_operators(case: Any) -> bool:
@@ -132,7 +132,7 @@ def is_for_operators(case: Any) -> bool:
 @SCHEMA.parametrize()
 @QUIETLY
 def test_every_answer_is_one_that_is_described(
-    case: Any, world: World, client: Client, operator: Client
+    case: Any, api: ApiInstallation, client: ApiClient, operator: ApiClient
 ) -> None:
     """With access: no 5xx; responses as described; wrong requests refused, and strangers too."""
     at_home(case, client)
@@ -147,12 +147,12 @@ def test_every_answer_is_one_that_is_described(
 @pytest.mark.slow
 @SCHEMA.parametrize()
 @QUIETLY
-def test_strangers_learn_nothing(case: Any, sqlite_world: World) -> None:
+def test_strangers_learn_nothing(case: Any, sqlite_api: ApiInstallation) -> None:
     """Without a key only the head is checked: 401, whatever the values and the body are."""
-    SERVED.app = sqlite_world.app
+    SERVED.app = sqlite_api.app
     answer = case.call(base_url=BASE, headers={})
-    told = answer.json()
-    if told["code"] == "invalid-request":
-        assert told["detail"] in HEADS
+    problem = answer.json()
+    if problem["code"] == "invalid-request":
+        assert problem["detail"] in HEADS
     else:
-        assert told["code"] in {"unauthenticated", "method-not-allowed"}
+        assert problem["code"] in {"unauthenticated", "method-not-allowed"}

@@ -25,7 +25,7 @@ from keystead.domain.ids import number_of
 from keystead.domain.token import assemble
 from keystead.storage.schema import tables as schema
 from tests.support.administrator import read_behind
-from tests.support.api_client import Client, Tenant, World, open_world, problem
+from tests.support.api_client import ApiClient, ApiInstallation, Tenant, open_api, problem
 
 DOCUMENT = describe()
 OPERATIONS = [found for found in operations(DOCUMENT) if SECURITY in found[2]["security"][0]]
@@ -41,7 +41,7 @@ class Neighbour:
     """A workspace with one of everything, and all its ids."""
 
     tenant: Tenant
-    client: Client
+    client: ApiClient
     collections: tuple[str, ...]
     documents: tuple[str, ...]
     keys: tuple[str, ...]
@@ -66,7 +66,7 @@ class Neighbour:
     def rows(self) -> str:
         """Return a digest of everything that the database has of this workspace."""
         digest = hashlib.sha256()
-        with read_behind(self.tenant.world.installation.database) as tx:
+        with read_behind(self.tenant.api.installation.database) as tx:
             for table in schema.metadata.sorted_tables:
                 column = table.c.get("workspace_id", table.c.id if "id" in table.c else None)
                 if column is not None:
@@ -86,12 +86,12 @@ class Probe(NamedTuple):
     refused: tuple[int, str] | None
 
 
-def neighbour_of(world: World) -> Neighbour:
+def neighbour_of(api: ApiInstallation) -> Neighbour:
     """Create a workspace with keys in every state, collections, documents, a webhook and an Idempotency-Key."""
-    tenant = world.tenant()
+    tenant = api.tenant()
     client = tenant.client()
     webhook = client.post("/v1/webhooks", HOOK).json()["id"]
-    active, revoked, rotated = (client.created()["id"] for _ in range(3))
+    active, revoked, rotated = (client.create_key()["id"] for _ in range(3))
     client.delete(f"/v1/keys/{revoked}")
     successor = client.post(f"/v1/keys/{rotated}/rotate", {"overlap_seconds": 60}).json()["id"]
     client.post("/v1/keys", {"description": "once"}, [("idempotency-key", "theirs")])
@@ -99,7 +99,7 @@ def neighbour_of(world: World) -> Neighbour:
         client.collection(name)
     for id in ("one", "two"):
         client.put(f"/v1/collections/theirs/documents/{id}", {"text": "quiet words"})
-    world.services.usage.flush()
+    api.services.usage.flush()
     assert client.key_id is not None
     keys = (client.key_id, active, revoked, rotated, successor)
     deliveries = client.get(f"/v1/webhooks/{webhook}/deliveries?limit=1").json()["items"]
@@ -133,10 +133,10 @@ def probes_by_path(neighbour: Neighbour) -> Iterator[Probe]:
                 continue
             if places:
                 foreign, never = fill(path, places, values), fill(path, places, nobodies(values))
-                told = (404, "not-found")
-                yield Probe(operation["operationId"], method.upper(), foreign, never, body, told)
+                refusal = (404, "not-found")
+                yield Probe(operation["operationId"], method.upper(), foreign, never, body, refusal)
                 senseless = f"{foreign}?x=1", f"{never}?x=1"
-                yield Probe(operation["operationId"], method.upper(), *senseless, body, told)
+                yield Probe(operation["operationId"], method.upper(), *senseless, body, refusal)
 
 
 def fill(path: str, places: list[str], values: tuple[str, ...]) -> str:
@@ -177,12 +177,12 @@ def probes_by_cursor(neighbour: Neighbour, hook: str) -> Iterator[Probe]:
     theirs = [neighbour.client.get(f"{path}?limit=1").json()["next_cursor"] for path in lists]
     for path, method, operation in OPERATIONS:
         if listed(operation):
-            named = path.replace("{name}", OWN).replace("{id}", hook)
-            own = f"{named}?limit=1&cursor="
+            collection_path = path.replace("{name}", OWN).replace("{id}", hook)
+            own = f"{collection_path}?limit=1&cursor="
             for cursor in theirs:
                 foreign, never = own + cursor, own + unbound(cursor)
-                told = (422, "invalid-cursor")
-                yield Probe(operation["operationId"], method.upper(), foreign, never, None, told)
+                refusal = (422, "invalid-cursor")
+                yield Probe(operation["operationId"], method.upper(), foreign, never, None, refusal)
 
 
 def unbound(cursor: str) -> str:
@@ -210,22 +210,22 @@ def shown(answer: httpx2.Response) -> tuple[int, bytes, list[tuple[str, str]]]:
 
 
 @pytest.fixture
-def world(database_url: str) -> Iterator[World]:
+def api(database_url: str) -> Iterator[ApiInstallation]:
     """An installation for each test, on each engine: the digest of rows reads all of it."""
-    with open_world(database_url) as world:
-        yield world
+    with open_api(database_url) as api:
+        yield api
 
 
 @pytest.mark.slow_on("postgresql")
-def test_a_neighbour_s_ids_are_as_if_they_never_existed(world: World) -> None:
+def test_a_neighbour_s_ids_are_as_if_they_never_existed(api: ApiInstallation) -> None:
     """Every call with every id and cursor of another workspace: not found, and no effect."""
-    neighbour = neighbour_of(world)
-    caller = world.tenant().client()
+    neighbour = neighbour_of(api)
+    caller = api.tenant().client()
     caller.collection(OWN)
     hook = caller.post("/v1/webhooks", HOOK).json()["id"]
     before = neighbour.rows()
-    made = [probes_by_path, probes_within_own, probes_by_method]
-    probes = [probe for kind in made for probe in kind(neighbour)]
+    kinds = [probes_by_path, probes_within_own, probes_by_method]
+    probes = [probe for kind in kinds for probe in kind(neighbour)]
     probes += probes_by_cursor(neighbour, hook)
     told_apart = []
     for probe in probes:
@@ -248,9 +248,9 @@ def listed(operation: dict[str, Any]) -> bool:
     return any(parameter["name"] == "cursor" for parameter in operation.get("parameters", ()))
 
 
-def test_the_probes_reach_what_is_one_s_own(world: World) -> None:
+def test_the_probes_reach_what_is_one_s_own(api: ApiInstallation) -> None:
     """The control: the neighbor itself, with the same requests, finds all its objects."""
-    neighbour = neighbour_of(world)
+    neighbour = neighbour_of(api)
     client = neighbour.client
     for key in neighbour.keys:
         assert client.get(f"/v1/keys/{key}").status_code == 200
@@ -268,9 +268,9 @@ def test_the_probes_reach_what_is_one_s_own(world: World) -> None:
 
 
 @pytest.mark.slow_on("postgresql")
-def test_lists_hold_nothing_of_a_neighbour(world: World) -> None:
+def test_lists_hold_nothing_of_a_neighbour(api: ApiInstallation) -> None:
     """Whatever another workspace does, lists, counts, quotas and searches of this one are the same bytes."""
-    caller = world.tenant().client()
+    caller = api.tenant().client()
     path = caller.collection(OWN)
     caller.put(f"{path}/documents/one", {"text": "loud words"})
     places = [
@@ -279,9 +279,9 @@ def test_lists_hold_nothing_of_a_neighbour(world: World) -> None:
         "/v1/webhooks",
     ]  # fmt: skip
     assert caller.get(f"{path}/documents?query=quiet").json()["items"] == []
-    world.services.usage.flush()
+    api.services.usage.flush()
     alone = [caller.get(place).content for place in places]
-    neighbour = neighbour_of(world)
+    neighbour = neighbour_of(api)
     assert [caller.get(place).content for place in places] == alone
     assert caller.get(f"{path}/documents?query=quiet").json()["items"] == []
     for place in places:
@@ -290,16 +290,16 @@ def test_lists_hold_nothing_of_a_neighbour(world: World) -> None:
 
 
 @pytest.mark.slow_on("postgresql")
-def test_names_and_idempotency_keys_of_a_neighbour_are_free(world: World) -> None:
+def test_names_and_idempotency_keys_of_a_neighbour_are_free(api: ApiInstallation) -> None:
     """Names are unique within a workspace: the same names work in both, and reveal nothing."""
-    neighbour = neighbour_of(world)
-    caller = world.tenant().client()
+    neighbour = neighbour_of(api)
+    caller = api.tenant().client()
     before = neighbour.rows()
     for name in neighbour.collections:
         assert caller.post("/v1/collections", {"name": name}).status_code == 201
     body, once = {"description": "once"}, [("idempotency-key", "theirs")]
-    made = caller.post("/v1/keys", body, once)
-    assert made.json()["token"]
+    response = caller.post("/v1/keys", body, once)
+    assert response.json()["token"]
     push = {"upsert": [{"id": "one", "text": "x"}], "delete": ["two"]}
     pushed = caller.post("/v1/collections/theirs/documents/batch", push).json()
     assert (pushed["created"], pushed["deleted"]) == (1, 0)

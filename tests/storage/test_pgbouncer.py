@@ -13,11 +13,11 @@ from keystead.domain.verification import Verified
 from keystead.storage.database import Database
 from keystead.storage.engine.roles import Purpose
 from keystead.storage.row_security.diff import SERVER_ROLE
-from tests.storage.row_security.test_diff import fill, interleave
 from tests.support.installations import SandboxInstallation, sandbox_on
 from tests.support.pgbouncer import PgBouncer, pgbouncer
 from tests.support.postgres import PostgresServer
 from tests.support.row_security import installed_database, server_url
+from tests.support.tenant_rows import fill, interleave
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""A look at rows, and a hand on them, from behind the product: as PostgreSQL's administrator, whom no policy holds."""
+"""Reading and changing rows as PostgreSQL's administrator, whom no policy restricts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ADMINISTRATOR = "postgres"
 
 @contextmanager
 def read_behind(database: Database) -> Iterator[Tx]:
-    """All rows of all workspaces."""
+    """Open a transaction that reads all rows of all workspaces."""
     if database.is_sqlite:
         with database.read_across(Purpose.OWNER) as tx:
             yield tx
@@ -27,7 +27,7 @@ def read_behind(database: Database) -> Iterator[Tx]:
 
 @contextmanager
 def write_behind(database: Database) -> Iterator[Tx]:
-    """Any change that the schema itself allows."""
+    """Open a transaction that may change anything the schema itself allows."""
     if database.is_sqlite:
         with database.write_across(Purpose.OWNER) as tx:
             yield tx
@@ -40,7 +40,7 @@ def write_behind(database: Database) -> Iterator[Tx]:
 
 
 def tidy(database: Database) -> None:
-    """Gives the engine the statistics of a database in use."""
+    """Give the engine the statistics of a database in use."""
     url = str(database.url) if database.is_sqlite else _as_administrator(database)
     with closing(Database(url)) as behind, behind.engine.connect() as connection:
         connection.execution_options(isolation_level="AUTOCOMMIT")

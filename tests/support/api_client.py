@@ -1,4 +1,4 @@
-"""The Workspace API over a real database, and tenants that call it: in process, on one event loop."""
+"""The Workspace API over a real database, and clients of its tenants: in process, on one event loop."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ _numbers = count(1)
 
 
 @dataclass
-class World:
-    """An installation with the API before it. Its clock stands still."""
+class ApiInstallation:
+    """An installation with the Workspace API. Its clock stands still."""
 
     installation: Installation
     app: App
@@ -55,20 +55,20 @@ class World:
         return self.installation.services
 
     def tenant(self, plan: str = "scale") -> Tenant:
-        """A new workspace."""
-        made = self.services.workspaces.create(f"Workspace {next(_numbers)}", plan_id=plan)
-        return Tenant(self, made.id)
+        """Create a workspace."""
+        created = self.services.workspaces.create(f"Workspace {next(_numbers)}", plan_id=plan)
+        return Tenant(self, created.id)
 
-    def client(self, token: str | None = None) -> Client:
-        """A client with that token, or without any."""
-        return Client(self, token)
+    def client(self, token: str | None = None) -> ApiClient:
+        """Return a client with that token, or without any."""
+        return ApiClient(self, token)
 
 
 @dataclass
 class Tenant:
-    """A workspace, and the keys that are made for it."""
+    """A workspace, and the keys that are created for it."""
 
-    world: World
+    api: ApiInstallation
     id: WorkspaceId
     principal: Principal = field(init=False)
 
@@ -76,49 +76,49 @@ class Tenant:
         self.principal = operator("tests", self.id)
 
     def token(self, *scopes: str, lives: timedelta | None = None, description: str = "t") -> Token:
-        """The token of a new key with these scopes, or with every one."""
-        ends = self.world.clock.now() + lives if lives else UNSET
+        """Create a key with these scopes, all by default. Returns its token."""
+        ends = self.api.clock.now() + lives if lives else UNSET
         draft = KeyDraft(description, ends, scopes or EVERY_SCOPE)
-        token = self.world.services.keys.create(self.principal, draft).token
+        token = self.api.services.keys.create(self.principal, draft).token
         assert token is not None
         return token
 
-    def client(self, *scopes: str, lives: timedelta | None = None) -> Client:
-        """A client with such a key."""
+    def client(self, *scopes: str, lives: timedelta | None = None) -> ApiClient:
+        """Return a client with such a key."""
         token = self.token(*scopes, lives=lives)
-        return Client(self.world, token.reveal(), token.key_id)
+        return ApiClient(self.api, token.reveal(), token.key_id)
 
     def event_types(self) -> list[str]:
-        """What happened, newest first."""
-        return [str(event.type) for event in self.world.services.events.list(self.principal).items]
+        """Return the types of all events, newest first."""
+        return [str(event.type) for event in self.api.services.events.list(self.principal).items]
 
 
 @dataclass
-class Client:
-    """Sends requests with one token. Bodies go as JSON, unless they are bytes."""
+class ApiClient:
+    """A client with one token. Bodies are sent as JSON, unless they are bytes."""
 
-    world: World
+    api: ApiInstallation
     token: str | None = field(repr=False)
     key_id: KeyId | None = None
 
     def send(
         self, method: str, path: str, body: Any = None, headers: Headers = ()
     ) -> httpx2.Response:
-        """One request and its answer."""
-        return self.world.runner.run(self.asend(method, path, body, headers))
+        """Send a request."""
+        return self.api.runner.run(self.send_on_loop(method, path, body, headers))
 
-    def together(self, *requests: tuple[str, str, Any, Headers]) -> list[httpx2.Response]:
-        """Requests that are on their way at the same time; answers in the order of the requests."""
+    def send_concurrently(self, *requests: tuple[str, str, Any, Headers]) -> list[httpx2.Response]:
+        """Send requests concurrently. Returns the responses in the order of the requests."""
 
         async def gather() -> list[httpx2.Response]:
-            return await asyncio.gather(*(self.asend(*request) for request in requests))
+            return await asyncio.gather(*(self.send_on_loop(*request) for request in requests))
 
-        return self.world.runner.run(gather())
+        return self.api.runner.run(gather())
 
-    async def asend(
+    async def send_on_loop(
         self, method: str, path: str, body: Any = None, headers: Headers = ()
     ) -> httpx2.Response:
-        """As send, on the world's loop."""
+        """Like `send`, on the installation's event loop."""
         sent = list(headers)
         if self.token is not None:
             sent.append(("authorization", f"Bearer {self.token}"))
@@ -126,7 +126,7 @@ class Client:
         if content is not None and all(name != "content-type" for name, _ in sent):
             sent.append(("content-type", "application/json"))
         raw = [(name.encode(), value.encode()) for name, value in sent]
-        return await self.world.http.request(method, path, content=content, headers=raw)
+        return await self.api.http.request(method, path, content=content, headers=raw)
 
     def get(self, path: str, headers: Headers = ()) -> httpx2.Response:
         """GET."""
@@ -148,23 +148,23 @@ class Client:
         """DELETE."""
         return self.send("DELETE", path)
 
-    def created(self, **draft: Any) -> dict[str, Any]:
-        """A new key, made by this one."""
+    def create_key(self, **draft: Any) -> dict[str, Any]:
+        """Create a key with this one."""
         answer = self.post("/v1/keys", {"description": "made", **draft})
-        assert answer.status_code == 201, said(answer)
-        made: dict[str, Any] = answer.json()
-        return made
+        assert answer.status_code == 201, safe_text(answer)
+        created: dict[str, Any] = answer.json()
+        return created
 
     def collection(self, name: str = "handbook") -> str:
-        """The path of a new collection."""
+        """Create a collection. Returns its path."""
         answer = self.post("/v1/collections", {"name": name})
-        assert answer.status_code == 201, said(answer)
+        assert answer.status_code == 201, safe_text(answer)
         return f"/v1/collections/{name}"
 
 
 @contextmanager
-def open_world(url: str, *, portal_origins: Sequence[str] = ()) -> Iterator[World]:
-    """The API over the fresh database at `url`, with the default plans; users may be sent back to these origins."""
+def open_api(url: str, *, portal_origins: Sequence[str] = ()) -> Iterator[ApiInstallation]:
+    """Open the API over the fresh database at `url`, with the default plans; portals may return to these origins."""
     clock = ManualClock()
     settings = Settings(
         database=declared(url),
@@ -181,7 +181,7 @@ def open_world(url: str, *, portal_origins: Sequence[str] = ()) -> Iterator[Worl
     with asyncio.Runner() as runner:
         http = httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url=BASE)
         try:
-            yield World(installation, app, clock, runner, http)
+            yield ApiInstallation(installation, app, clock, runner, http)
         finally:
             runner.run(http.aclose())
             installation.close()
@@ -191,23 +191,23 @@ def _json(body: Any) -> bytes:
     return json.dumps(body, ensure_ascii=False).encode("utf-8", "surrogatepass")
 
 
-def said(answer: httpx2.Response) -> str:
-    """The answer's text for a message of a test, without what could be a token."""
+def safe_text(answer: httpx2.Response) -> str:
+    """Return the response's text for a message of a test, without anything that could be a token."""
     return redacted(answer.text)
 
 
 def problem(answer: httpx2.Response) -> tuple[int, str]:
-    """Status and code of a refusal, whose form is right."""
-    assert answer.headers["content-type"] == "application/problem+json", said(answer)
-    told = answer.json()
-    assert told["status"] == answer.status_code
-    assert told["type"] == f"{BASE}/problems/{told['code']}"
-    assert told["title"]
-    assert told["detail"]
-    return answer.status_code, told["code"]
+    """Return status and code of a refusal, and check its form."""
+    assert answer.headers["content-type"] == "application/problem+json", safe_text(answer)
+    body = answer.json()
+    assert body["status"] == answer.status_code
+    assert body["type"] == f"{BASE}/problems/{body['code']}"
+    assert body["title"]
+    assert body["detail"]
+    return answer.status_code, body["code"]
 
 
 def pointers(answer: httpx2.Response) -> list[str]:
-    """Where the refused values stand."""
-    assert problem(answer) == (422, "invalid"), said(answer)
+    """Return the pointers to the refused values."""
+    assert problem(answer) == (422, "invalid"), safe_text(answer)
     return [error["pointer"] for error in answer.json()["errors"]]

@@ -1,4 +1,4 @@
-"""Requests as a server hands them over (ASGI scopes), without a server."""
+"""Requests as a server passes them (ASGI scopes), without a server."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ HOST: Header = (b"host", b"keys.example.com")
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What came back."""
+    """The response to a request."""
 
     status: int
     headers: list[Header]
     body: bytes
 
     def header(self, name: str) -> str | None:
-        """The one value of a field, None where it is absent."""
+        """Return the only value of a field, or None if it is absent."""
         values = [value.decode() for key, value in self.headers if key == name.encode()]
         assert len(values) < 2, f"{name} stands {len(values)} times"
         return values[0] if values else None
 
     def json(self) -> Any:
-        """The body, decoded."""
+        """Return the decoded body."""
         return json.loads(self.body)
 
 
 def scope_of(
     method: str = "GET", path: str = "/", headers: Iterable[Header] = (HOST,), **more: Any
 ) -> dict[str, Any]:
-    """An HTTP scope like granian's: the port of the client is text, the path decoded, names in lower case."""
+    """Return an HTTP scope like granian's: the client's port is text, the path decoded, names in lower case."""
     return {
         "type": "http",
         "http_version": "1.1",

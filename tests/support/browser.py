@@ -1,4 +1,4 @@
-"""A browser without scripts: it follows redirects, keeps cookies, and sends forms as they stand on the page."""
+"""A browser without scripts: it follows redirects, keeps cookies, and sends the forms of a page."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ CONTROLS = {"input", "textarea", "select", "button"}
 Values = Iterable[str] | str
 
 
-class Seen:
-    """What the browser shows after a request."""
+class Page:
+    """The page that the browser shows after a request."""
 
     def __init__(self, response: httpx2.Response) -> None:
         self.response = response
@@ -39,17 +39,17 @@ class Seen:
         return self.tree.one("h1").text
 
     def form(self, action: str) -> Element:
-        """The form that leads there."""
+        """Return the form with that action."""
         return self.tree.one("form", action=action)
 
     def link(self, text: str) -> str:
-        """Where the link with that text leads."""
-        found = [a for a in self.tree.all("a") if a.text.startswith(text)]
-        assert found, f"no link {text!r}"
-        return found[0].attributes["href"]
+        """Return the address of the link with that text."""
+        links = [a for a in self.tree.all("a") if a.text.startswith(text)]
+        assert links, f"no link {text!r}"
+        return links[0].attributes["href"]
 
     def rows(self) -> list[dict[str, str]]:
-        """The table, one mapping of heading to text for each row."""
+        """Return the table, one mapping of heading to text for each row."""
         tables = self.tree.all("table")
         if not tables:
             return []
@@ -60,19 +60,19 @@ class Seen:
 
 
 class Browser:
-    """One person's browser. Requests carry Fetch Metadata as real ones do."""
+    """A user's browser. Requests carry Fetch Metadata as real ones do."""
 
     def __init__(self, app: App, origin: str = ORIGIN) -> None:
         self.app = app
         self.origin = origin
         self.cookies = httpx2.Cookies()
 
-    def open(self, url: str, **headers: str) -> Seen:
-        """What stands at `url`."""
+    def open(self, url: str, **headers: str) -> Page:
+        """Open the page at `url`."""
         return self.request("GET", url, headers={"Sec-Fetch-Site": "none", **headers})
 
-    def submit(self, seen: Seen, action: str, **values: Values) -> Seen:
-        """Fills in the page's form that leads to `action`, and sends it."""
+    def submit(self, seen: Page, action: str, **values: Values) -> Page:
+        """Fill in the page's form with that `action`, and send it."""
         form = seen.form(action)
         fields = filled(form, values)
         method = form.attributes.get("method", "get").upper()
@@ -80,15 +80,15 @@ class Browser:
             return self.open(f"{action}?{urlencode(fields)}", **{"Sec-Fetch-Site": "same-origin"})
         return self.post(action, fields)
 
-    def post(self, url: str, fields: Iterable[tuple[str, str]], **headers: str) -> Seen:
-        """Sends these fields, as a form of the same origin."""
-        said = {"Sec-Fetch-Site": "same-origin", "Origin": "null"}
-        said["Content-Type"] = "application/x-www-form-urlencoded"
+    def post(self, url: str, fields: Iterable[tuple[str, str]], **headers: str) -> Page:
+        """Send these fields as a form of the same origin."""
+        form_headers = {"Sec-Fetch-Site": "same-origin", "Origin": "null"}
+        form_headers["Content-Type"] = "application/x-www-form-urlencoded"
         body = urlencode(list(fields)).encode()
-        return self.request("POST", url, headers={**said, **headers}, body=body)
+        return self.request("POST", url, headers={**form_headers, **headers}, body=body)
 
-    def request(self, method: str, url: str, headers: Mapping[str, str], body: bytes = b"") -> Seen:
-        """One request, and those that its redirects ask for. An empty header value leaves the header out."""
+    def request(self, method: str, url: str, headers: Mapping[str, str], body: bytes = b"") -> Page:
+        """Send a request, and follow its redirects. An empty header value leaves the header out."""
         sent = {name: value for name, value in headers.items() if value}
         response = asyncio.run(self._send(method, url, sent, body))
         self.cookies = _merged(self.cookies, response)
@@ -96,7 +96,7 @@ class Browser:
             target = response.headers["location"]
             assert re.fullmatch(r"/([^/\\].*)?", target), f"not a path of ours: {target}"
             return self.open(target, **{"Sec-Fetch-Site": sent.get("Sec-Fetch-Site", "none")})
-        return Seen(response)
+        return Page(response)
 
     async def _send(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes
@@ -108,16 +108,16 @@ class Browser:
 
 
 def _merged(cookies: httpx2.Cookies, response: httpx2.Response) -> httpx2.Cookies:
-    kept = httpx2.Cookies(cookies)
-    kept.update(response.cookies)
+    merged = httpx2.Cookies(cookies)
+    merged.update(response.cookies)
     for line in response.headers.get_list("set-cookie"):
         if "max-age=0" in line.lower():
-            kept.delete(line.partition("=")[0])
-    return kept
+            merged.delete(line.partition("=")[0])
+    return merged
 
 
 def filled(form: Element, values: Mapping[str, Values]) -> list[tuple[str, str]]:
-    """The form's fields as a browser sends them; only values that the form offers, and all that it requires."""
+    """Return the form's fields as a browser sends them; only values that the form offers, and all that it requires."""
     left = {
         name: [value] if isinstance(value, str) else list(value) for name, value in values.items()
     }

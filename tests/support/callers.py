@@ -27,7 +27,7 @@ Field = tuple[bytes, bytes]
 
 
 @dataclass(frozen=True)
-class Answered:
+class ClientResponse:
     """The parts of a response that matter to a client."""
 
     status: int
@@ -36,7 +36,7 @@ class Answered:
 
 
 @dataclass(frozen=True)
-class Asked:
+class ClientRequest:
     """The header fields and the query of a request."""
 
     fields: tuple[Field, ...] = field(default=(), repr=False)
@@ -44,7 +44,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class World:
+class ServerWithKeys:
     """The server, and the token of a key in each state."""
 
     server: ServerProcess
@@ -65,8 +65,8 @@ class World:
             operator("tests", self.workspace_id).actor,
             self.installation.services.credentials,
         )
-        made, token = credentials.create("revoked", by, CredentialKind.SERVICE)
-        credentials.revoke(made.id, by)
+        created_key, token = credentials.create("revoked", by, CredentialKind.SERVICE)
+        credentials.revoke(created_key.id, by)
         return token.reveal()
 
     def revoke(self, token: str) -> None:
@@ -84,34 +84,40 @@ class World:
         acting = operator("tests", self.workspace_id)
         return self.installation.services.keys.get(acting, KeyId(key_id)).last_use
 
-    def requests(self) -> dict[str, Asked]:
+    def requests(self) -> dict[str, ClientRequest]:
         """Return the requests with each kind of credential by name. Only `good` and `everything` are admitted."""
-        asked = {name: Asked((bearer(token),)) for name, token in self.tokens.items()}
+        requests = {name: ClientRequest((bearer(token),)) for name, token in self.tokens.items()}
         good = self.tokens["good"]
-        return asked | {
-            "no credentials": Asked(),
-            "another scheme": Asked(((b"authorization", b"Basic a2V5OnNlY3JldA=="),)),
-            "two fields": Asked((bearer(good), bearer(good))),
-            "two in one": Asked(((b"authorization", f"Bearer {good}, Bearer {good}".encode()),)),
-            "not ascii": Asked(((b"authorization", b"Bearer caf\xe9"),)),
-            "no token": Asked(((b"authorization", b"Bearer"),)),
-            "garbage": Asked((bearer("garbage"),)),
-            "wrong checksum": Asked((bearer(good[:-1] + ("a" if good[-1] != "a" else "b")),)),
-            "query as well": Asked((bearer(good),), f"access_token={good}"),
-            "query alone": Asked((), f"access_token={good}"),
-            "lower case scheme": Asked(((b"authorization", f"bearer   {good}".encode()),)),
+        return requests | {
+            "no credentials": ClientRequest(),
+            "another scheme": ClientRequest(((b"authorization", b"Basic a2V5OnNlY3JldA=="),)),
+            "two fields": ClientRequest((bearer(good), bearer(good))),
+            "two in one": ClientRequest(
+                ((b"authorization", f"Bearer {good}, Bearer {good}".encode()),)
+            ),
+            "not ascii": ClientRequest(((b"authorization", b"Bearer caf\xe9"),)),
+            "no token": ClientRequest(((b"authorization", b"Bearer"),)),
+            "garbage": ClientRequest((bearer("garbage"),)),
+            "wrong checksum": ClientRequest(
+                (bearer(good[:-1] + ("a" if good[-1] != "a" else "b")),)
+            ),
+            "query as well": ClientRequest((bearer(good),), f"access_token={good}"),
+            "query alone": ClientRequest((), f"access_token={good}"),
+            "lower case scheme": ClientRequest(((b"authorization", f"bearer   {good}".encode()),)),
         }
 
-    def expected(self, asked: Asked) -> Answered:
+    def expected(self, request: ClientRequest) -> ClientResponse:
         """Return the response of the server itself for the same scope."""
         connection = HTTPConnection(HOST, self.server.port, timeout=10)
         try:
-            connection.putrequest("GET", f"/v1/events?{asked.query}".rstrip("?"))
-            for name, value in asked.fields:
+            connection.putrequest("GET", f"/v1/events?{request.query}".rstrip("?"))
+            for name, value in request.fields:
                 connection.putheader(name.decode(), value)
             connection.endheaders()
             answer = connection.getresponse()
-            return Answered(answer.status, answer.getheader("www-authenticate"), answer.read())
+            return ClientResponse(
+                answer.status, answer.getheader("www-authenticate"), answer.read()
+            )
         finally:
             connection.close()
 
@@ -122,19 +128,21 @@ def bearer(token: str) -> Field:
 
 
 @contextmanager
-def world_on(server: ServerProcess) -> Iterator[World]:
+def server_with_keys(server: ServerProcess) -> Iterator[ServerWithKeys]:
     """Create keys in every state on a running server, the expired ones as of yesterday."""
     peppers = bootstrap.find_peppers(server.settings)
     assert peppers is not None
     yesterday = ManualClock(datetime.now(UTC) - timedelta(days=1))
     installation = bootstrap.open_installation(server.settings, peppers, clock=yesterday)
     try:
-        yield _world(server, installation, yesterday)
+        yield _server_with_keys(server, installation, yesterday)
     finally:
         installation.close()
 
 
-def _world(server: ServerProcess, installation: Installation, clock: ManualClock) -> World:
+def _server_with_keys(
+    server: ServerProcess, installation: Installation, clock: ManualClock
+) -> ServerWithKeys:
     services = installation.services
     workspace = services.workspaces.create("Integrated", plan_id="scale")
     closed = services.workspaces.create("Suspended", plan_id="scale")
@@ -151,11 +159,14 @@ def _world(server: ServerProcess, installation: Installation, clock: ManualClock
         "revoked": revoked,
     }
     services.workspaces.suspend(closed.id)
-    tokens = {name: text_of(made) for name, made in created.items()}
+    tokens = {name: text_of(created_key) for name, created_key in created.items()}
     _, credential = services.credentials.create("product", here.actor, CredentialKind.SERVICE)
     key_id = created["good"].key.id
-    return World(server, tokens, workspace.id, key_id, installation, credential.reveal())
+    return ServerWithKeys(server, tokens, workspace.id, key_id, installation, credential.reveal())
 
 
 def _draft(scope: str, expires_at: datetime | None = None) -> KeyDraft:
     return KeyDraft("test", expires_at, Scopes([scope]))
+
+
+ADMITTED = {"good", "everything", "lower case scheme"}

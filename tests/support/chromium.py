@@ -1,4 +1,4 @@
-"""A real browser for journeys: Debian's chromium, driven by Playwright; and what a person's page may never do."""
+"""A real browser for journeys: Debian's chromium, driven by Playwright; errors on its console fail the test."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
 from playwright.sync_api import (
     Browser,
     BrowserContext,
     ConsoleMessage,
+    Locator,
     Page,
     expect,
     sync_playwright,
@@ -35,7 +37,7 @@ _FAILING: Final = ("Failed to load resource: ", "htmx: htmx:error: ")
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """The browser; a skip where it is not installed.
+    """Start the browser; skip the test if it is not installed.
 
     Close it before other tests run in the process: Playwright keeps an event loop for as long as it lives.
     """
@@ -53,7 +55,7 @@ def chromium() -> Iterator[Browser]:
 
 @contextmanager
 def person(browser: Browser, *, failing: bool = False, **options: Any) -> Iterator[Page]:
-    """A page of a fresh profile. AssertionError at the end for any fault that the browser complained about.
+    """Open a page in a fresh profile. Raises AssertionError at the end if the browser complained about anything.
 
     `failing`: requests fail on purpose, of which the browser and htmx may complain.
     """
@@ -63,14 +65,41 @@ def person(browser: Browser, *, failing: bool = False, **options: Any) -> Iterat
     expect.set_options(timeout=SECONDS * 1000)
     complaints: list[str] = []
 
-    def heard(message: ConsoleMessage) -> None:
+    def collect(message: ConsoleMessage) -> None:
         if message.type in {"error", "warning"} and not message.text.startswith(expected):
             complaints.append(message.text)
 
-    context.on("console", heard)
+    context.on("console", collect)
     context.on("weberror", lambda error: complaints.append(str(error.error)))
     try:
         yield context.new_page()
     finally:
         context.close()
     assert complaints == []
+
+
+def enter(page: Page, link: str) -> None:
+    """Open the link and continue to the keys."""
+    page.goto(link)
+    page.get_by_role("button", name="Continue").click()
+    expect(page.get_by_role("heading", name="API keys")).to_be_visible()
+
+
+def row(page: Page, description: str) -> Locator:
+    """Return the key's row in the table."""
+    return page.get_by_role("row").filter(has_text=description)
+
+
+def page_storage(page: Page) -> str:
+    """Return the document, its address, and all that the page has stored."""
+    stored = page.evaluate(
+        "async () => JSON.stringify([location.href, {...localStorage}, {...sessionStorage}, history.state,"
+        " await caches.keys(), (await indexedDB.databases()).map(d => d.name), document.cookie, window.name])"
+    )
+    return str(stored) + page.content()
+
+
+def require_accessible(page: Page) -> None:
+    """Raise AssertionError with the violations that axe-core reports."""
+    report = Axe().run(page)
+    assert [(v["id"], [n["html"] for n in v["nodes"]]) for v in report.response["violations"]] == []

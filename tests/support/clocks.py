@@ -13,28 +13,28 @@ OUT_OF_RANGE = (
     "Mon, 01 Jan 2027 99999999999999999999:00:00 GMT",
     "Mon, 01 Jan 2027 00:00:00 +99999999999999999999999",
 )
-"""HTTP dates with numbers that no time has: Python raises OverflowError for them, which is no ValueError."""
+"""HTTP dates with numbers out of range: for them Python raises OverflowError, which is not a ValueError."""
 
 
 class ManualClock:
-    """Stands still until it is told otherwise; a `Clock` like the system's and the database's."""
+    """A `Clock` like the system's and the database's, which moves only when it is set."""
 
     def __init__(self, start: datetime = NOON) -> None:
         self._now = start
 
     def microseconds(self) -> int:
-        """Microseconds since 1970-01-01T00:00:00Z."""
+        """Return microseconds since 1970-01-01T00:00:00Z."""
         return to_microseconds(self._now)
 
     def now(self) -> datetime:
-        """The same as an aware instant."""
+        """Return the time as an aware datetime."""
         return self._now
 
     def set(self, instant: datetime) -> None:
-        """It is `instant` now, be it earlier or later."""
+        """Set the time, earlier or later than now."""
         self._now = instant
 
     def advance(self, passed: timedelta | None = None, **amount: float) -> datetime:
-        """Lets time pass: a timedelta, or its arguments (`seconds=1`). The new now."""
+        """Advance by a timedelta, or by its arguments (`seconds=1`). Returns the new time."""
         self._now += passed if passed is not None else timedelta(**amount)
         return self._now

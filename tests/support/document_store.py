@@ -1,4 +1,4 @@
-"""A database with its schema, tenants on it, and the documents service over it: what tests of documents stand on."""
+"""A database with its schema, its tenants, and the documents service over it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _numbers = count(1)
 
 @dataclass(frozen=True)
 class Store:
-    """One database. Its clock stands still until it is told otherwise."""
+    """One database. Its clock moves only when it is set."""
 
     database: Database
     clock: ManualClock
@@ -33,25 +33,25 @@ class Store:
     workspaces: Workspaces
 
     def tenant(self, plan: str = "scale", **limits: int | None) -> Principal:
-        """Somebody who may do everything in a new workspace, on a plan, with limits of its own."""
-        made = self.workspaces.create(f"Workspace {next(_numbers)}", plan_id=plan)
-        tenant = operator("tests", made.id)
+        """Create a workspace on a plan, with limits of its own. Returns a principal with full access."""
+        workspace = self.workspaces.create(f"Workspace {next(_numbers)}", plan_id=plan)
+        tenant = operator("tests", workspace.id)
         self.limit(tenant, plan, limits)
         return tenant
 
     def limit(self, tenant: Principal, plan: str, limits: Mapping[str, int | None]) -> None:
-        """Other limits for a workspace."""
+        """Set other limits for a workspace."""
         self.workspaces.set_plan(tenant.workspace_id, plan, limits)
 
     def shelf(self, push: Push | None = None, name: str = "docs") -> Principal:
-        """The tenant of a new workspace with one collection, and in it what is pushed."""
+        """Create a workspace with one collection that contains these documents. Returns its tenant."""
         tenant = self.tenant()
         self.documents.create_collection(tenant, CollectionDraft(name))
         self.documents.push(tenant, name, push or Push())
         return tenant
 
     def events(self, tenant: Principal) -> list[Event]:
-        """What happened to collections and documents, the oldest first."""
+        """Return the events of collections and documents, oldest first."""
         page = Events(self.database).list(tenant, limit=200).items
         return [e for e in reversed(page) if e.target.type == "collection"]
 
@@ -60,7 +60,7 @@ class Store:
 def opened(
     request: pytest.FixtureRequest, folders: pytest.TempPathFactory, engine: str
 ) -> Iterator[Store]:
-    """A store on an empty database of that engine, for as long as the fixture that asks for it lives."""
+    """Open a store on an empty database of that engine, for the lifetime of the requesting fixture."""
     if engine == "sqlite":
         with _store(f"sqlite:///{folders.mktemp('store') / 'keystead.db'}") as store:
             yield store

@@ -23,7 +23,7 @@ IDENTITY: Final = ("x-keystead-workspace", "x-keystead-key", "x-keystead-scopes"
 
 
 @dataclass
-class Doors:
+class GateApplication:
     """The whole server's application, over that sandbox."""
 
     sandbox: SandboxInstallation
@@ -37,13 +37,13 @@ class Doors:
         return self.send(scope_of(path="/forward-auth/x", headers=headers, raw_path=raw, **more))
 
     def ask_scope(self, headers: Sequence[Header], scope: dict[str, Any]) -> Response:
-        """The same for a whole scope."""
+        """Send a whole scope."""
         return self.send(scope_of(headers=headers, **scope))
 
     def post(
         self, path: str, form: Sequence[tuple[str, str]] | bytes, *headers: Header, **more: Any
     ) -> Response:
-        """The answer to a form."""
+        """Send a form."""
         body = form if isinstance(form, bytes) else urlencode(form).encode()
         fields = [HOST, FORM, *headers]
         return self.send(scope_of("POST", path, fields, **more), body)
@@ -57,35 +57,35 @@ class Doors:
         return self.post("/revoke", [("token", token)], **more)
 
     def send(self, scope: dict[str, Any], body: bytes = b"") -> Response:
-        """One request."""
+        """Send a request."""
         return self.runner.run(_exchange(self.app, scope, body))
 
     def token(self, *scopes: str, **chosen: Any) -> str:
-        """The token of a new key of a new workspace."""
+        """Create a key in a new workspace. Returns its token."""
         return text_of(self.sandbox.key(self.sandbox.tenant(), scopes=scopes or ("*",), **chosen))
 
     def credential(self, kind: CredentialKind = CredentialKind.SERVICE) -> tuple[CredentialId, str]:
-        """Id and token of a new credential of a service."""
-        made, token = self.sandbox.services.credentials.create("search", OPERATOR, kind)
-        return made.id, token.reveal()
+        """Create a credential for a service. Returns its ID and its token."""
+        created, token = self.sandbox.services.credentials.create("search", OPERATOR, kind)
+        return created.id, token.reveal()
 
     def service(self) -> Header:
-        """The Authorization field of a new service."""
+        """Return the Authorization field of a new service."""
         return bearer(self.credential()[1])[0]
 
 
-def doors_of(sandbox: SandboxInstallation, runner: asyncio.Runner) -> Doors:
-    """The endpoints of an installation."""
-    return Doors(sandbox, application(sandbox.installation, None), runner)
+def gate_of(sandbox: SandboxInstallation, runner: asyncio.Runner) -> GateApplication:
+    """Return the endpoints of an installation."""
+    return GateApplication(sandbox, application(sandbox.installation, None), runner)
 
 
 def bearer(token: str | None) -> list[Header]:
-    """The Authorization field that carries a token, if there is one."""
+    """Return the Authorization field with a token, or no field without a token."""
     return [] if token is None else [(b"authorization", b"Bearer " + token.encode())]
 
 
 def basic(client_id: str, password: str) -> Header:
-    """The Authorization field of a client that authenticates by HTTP Basic."""
+    """Return the Authorization field of a client that authenticates by HTTP Basic."""
     return (b"authorization", b"Basic " + b64encode(f"{client_id}:{password}".encode()))
 
 

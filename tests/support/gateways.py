@@ -42,7 +42,7 @@ class Gateway:
     program: str
 
     @property
-    def found(self) -> str | None:
+    def program_path(self) -> str | None:
         """Where its program is."""
         return shutil.which(self.program, path=PLACES)
 
@@ -77,7 +77,7 @@ _NGINX: Final = f"{_USER}daemon off; worker_processes 1; pid nginx.pid; error_lo
 def setup(
     port: int, keysteads: Sequence[int], application: int, routes: Sequence[str] = ROUTES
 ) -> Setup:
-    """The guide's configuration, at other ports."""
+    """Return the guide's configuration with other ports."""
     return Setup(
         public_url="https://keys.example.com",
         listen=Address(HOST, port),
@@ -109,20 +109,20 @@ def running(
 
 @contextmanager
 def running_setup(
-    gateway: Gateway, folder: Path, made: Setup, change: Callable[[str], str] = str
+    gateway: Gateway, folder: Path, gateway_setup: Setup, change: Callable[[str], str] = str
 ) -> Iterator[None]:
     """Run the gateway with that configuration."""
-    if gateway.found is None:
+    if gateway.program_path is None:
         pytest.skip(f"no {gateway.program} on this machine")
     for name in gateway.files:
-        (folder / name).write_text(change(placed(render(name, made), folder)))
+        (folder / name).write_text(change(placed(render(name, gateway_setup), folder)))
     with started(gateway, folder) as process:
-        wait_until(lambda: _listens(process, made, folder), f"{gateway.name} listens")
+        wait_until(lambda: _listens(process, gateway_setup, folder), f"{gateway.name} listens")
         yield
 
 
 def placed(configuration: str, folder: Path) -> str:
-    """The configuration with nginx's own files in a folder of the test."""
+    """Return the configuration with nginx's own files in a folder of the test."""
     inside = "".join(f"{kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy"))
     return configuration.replace("/var/log/nginx", str(folder)).replace(
         "\nhttp {\n", f"\nhttp {{ {inside}\n"
@@ -132,7 +132,7 @@ def placed(configuration: str, folder: Path) -> str:
 @contextmanager
 def deployed(folder: Path, keystead: int, change: Callable[[str], str] = str) -> Iterator[int]:
     """Run nginx before Keystead as the guide to deployment shows it, without its certificate; yields its port."""
-    if NGINX.found is None:
+    if NGINX.program_path is None:
         pytest.skip("no nginx on this machine")
     (shown,) = re.findall(r"```nginx\n(.*?)```", DEPLOY.read_text(), re.DOTALL)
     port = free_port()
@@ -154,10 +154,13 @@ def _answers(port: int) -> bool:
 
 @contextmanager
 def started(gateway: Gateway, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """The gateway over the files in a folder of its own; its process is gone at the end."""
-    assert gateway.found is not None
-    named = {"{file}": str(folder / gateway.files[0]), "{folder}": str(folder), "{nginx}": _NGINX}
-    command = [gateway.found, *(named.get(part, _filled(part, named)) for part in gateway.command)]
+    """Run the gateway with the files in a folder of its own; kill its process at the end."""
+    assert gateway.program_path is not None
+    values = {"{file}": str(folder / gateway.files[0]), "{folder}": str(folder), "{nginx}": _NGINX}
+    command = [
+        gateway.program_path,
+        *(values.get(part, _filled(part, values)) for part in gateway.command),
+    ]
     with (folder / "output").open("wb") as output:
         process = subprocess.Popen(
             command,
@@ -177,28 +180,28 @@ def started(gateway: Gateway, folder: Path) -> Iterator[subprocess.Popen[bytes]]
         process.wait()
 
 
-def _filled(part: str, named: dict[str, str]) -> str:
-    for name, value in named.items():
+def _filled(part: str, values: dict[str, str]) -> str:
+    for name, value in values.items():
         part = part.replace(name, value)
     return part
 
 
-def _listens(process: subprocess.Popen[bytes], made: Setup, folder: Path) -> bool:
+def _listens(process: subprocess.Popen[bytes], gateway_setup: Setup, folder: Path) -> bool:
     if process.poll() is not None:
         output = (folder / "output").read_text()[-2000:]
         raise RuntimeError(f"the gateway ended with {process.returncode}: {output}")
     # Traefik listens before it has read its routes.
     with suppress(OSError, HTTPException):
-        return _status(made) != 404
+        return _status(gateway_setup) != 404
     return False
 
 
-def _status(made: Setup) -> int:
-    """The status of a request without a key to the first route."""
-    path = f"{made.routes[0].prefix}/"
-    if not made.certificate:
-        return ask(made.listen.port, path).status
-    line = HTTPSConnection(HOST, made.listen.port, timeout=20, context=_UNCHECKED)
+def _status(gateway_setup: Setup) -> int:
+    """Return the status of a request without a key to the first route."""
+    path = f"{gateway_setup.routes[0].prefix}/"
+    if not gateway_setup.certificate:
+        return ask(gateway_setup.listen.port, path).status
+    line = HTTPSConnection(HOST, gateway_setup.listen.port, timeout=20, context=_UNCHECKED)
     try:
         line.request("GET", path)
         return line.getresponse().status

@@ -1,4 +1,4 @@
-"""How the time of reading grows with what is read: n, 2n and 4n of the same in one run, as CPU time of this process."""
+"""How the time of reading grows with the input: n, 2n and 4n in one run, as CPU time of this process."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ Act = Callable[[Any], object]
 def growth(
     act: Act, make: Callable[[int], Any], longest: int, clock: Callable[[], float] = process_time
 ) -> float:
-    """By how much the time grows in a doubling up to `longest`, the best of several rounds; 0 for what is quick anyway.
+    """Return the growth of the time per doubling up to `longest`, the best of several rounds; 0 if it is quick anyway.
 
     `clock`: CPU seconds of the process that reads; it is this one, unless a server's is given.
     """
@@ -59,8 +59,8 @@ def _growth(inputs: list[Any], act: Act, clock: Callable[[], float]) -> float:
     with _without_collection():
         for number in range(ROUNDS):
             for place, value in enumerate(inputs):
-                took = seconds(act, value, clock)
-                best[place], spent = min(best[place], took), spent + took
+                duration = seconds(act, value, clock)
+                best[place], spent = min(best[place], duration), spent + duration
             worst = _doubling(best)
             if worst <= WORST or (number >= 2 and spent > ENDLESS):
                 break  # what was disturbed is measured again, what is linear once is linear
@@ -69,7 +69,7 @@ def _growth(inputs: list[Any], act: Act, clock: Callable[[], float]) -> float:
 
 @contextmanager
 def _without_collection() -> Iterator[None]:
-    """No collection of the whole run's garbage in the middle of one measurement."""
+    """Disable garbage collection, which would distort a measurement."""
     gc.disable()
     try:
         yield
@@ -86,15 +86,15 @@ def _doubling(best: list[float]) -> float:
 
 
 def seconds(act: Act, value: Any, clock: Callable[[], float] = process_time) -> float:
-    """The CPU time that reading takes, in all threads of the process; refusals are answers."""
-    began = clock()
+    """Return the CPU time that reading takes, in all threads of the process; a refusal is a valid outcome."""
+    started = clock()
     with suppress(KeysteadError, ValueError, LookupError):
         act(value)
-    return clock() - began
+    return clock() - started
 
 
 def pumped(pump: str, before: str = "", after: str = "") -> Callable[[int], str]:
-    """Makes texts of a size out of one that is repeated."""
+    """Return a function that repeats a text up to a size."""
     return lambda size: (
         before + pump * (max(size - len(before) - len(after), 0) // len(pump)) + after
     )
@@ -113,7 +113,7 @@ Uses = Mapping[re.Pattern[Any], set[str]]
 
 
 def modules() -> Iterator[ModuleType]:
-    """All modules of the product."""
+    """Import all modules of the product."""
     django_site.begin()  # its integration can only be imported in a configured process
     for info in pkgutil.walk_packages(keystead.__path__, "keystead."):
         if not _NOT_IMPORTED.search(info.name):
@@ -121,7 +121,7 @@ def modules() -> Iterator[ModuleType]:
 
 
 def patterns() -> Uses:
-    """Every pattern that a module holds, in a constant or a container; by what methods it is used."""
+    """Return all patterns that modules hold, in a constant or a container, with the methods that use them."""
     uses: dict[re.Pattern[Any], set[str]] = {}
     for module in modules():
         for pattern, methods in patterns_in(module, inspect.getsource(module)).items():
@@ -130,7 +130,7 @@ def patterns() -> Uses:
 
 
 def patterns_in(module: ModuleType, source: str) -> Uses:
-    """The patterns of one module."""
+    """Return the patterns of one module."""
     uses: dict[re.Pattern[Any], set[str]] = {}
     for value in vars(module).values():
         for pattern in _within(value):
@@ -143,7 +143,7 @@ def patterns_in(module: ModuleType, source: str) -> Uses:
 
 
 def hidden_patterns(source: str) -> list[int]:
-    """Lines of a module that hide a pattern from `patterns`: not compiled in a constant, or given to `re` as a text."""
+    """Return the lines that hide a pattern from `patterns`: not compiled in a constant, or passed to `re` as a text."""
     lines = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef):
@@ -194,28 +194,28 @@ _OTHER: Final = "\n\0"
 
 
 def worst_of(pattern: re.Pattern[Any], method: str) -> tuple[float, str]:
-    """The worst growth of the pattern over texts made for it, and the text in short."""
+    """Return the worst growth of the pattern over texts made for it, and the text in short."""
     act = _act(pattern, method)
-    found = (0.0, "")
+    worst = (0.0, "")
     for before, pump, after in _attempts(pattern):
         make = _maker(pattern, pumped(pump, before, after))
         if (longest := _suspicious(act, make)) is None:
             continue
-        found = max(found, (growth(act, make, longest), f"{before!r} + {pump!r}… + {after!r}"))
-        if found[0] > WORST:
+        worst = max(worst, (growth(act, make, longest), f"{before!r} + {pump!r}… + {after!r}"))
+        if worst[0] > WORST:
             break
-    return found
+    return worst
 
 
 def _suspicious(act: Act, make: Callable[[int], Any]) -> int | None:
-    """Up to which size growth is to be measured: small where a small text takes long already; None if none does."""
+    """Return up to which size to measure growth: small if a small text is slow already; None if no text is slow."""
     for size in SHORT:
         value = make(size)
         if seconds(act, value) < FLAGGED:
             continue
         # Measured again: one that was disturbed would have growth measured at a size that is quick anyway.
-        if (took := min(seconds(act, value) for _ in range(3))) >= FLAGGED:
-            return size if took >= 10 * FLAGGED else 4 * size
+        if (duration := min(seconds(act, value) for _ in range(3))) >= FLAGGED:
+            return size if duration >= 10 * FLAGGED else 4 * size
     return None
 
 
@@ -288,7 +288,7 @@ def _of_set(members: Any) -> Iterator[str]:
 
 
 def _sample(tree: Iterable[tuple[Any, Any]]) -> str:
-    """A short text that matches, or nearly."""
+    """Return a short text that matches, or nearly."""
     text = ""
     for code, argument in tree:
         if code in {codes.MAX_REPEAT, codes.MIN_REPEAT, codes.POSSESSIVE_REPEAT}:

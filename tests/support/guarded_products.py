@@ -24,9 +24,9 @@ from keystead.integrations import fastapi as fastapi_integration
 from keystead.integrations import flask as flask_integration
 from keystead.integrations import starlette as starlette_integration
 from keystead.integrations import wsgi as wsgi_integration
-from tests.support.callers import REQUIRED, Answered, Asked
+from tests.support.callers import REQUIRED, ClientRequest, ClientResponse
 
-Ask = Callable[[Asked], Answered]
+Ask = Callable[[ClientRequest], ClientResponse]
 
 
 @dataclass
@@ -139,7 +139,7 @@ PRODUCTS: Final[dict[str, Build]] = {
 def over_asgi(app: Any, path: str = "/") -> Ask:
     """Send requests as an ASGI server does."""
 
-    def ask(asked: Asked) -> Answered:
+    def ask(client_request: ClientRequest) -> ClientResponse:
         scope = {
             "type": "http",
             "asgi": {"version": "3.0"},
@@ -149,25 +149,25 @@ def over_asgi(app: Any, path: str = "/") -> Ask:
             "path": path,
             "raw_path": path.encode(),
             "root_path": "",
-            "query_string": asked.query.encode(),
-            "headers": [(b"host", b"product.test"), *asked.fields],
+            "query_string": client_request.query.encode(),
+            "headers": [(b"host", b"product.test"), *client_request.fields],
             "client": ("192.0.2.7", 4711),
             "server": ("product.test", 80),
         }
-        return asyncio.run(_answered(app, scope))
+        return asyncio.run(_response_of(app, scope))
 
     return ask
 
 
-async def _answered(app: Any, scope: dict[str, Any]) -> Answered:
+async def _response_of(app: Any, scope: dict[str, Any]) -> ClientResponse:
     sent: list[Any] = []
-    told = False
+    was_received = False
 
     async def receive() -> dict[str, Any]:
-        nonlocal told
-        if told:
+        nonlocal was_received
+        if was_received:
             await asyncio.sleep(3600)
-        told = True
+        was_received = True
         return {"type": "http.request", "body": b"", "more_body": False}
 
     async def send(message: Any) -> None:
@@ -176,18 +176,18 @@ async def _answered(app: Any, scope: dict[str, Any]) -> Answered:
     await app(scope, receive, send)
     fields = {name.decode().lower(): value.decode() for name, value in sent[0]["headers"]}
     body = b"".join(message.get("body", b"") for message in sent[1:])
-    return Answered(sent[0]["status"], fields.get("www-authenticate"), body)
+    return ClientResponse(sent[0]["status"], fields.get("www-authenticate"), body)
 
 
 def over_wsgi(app: Any, path: str = "/") -> Ask:
     """Send requests as a WSGI server does: repeated fields are joined by a comma."""
 
-    def ask(asked: Asked) -> Answered:
+    def ask(client_request: ClientRequest) -> ClientResponse:
         environ: dict[str, Any] = {
             "REQUEST_METHOD": "GET",
             "PATH_INFO": path,
             "SCRIPT_NAME": "",
-            "QUERY_STRING": asked.query,
+            "QUERY_STRING": client_request.query,
             "SERVER_NAME": "product.test",
             "SERVER_PORT": "80",
             "SERVER_PROTOCOL": "HTTP/1.1",
@@ -201,14 +201,14 @@ def over_wsgi(app: Any, path: str = "/") -> Ask:
             "wsgi.multiprocess": False,
             "wsgi.run_once": False,
         }
-        for name, value in asked.fields:
+        for name, value in client_request.fields:
             key = "HTTP_" + name.decode("latin-1").upper().replace("-", "_")
             text = value.decode("latin-1")
             environ[key] = f"{environ[key]},{text}" if key in environ else text
         started: list[Any] = []
         body = b"".join(app(environ, lambda *arguments: started.append(arguments)))
         fields = {name.lower(): value for name, value in started[0][1]}
-        return Answered(int(started[0][0].split()[0]), fields.get("www-authenticate"), body)
+        return ClientResponse(int(started[0][0].split()[0]), fields.get("www-authenticate"), body)
 
     return ask
 
@@ -221,8 +221,8 @@ def _in_django(
     django_site.begin()
     chosen = ["keystead.integrations.django.KeysteadMiddleware"] if middleware else []
 
-    def ask(asked: Asked) -> Answered:
+    def ask(client_request: ClientRequest) -> ClientResponse:
         with override_settings(KEYSTEAD=guard, MIDDLEWARE=chosen), django_site.serving(product):
-            return build()(asked)
+            return build()(client_request)
 
     return ask

@@ -58,7 +58,7 @@ HOSTILE_URLS: Final = (
     "https://intranet/",
     "https://wiki.corp/",
     "https://nas.home.arpa/",
-    # addresses that are nobody's
+    # addresses that belong to no one
     "https://192.0.2.1/",
     "https://198.51.100.1/",
     "https://203.0.113.1/",

@@ -10,7 +10,7 @@ MOST_TABS: Final = 200
 
 
 class Mouse:
-    """Clicks on things, and types where it clicked."""
+    """A user who clicks on things, and types into the clicked field."""
 
     scripts = True
 
@@ -18,7 +18,7 @@ class Mouse:
         self.page = page
 
     def press(self, thing: Locator) -> None:
-        """A link or a button."""
+        """Press a link or a button."""
         thing.click()
 
     def write(self, field: Locator, text: str) -> None:
@@ -27,11 +27,11 @@ class Mouse:
         self._replace(text)
 
     def choose(self, choice: Locator) -> None:
-        """A radio button or a check box."""
+        """Choose a radio button or a check box."""
         choice.click()
 
     def pick(self, menu: Locator, value: str) -> None:
-        """One entry of a menu."""
+        """Pick one entry of a menu."""
         menu.select_option(value)
 
     def _replace(self, text: str) -> None:
@@ -46,7 +46,7 @@ class NoScripts(Mouse):
 
 
 class Keyboard(Mouse):
-    """Moves by Tab and arrows as a person does who has no mouse; what Tab does not reach is not there."""
+    """A user who moves by Tab and arrows, without a mouse; a thing that Tab does not reach is missing."""
 
     def press(self, thing: Locator) -> None:
         """Tab to it, then Enter."""
@@ -59,7 +59,7 @@ class Keyboard(Mouse):
         self._replace(text)
 
     def choose(self, choice: Locator) -> None:
-        """Tab to its group, arrows to it; Space where that alone does not choose it."""
+        """Tab to its group and use the arrows; press Space if they alone do not choose it."""
         name = choice.get_attribute("name")
         if choice.get_attribute("type") == "radio":
             self._reach(self.page.locator(f"input[type=radio][name={name}]"), any_of=True)
@@ -85,12 +85,12 @@ class Keyboard(Mouse):
         if not any_of:
             expect(thing).to_be_visible()
         for _ in range(MOST_TABS):
-            if any(is_focused(one) for one in thing.all()):
+            if any(is_focused(element) for element in thing.all()):
                 return
             self.page.keyboard.press("Tab")
         raise AssertionError(f"Tab does not reach {thing}")
 
 
 def is_focused(thing: Locator) -> bool:
-    """Whether keys go to it."""
+    """Return whether keys go to it."""
     return bool(thing.evaluate("element => element === document.activeElement"))

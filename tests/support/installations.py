@@ -58,7 +58,7 @@ class SandboxInstallation:
         return self.installation.database
 
     def tenant(self, limit: int | None = None) -> Principal:
-        """Who may do everything in a new workspace, with room for `limit` keys."""
+        """Create a workspace with room for `limit` keys. Returns a principal with full access."""
         workspace = self.services.workspaces.create(f"W{next(_numbers)}", plan_id=UNLIMITED)
         tenant = operator("tests", workspace.id)
         if limit is not None:
@@ -66,104 +66,104 @@ class SandboxInstallation:
         return tenant
 
     def limit(self, tenant: Principal, limit: int | None) -> None:
-        """Other room for keys."""
+        """Set another limit for keys."""
         self.services.workspaces.set_plan(tenant.workspace_id, UNLIMITED, {"api_keys": limit})
 
     def key(self, tenant: Principal, description: str = "sync", **chosen: Any) -> CreatedKey:
-        """A new key."""
+        """Create a key."""
         return self.services.keys.create(tenant, KeyDraft(description, **chosen))
 
     def caller(self, tenant: Principal, *scopes: str, **chosen: Any) -> Principal:
-        """A new key with those scopes, as who acts."""
+        """Create a key with those scopes. Returns its principal."""
         return self.principal(self.key(tenant, scopes=scopes, **chosen))
 
     def principal(self, created: CreatedKey) -> Principal:
-        """The key as who acts."""
+        """Return the key's principal."""
         verdict = self.verify(created)
         assert isinstance(verdict, Verified)
         return verdict.principal
 
     def verify(self, created: CreatedKey, required: str | None = None) -> Verification:
-        """What its token is worth now."""
+        """Verify its token now."""
         return self.services.verifier.verify(text_of(created), required)
 
     def verdict(self, created: CreatedKey, required: str | None = None) -> str:
-        """The same in a word: verified, or the reason of the denial."""
+        """Return the verdict as a word: verified, or the reason of the denial."""
         found = self.verify(created, required)
         return str(found.reason) if isinstance(found, Denied) else "verified"
 
     def used(self, tenant: Principal) -> int:
-        """How many keys count towards the limit."""
+        """Return how many keys count towards the limit."""
         return self.services.keys.list(tenant, limit=1).quota.used
 
-    def ids(self, tenant: Principal, **asked: Any) -> list[KeyId]:
-        """The ids of all keys that a list gives, page by page."""
-        return [key.id for key in self.keys(tenant, **asked)]
+    def ids(self, tenant: Principal, **filters: Any) -> list[KeyId]:
+        """Return the IDs of all keys in a list, page by page."""
+        return [key.id for key in self.keys(tenant, **filters)]
 
-    def keys(self, tenant: Principal, **asked: Any) -> list[ApiKey]:
-        """All keys that a list gives, page by page."""
-        page = self.services.keys.list(tenant, **asked)
+    def keys(self, tenant: Principal, **filters: Any) -> list[ApiKey]:
+        """Return all keys of a list, page by page."""
+        page = self.services.keys.list(tenant, **filters)
         found = page.items
         while page.next is not None:
-            page = self.services.keys.list(tenant, before=page.next, **asked)
+            page = self.services.keys.list(tenant, before=page.next, **filters)
             found += page.items
         return found
 
     def events(self, tenant: Principal) -> list[Event]:
-        """What happened, the oldest first."""
+        """Return all events, oldest first."""
         page = self.services.events.list(tenant, limit=10_000)
         assert page.next is None
         return page.items[::-1]
 
     def happened(self, tenant: Principal) -> list[str]:
-        """The types of what happened to the workspace's keys, the oldest first."""
+        """Return the types of the events of the workspace's keys, oldest first."""
         return [str(e.type) for e in self.events(tenant) if e.target.type == "key"]
 
     def flush(self) -> int:
-        """Writes what was noted of uses."""
+        """Write the noted uses."""
         return self.services.usage.flush()
 
     def count(self, table: Any) -> int:
-        """How many rows a table has."""
+        """Return how many rows a table has."""
         with read_behind(self.database) as tx:
             return tx.execute(select(func.count()).select_from(table)).scalar_one()
 
     def another(self, peppers: Peppers = PEPPERS, clock: Clock | None = None) -> Installation:
-        """A second server over the same database; closed with the first."""
+        """Open a second server over the same database; it is closed with the first."""
         opened = open_installation(_settings(self.url), peppers, clock or self.clock)
         self.more.append(opened)
         return opened
 
     def restart(self) -> None:
-        """Closes the server and opens another one in its place."""
+        """Close the server and open another one in its place."""
         self.installation.close()
         self.installation = open_installation(_settings(self.url), PEPPERS, self.clock)
 
     def close(self) -> None:
-        """Closes all servers."""
+        """Close all servers."""
         for opened in (*self.more, self.installation):
             opened.close()
 
 
 def text_of(created: CreatedKey) -> str:
-    """The text of a created key's token."""
+    """Return the text of a created key's token."""
     assert created.token is not None
     return created.token.reveal()
 
 
 def calling(installation: Installation, text: str, *kinds: CredentialKind) -> ActingCredential:
-    """Which credential calls with that token, on an event loop of its own."""
+    """Return the credential of that token, on an event loop of its own."""
     return asyncio.run(installation.services.credential_verifier.verify(text, *kinds))
 
 
 def prepare(url: str) -> None:
-    """Brings an empty database to the newest schema, with the default plans."""
+    """Bring an empty database to the newest schema, with the default plans."""
     installed(url)
 
 
 @contextmanager
 def sandbox_on(url: str) -> Iterator[SandboxInstallation]:
-    """An installation on a prepared database."""
+    """Open an installation on a prepared database."""
     clock, url = ManualClock(), as_server(url)
     sandbox = SandboxInstallation(url, open_installation(_settings(url), PEPPERS, clock), clock)
     try:
@@ -176,7 +176,7 @@ def sandbox_on(url: str) -> Iterator[SandboxInstallation]:
 def fresh_url(
     request: pytest.FixtureRequest, folders: pytest.TempPathFactory, engine: str
 ) -> Iterator[str]:
-    """The URL of a fresh database of that engine, for its server; for fixtures of any scope."""
+    """Create a database of that engine; for fixtures of any scope. Yields the URL for its server."""
     if engine == "sqlite":
         yield f"sqlite:///{folders.mktemp('sandbox') / 'keystead.db'}"
         return
@@ -190,7 +190,7 @@ def fresh_url(
 def fresh_sandbox(
     request: pytest.FixtureRequest, folders: pytest.TempPathFactory, engine: str
 ) -> Iterator[SandboxInstallation]:
-    """An installation on a fresh database of that engine; for fixtures of any scope."""
+    """Open an installation on a fresh database of that engine; for fixtures of any scope."""
     with fresh_url(request, folders, engine) as url:
         prepare(url)
         with sandbox_on(url) as sandbox:
@@ -224,7 +224,7 @@ def own_sandbox(
 
 @contextmanager
 def read_only(database: Database) -> Iterator[None]:
-    """A time in which the database takes no writes, as after a failover or on a broken disk."""
+    """Make the database refuse writes, as after a failover or on a broken disk."""
     refuse = (
         "PRAGMA query_only = ON" if database.is_sqlite else "SET default_transaction_read_only = on"
     )
@@ -243,14 +243,14 @@ def read_only(database: Database) -> Iterator[None]:
 
 
 def sqlite_file(sandbox: SandboxInstallation) -> Path:
-    """The file of an embedded database."""
+    """Return the file of an embedded database."""
     return Path(str(sandbox.database.url.database))
 
 
 def plan_of(database: Database, statement: Any, workspace_id: WorkspaceId | None = None) -> str:
-    """How the engine would run a statement, values filled in: within a workspace, or by the login itself.
+    """Return the engine's plan for a statement, values filled in: within a workspace, or by the login itself.
 
-    PostgreSQL scans a table only where no index serves.
+    PostgreSQL scans a table only if no index serves.
     """
     sql = statement.compile(database.engine, compile_kwargs={"literal_binds": True})
     reading = database.read(workspace_id) if workspace_id else database.read_across(Purpose.SERVER)

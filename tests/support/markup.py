@@ -1,4 +1,4 @@
-"""HTML as tests read it: a tree of elements, from the standard library's parser."""
+"""HTML as a tree of elements, from the standard library's parser."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ class Element:
     children: list[Element | str] = field(default_factory=list)
 
     def walk(self) -> Iterator[Element]:
-        """This element and all inside it, in the document's order."""
+        """Yield this element and all inside it, in the document's order."""
         yield self
         for child in self.children:
             if isinstance(child, Element):
                 yield from child.walk()
 
     def all(self, tag: str, **attributes: str) -> list[Element]:
-        """Elements of that tag with these attributes; `class_` for class, `_` for a hyphen."""
+        """Return the elements of that tag with these attributes; `class_` for class, `_` for a hyphen."""
         wanted = {name.rstrip("_").replace("_", "-"): value for name, value in attributes.items()}
         return [
             element
@@ -35,7 +35,7 @@ class Element:
         ]
 
     def one(self, tag: str, **attributes: str) -> Element:
-        """The only such element."""
+        """Return the only such element."""
         found = self.all(tag, **attributes)
         assert len(found) == 1, f"{len(found)} elements <{tag}> {attributes}"
         return found[0]
@@ -80,9 +80,14 @@ class _Builder(HTMLParser):
 
 
 def parse(html: str) -> Element:
-    """The document; AssertionError where tags do not nest, or an attribute stands twice."""
+    """Return the document; AssertionError if tags do not nest, or an attribute is repeated."""
     builder = _Builder()
     builder.feed(html)
     builder.close()
     assert builder._open == [builder.root], "tags are left open"
     return builder.root
+
+
+def skeleton(element: Element) -> list[tuple[str, tuple[str, ...]]]:
+    """Return the tags and the names of their attributes, in order: the markup without its text."""
+    return [(e.tag, tuple(e.attributes)) for e in element.walk()]

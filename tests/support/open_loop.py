@@ -1,4 +1,4 @@
-"""Requests that arrive whether or not the earlier ones were answered, and how long each waited, beside an idle one."""
+"""An open load loop: requests arrive whether or not earlier ones were answered, with an idle request as control."""
 
 from __future__ import annotations
 
@@ -26,57 +26,65 @@ class Call:
     body: bytes = field(default=b"", repr=False)
 
     def wire(self) -> bytes:
-        """The request, on a connection of its own."""
-        named = {"host": HOST, "connection": "close", "content-length": str(len(self.body))}
+        """Return the bytes of the request, on a connection of its own."""
+        standard_fields = {
+            "host": HOST,
+            "connection": "close",
+            "content-length": str(len(self.body)),
+        }
         fields = "".join(
-            f"{name}: {value}\r\n" for name, value in (named | dict(self.headers)).items()
+            f"{name}: {value}\r\n" for name, value in (standard_fields | dict(self.headers)).items()
         )
         return f"{self.method} {self.path} HTTP/1.1\r\n{fields}\r\n".encode() + self.body
 
 
 CONTROL_CALL: Final = Call(CONTROL, "GET", "/healthz")
-"""Asks the process alone: how late it is answered is the machine's doing."""
+"""A request that needs no database: its latency is that of the machine."""
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """How a request was answered: instants of the monotonic clock; status 0 for no answer."""
+class Response:
+    """The response to a request: times of the monotonic clock; status 0 for no response."""
 
     name: str
-    began: float
+    started: float
     ended: float
     status: int
-    says_when: bool
+    has_retry_after: bool
     """Whether the answer has Retry-After."""
 
 
 @dataclass(frozen=True, slots=True)
 class Arrivals:
-    """What all were told, and by how much this process itself was late at worst."""
+    """All responses, and by how much this process itself was late at worst."""
 
-    told: Sequence[Told]
+    responses: Sequence[Response]
     late: float
 
-    def within(self, began: float, ended: float) -> list[Told]:
-        """Those that began and ended between these instants, without the control's."""
+    def within(self, started: float, ended: float) -> list[Response]:
+        """Return the requests that started and ended between these times, without the control's."""
         return [
-            one
-            for one in self.told
-            if one.name != CONTROL and began < one.began and one.ended < ended
+            response
+            for response in self.responses
+            if response.name != CONTROL and started < response.started and response.ended < ended
         ]
 
-    def longest(self, began: float, ended: float) -> float:
-        """How many seconds anybody waited at most between these instants."""
+    def longest(self, started: float, ended: float) -> float:
+        """Return the longest wait in seconds between these times."""
         return max(
-            min(one.ended, ended) - max(one.began, began)
-            for one in self.told
-            if one.name != CONTROL
+            min(response.ended, ended) - max(response.started, started)
+            for response in self.responses
+            if response.name != CONTROL
         )
 
     @property
     def lag(self) -> float:
-        """How many seconds the machine took at worst for what waits for nothing."""
-        controls = [one.ended - one.began for one in self.told if one.name == CONTROL]
+        """The longest latency in seconds of requests that wait for nothing."""
+        controls = [
+            response.ended - response.started
+            for response in self.responses
+            if response.name == CONTROL
+        ]
         return max(*controls, self.late)
 
 
@@ -87,14 +95,14 @@ def arrive(
     seconds: float,
     then: Sequence[tuple[float, Callable[[], object]]],
 ) -> Arrivals:
-    """`rate` requests a second, the calls in turn, for so long; each of `then` is done at its second, in a thread."""
-    return asyncio.run(_Crowd(port).arrive(calls, rate, seconds, then))
+    """Send `rate` requests a second in turn; run each action of `then` at its second, in a thread."""
+    return asyncio.run(_LoadGenerator(port).arrive(calls, rate, seconds, then))
 
 
-class _Crowd:
+class _LoadGenerator:
     def __init__(self, port: int) -> None:
         self._port = port
-        self._told: list[Told] = []
+        self._responses: list[Response] = []
         self._late = 0.0
 
     async def arrive(
@@ -104,25 +112,25 @@ class _Crowd:
         seconds: float,
         then: Sequence[tuple[float, Callable[[], object]]],
     ) -> Arrivals:
-        began = time.monotonic()
-        acts = [asyncio.create_task(self._act(began + at, act)) for at, act in then]
-        asked = []
+        started = time.monotonic()
+        acts = [asyncio.create_task(self._act(started + at, act)) for at, act in then]
+        requests = []
         for number, call in enumerate(itertools.cycle((*calls, CONTROL_CALL))):
-            due = began + number / rate
-            if due > began + seconds:
+            due = started + number / rate
+            if due > started + seconds:
                 break
             await asyncio.sleep(max(0.0, due - time.monotonic()))
             self._late = max(self._late, time.monotonic() - due)
-            asked.append(asyncio.create_task(self._ask(call)))
-        await asyncio.gather(*asked, *acts)
-        return Arrivals(self._told, self._late)
+            requests.append(asyncio.create_task(self._ask(call)))
+        await asyncio.gather(*requests, *acts)
+        return Arrivals(self._responses, self._late)
 
     async def _act(self, due: float, act: Callable[[], object]) -> None:
         await asyncio.sleep(max(0.0, due - time.monotonic()))
         await asyncio.to_thread(act)
 
     async def _ask(self, call: Call) -> None:
-        began = time.monotonic()
+        started = time.monotonic()
         answer = b""
         try:
             async with asyncio.timeout(GIVEN_UP_SECONDS):
@@ -132,7 +140,9 @@ class _Crowd:
         head = answer.partition(b"\r\n\r\n")[0].lower()
         status = int(head[9:12] or 0)
         ended = time.monotonic()
-        self._told.append(Told(call.name, began, ended, status, b"\r\nretry-after:" in head))
+        self._responses.append(
+            Response(call.name, started, ended, status, b"\r\nretry-after:" in head)
+        )
 
     async def _answer(self, call: Call) -> bytes:
         reader, writer = await asyncio.open_connection(HOST, self._port)

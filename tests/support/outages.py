@@ -1,4 +1,4 @@
-"""How a database is taken away from a server and given back, the keys that are asked for meanwhile, and the bound."""
+"""Outages of a database, the keys that are requested meanwhile, and the bound on waiting."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ from tests.support.relay import Relay
 from tests.support.server_process import ServerProcess, serving
 
 BOUND_SECONDS: Final = 2.0
-"""So long anybody waits at most for an answer while the database is away."""
+"""The longest that any request may wait for a response while the database is away."""
 RECOVERY_SECONDS: Final = 5.0
 SHARES: Final = 4
-"""An answer passes through so many threads and processes at most, each of which a busy machine may keep waiting."""
+"""The number of threads and processes that a response passes through, each of which a busy machine may delay."""
 
 Outage = tuple[Callable[[], None], Callable[[], None]]
-"""Begins, and ends."""
+"""The functions that begin and end an outage."""
 Taking = Callable[[PrivatePostgres, Relay], Outage]
 
 
 def stopped(postgres: PrivatePostgres, _: Relay) -> Outage:
-    """PostgreSQL is shut down."""
+    """Shut PostgreSQL down."""
     return postgres.stop, postgres.start
 
 
 def silent(_: PrivatePostgres, relay: Relay) -> Outage:
-    """Nothing comes back, and no connection ends: a network that drops everything."""
-    return relay.silence, relay.mend
+    """Drop everything and end no connection, as a silent network does."""
+    return relay.silence, relay.restore
 
 
 def cut(_: PrivatePostgres, relay: Relay) -> Outage:
-    """Every connection is reset."""
-    return relay.cut, relay.mend
+    """Reset every connection."""
+    return relay.cut, relay.restore
 
 
 def frozen(postgres: PrivatePostgres, _: Relay) -> Outage:
-    """All processes of PostgreSQL stand still: SIGSTOP."""
+    """Stop all processes of PostgreSQL with SIGSTOP."""
     family: list[int] = []
 
     def freeze() -> None:
@@ -55,7 +55,7 @@ def frozen(postgres: PrivatePostgres, _: Relay) -> Outage:
 
 
 def half_frozen(postgres: PrivatePostgres, _: Relay) -> Outage:
-    """Only the process that takes connections stands still: those that are there go on."""
+    """Stop only the process that accepts connections: existing connections go on."""
     postmaster = postmaster_of(postgres)
     return (
         lambda: os.kill(postmaster, signal.SIGSTOP),
@@ -64,25 +64,25 @@ def half_frozen(postgres: PrivatePostgres, _: Relay) -> Outage:
 
 
 def postmaster_of(postgres: PrivatePostgres) -> int:
-    """The id of the process that all others of that PostgreSQL descend from."""
+    """Return the ID of the process that all others of that PostgreSQL descend from."""
     with psycopg.connect(postgres.dsn()) as connection:
         backend = connection.info.backend_pid
         return int(Path(f"/proc/{backend}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def signal_all(processes: Iterator[int] | list[int], number: signal.Signals) -> None:
-    """A signal to each."""
+    """Send a signal to each."""
     for process in processes:
         os.kill(process, number)
 
 
 def bound(lag: float, *, exactly: bool) -> float:
-    """How many seconds an answer may take, on a machine that takes `lag` for what waits for nothing."""
+    """Return how many seconds a response may take, on a machine whose idle latency is `lag`."""
     return BOUND_SECONDS if exactly else BOUND_SECONDS + SHARES * lag
 
 
 def keys_of(server: ServerProcess) -> dict[str, str]:
-    """A live key, one that was revoked, one that never was, and one that makes others."""
+    """Return a live key, a revoked one, an unknown one, and one that creates others."""
     creator, live, dead = server.token(), server.token(), server.token()
     own = server.call("GET", "/v1/whoami", token=dead).json()["key"]["id"]
     assert server.call("DELETE", f"/v1/keys/{own}", token=dead).status_code == 204
@@ -92,26 +92,26 @@ def keys_of(server: ServerProcess) -> dict[str, str]:
 
 @contextmanager
 def serving_elsewhere(server: ServerProcess) -> Iterator[str]:
-    """The token of a key of another installation."""
+    """Yield the token of a key of another installation."""
     folder = server.data / "elsewhere"
     with serving(f"sqlite:///{folder / 'keystead.db'}", start=False) as other:
         yield other.token()
 
 
 def threads_of(server: ServerProcess) -> int:
-    """How many threads the serving process has."""
+    """Return how many threads the serving process has."""
     (process,) = server.processes()
     status = Path(f"/proc/{process}/status").read_text()
     return int(status.split("Threads:")[1].split()[0])
 
 
 def files_of(server: ServerProcess) -> int:
-    """How many files and connections the serving process has open."""
+    """Return how many files and connections the serving process has open."""
     (process,) = server.processes()
     return len(list(Path(f"/proc/{process}/fd").iterdir()))
 
 
 def connections_to(port: int) -> int:
-    """How many connections of this machine lead to that port."""
+    """Return how many connections of this machine lead to that port."""
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     return sum(row[2].endswith(f":{port:04X}") and row[3] == "01" for row in rows)

@@ -1,4 +1,4 @@
-"""Every state of every page in a real browser: what links reach, what opens as a dialog, and what answers a form."""
+"""Every state of every page in a real browser: linked pages, dialogs, and responses to forms."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.sample_workspace import SampleWorkspace, furnish
 from tests.support.server_process import ServerProcess
 
 STILL: Final = {"KEYSTEAD_WEBHOOK_DELIVERY": "false"}
-"""Settings of a server over a furnished installation: its webhooks lead nowhere, and nothing is sent."""
+"""Settings of a server over a furnished installation: its webhooks are not delivered."""
 
 Arrived = Callable[[str], None]
 """The callback of each state, which gets the state's name."""
@@ -28,7 +28,7 @@ Arrived = Callable[[str], None]
 
 @contextmanager
 def sample_of(server: ServerProcess) -> Iterator[SampleWorkspace]:
-    """The server's installation, furnished as if it had been used for a year; its clock can be set back."""
+    """Furnish the server's installation as if it had been used for a year; its clock can be set back."""
     peppers = bootstrap.find_peppers(server.settings)
     assert peppers is not None, "the server has made them"
     clock = ManualClock()
@@ -47,13 +47,13 @@ class Tour:
         self.names: list[str] = []
 
     def everything(self) -> None:
-        """All of it."""
-        self.doors()
+        """Visit all states."""
+        self.entry_pages()
         self.pages()
         self.forms()
         self.refusals()
 
-    def doors(self) -> None:
+    def entry_pages(self) -> None:
         """Visit what a user sees before signing in; then sign in."""
         for name, url in (
             ("signed-out", "/sign-in"),
@@ -64,13 +64,13 @@ class Tour:
         self.enter()
 
     def enter(self) -> None:
-        """Signs in by a link."""
+        """Sign in by a link."""
         self.page.goto(self.sample.link())
         self.page.get_by_role("button", name="Continue").click()
         expect(self.page.get_by_role("heading", name="API keys")).to_be_visible()
 
     def pages(self) -> None:
-        """Every page that links reach, once of a kind, and every dialog that opens on it."""
+        """Visit every linked page, one of each kind, and every dialog that opens on it."""
         queue = deque([f"{self.sample.base}/keys"])
         while queue:
             url = queue.popleft()
@@ -86,7 +86,7 @@ class Tour:
             self._open(url, name_of(url, self.sample))
 
     def forms(self) -> None:
-        """From the empty form for a key over a refused one to the token, and the question before leaving it."""
+        """Create a key after a refused form, and answer the question before leaving its token; then revoke the key."""
         page = self.page
         page.goto(f"{self.sample.base}/keys")
         page.get_by_role("link", name="Create key").first.click()
@@ -113,7 +113,7 @@ class Tour:
         self._at("revoked")
 
     def refusals(self) -> None:
-        """What is not there, and a form that is refused."""
+        """Visit a page that does not exist."""
         self._open("/nothing", "refusal")
 
     def _open(self, url: str, name: str) -> None:
@@ -138,13 +138,13 @@ class Tour:
             self.page.goto(url)
 
     def _links(self) -> list[str]:
-        found = self.page.locator("main a[href^='/'], nav a[href^='/'], .side a[href^='/']")
+        links = self.page.locator("main a[href^='/'], nav a[href^='/'], .side a[href^='/']")
         return list(
-            dict.fromkeys(found.evaluate_all("all => all.map(a => a.getAttribute('href'))"))
+            dict.fromkeys(links.evaluate_all("all => all.map(a => a.getAttribute('href'))"))
         )
 
     def _new_name(self, url: str, kind: str = "") -> str | None:
-        """What the state is called; None for what is a file, or was seen already."""
+        """Return the state's name; None for a file, or a state that was visited before."""
         name = kind + name_of(url, self.sample)
         if name in self.names or re.search(r"\.(csv|jsonl)|/text$", urlsplit(url).path):
             return None
@@ -152,13 +152,13 @@ class Tour:
 
 
 def name_of(url: str, sample: SampleWorkspace) -> str:
-    """The path without its ids, and the names of what it is asked for."""
+    """Return the path without its IDs, and the names in its query."""
     parts = urlsplit(urljoin("/", url))
     where = {sample.full: "full-", sample.suspended: "suspended-"}
     other = next((word for id, word in where.items() if id in parts.path), "")
     path = re.sub(r"^/w/ws_\w+/", "", parts.path).strip("/")
     path = re.sub(r"(key|usr|inv|ses|ws)_\w{22}", r"\1", path)
     path = re.sub(r"documents/[\w-]+", "document", path)
-    asked = [p.partition("=") for p in parts.query.split("&") if p]
-    said = [value if name == "show" else name for name, _, value in asked]
-    return other + "-".join([*path.split("/"), *said])
+    parameters = [p.partition("=") for p in parts.query.split("&") if p]
+    labels = [value if name == "show" else name for name, _, value in parameters]
+    return other + "-".join([*path.split("/"), *labels])

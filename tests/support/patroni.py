@@ -20,7 +20,7 @@ import httpx2
 import psycopg
 import pytest
 
-from tests.support.postgres import HOST, NOBODY, Server, wait_until
+from tests.support.postgres import HOST, NOBODY, PostgresProcess, wait_until
 from tests.support.processes import die_with_parent
 from tests.support.relay import CHUNK, Relay, relay_to
 from tests.support.server_process import free_port
@@ -182,7 +182,7 @@ class Cluster:
     def reconnect(self, primary: Node, server: int) -> None:
         """Connect them again."""
         for relay in self._cut(primary, server):
-            relay.mend()
+            relay.restore()
 
     def _cut(self, primary: Node, server: int) -> list[Relay]:
         place = self.nodes.index(primary)
@@ -210,18 +210,18 @@ def cluster(servers: int = 2) -> Iterator[Cluster]:
         folder = Path(place)
         folder.chmod(0o755)
         etcd_port = stack.enter_context(_etcd(etcd, folder))
-        binaries = Server(folder, fsync=False).binaries
+        binaries = PostgresProcess(folder, fsync=False).binaries
         nodes = [
             _node(stack, folder, f"node{n}", etcd_port, binaries, patroni) for n in range(NODES)
         ]
-        made = Cluster(nodes)
+        new_cluster = Cluster(nodes)
         for _ in range(servers):
-            made.ways.append([stack.enter_context(relay_to(node.port)) for node in nodes])
+            new_cluster.ways.append([stack.enter_context(relay_to(node.port)) for node in nodes])
         for node in nodes:
             stack.callback(node.stop)
             node.start()
-        made.wait(made.is_whole, "the cluster is whole")
-        yield made
+        new_cluster.wait(new_cluster.is_whole, "the cluster is whole")
+        yield new_cluster
 
 
 @contextmanager

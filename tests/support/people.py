@@ -1,4 +1,4 @@
-"""People for tests: members who proved just now who they are, and whole crowds with passwords that cost little."""
+"""People for tests: members who have just authenticated, and accounts with passwords that are cheap to hash."""
 
 from __future__ import annotations
 
@@ -39,31 +39,31 @@ _numbers = count(1)
 
 
 def acting(member: Member, at: datetime = NOON) -> Principal:
-    """The member as who acts, signed in at that instant."""
+    """Return the member's principal, signed in at that time."""
     return of_member(replace(member, authentication=Authentication(at, AuthenticationMethod.LINK)))
 
 
-class Counting(PasswordHasher):
-    """The real hash at the least cost, counting how many passwords were looked at."""
+class CountingHasher(PasswordHasher):
+    """The real hash at the least cost, counting the verified passwords."""
 
     def __init__(self) -> None:
         super().__init__(time_cost=1, memory_cost=8, parallelism=1, hash_len=16, salt_len=8)
-        self.looked_at = 0
+        self.verified = 0
         self._lock = threading.Lock()
 
     def verify(self, hash: str | bytes, password: str | bytes) -> Literal[True]:  # noqa: A002
-        """As always, and one more."""
+        """Verify as always, and count."""
         with self._lock:
-            self.looked_at += 1
+            self.verified += 1
         return super().verify(hash, password)
 
 
 @dataclass
-class Server:
+class PeopleServices:
     """The use cases of people on one server."""
 
     sandbox: SandboxInstallation
-    hasher: Counting = field(default_factory=Counting)
+    hasher: CountingHasher = field(default_factory=CountingHasher)
 
     def __post_init__(self) -> None:
         database, clock = self.sandbox.database, self.sandbox.clock
@@ -75,86 +75,86 @@ class Server:
         self.portal = PortalSessions(database, clock, origins=ORIGINS)
 
 
-class Crowd(Server):
-    """People in workspaces of their own, each with an address of their own."""
+class People(PeopleServices):
+    """Members in workspaces of their own, each with an address of their own."""
 
     @property
     def clock(self) -> ManualClock:
-        """What time it is."""
+        """The time."""
         return self.sandbox.clock
 
     def origin(self) -> Origin:
-        """An address that nobody else has."""
+        """Return an address that no other caller has."""
         number = next(_numbers)
         return Origin(f"198.18.{number // 250}.{number % 250 + 1}")
 
     def owner(self, name: str = "Ada") -> Member:
-        """The owner of a new workspace."""
+        """Create a workspace. Returns its owner."""
         workspaces = self.sandbox.services.workspaces
         number = next(_numbers)
-        made = workspaces.create(
+        workspace = workspaces.create(
             f"Workspace {number}", plan_id=UNLIMITED, owner=name, email=f"p{number}@example.com"
         )
-        return workspaces.owner(made.id)
+        return workspaces.owner(workspace.id)
 
     def join(self, owner: Member, role: Role, name: str = "Bo") -> Member:
-        """A new person in the owner's workspace."""
+        """Add a new member to the owner's workspace."""
         number = next(_numbers)
         link, _ = self.invitations.invite(acting(owner), f"p{number}@example.com", role)
         return self.invitations.accept(link, name).member
 
     def signed_in(self, member: Member) -> Secret:
-        """A session that a one-time link began."""
+        """Return a session that a one-time link started."""
         return self.sign_in.redeem(self.sign_in.make_link(member)[0]).secret
 
     def give_password(self, member: Member, text: str = RIGHT) -> Secret:
-        """Sets a password; the session in which that was done."""
+        """Set a password. Returns the session in which that was done."""
         return self.accounts.change_password(self.signed_in(member), Password(text)).secret
 
-    def portal_session(self, owner: Member, user_id: str = "u1", **asked: Any) -> Secret:
-        """A session of a product's own user in the owner's workspace."""
-        user = PortalUser(user_id, asked.pop("name", "Pat"), asked.pop("email", None))
-        role = asked.pop("role", Role.ADMIN)
-        request = PortalRequest(owner.workspace_id, user, role, **asked)
+    def portal_session(self, owner: Member, user_id: str = "u1", **options: Any) -> Secret:
+        """Return a session of a product's own user in the owner's workspace."""
+        user = PortalUser(user_id, options.pop("name", "Pat"), options.pop("email", None))
+        role = options.pop("role", Role.ADMIN)
+        request = PortalRequest(owner.workspace_id, user, role, **options)
         return self.sign_in.redeem(self.portal.create(PRODUCT, request)[0]).secret
 
     def member(self, member: Member) -> Member | None:
-        """What the person is in that workspace now."""
+        """Return the member as of now, or None if they were removed."""
         page = self.sandbox.services.members.list(acting_operator(member.workspace_id), limit=1000)
-        found = [one for one in page.items if one.user.id == member.user.id]
-        return found[0] if found else None
+        matching = [candidate for candidate in page.items if candidate.user.id == member.user.id]
+        return matching[0] if matching else None
 
     def events(self, workspace_id: WorkspaceId, *types: str) -> list[Event]:
-        """What happened there, of these types, the oldest first."""
-        found = self.sandbox.events(acting_operator(workspace_id))
-        return [event for event in found if not types or event.type in types]
+        """Return the workspace's events of these types, oldest first."""
+        matching = self.sandbox.events(acting_operator(workspace_id))
+        return [event for event in matching if not types or event.type in types]
 
     def stands(self, session: Secret) -> bool:
-        """Whether the session opens anything."""
+        """Return whether the session is valid."""
         return self.sign_in.visitor(session) is not None
 
 
 def acting_operator(workspace_id: WorkspaceId) -> Principal:
-    """Who runs the installation, acting there."""
+    """Return the operator of the installation, acting in that workspace."""
     return operator("tests", workspace_id)
 
 
 def email_of(member: Member) -> str:
-    """The address by which a member signs in."""
+    """Return the address by which a member signs in."""
     assert member.user.email is not None
     return member.user.email
 
 
 @pytest.fixture
-def crowd(sandbox: SandboxInstallation) -> Crowd:
+def people(sandbox: SandboxInstallation) -> People:
     """People on the file's installation, at noon."""
-    return Crowd(sandbox)
+    return People(sandbox)
 
 
 def member_of(
     sandbox: SandboxInstallation, tenant: Principal, role: Role, name: str = "Ada"
 ) -> Member:
-    """A new person who is a member of the tenant's workspace."""
+    """Create a member of the tenant's workspace."""
     now = sandbox.clock.now()
     member = Member(tenant.workspace_id, User(UserId(new_id("usr", now)), name, None, now), role)
     with write_behind(sandbox.database) as tx:

@@ -28,14 +28,14 @@ class PgBouncer:
     port: int
 
     def url(self, direct: str) -> str:
-        """The way through the pooler to the database that `direct` is the URL of, as settings have it."""
+        """Return the URL through the pooler to the database at `direct`, as settings have it."""
         begin, _, rest = direct.rpartition(f"@{HOST}:")
         return f"{begin}@{HOST}:{self.port}/{rest.partition('/')[2]}?pgbouncer=true"
 
 
 @contextmanager
 def pgbouncer(server: PostgresServer, *users: str, connections: int = 2) -> Iterator[PgBouncer]:
-    """A pooler with so many connections for each database and user; a skip where it is not installed."""
+    """Run a pooler with that many connections for each database and user; skip the test if it is not installed."""
     program = shutil.which("pgbouncer", path=PLACES)
     if program is None:
         pytest.skip("no pgbouncer: make test installs it as root on Debian")
@@ -64,7 +64,7 @@ def pgbouncer(server: PostgresServer, *users: str, connections: int = 2) -> Iter
 def _configure(
     folder: Path, server: PostgresServer, port: int, users: tuple[str, ...], connections: int
 ) -> None:
-    """What PgBouncer does by default is left as it is: it refuses settings of a session, as everywhere."""
+    """Leave PgBouncer's defaults as they are: it refuses settings of a session, as everywhere."""
     folder.chmod(0o755)
     (folder / "users").write_text("".join(f'"{user}" ""\n' for user in users))
     (folder / "pgbouncer.ini").write_text(

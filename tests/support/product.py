@@ -28,13 +28,13 @@ EVERY_SCOPE: Final = ("*", "keys:write")
 class Key:
     """A key as its owner holds it: what the answer said of it, and the token, which no output of a test shows."""
 
-    said: Json
+    resource: Json
     token: str = field(repr=False)
 
     @property
     def id(self) -> str:
         """Its public name."""
-        return str(self.said["id"])
+        return str(self.resource["id"])
 
 
 @dataclass
@@ -76,13 +76,13 @@ class Customer:
         server: ServerProcess | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> httpx2.Response:
-        """One request with that key, or with the provisioning key; at that server, or at the first."""
+        """Send a request with that key, or with the provisioning key; to that server, or to the first."""
         url = (server or self.product.server).base_url + path
         token = key.token if key else self.token
         sent = {"authorization": f"Bearer {token}", **(headers or {})}
         return self.product.http.request(method, url, json=body, headers=sent)
 
-    def told(
+    def request_json(
         self,
         method: str,
         path: str,
@@ -91,31 +91,31 @@ class Customer:
         status: int = 200,
         key: Key | None = None,
     ) -> Any:
-        """What an answer of that status says."""
+        """Return the body of a response with that status."""
         answer = self.send(method, path, body, key=key)
         assert answer.status_code == status, answer.reason_phrase
         return answer.json() if answer.content else None
 
     def create(self, description: str = "nightly export", **draft: Any) -> Key:
-        """A new key."""
+        """Create a key."""
         return key_of(self.send("POST", "/v1/keys", {"description": description, **draft}))
 
     def rotate(self, key: Key, **how: Any) -> Key:
-        """The key that succeeds it."""
+        """Rotate a key. Returns its successor."""
         return key_of(self.send("POST", f"/v1/keys/{key.id}/rotate", how))
 
     def revoke(self, key: Key) -> None:
-        """End it."""
-        self.told("DELETE", f"/v1/keys/{key.id}", status=204)
+        """Revoke a key."""
+        self.request_json("DELETE", f"/v1/keys/{key.id}", status=204)
 
     def see(self, key: Key) -> Json:
-        """What the list of keys says of it."""
-        seen: Json = self.told("GET", f"/v1/keys/{key.id}")
+        """Return the key as the list of keys shows it."""
+        seen: Json = self.request_json("GET", f"/v1/keys/{key.id}")
         return seen
 
     def keys(self, filters: str = "") -> list[Json]:
-        """The keys that the list shows."""
-        listed: list[Json] = self.told("GET", f"/v1/keys{filters}")["items"]
+        """Return the keys that the list shows."""
+        listed: list[Json] = self.request_json("GET", f"/v1/keys{filters}")["items"]
         return listed
 
     def works(self, key: Key, server: ServerProcess | None = None) -> bool:
@@ -149,30 +149,30 @@ class OpenConnection:
 
 
 def key_of(answer: httpx2.Response) -> Key:
-    """The key that an answer hands over."""
+    """Return the key of a response that creates one."""
     assert answer.status_code == 201, answer.json()["code"]
-    said: Json = answer.json()
-    return Key(said, said.pop("token"))
+    resource: Json = answer.json()
+    return Key(resource, resource.pop("token"))
 
 
 def next_second(after: float = 1.0) -> datetime:
-    """The first whole second that is at least `after` seconds away."""
+    """Return the first whole second that is at least `after` seconds away."""
     return datetime.fromtimestamp(int(time.time() + after) + 1, UTC)
 
 
 def written(instant: datetime) -> str:
-    """RFC 3339 with `Z`."""
+    """Format a time by RFC 3339 with `Z`."""
     return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def in_days(days: int) -> str:
-    """That many days from now."""
+    """Return the time that many days from now."""
     return written(next_second() + timedelta(days=days))
 
 
 @contextmanager
 def opened(server: ServerProcess) -> Iterator[Product]:
-    """A product over that server; its operator works from this process, as the command line does."""
+    """Open a product over that server; its operator works from this process, as the command line does."""
     settings = Settings(data=server.data, database=server.database_url, port=server.port)
     installation = bootstrap.open_safely(settings)
     limits = httpx2.Limits(max_keepalive_connections=0)

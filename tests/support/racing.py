@@ -1,7 +1,7 @@
-"""Servers that race: processes over one SQLite file that verify keys while others of them end these keys.
+"""Servers that race: processes over one SQLite file that verify keys while others of them revoke these keys.
 
-Each process notes of each key when it last began a verification that was accepted, and when it first had an answer by
-which the key had ended: its own revocation, or a refusal. On one machine all read one monotonic clock.
+Each process records for each key when it last began a verification that was accepted, and when it first learned that
+the key was revoked: from its own revocation, or a refusal. On one machine all read one monotonic clock.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ ENDERS = 2
 
 
 @dataclass
-class Seen:
-    """What one process saw, by key: nanoseconds of the monotonic clock. `reads`: rows that it read to verify."""
+class Observations:
+    """What one process observed, by key: nanoseconds of the monotonic clock. `reads`: rows that it read to verify."""
 
     accepted: dict[int, int] = field(default_factory=dict)
     ended: dict[int, int] = field(default_factory=dict)
@@ -43,12 +43,12 @@ class Seen:
     reads: int = 0
 
     def hot(self, keys: int) -> list[int]:
-        """The keys that everybody is at now: the first that have not ended, and the last that have."""
+        """Return the keys in use now: the first that are not revoked, and the last that are."""
         first = next(key for key in range(keys) if key not in self.ended)
         return list(range(max(0, first - 2), min(keys, first + 6)))
 
     def note(self, key: int, began: int, verdict: Verification) -> None:
-        """One verification, which has just been answered."""
+        """Record a verification that has just been answered."""
         self.verifications += 1
         if isinstance(verdict, Verified):
             self.accepted[key] = began
@@ -56,26 +56,26 @@ class Seen:
             self.ended.setdefault(key, time.monotonic_ns())
 
 
-class Counting:
-    """The real lookup, with a count of what it is asked."""
+class CountingLookup:
+    """The real lookup, counting its calls."""
 
     def __init__(self, lookup: Lookup[KeyRecord]) -> None:
-        self.asked = 0
+        self.calls = 0
         self._lookup = lookup
 
     def find(self, key_id: str) -> KeyRecord | None:
-        """As the real one."""
-        self.asked += 1
+        """Look up as the real one."""
+        self.calls += 1
         return self._lookup.find(key_id)
 
     async def find_on_loop(self, key_id: str) -> KeyRecord | None:
-        """As the real one."""
+        """Look up as the real one."""
         return self.find(key_id)
 
 
 @dataclass(frozen=True)
 class Race:
-    """The keys of one workspace: their tokens and ids, in order. `fault`: what is planted, empty for nothing."""
+    """The keys of one workspace: their tokens and IDs, in order. `fault`: the seeded fault, empty for no fault."""
 
     url: str
     workspace_id: WorkspaceId
@@ -84,8 +84,8 @@ class Race:
     fault: str = ""
 
 
-def race(course: Race, processes: int) -> tuple[int, list[Seen]]:
-    """Lets the processes run until every key has ended; how many were accepted after their end, and what was seen."""
+def race(course: Race, processes: int) -> tuple[int, list[Observations]]:
+    """Run until every key is revoked. Returns how many were accepted after their end, and the observations."""
     context = multiprocessing.get_context("spawn")
     start, results = context.Barrier(processes), context.Queue()
     runners = [
@@ -100,16 +100,16 @@ def race(course: Race, processes: int) -> tuple[int, list[Seen]]:
     return sum(_is_wrong(seen, key) for key in range(len(course.ids))), seen
 
 
-def _is_wrong(seen: list[Seen], key: int) -> bool:
-    accepted = max(one.accepted.get(key, 0) for one in seen)
-    return accepted > min(one.ended[key] for one in seen)
+def _is_wrong(seen: list[Observations], key: int) -> bool:
+    accepted = max(process.accepted.get(key, 0) for process in seen)
+    return accepted > min(process.ended[key] for process in seen)
 
 
 def _run(course: Race, number: int, start: Any, results: Any) -> None:
     installation = open_installation(Settings(database=course.url), PEPPERS)
-    lookup = installation.services.verifier._lookup = Counting(installation.reads.lookup(KEY))
-    verify = _planted(course.fault, installation.services.verifier.verify)
-    seen, dice = Seen(), random.Random(number)
+    lookup = installation.services.verifier._lookup = CountingLookup(installation.reads.lookup(KEY))
+    verify = _seeded(course.fault, installation.services.verifier.verify)
+    seen, dice = Observations(), random.Random(number)
     tenant = operator("race", course.workspace_id)
     start.wait(60)
     while len(seen.ended) < len(course.ids):
@@ -120,12 +120,12 @@ def _run(course: Race, number: int, start: Any, results: Any) -> None:
         with suppress(Unavailable):
             installation.services.keys.revoke(tenant, course.ids[key])
             seen.ended.setdefault(key, time.monotonic_ns())
-    seen.reads = lookup.asked
+    seen.reads = lookup.calls
     installation.close()
     results.put(seen)
 
 
-def _planted(fault: str, verify: Verify) -> Verify:
+def _seeded(fault: str, verify: Verify) -> Verify:
     if fault == "no invalidation":
         setattr(GenerationFile, "invalidate", lambda _: None)  # noqa: B010
     if fault in {"no invalidation", "slow writers"}:
@@ -142,14 +142,14 @@ def _late(generation_file: GenerationFile) -> None:
 
 
 def _cached(verify: Verify, milliseconds: int) -> Verify:
-    kept: dict[str, tuple[int, Verification]] = {}
+    entries: dict[str, tuple[int, Verification]] = {}
 
     def cached(text: str) -> Verification:
         now = time.monotonic_ns()
-        until, verdict = kept.get(text, (0, None))
+        until, verdict = entries.get(text, (0, None))
         if verdict is None or now >= until:
             verdict = verify(text)
-            kept[text] = now + milliseconds * 1_000_000, verdict
+            entries[text] = now + milliseconds * 1_000_000, verdict
         return verdict
 
     return cached

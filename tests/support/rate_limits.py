@@ -1,4 +1,4 @@
-"""Rate limits for tests: plans that have some, servers that keep to them, and a real Valkey."""
+"""Rate limits for tests: plans and servers with rate limits, and a real Valkey."""
 
 from __future__ import annotations
 
@@ -23,33 +23,33 @@ _numbers = count(1)
 
 
 class Ticker:
-    """Seconds that pass when a test says so."""
+    """A clock in seconds that tests set."""
 
     def __init__(self) -> None:
         self.now = 1_000.0
 
     def __call__(self) -> float:
-        """What time it is."""
+        """Return the time."""
         return self.now
 
 
-def paced_tenant(
+def rate_limited_tenant(
     sandbox: SandboxInstallation, *, workspace: int | None = None, key: int | None = None
 ) -> Principal:
-    """Who may do everything in a new workspace on a plan with these rate limits."""
+    """Create a workspace on a plan with these rate limits. Returns a principal with full access."""
     tenant = sandbox.tenant()
-    pace(sandbox, tenant, workspace=workspace, key=key)
+    set_rate_limits(sandbox, tenant, workspace=workspace, key=key)
     return tenant
 
 
-def pace(
+def set_rate_limits(
     sandbox: SandboxInstallation,
     tenant: Principal,
     *,
     workspace: int | None = None,
     key: int | None = None,
 ) -> None:
-    """Puts a workspace on a new plan with these rate limits."""
+    """Put a workspace on a new plan with these rate limits."""
     plans = sandbox.services.plans
     plan = Plan(f"paced{next(_numbers)}", "Paced", Limits(), rate_limits=RateLimits(workspace, key))
     plans.apply([*plans.all(), plan])
@@ -57,14 +57,14 @@ def pace(
 
 
 @contextmanager
-def pacing(
+def rate_limited_servers(
     sandbox: SandboxInstallation,
     where: str,
     servers: int = 1,
     when_away: str = "allow",
     metrics: Metrics | None = None,
 ) -> Iterator[list[Installation]]:
-    """Further servers over a sandbox's database, which count requests there."""
+    """Open further servers over a sandbox's database, which count requests there."""
     settings = Settings.model_validate(
         {"database": sandbox.url, "rate_limits": where, "rate_limits_when_away": when_away}
     )
@@ -72,20 +72,20 @@ def pacing(
         opened = [
             open_installation(settings, PEPPERS, sandbox.clock, metrics) for _ in range(servers)
         ]
-        for one in opened:
-            stack.callback(one.close)
+        for installation in opened:
+            stack.callback(installation.close)
         yield opened
 
 
 @contextmanager
-def paced_sandbox(sandbox: SandboxInstallation, where: str) -> Iterator[SandboxInstallation]:
-    """The same sandbox with a server that counts requests there."""
-    with pacing(sandbox, where) as (server,):
+def rate_limited_sandbox(sandbox: SandboxInstallation, where: str) -> Iterator[SandboxInstallation]:
+    """Return the same sandbox with a server that counts requests there."""
+    with rate_limited_servers(sandbox, where) as (server,):
         yield replace(sandbox, installation=server, more=[])
 
 
 @pytest.fixture(scope="module")
-def counting() -> Iterator[str]:
+def valkey_url() -> Iterator[str]:
     """The URL of a Valkey of the file's own."""
     with ValkeyServer(port=free_port()) as server:
         yield server.connection_url

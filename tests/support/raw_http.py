@@ -1,4 +1,4 @@
-"""HTTP/1.1 as raw bytes: clients that spell as they like, and servers that write down what reached them."""
+"""HTTP/1.1 as raw bytes: clients with any spelling, and servers that record their requests."""
 
 from __future__ import annotations
 
@@ -18,76 +18,76 @@ Field = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Got:
-    """An answer."""
+class Response:
+    """A response."""
 
     status: int
     headers: list[Field]
     body: bytes
 
     def values(self, name: str) -> list[str]:
-        """Every value of a field."""
+        """Return every value of a field."""
         return [value for key, value in self.headers if key.lower() == name]
 
     def problem(self) -> tuple[int, str]:
-        """Status and code of a refusal, whose form is right."""
+        """Return status and code of a refusal, and check its form."""
         assert self.values("content-type") == ["application/problem+json"], self
-        told = json.loads(self.body)
-        assert told["status"] == self.status
-        assert told["type"].endswith(f"/problems/{told['code']}")
-        return self.status, str(told["code"])
+        problem = json.loads(self.body)
+        assert problem["status"] == self.status
+        assert problem["type"].endswith(f"/problems/{problem['code']}")
+        return self.status, str(problem["code"])
 
 
-class Line:
-    """A connection that a client keeps."""
+class Connection:
+    """A persistent connection of a client."""
 
     def __init__(self, port: int) -> None:
         self._socket = socket.create_connection((HOST, port), timeout=20)
 
     def ask(
         self, path: str, fields: Sequence[Field] = (), method: str = "GET", body: bytes = b""
-    ) -> Got:
-        """One request, its fields just as they are spelled, in their order."""
+    ) -> Response:
+        """Send a request with the fields as they are spelled, in their order."""
         length = [("Content-Length", str(len(body)))] if body else []
-        named = [("Host", "app.example.com:8443"), *fields, *length]
-        head = "".join(f"{name}: {value}\r\n" for name, value in named)
+        all_fields = [("Host", "app.example.com:8443"), *fields, *length]
+        head = "".join(f"{name}: {value}\r\n" for name, value in all_fields)
         self._socket.sendall(f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode("latin-1") + body)
         response = HTTPResponse(self._socket, method=method)
         response.begin()
-        return Got(response.status, response.getheaders(), response.read())
+        return Response(response.status, response.getheaders(), response.read())
 
     def raw(self) -> socket.socket:
-        """The socket, after an upgrade."""
+        """Return the socket, after an upgrade."""
         return self._socket
 
     def close(self) -> None:
-        """Hangs up."""
+        """Close the connection."""
         self._socket.close()
 
 
 @contextmanager
-def line(port: int) -> Iterator[Line]:
-    """A connection for a while."""
-    kept = Line(port)
+def open_connection(port: int) -> Iterator[Connection]:
+    """Open a connection for the block."""
+    connection = Connection(port)
     try:
-        yield kept
+        yield connection
     finally:
-        kept.close()
+        connection.close()
 
 
-def ask(port: int, path: str, fields: Sequence[Field] = (), **more: Any) -> Got:
-    """One request on a connection of its own."""
-    with line(port) as kept:
-        return kept.ask(path, fields, **more)
+def ask(port: int, path: str, fields: Sequence[Field] = (), **more: Any) -> Response:
+    """Send a request on a connection of its own."""
+    with open_connection(port) as connection:
+        return connection.ask(path, fields, **more)
 
 
 def bearer(token: str) -> Field:
-    """The field that carries a token."""
+    """Return the field with a token."""
     return ("Authorization", f"Bearer {token}")
 
 
 @dataclass(frozen=True, slots=True)
-class Reached:
+class Request:
     """A request as it reached a server: names as they were spelled."""
 
     method: str
@@ -96,23 +96,23 @@ class Reached:
     body: bytes
 
     def like(self, name: str) -> list[Field]:
-        """The fields that an application could take for `name`: `_` and `.` read as `-`, in any case."""
+        """Return the fields that an application could take for `name`: `_` and `.` read as `-`, in any case."""
         return [f for f in self.headers if re.sub("[_.]", "-", f[0]).lower() == name]
 
 
 @dataclass
 class Recorder:
-    """A server that writes down every request, and gives each the answer that `answer` makes of it."""
+    """A server that records every request, and sends the response that `answer` returns for it."""
 
-    answer: Callable[[Reached], bytes]
+    answer: Callable[[Request], bytes]
     port: int = 0
-    reached: list[Reached] = field(default_factory=list)
+    requests: list[Request] = field(default_factory=list)
 
     def serve(self, connection: socket.socket) -> None:
-        """All requests of one connection."""
+        """Serve all requests of one connection."""
         with connection, suppress(OSError), connection.makefile("rb") as sent:
             while (request := _read(sent)) is not None:
-                self.reached.append(request)
+                self.requests.append(request)
                 connection.sendall(self.answer(request))
                 if request.like("upgrade"):
                     connection.sendall(sent.read(4))
@@ -120,30 +120,30 @@ class Recorder:
 
 
 @contextmanager
-def recorder(answer: Callable[[Reached], bytes]) -> Iterator[Recorder]:
-    """A server on a free port, for a while."""
+def recorder(answer: Callable[[Request], bytes]) -> Iterator[Recorder]:
+    """Run a recorder on a free port for the block."""
     listening = socket.create_server((HOST, 0), backlog=64)
-    made = Recorder(answer, listening.getsockname()[1])
+    server = Recorder(answer, listening.getsockname()[1])
 
     def accept() -> None:
         with suppress(OSError):
             while True:
                 connection, _ = listening.accept()
                 connection.settimeout(60)
-                threading.Thread(target=made.serve, args=(connection,), daemon=True).start()
+                threading.Thread(target=server.serve, args=(connection,), daemon=True).start()
 
     thread = threading.Thread(target=accept, daemon=True)
     thread.start()
     try:
-        yield made
+        yield server
     finally:
         listening.shutdown(socket.SHUT_RDWR)
         listening.close()
         thread.join(5)
 
 
-def application(request: Reached) -> bytes:
-    """What the application behind the gateways says: that it was reached; to an upgrade, that it changes over."""
+def application(request: Request) -> bytes:
+    """Return the response of the application behind the gateways: a text, or the switch of protocols for an upgrade."""
     if request.like("upgrade"):
         return (
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
@@ -154,7 +154,7 @@ def application(request: Reached) -> bytes:
     )
 
 
-def _read(sent: Any) -> Reached | None:
+def _read(sent: Any) -> Request | None:
     first = sent.readline().decode("latin-1").split()
     if len(first) != 3:
         return None
@@ -162,16 +162,16 @@ def _read(sent: Any) -> Reached | None:
     while (row := sent.readline().decode("latin-1").rstrip("\r\n")) != "":
         name, _, value = row.partition(":")
         headers.append((name, value.strip()))
-    named = {name.lower(): value for name, value in headers}
-    if named.get("transfer-encoding") == "chunked":
+    all_fields = {name.lower(): value for name, value in headers}
+    if all_fields.get("transfer-encoding") == "chunked":
         body = b"".join(iter(lambda: _chunk(sent), b""))
     else:
-        body = sent.read(int(named.get("content-length", "0")))
-    return Reached(first[0], first[1], headers, body)
+        body = sent.read(int(all_fields.get("content-length", "0")))
+    return Request(first[0], first[1], headers, body)
 
 
 def _chunk(sent: Any) -> bytes:
     size = int(sent.readline().split(b";")[0], 16)
-    found: bytes = sent.read(size)
+    chunk: bytes = sent.read(size)
     sent.readline()
-    return found
+    return chunk

@@ -28,12 +28,12 @@ HOST: Final = "127.0.0.1"
 LOOPBACK: Final = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
 ALL_PORTS: Final = frozenset(range(1, 65536))
 HERE: Final = Destinations(private_networks=LOOPBACK, allow_http=True, ports=ALL_PORTS)
-"""This machine's own addresses and nothing else: what tests send to."""
+"""The destinations of tests: this machine's own addresses and nothing else."""
 
 
 @dataclass(frozen=True)
 class Received:
-    """One request as it came."""
+    """One request as it arrived."""
 
     path: str
     headers: Mapping[str, str]
@@ -48,14 +48,14 @@ class Received:
 Answer = Callable[[Received], tuple[int, Mapping[str, str]]]
 
 
-def _taken(_: Received) -> tuple[int, Mapping[str, str]]:
+def _accepted(_: Received) -> tuple[int, Mapping[str, str]]:
     return 204, {}
 
 
 class Receiver:
-    """A receiver over plain HTTP on a free port. It keeps what it gets, and answers as it is told."""
+    """A receiver over plain HTTP on a free port. It keeps its requests, and sends the responses of `answer`."""
 
-    def __init__(self, answer: Answer = _taken, port: int = 0) -> None:
+    def __init__(self, answer: Answer = _accepted, port: int = 0) -> None:
         self.answer = answer
         self.received: list[Received] = []
         self._arrived = threading.Condition()
@@ -68,7 +68,7 @@ class Receiver:
                 length = int(self.headers["content-length"])
                 body = self.rfile.read(length)
                 if len(body) < length:
-                    return  # whoever sent it was killed in the middle: that is no request
+                    return  # the sender was killed in the middle, so there is no request
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 status, more = receiver.take(Received(self.path, headers, body))
                 self.send_response(status)
@@ -77,14 +77,14 @@ class Receiver:
                 self.end_headers()
 
             def log_message(self, *_: Any) -> None:
-                """Says nothing."""
+                """Log nothing."""
 
         class Server(ThreadingHTTPServer):
             request_queue_size = 256
             daemon_threads = True
 
             def handle_error(self, request: Any, client_address: Any) -> None:
-                """A sender that was killed is none of the test's business."""
+                """Ignore a sender that was killed."""
 
         self._server = Server((HOST, port), Handler)
         self.port = int(self._server.server_address[1])
@@ -92,7 +92,7 @@ class Receiver:
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
 
     def take(self, received: Received) -> tuple[int, Mapping[str, str]]:
-        """Keeps a request, and says what to answer."""
+        """Keep a request, and return its response."""
         with self._arrived:
             self.received.append(received)
             self._arrived.notify_all()
@@ -101,17 +101,17 @@ class Receiver:
     def wait_until(
         self, reached: Callable[[Sequence[Received]], bool], seconds: float = 30
     ) -> None:
-        """Until what was received is as wanted; AssertionError after so many seconds."""
+        """Wait until the received requests are as wanted; AssertionError after that many seconds."""
         with self._arrived:
             assert self._arrived.wait_for(lambda: reached(self.received), seconds), self.counts()
 
     def wait_for(self, number: int, seconds: float = 30) -> Sequence[Received]:
-        """That many requests."""
+        """Wait for that many requests."""
         self.wait_until(lambda received: len(received) >= number, seconds)
         return self.received
 
     def counts(self) -> Counter[str]:
-        """How often each id came."""
+        """Return how often each ID arrived."""
         return Counter(received.id for received in self.received)
 
     def __enter__(self) -> Self:
@@ -129,23 +129,25 @@ SETTINGS: Final[Mapping[str, Any]] = {
     "webhook_allow_http": True,
     "webhook_ports": sorted(ALL_PORTS),
 }
-"""Webhooks may be sent to this machine."""
+"""Settings that allow webhooks to this machine."""
 
 
 @contextmanager
-def open_office(url: str, clock: Clock | None = None, **chosen: Any) -> Iterator[Installation]:
-    """An installation on the database at `url`, by the true time unless a clock is given."""
+def open_webhook_installation(
+    url: str, clock: Clock | None = None, **chosen: Any
+) -> Iterator[Installation]:
+    """Open an installation on the database at `url`, with the system's clock unless one is passed."""
     prepare(url)
     settings = Settings(database=as_server(url), **{**SETTINGS, **chosen})
-    office = open_installation(settings, PEPPERS, clock)
+    installation = open_installation(settings, PEPPERS, clock)
     try:
-        yield office
+        yield installation
     finally:
-        office.close()
+        installation.close()
 
 
 async def resolve_here(_: WorkspaceId, host: str, port: int) -> Sequence[Address]:
-    """Every name is this machine."""
+    """Resolve every name to this machine."""
     try:
         return [ipaddress.ip_address(host)]
     except ValueError:
@@ -153,14 +155,14 @@ async def resolve_here(_: WorkspaceId, host: str, port: int) -> Sequence[Address
 
 
 def sender(**chosen: Any) -> Sender:
-    """Sends to this machine alone."""
+    """Return a sender that sends to this machine only."""
     options: dict[str, Any] = {"destinations": HERE, "resolve": resolve_here, "tls": tls_context()}
     return Sender(**options | chosen)
 
 
 @contextmanager
 def delivering(installation: Installation, **chosen: Any) -> Iterator[DeliveryWorker]:
-    """A worker of that installation, stopped at the end."""
+    """Run a worker of that installation for the block."""
     worker = DeliveryWorker(installation.services.deliveries, sender(**chosen), poll=0.02)
     worker.start()
     try:
@@ -169,20 +171,22 @@ def delivering(installation: Installation, **chosen: Any) -> Iterator[DeliveryWo
         worker.stop()
 
 
-def hook(
+def create_webhook(
     installation: Installation, tenant: Principal, url: str, *events: str, **headers: str
 ) -> CreatedWebhook:
-    """A webhook of the tenant's, for these types of events or all."""
+    """Create a webhook of the tenant, for these types of events or all."""
     draft = WebhookDraft("receiver", url, events or ("*",), headers)
     return installation.services.webhooks.create(tenant, draft)
 
 
-def ids_told(installation: Installation, endpoint: WebhookEndpoint, tenant: Principal) -> set[str]:
-    """The ids of all events that there are deliveries of, to that endpoint."""
-    webhooks, found, before = installation.services.webhooks, set[str](), None
+def delivered_event_ids(
+    installation: Installation, endpoint: WebhookEndpoint, tenant: Principal
+) -> set[str]:
+    """Return the IDs of all events with a delivery to that endpoint."""
+    webhooks, ids, before = installation.services.webhooks, set[str](), None
     while True:
         page = webhooks.deliveries(tenant, endpoint.id, limit=200, before=before)
-        found |= {delivery.event_id for delivery in page.items}
+        ids |= {delivery.event_id for delivery in page.items}
         if page.next is None:
-            return found
+            return ids
         before = page.next

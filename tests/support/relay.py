@@ -13,11 +13,11 @@ from tests.support.server_process import HOST, free_port
 
 CHUNK: Final = 65_536
 _RESET: Final = struct.pack("ii", 1, 0)
-"""Closing without a goodbye: the other side gets a reset, as from a machine that has forgotten the connection."""
+"""A reset instead of an orderly end: as from a machine that has lost its connections."""
 
 
 class Relay:
-    """One address that stands for another. Every connection through it is carried by two threads."""
+    """One address that stands for another. Each connection through it is carried by two threads."""
 
     def __init__(self, target: int) -> None:
         """`target`: the port on this machine that connections are carried to."""
@@ -26,7 +26,7 @@ class Relay:
         self._open = threading.Event()
         self._open.set()
         self._refuses = False
-        self._carries_questions = False
+        self._carries_requests = False
         self._trap = b""
         self._after = b""
         self._swallow = False
@@ -36,27 +36,27 @@ class Relay:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def silence(self) -> None:
-        """Carry nothing any more, and close nothing: as a network that drops all packets."""
-        self._carries_questions = False
+        """Carry nothing, and close nothing: as a network that drops all packets."""
+        self._carries_requests = False
         self._open.clear()
 
     def withhold(self) -> None:
-        """Carry what clients send on the connections that there are, and no answer."""
-        self._carries_questions = True
+        """Carry what clients send on existing connections, and no responses."""
+        self._carries_requests = True
         self._open.clear()
 
     def forget(self) -> None:
-        """What was not carried never will be: those connections end by a reset. Carry what comes."""
+        """Reset the silent connections without ever carrying their data, and carry again on new ones."""
         self._hang_up()
-        self.mend()
+        self.restore()
 
     def cut(self) -> None:
-        """End all connections by a reset, and every new one at once."""
+        """End all connections by a reset, and each new one immediately."""
         self._refuses = True
         self._hang_up()
 
-    def mend(self) -> None:
-        """Carry again what comes, and what has waited."""
+    def restore(self) -> None:
+        """Carry new data again, and the data that has waited."""
         self._refuses = False
         self._open.set()
 
@@ -66,9 +66,9 @@ class Relay:
         self._hang_up()
 
     def cut_at(self, sent: bytes, *, after: bytes, swallow: bool) -> None:
-        """Cut as soon as a client sends `sent`, having sent `after` from now on on the same connection.
+        """Cut as soon as a client sends `sent` on a connection on which it has sent `after` since this call.
 
-        `swallow` the bytes, or let them through and lose the answer.
+        `swallow` the bytes, or pass them and lose the response.
         """
         self.sprung.clear()
         self._after = after
@@ -108,7 +108,7 @@ class Relay:
         armed = False
         with suppress(OSError):
             while data := source.recv(CHUNK):
-                if not (watched and self._carries_questions):
+                if not (watched and self._carries_requests):
                     self._open.wait()
                 armed = watched and bool(self._trap) and (armed or self._after in data)
                 if armed and self._trap in data:
@@ -122,7 +122,7 @@ class Relay:
         source.close()
 
     def _spring(self, source: socket.socket, sink: socket.socket, data: bytes) -> None:
-        """What is let through goes out on a connection that nobody listens to any more, and ends by itself."""
+        """Cut all connections; bytes to pass still reach the server, on a connection that no client reads."""
         self._trap = b""
         self._refuses = True
         if not self._swallow:
@@ -148,7 +148,7 @@ def _reset(end: socket.socket) -> None:
 
 @contextmanager
 def relay_to(target: int) -> Iterator[Relay]:
-    """A relay to that port of this machine, gone at the end."""
+    """Run a relay to that port of this machine for the block."""
     relay = Relay(target)
     try:
         yield relay

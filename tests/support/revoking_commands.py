@@ -1,4 +1,4 @@
-"""Keys ended by the command line, in a process of its own each time; its answer is the word by which it says so."""
+"""Keys revoked by the command line, in a process of its own each time; its output signals success."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.processes import die_with_parent, nursery
 from tests.support.two_servers import Servers
 
 REMEMBERS = 1_000 * MILLISECOND
-"""What a seeded cache keeps an answer for: a command says that it is done a good while after it is."""
+"""The lifetime of a seeded cache entry: a command reports success a good while after the change."""
 DONE = 204
 FAILED = 500
 
@@ -33,7 +33,7 @@ class Environment:
 
 @dataclass(frozen=True)
 class Commands:
-    """Where commands are run: on the installation's own machine, or at one of its servers with a token."""
+    """The place of commands: the installation's own machine, or one of its servers with a token."""
 
     folder: Path
     here: Environment
@@ -42,7 +42,7 @@ class Commands:
     token: str = field(repr=False)
 
     def acts(self) -> list[Act]:
-        """What the command line ends keys by."""
+        """Return the ways of the command line to revoke keys."""
         made = [
             Act("command", "revoked by `keystead keys revoke` on the machine", self.revoke_here),
             Act("remote", "revoked by `keystead keys revoke --url`", self.revoke_there),
@@ -59,29 +59,29 @@ class Commands:
         return [replace(act, remembers=REMEMBERS) for act in made]
 
     def revoke_here(self, _: Connection, key: Key) -> Reply:
-        """Over the installation's own database."""
+        """Revoke over the installation's own database."""
         words = ("keys", "revoke", key.id, "--yes", "--workspace", self.workspace)
         return self._run("Revoked", words, self.here)
 
     def revoke_there(self, _: Connection, key: Key) -> Reply:
-        """At a server."""
+        """Revoke at a server."""
         return self._at_server("Revoked", "revoke", key.id, "--yes")
 
     def end_self(self, _: Connection, key: Key) -> Reply:
-        """At a server, with what is to be ended."""
+        """Revoke at a server, with the key itself."""
         return self._at_server("Revoked", "revoke", key.id, "--yes", token=key.token)
 
     def rotate(self, _: Connection, key: Key) -> Reply:
-        """Over the installation's own database; the new token is what it says first."""
+        """Rotate over the installation's own database; the new token is printed first."""
         words = ("keys", "rotate", key.id, "--workspace", self.workspace)
         return self._run("ks_", words, self.here)
 
     def rotate_there(self, _: Connection, key: Key) -> Reply:
-        """At a server."""
+        """Rotate at a server."""
         return self._at_server("ks_", "rotate", key.id)
 
     def suspend(self, _: Connection, __: Key) -> Reply:
-        """The workspace, which is suspended as a whole."""
+        """Suspend the whole workspace."""
         return self._run("suspended", ("workspaces", "suspend", self.workspace), self.here)
 
     def _at_server(self, says: str, *words: str, token: str | None = None) -> Reply:
@@ -89,26 +89,26 @@ class Commands:
         return self._run(says, ("keys", *words, "--url", self.url), known)
 
     def _run(self, says: str, words: Sequence[str], known: Environment) -> Reply:
-        """Begun when the command was, ended when it had said that word."""
+        """Run a command. The reply ends when its output contains the text `says`."""
         context = nursery()
         reading, writing = context.Pipe(duplex=False)
         child = context.Process(target=speak, args=(words, known, str(self.folder), writing))
-        began = time.monotonic_ns()
+        started = time.monotonic_ns()
         child.start()
         writing.close()
-        said, ended = b"", 0
-        while heard := os.read(reading.fileno(), 65_536):
-            said += heard
-            if not ended and says.encode() in said:
+        output, ended = b"", 0
+        while part := os.read(reading.fileno(), 65_536):
+            output += part
+            if not ended and says.encode() in output:
                 ended = time.monotonic_ns()
         reading.close()
         child.join()
         is_done = child.exitcode == 0 and ended
-        return Reply(DONE if is_done else FAILED, began, ended or time.monotonic_ns())
+        return Reply(DONE if is_done else FAILED, started, ended or time.monotonic_ns())
 
 
 def commands_of(made: Servers, folder: Path) -> Commands:
-    """The command line of that installation."""
+    """Return the command line of that installation."""
     first = made.servers[0]
     place = {"KEYSTEAD_DATA": str(first.data), "KEYSTEAD_DATABASE": first.database_url}
     folder.mkdir(exist_ok=True)
@@ -117,7 +117,7 @@ def commands_of(made: Servers, folder: Path) -> Commands:
 
 
 def speak(words: Sequence[str], known: Environment, folder: str, writing: Pipe) -> None:
-    """What the console script does, its output going into the pipe; in a child of the nursery."""
+    """Do what the console script does with its output in the pipe; in a child of the nursery."""
     os.setsid()
     die_with_parent()
     os.chdir(folder)

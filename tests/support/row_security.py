@@ -1,6 +1,6 @@
-"""Databases as an operator has them: the schema the owner's, row security in force, the product in the server's role.
+"""Databases as an operator has them: tables of the owner, row security in force, the product in the server's role.
 
-On PostgreSQL a template is made once for each server, and each test has a copy of it.
+On PostgreSQL, each server has one template, and each test has a copy of it.
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ _LOCK = 0x74656D706C617465
 
 
 def installed_database(server: PostgresServer) -> str:
-    """The name of a fresh database with the newest schema, the default plans and row security."""
+    """Create a database with the newest schema, the default plans and row security. Returns its name."""
     _make_template(server)
     return server.create_database(template=TEMPLATE)
 
 
 def server_url(server: PostgresServer, name: str) -> str:
-    """The URL by which the product uses that database: in the server's role."""
+    """Return the URL by which the product uses that database: in the server's role."""
     return as_server(server.dsn(name))
 
 
 def as_server(url: str) -> str:
-    """The same URL with the server's role as login; that of an embedded database as it is."""
+    """Return the same URL with the server's role as login; an embedded database's URL is unchanged."""
     return url.replace("postgresql://postgres@", f"postgresql://{SERVER_ROLE}@", 1)
 
 
 def as_owner(url: str) -> str:
-    """The same URL with the owner of its tables as login."""
+    """Return the same URL with the owner of its tables as login."""
     return url.replace(f"postgresql://{SERVER_ROLE}@", "postgresql://postgres@", 1)
 
 
 def installed(url: str) -> str:
-    """The database at `url` brought to the newest schema and under row security; the URL for the server's role."""
+    """Bring the database at `url` to the newest schema and row security. Returns the URL for the server's role."""
     if _copied(url, _migrated):
         return url
     with closing(Database(as_owner(url))) as database:
@@ -59,9 +59,9 @@ def installed(url: str) -> str:
 
 
 def declared(url: str) -> str:
-    """As `installed`; the tables of an embedded database as the code declares them, and no plans.
+    """Like `installed`; an embedded database gets the tables as the code declares them, and no plans.
 
-    One that is there already stays as it is.
+    An existing database stays as it is.
     """
     if not url.startswith("sqlite:"):
         return installed(url)
@@ -70,7 +70,7 @@ def declared(url: str) -> str:
 
 
 def _copied(url: str, template: Callable[[], bytes]) -> bool:
-    """Whether an embedded database that is not there yet was made of that template."""
+    """Copy the template to an embedded database that does not exist yet. Returns whether it was copied."""
     if not url.startswith("sqlite:///"):
         return False
     file = Path(url.removeprefix("sqlite:///"))
@@ -83,16 +83,16 @@ def _copied(url: str, template: Callable[[], bytes]) -> bool:
 
 @cache
 def _migrated() -> bytes:
-    return _made(migrate.upgrade)
+    return _database_bytes(migrate.upgrade)
 
 
 @cache
 def _declared() -> bytes:
-    return _made(lambda database: schema.metadata.create_all(database.engine))
+    return _database_bytes(lambda database: schema.metadata.create_all(database.engine))
 
 
-def _made(make: Callable[[Database], object]) -> bytes:
-    """A whole database in one file: to write each test's own statement by statement takes longer than most tests."""
+def _database_bytes(make: Callable[[Database], object]) -> bytes:
+    """Return a whole database in one file: creating each test's own one takes longer than most tests."""
     with TemporaryDirectory(prefix="keystead-test-") as folder:
         file = Path(folder) / "keystead.db"
         with closing(Database(f"sqlite:///{file}")) as database:
@@ -103,9 +103,9 @@ def _made(make: Callable[[Database], object]) -> bytes:
 def _make_template(server: PostgresServer) -> None:
     with psycopg.connect(server.dsn(), autocommit=True) as connection:
         connection.execute("SELECT pg_advisory_lock(%s)", [_LOCK])
-        found = "SELECT datistemplate FROM pg_database WHERE datname = %s"
-        made = connection.execute(found, [TEMPLATE]).fetchone()
-        if made == (True,):
+        query = "SELECT datistemplate FROM pg_database WHERE datname = %s"
+        row = connection.execute(query, [TEMPLATE]).fetchone()
+        if row == (True,):
             return
         server.drop_database(TEMPLATE)
         server.create_database(name=TEMPLATE)

@@ -1,4 +1,4 @@
-"""A workspace in which every page has something to show: keys of every kind, people, documents, what happened."""
+"""A workspace in which every page has something to show: keys of every kind, people, documents, events."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ from tests.support.clocks import ManualClock
 
 EMAIL: Final = "owner@keys.example"
 PASSWORD: Final = "seven tall herons by the weir"
-"""The password of every person here who has one."""
+"""The password of every user here who has one."""
 ROOM: Final = {"api_keys": 150, "collections": 80, "members": 80, "documents": 2_000}
 
 
 @dataclass
 class SampleWorkspace:
-    """A furnished installation. `full` has no room for keys; `suspended` is that; all belong to the same owner."""
+    """A furnished installation. `full` has no room for keys; `suspended` is suspended; all belong to the same owner."""
 
     installation: Installation
     clock: ManualClock
@@ -52,16 +52,16 @@ class SampleWorkspace:
 
     @property
     def base(self) -> str:
-        """Below which the pages of the furnished workspace stand."""
+        """The path of the pages of the furnished workspace."""
         return f"/w/{self.owner.workspace_id}"
 
     @property
     def principal(self) -> Principal:
-        """The owner, who has just proved who they are."""
+        """The owner, who has just authenticated."""
         return self.acting(self.owner)
 
     def acting(self, member: Member) -> Principal:
-        """A person who has just proved who they are."""
+        """Return the principal of a member who has just authenticated."""
         return of_member(
             replace(
                 member, authentication=Authentication(self.clock.now(), AuthenticationMethod.LINK)
@@ -69,18 +69,18 @@ class SampleWorkspace:
         )
 
     def link(self, member: Member | None = None) -> str:
-        """A fresh sign-in link: the owner's, unless another is named."""
+        """Return the principal of a member who has just authenticated."""
         secret, _ = self.installation.services.sign_in.make_link(member or self.owner)
         return f"/sign-in?link={secret.reveal()}"
 
     def invitation(self, email: str = "invited@keys.example") -> str:
-        """A fresh invitation to the furnished workspace."""
+        """Create a sign-in link, for the owner by default."""
         invite = self.installation.services.invitations.invite
         secret, _ = invite(self.principal, email, Role.DEVELOPER)
         return f"/invitation?link={secret.reveal()}"
 
     def confirmation(self) -> str:
-        """The link of a fresh confirmation email to a viewer."""
+        """Create an invitation to the furnished workspace."""
         services = self.installation.services
         secret, _ = services.sign_in.make_link(self.person(Role.VIEWER, "Una Unconfirmed"))
         services.accounts.change_email(services.sign_in.redeem(secret).secret, "una@keys.example")
@@ -89,7 +89,7 @@ class SampleWorkspace:
         return link.removeprefix(self.installation.settings.base_url)
 
     def person(self, role: Role, name: str, email: str | None = None) -> Member:
-        """A new member of the furnished workspace."""
+        """Return the link of a new confirmation email to a viewer."""
         now = self.clock.now()
         user = User(UserId(new_id("usr", now)), name, email, now)
         member = Member(self.owner.workspace_id, user, role)
@@ -99,7 +99,7 @@ class SampleWorkspace:
         return member
 
     def set_password(self, member: Member) -> None:
-        """Gives somebody with an address the password of this sample."""
+        """Give a member with an address the password of this sample."""
         services = self.installation.services
         secret, _ = services.sign_in.make_link(member)
         session = services.sign_in.redeem(secret).secret
@@ -107,7 +107,7 @@ class SampleWorkspace:
         services.sign_in.sign_out(admitted.secret)
 
     def key(self, name: str, days: float | None, *scopes: str, by: Member | None = None) -> ApiKey:
-        """A key made now, for so many days."""
+        """Create a key now, which expires in that many days."""
         ends = None if days is None else self.clock.now() + timedelta(days=days)
         draft = KeyDraft(name, ends, Scopes(scopes or ("*",)))
         key = self.installation.services.keys.create(self.acting(by or self.owner), draft).key
@@ -115,7 +115,7 @@ class SampleWorkspace:
         return key
 
     def use(self, key: ApiKey, at: datetime, address: str, agent: str) -> None:
-        """A use of the key at that instant."""
+        """Record a use of the key at that time."""
         caller = of_key(key.id, key.description, key.workspace_id, key.scopes, key.expires_at)
         usage = self.installation.services.usage
         usage.note(caller, to_microseconds(at), address, agent)
@@ -123,9 +123,9 @@ class SampleWorkspace:
 
 
 def furnish(installation: Installation, clock: ManualClock, now: datetime) -> SampleWorkspace:
-    """Furnishes an installation whose tables are empty, as if its history had ended at `now`."""
+    """Furnish an installation with empty tables, as if its history had ended at `now`."""
     clock.set(now - timedelta(days=420))
-    sample = _house(installation, clock)
+    sample = _workspaces(installation, clock)
     _fill_with_people(sample)
     _fill_with_keys(sample, now)
     _fill_with_documents(sample)
@@ -134,17 +134,17 @@ def furnish(installation: Installation, clock: ManualClock, now: datetime) -> Sa
     return sample
 
 
-def _house(installation: Installation, clock: ManualClock) -> SampleWorkspace:
-    made = installation.services.workspaces
-    owner = made.first()
-    made.set_plan(owner.workspace_id, "team", ROOM)
+def _workspaces(installation: Installation, clock: ManualClock) -> SampleWorkspace:
+    service = installation.services.workspaces
+    owner = service.first()
+    service.set_plan(owner.workspace_id, "team", ROOM)
     with installation.database.write_across(Purpose.PEOPLE) as tx:
         users.set_email(tx, owner.user.id, EMAIL, confirmed_at=clock.now())
-    owner = made.owner(owner.workspace_id)
+    owner = service.owner(owner.workspace_id)
     clock.advance(hours=1)
-    full = made.create("Staging").id
+    full = service.create("Staging").id
     clock.advance(hours=1)
-    suspended = made.create("Archive").id
+    suspended = service.create("Archive").id
     sample = SampleWorkspace(installation, clock, owner, full, suspended)
     with installation.database.write_across(Purpose.PEOPLE) as tx:
         for id in (full, suspended):
@@ -152,7 +152,7 @@ def _house(installation: Installation, clock: ManualClock) -> SampleWorkspace:
     elsewhere = replace(sample, owner=replace(owner, workspace_id=sample.full))
     for number in range(5):
         elsewhere.key(f"preview {number + 1}", None)
-    made.suspend(sample.suspended)
+    service.suspend(sample.suspended)
     return sample
 
 
@@ -211,7 +211,7 @@ def _fill_with_documents(sample: SampleWorkspace) -> None:
 
 
 def _fill_with_webhooks(sample: SampleWorkspace) -> None:
-    """One that delivers, with an attempt of every kind behind it, and one that is off."""
+    """Create a webhook with an attempt of every kind, and one that is disabled."""
     webhooks, owner = sample.installation.services.webhooks, sample.principal
     url = "https://hooks.example/keystead"
     chat = webhooks.create(owner, WebhookDraft("alerts in chat", url, ("*",), {"X-Team": "keys"}))
@@ -223,7 +223,7 @@ def _fill_with_webhooks(sample: SampleWorkspace) -> None:
 
 
 def _try_deliveries(sample: SampleWorkspace) -> None:
-    """Settles what is due as a worker does: taken, refused, not reached."""
+    """Settle the due deliveries as a worker does: delivered, refused, timed out."""
     deliveries = sample.installation.services.deliveries
     answers = cycle([(204, None), (500, AttemptError.STATUS), (None, AttemptError.TIMEOUT)])
     batches = deliveries.claim(endpoints=10, messages=10)
@@ -241,5 +241,5 @@ def _sent(
 
 
 def secret_of(link: str) -> Secret:
-    """The secret that a link of this sample carries."""
+    """Return the secret of a link of this sample."""
     return Secret(link.partition("link=")[2])

@@ -20,11 +20,11 @@ LOOKS: Final[dict[str, dict[str, Any]]] = {
     "narrow": {"viewport": NARROW},
 }
 WINDOWED: Final = ("dialog-", "create", "revoked")
-"""States that are shown as their window shows them, since a dialog covers it; of the others the whole page."""
+"""States whose picture shows the window, since a dialog covers it; the others show the whole page."""
 
 
 def take(folder: Path, looks: list[str]) -> int:
-    """Takes the pictures of those looks; how many there are."""
+    """Take the pictures of those looks. Returns how many there are."""
     folder.mkdir(exist_ok=True)
     with (
         TemporaryDirectory() as data,

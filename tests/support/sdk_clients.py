@@ -14,39 +14,39 @@ KINDS: tuple[type[Any], ...] = (Client, AsyncClient)
 OPERATORS: tuple[type[Any], ...] = (Operator, AsyncOperator)
 
 
-class Waited:
-    """An object that runs the coroutines and consumes the asynchronous iterators of another one."""
+class BlockingClient:
+    """A client that runs the coroutines and consumes the asynchronous iterators of another one."""
 
     def __init__(self, inner: Any, runner: asyncio.Runner) -> None:
         self.inner, self._runner = inner, runner
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(self.inner, name)
-        if callable(found):
-            return self._waiting(found)
-        return Waited(found, self._runner) if is_part(found) else found
+        member = getattr(self.inner, name)
+        if callable(member):
+            return self._blocking(member)
+        return BlockingClient(member, self._runner) if is_resource(member) else member
 
-    def _waiting(self, method: Callable[..., Any]) -> Callable[..., Any]:
+    def _blocking(self, method: Callable[..., Any]) -> Callable[..., Any]:
         def call(*values: Any, **named: Any) -> Any:
             result = method(*values, **named)
             if inspect.iscoroutine(result):
                 return self._runner.run(result)
-            return self._runner.run(walked(result)) if is_walk(result) else result
+            return self._runner.run(collect_items(result)) if is_async_list(result) else result
 
         return call
 
 
-def is_part(value: object) -> bool:
+def is_resource(value: object) -> bool:
     """Return whether it is a resource of a client, such as its keys."""
     return type(value).__module__.startswith("keystead.client.") and hasattr(value, "_connection")
 
 
-def is_walk(value: object) -> bool:
+def is_async_list(value: object) -> bool:
     """Return whether it is an asynchronous list."""
     return isinstance(value, AsyncIterator)
 
 
-async def walked(items: AsyncIterator[Any]) -> list[Any]:
+async def collect_items(items: AsyncIterator[Any]) -> list[Any]:
     """Return all of them."""
     return [item async for item in items]
 
@@ -55,7 +55,7 @@ async def walked(items: AsyncIterator[Any]) -> list[Any]:
 def opened(kind: type[Any], *values: Any, **named: Any) -> Iterator[Any]:
     """Open a client of either kind, and close it at the end."""
     with asyncio.Runner() as runner:
-        client = Waited(kind(*values, **named), runner)
+        client = BlockingClient(kind(*values, **named), runner)
         try:
             yield client
         finally:

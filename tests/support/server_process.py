@@ -32,7 +32,7 @@ from tests.support.row_security import as_server, installed
 
 HOST: Final = "127.0.0.1"
 _PLAIN: Final = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-"""For clients that never use it: making one for each takes longer than a request."""
+"""A context for clients that never use it: creating one for each takes longer than a request."""
 
 
 @dataclass
@@ -49,7 +49,7 @@ class ServerProcess:
 
     @property
     def base_url(self) -> str:
-        """Where it answers, e.g. `http://127.0.0.1:41234`."""
+        """The URL at which it serves, e.g. `http://127.0.0.1:41234`."""
         return f"{self.scheme}://{HOST}:{self.port}"
 
     @property
@@ -73,13 +73,13 @@ class ServerProcess:
         wait_until(self.is_ready, "the server is ready")
 
     def stop(self) -> int:
-        """SIGTERM, unless it is ending already; its exit code."""
+        """Send SIGTERM, unless it is ending already. Returns its exit code."""
         with suppress(ProcessLookupError):
             self.signal(signal.SIGTERM)
         return self._ended()
 
     def kill(self) -> None:
-        """SIGKILL to all its processes at once."""
+        """Send SIGKILL to all its processes at the same time."""
         assert self.process is not None
         assert self.process.pid is not None
         with suppress(ProcessLookupError):
@@ -87,14 +87,14 @@ class ServerProcess:
         self._ended()
 
     def processes(self) -> list[int]:
-        """The processes that serve, without their parent."""
+        """Return the processes that serve, without their parent."""
         assert self.process is not None
         parent = self.process.pid
         children = Path(f"/proc/{parent}/task/{parent}/children").read_text()
         return [int(process) for process in children.split()]
 
     def signal(self, number: signal.Signals, *, group: bool = False) -> None:
-        """A signal to the parent, or to all processes as a terminal sends it."""
+        """Send a signal to the parent, or to all processes as a terminal sends it."""
         assert self.process is not None
         assert self.process.pid is not None
         (os.killpg if group else os.kill)(self.process.pid, number)
@@ -115,7 +115,7 @@ class ServerProcess:
     def popen(
         self, *command: str | Path, stdin: int = subprocess.DEVNULL
     ) -> subprocess.Popen[bytes]:
-        """A program of one's own on the same installation, in a process group of its own; the test ends it."""
+        """Start another program on the same installation, in a process group of its own; the test ends it."""
         with (self.data / "output").open("ab") as output, (self.data / "log").open("ab") as log:
             return subprocess.Popen(
                 command,
@@ -137,7 +137,7 @@ class ServerProcess:
         json: object = None,
         headers: Mapping[str, str] | None = None,
     ) -> httpx2.Response:
-        """One request on a connection of its own."""
+        """Send a request on a connection of its own."""
         bearer = {"authorization": f"Bearer {token}"} if token else {}
         with httpx2.Client(
             base_url=self.base_url, trust_env=False, timeout=10, verify=_PLAIN
@@ -147,7 +147,7 @@ class ServerProcess:
     def token(
         self, *scopes: str, description: str = "test", principal: Principal | None = None
     ) -> str:
-        """The token of a new key of the first workspace; it has full access and `keys:write` by default."""
+        """Create a key of the first workspace, with full access and `keys:write` by default. Returns its token."""
         installation = bootstrap.open_safely(self.settings)
         try:
             services = installation.services
@@ -169,15 +169,15 @@ class ServerProcess:
             installation.close()
 
     def output(self) -> str:
-        """What it printed on standard output."""
+        """Return its standard output."""
         return (self.data / "output").read_text()
 
     def log(self) -> str:
-        """What it wrote to standard error."""
+        """Return its standard error."""
         return (self.data / "log").read_text()
 
     def is_ready(self) -> bool:
-        """Whether its database answers through it; RuntimeError where it has ended."""
+        """Return whether its database answers through it; RuntimeError if it has ended."""
         if self.process is not None and self.process.exitcode is not None:
             code = self.process.exitcode
             raise RuntimeError(f"the server ended with {code}: {self.log()[-2000:]}")
@@ -227,7 +227,7 @@ def serving(
     scheme: str = "http",
     start: bool = True,
 ) -> Iterator[ServerProcess]:
-    """A server on a free port over that database, which has its schema first; its processes are gone at the end.
+    """Run a server on a free port over that database, which gets its schema first; kill its processes at the end.
 
     The data folder is the SQLite file's own, or a fresh one, unless `data` says which.
     """
@@ -248,7 +248,7 @@ def serving(
 
 
 def begin(settings: Settings) -> None:
-    """What `keystead migrate` makes, where it is not there yet: place, schema, row security, pepper."""
+    """Do what `keystead migrate` does, unless it is done: place, schema, row security, pepper."""
     if settings.is_embedded:
         bootstrap.migrate(settings)
         return
@@ -259,7 +259,7 @@ def begin(settings: Settings) -> None:
 
 
 def free_port() -> int:
-    """A port that nobody listens on, below those that the system gives to outgoing connections: it stays free."""
+    """Return a port that is free, below those that the system assigns to outgoing connections: it stays free."""
     while True:
         port = secrets.choice(range(20_000, 32_000))
         with socket.socket() as probe, suppress(OSError):

@@ -20,7 +20,7 @@ _CANCEL: Final = (
 
 
 @dataclass
-class Pair:
+class StandbyPair:
     """Two servers. What is committed on the primary streams to the standby."""
 
     primary: PrivatePostgres
@@ -31,10 +31,10 @@ class Pair:
         """Have every commit wait until the standby has it on disk."""
         self.primary.execute(f"ALTER SYSTEM SET synchronous_standby_names = '{NAME}'")
         self.primary.execute("SELECT pg_reload_conf()")
-        wait_until(lambda: self._asked(_STREAMS) == [("sync",)], "the standby is synchronous")
+        wait_until(lambda: self._query(_STREAMS) == [("sync",)], "the standby is synchronous")
 
     def pause(self) -> None:
-        """Let nothing through to the standby any more: the connection stands, and nothing is confirmed."""
+        """Let nothing through to the standby: the connection stays open, and nothing is confirmed."""
         self.stream.silence()
 
     def cancel(self) -> None:
@@ -51,17 +51,17 @@ class Pair:
             connection.execute("ALTER SYSTEM SET synchronous_standby_names = ''")
             connection.execute("SELECT pg_promote(), pg_reload_conf()")
 
-    def _asked(self, question: Any) -> list[Any]:
+    def _query(self, query: Any) -> list[Any]:
         with psycopg.connect(self.primary.dsn(), autocommit=True) as connection:
-            return connection.execute(question).fetchall()
+            return connection.execute(query).fetchall()
 
 
 @contextmanager
-def standby_of(primary: PrivatePostgres) -> Iterator[Pair]:
-    """The primary with a fresh standby, which streams, asynchronously to begin with."""
+def standby_of(primary: PrivatePostgres) -> Iterator[StandbyPair]:
+    """Start a fresh standby of the primary, which streams asynchronously at first."""
     with relay_to(primary.port) as stream, ExitStack() as stack:
         address = f"host={HOST} port={stream.port} user=postgres application_name={NAME}"
         standby = stack.enter_context(own_postgres(primary=address))
-        pair = Pair(primary, standby, stream)
-        wait_until(lambda: bool(pair._asked(_STREAMS)), "the standby streams")
+        pair = StandbyPair(primary, standby, stream)
+        wait_until(lambda: bool(pair._query(_STREAMS)), "the standby streams")
         yield pair

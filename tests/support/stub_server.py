@@ -20,7 +20,7 @@ TOKEN: Final = assemble(
 
 
 @dataclass
-class Stranger:
+class StubServer:
     """The responses to send, one after the other, and the requests: method, path, fields, body."""
 
     answers: list[tuple[int, dict[str, str], bytes]] = field(default_factory=list)
@@ -29,9 +29,9 @@ class Stranger:
 
 
 @contextmanager
-def stranger() -> Iterator[Stranger]:
+def stub_server() -> Iterator[StubServer]:
     """Start a server on loopback."""
-    one = Stranger()
+    stub = StubServer()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -39,8 +39,8 @@ def stranger() -> Iterator[Stranger]:
         def answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length", 0)))
             headers = {name.lower(): value for name, value in self.headers.items()}
-            one.requests.append((self.command, self.path, headers, body))
-            status, fields, content = one.answers.pop(0) if one.answers else (500, {}, b"")
+            stub.requests.append((self.command, self.path, headers, body))
+            status, fields, content = stub.answers.pop(0) if stub.answers else (500, {}, b"")
             self.send_response(status)
             for name, value in fields.items():
                 self.send_header(name, value)
@@ -54,17 +54,17 @@ def stranger() -> Iterator[Stranger]:
             """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    one.url = f"http://127.0.0.1:{server.server_address[1]}"
+    stub.url = f"http://127.0.0.1:{server.server_address[1]}"
     thread = Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     try:
-        yield one
+        yield stub
     finally:
         server.shutdown()
         thread.join()
         server.server_close()
 
 
-def json_answer(value: object) -> tuple[int, dict[str, str], bytes]:
+def json_response(value: object) -> tuple[int, dict[str, str], bytes]:
     """Return a response 200 with JSON."""
     return 200, {"content-type": "application/json"}, json.dumps(value).encode()

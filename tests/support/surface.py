@@ -1,4 +1,4 @@
-"""What there is to see and to send in a Developer area, found by following its links: no list to keep up to date."""
+"""All pages and forms of a Developer area, found by following its links: no list to keep up to date."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from keystead.http.asgi import App
 from keystead.storage.schema import tables as schema
 from tests.developer_area.conftest import Area, opened
 from tests.support.administrator import read_behind
-from tests.support.browser import Browser, Seen
+from tests.support.browser import Browser, Page
 from tests.support.clocks import NOON
 from tests.support.markup import Element
 from tests.support.sample_workspace import PASSWORD, SampleWorkspace, furnish
@@ -36,7 +36,7 @@ _OFFERED: Final = {"email": "somebody@keys.example", "password": PASSWORD, "date
 
 @dataclass(frozen=True)
 class FoundForm:
-    """A form that is sent by POST: the page it stands on, where it leads, and what it asks for."""
+    """A form that is sent by POST: its page, its action, and its fields."""
 
     page: str
     action: str
@@ -46,7 +46,7 @@ class FoundForm:
 
     @property
     def kind(self) -> tuple[str, tuple[str, ...]]:
-        """What makes it another form than the others."""
+        """What distinguishes it from other forms."""
         return self.pattern, self.names
 
     @property
@@ -61,26 +61,26 @@ class FoundForm:
         return [e.attributes["name"] for e in controls if e.attributes.get("type") == "password"]
 
     def filled(self, **texts: str) -> list[tuple[str, str]]:
-        """Its fields as a person fills them in, with these texts in those of that name."""
+        """Return its fields as a user fills them in, with these texts in those of that name."""
         return list(_filled(self.element, texts))
 
 
 class Walk:
-    """One person's way through all that they can reach, in their browser.
+    """A user's way through all that they can reach, in their browser.
 
-    Of one kind of page they look at three at most, in the workspace where they begin; at one in their others.
+    It visits at most three pages of a kind in the workspace where it begins; one in each other workspace.
     """
 
     def __init__(self, browser: Browser, app: App) -> None:
         self.browser, self._home = browser, ""
         self.routes = routes_of(app)
-        self.pages: list[Seen] = []
+        self.pages: list[Page] = []
         self.forms: dict[tuple[str, tuple[str, ...]], FoundForm] = {}
         self._counts: Counter[object] = Counter()
         self._asked: set[str] = set()
 
     def through(self, *urls: str) -> Walk:
-        """Walks from these addresses on."""
+        """Walk from these addresses."""
         queue = deque(urls)
         self._home = self._home or _workspace(urls[0])
         while queue:
@@ -91,8 +91,8 @@ class Walk:
             queue += links_of(seen) if is_html(seen) else ()
         return self
 
-    def look(self, url: str) -> Seen:
-        """Looks at one page, and notes the forms on it."""
+    def look(self, url: str) -> Page:
+        """Open one page, and note its forms."""
         seen = self.browser.open(url)
         self.pages.append(seen)
         if is_html(seen):
@@ -100,11 +100,11 @@ class Walk:
         return seen
 
     def patterns(self) -> set[str]:
-        """The routes whose pages were seen."""
+        """Return the routes whose pages were visited."""
         return {self.pattern_of(seen.path) for seen in self.pages if seen.status < 400}
 
     def pattern_of(self, url: str) -> str:
-        """The route that answers an address; empty where none does."""
+        """Return the route of an address; empty if no route matches."""
         path = urlsplit(url).path
         for route in self.routes:
             if route.matches({"type": "http", "path": path, "method": "GET"})[0] is not Match.NONE:
@@ -120,7 +120,7 @@ class Walk:
         self._counts[kind] += 1
         return self._counts[kind] <= (MOST if _workspace(url) == self._home else 1)
 
-    def _note_forms(self, seen: Seen) -> None:
+    def _note_forms(self, seen: Page) -> None:
         for element in seen.tree.all("form", method="post"):
             action = element.attributes["action"]
             names = tuple(sorted({e.attributes["name"] for e in _controls(element)}))
@@ -133,20 +133,20 @@ def _workspace(url: str) -> str:
 
 
 def routes_of(app: App) -> list[Route]:
-    """The routes of the pages, from within what stands around them."""
+    """Return the routes of the pages, from within the surrounding applications."""
     inner: Any = app
     while not hasattr(inner, "routes"):
         inner = inner._app
     return [route for route in inner.routes if isinstance(route, Route)]
 
 
-def is_html(seen: Seen) -> bool:
-    """Whether it is a page, and not a file."""
+def is_html(seen: Page) -> bool:
+    """Return whether it is a page, and not a file."""
     return seen.headers.get("content-type", "").startswith("text/html") and bool(seen.html)
 
 
-def links_of(seen: Seen) -> Iterator[str]:
-    """Where a page leads: its links, what it opens in its dialog, and its searches."""
+def links_of(seen: Page) -> Iterator[str]:
+    """Yield a page's addresses: its links, the pages that its dialog shows, and its searches."""
     for element in seen.tree.walk():
         for name in ("href", "hx-get"):
             if element.tag == "a" and element.attributes.get(name, "").startswith("/"):
@@ -191,18 +191,18 @@ def _filled(form: Element, texts: Mapping[str, str]) -> Iterator[tuple[str, str]
 
 @dataclass(frozen=True)
 class Visitor:
-    """Somebody who walked through all that they can reach: their cookies, the instant, what they saw."""
+    """A visitor who walked through all that they can reach: their cookies, the time, the pages they saw."""
 
     cookies: httpx2.Cookies = field(repr=False)
     at: datetime
-    pages: list[Seen]
+    pages: list[Page]
     forms: list[FoundForm]
     patterns: set[str]
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What all kinds of people see of a furnished area; the database as it was when they had seen it."""
+    """The pages of a furnished area by kind of visitor; the database as it was when they had seen it."""
 
     file: Path
     sample: SampleWorkspace
@@ -212,22 +212,22 @@ class Survey:
     """The files that pages load, and their bytes as they travel, compressed."""
 
     @property
-    def pages(self) -> list[Seen]:
-        """Every page that somebody saw."""
+    def pages(self) -> list[Page]:
+        """Every page that a visitor saw."""
         return [seen for visitor in self.visitors.values() for seen in visitor.pages]
 
     @property
     def forms(self) -> list[tuple[str, FoundForm]]:
-        """Every kind of form, and who found it first."""
+        """Every kind of form, and the visitor that found it first."""
         found: dict[object, tuple[str, FoundForm]] = {}
-        for who, visitor in self.visitors.items():
+        for name, visitor in self.visitors.items():
             for form in visitor.forms:
-                found.setdefault(form.kind, (who, form))
+                found.setdefault(form.kind, (name, form))
         return list(found.values())
 
     @contextmanager
     def copied(self, folder: Path) -> Iterator[FurnishedArea]:
-        """The area as they left it, for a test to do with as it likes."""
+        """Copy the area as the visitors left it, for a test to change."""
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copy(self.file, folder / "keystead.db")
         with opened(f"sqlite:///{folder / 'keystead.db'}") as area:
@@ -243,44 +243,44 @@ class FurnishedArea:
     sample: SampleWorkspace
     visitors: Mapping[str, Visitor]
 
-    def browser(self, who: str) -> Browser:
-        """The browser in which that visitor walked; the clock stands where it stood then."""
-        visitor = self.visitors[who]
+    def browser(self, name: str) -> Browser:
+        """Return the browser in which that visitor walked; the clock is set to the time of the walk."""
+        visitor = self.visitors[name]
         self.area.clock.set(visitor.at)
         browser = self.area.browser()
         browser.cookies = httpx2.Cookies(visitor.cookies)
         return browser
 
-    def form(self, who: str, wanted: FoundForm) -> tuple[Browser, FoundForm]:
-        """The visitor's browser, with the form as it stands on its page now."""
-        browser = self.browser(who)
+    def form(self, name: str, wanted: FoundForm) -> tuple[Browser, FoundForm]:
+        """Return the visitor's browser, with the form as it is on its page now."""
+        browser = self.browser(name)
         walk = Walk(browser, self.area.app)
         walk.look(wanted.page)
         return browser, walk.forms[wanted.kind]
 
     def state(self) -> dict[str, int]:
-        """A digest of all rows of each table, but for what merely looking changes."""
+        """Return a digest of all rows of each table, except those that merely viewing changes."""
         return {name: hash(rows) for name, rows in _rows_of(self.area.installation)}
 
     def tables_with(self, text: str) -> list[str]:
-        """The tables of which some row holds that text."""
+        """Return the tables that have that text in some row."""
         written = repr(text)[1:-1]
         rows_of = _rows_of(self.area.installation)
         return [name for name, rows in rows_of if any(written in row for row in rows)]
 
 
 def survey(folder: Path) -> Survey:
-    """Furnishes an area, and sends everybody through it."""
+    """Furnish an area, and send every visitor through it."""
     file = folder / "keystead.db"
     with opened(f"sqlite:///{file}") as area:
         sample = furnish(area.installation, area.clock, NOON)
-        visitors = {who: _visit(area, *start) for who, start in _starts(area, sample).items()}
+        visitors = {name: _visit(area, *start) for name, start in _starts(area, sample).items()}
         routes, files = routes_of(area.app), _files(area, visitors)
     return Survey(file, sample, visitors, routes, files)
 
 
-def assets_of(seen: Seen) -> set[str]:
-    """Addresses of all that a page loads."""
+def assets_of(seen: Page) -> set[str]:
+    """Return the addresses of all that a page loads."""
     links = {e.attributes["href"] for e in seen.tree.all("link")}
     return links | {e.attributes["src"] for e in seen.tree.walk() if "src" in e.attributes}
 
@@ -302,23 +302,27 @@ def _visit(area: Area, browser: Browser, at: datetime, urls: Sequence[str]) -> V
 def _starts(
     area: Area, sample: SampleWorkspace
 ) -> dict[str, tuple[Browser, datetime, Sequence[str]]]:
-    """Who walks, when, and from where: everybody who uses the pages, and every way in."""
+    """Return the visitors, each with a start time and addresses: every kind of user, and every way in."""
     viewer = sample.person(Role.VIEWER, "Somebody")
     later = NOON + timedelta(minutes=50)
     home = [f"/w/{id}/keys" for id in (sample.owner.workspace_id, sample.full, sample.suspended)]
     return {
-        "owner": (_entered(area, sample.link()), NOON, home),
-        "viewer": (_entered(area, sample.link(viewer)), NOON, home[:1]),
-        "stranger": (area.browser(), NOON, list(_doors(area, sample))),
-        "owner who was away": (_entered(area, sample.link()), later, home),
-        "admin who came back": (_come_back(area, sample, later), later, [f"{sample.base}/resume"]),
+        "owner": (_signed_in(area, sample.link()), NOON, home),
+        "viewer": (_signed_in(area, sample.link(viewer)), NOON, home[:1]),
+        "stranger": (area.browser(), NOON, list(_entry_pages(area, sample))),
+        "owner who was away": (_signed_in(area, sample.link()), later, home),
+        "admin who came back": (
+            _signed_in_again(area, sample, later),
+            later,
+            [f"{sample.base}/resume"],
+        ),
     }
 
 
-def _come_back(area: Area, sample: SampleWorkspace, later: datetime) -> Browser:
-    """Who has no password, was asked for a proof amid a form, and comes back by a link: the form waits for them."""
+def _signed_in_again(area: Area, sample: SampleWorkspace, later: datetime) -> Browser:
+    """Sign in again by a link, as a user without a password whose form waits for authentication."""
     admin = sample.person(Role.ADMIN, "Cam Comeback")
-    browser = _entered(area, sample.link(admin))
+    browser = _signed_in(area, sample.link(admin))
     area.clock.set(later)
     page = browser.open(f"{sample.base}/keys/new")
     asked = browser.submit(
@@ -332,14 +336,14 @@ def _come_back(area: Area, sample: SampleWorkspace, later: datetime) -> Browser:
     return browser
 
 
-def _entered(area: Area, link: str) -> Browser:
+def _signed_in(area: Area, link: str) -> Browser:
     browser = area.browser()
     seen = browser.submit(browser.open(link), "/sign-in")
     assert seen.status == 200
     return browser
 
 
-def _doors(area: Area, sample: SampleWorkspace) -> Iterator[str]:
+def _entry_pages(area: Area, sample: SampleWorkspace) -> Iterator[str]:
     sign_in = sample.installation.services.sign_in
     reset, _ = sign_in.make_link(sample.owner, LinkPurpose.PASSWORD)
     yield from ("/", "/sign-in", sample.link(), f"/sign-in?link={reset.reveal()}")

@@ -13,7 +13,7 @@ from tests.support.processes import KEYSTEAD
 def at_terminal(
     environment: Mapping[str, str], typed: str, *arguments: str, after: str = ""
 ) -> tuple[int, str]:
-    """Runs a command at a terminal where that is typed once `after` is shown: exit code, and all that was shown."""
+    """Run a command at a terminal; type the text once `after` is shown. Returns the exit code and all output."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [KEYSTEAD, *arguments],

@@ -11,7 +11,7 @@ from keystead_prove.environment import Setup, on_running
 from tests.support.server_process import ServerProcess, serving
 
 Through = Callable[[Sequence[ServerProcess]], AbstractContextManager[Sequence[str]]]
-"""Puts gateways and applications before servers, and tells their URLs."""
+"""A function that puts gateways and applications before servers, and returns their URLs."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Servers:
 def setup_of(
     database_url: str, count: int, environment: Mapping[str, str] | None = None
 ) -> Iterator[Setup]:
-    """So many servers on this machine, which go on."""
+    """Set up that many servers on this machine, which go on."""
     with servers_of(database_url, count, environment) as made:
         yield made.setup
 
@@ -38,7 +38,7 @@ def servers_of(
     environment: Mapping[str, str] | None = None,
     through: Through | None = None,
 ) -> Iterator[Servers]:
-    """So many servers on this machine, and what `through` puts before them."""
+    """Run that many servers on this machine, and put what `through` starts before them."""
     with ExitStack() as stack:
         first = stack.enter_context(serving(database_url, environment=environment))
         others = [

@@ -66,7 +66,7 @@ def live_later(
 def two_versions(
     postgres: PostgresServer, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[tuple[ServerProcess, ServerProcess]]:
-    """A server of this version, and one of the later version, to which the database was migrated meanwhile.
+    """Run a server of this version, and one of the later version, to which the database was migrated meanwhile.
 
     From then on this process is one of the later version too.
     """

@@ -1,4 +1,4 @@
-"""People of the Developer area for tests: with an address, with a password, from a product."""
+"""Users of the Developer area for tests: with an address, with a password, from a product."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from keystead.domain.workspaces import Member, Role
 from keystead.storage.tables import users
 from tests.developer_area.conftest import Area
 from tests.support.administrator import write_behind
-from tests.support.browser import Browser, Seen
+from tests.support.browser import Browser, Page
 from tests.support.people import RIGHT
 
 EMAIL: Final = "ada@keys.example"
@@ -21,7 +21,7 @@ OTHER: Final = "zebra lamp ocean 9 tea"
 
 
 def with_password(area: Area, member: Member | None = None, email: str = EMAIL) -> Member:
-    """The member, the owner unless named, who signs in by `email` and the password RIGHT."""
+    """Give the member, by default the owner, the address `email` and the password RIGHT. Returns the member."""
     member = member or area.owner
     with write_behind(area.installation.database) as tx:
         users.set_email(tx, member.user.id, email)
@@ -34,20 +34,20 @@ def with_password(area: Area, member: Member | None = None, email: str = EMAIL) 
 
 
 def enter(area: Area, email: str = EMAIL, password: str = RIGHT) -> Browser:
-    """A browser in which somebody came in by password."""
+    """Sign in by password. Returns the browser."""
     browser = area.browser()
     seen = sign_in(browser, email, password)
     assert seen.status == 200, seen.html
     return browser
 
 
-def sign_in(browser: Browser, email: str, password: str, page: str = "/sign-in") -> Seen:
-    """What comes of trying that password."""
+def sign_in(browser: Browser, email: str, password: str, page: str = "/sign-in") -> Page:
+    """Try that password. Returns the page that follows."""
     return browser.submit(browser.open(page), "/sign-in", email=email, password=password)
 
 
 def portal_link(area: Area, return_url: str | None = None, role: Role = Role.ADMIN) -> str:
-    """The address that a product sends its user Pat to."""
+    """Return the address to which a product sends its user Pat."""
     made, _ = area.services.credentials.create(
         "product", Actor(PrincipalKind.OPERATOR, "cli", "Command line")
     )

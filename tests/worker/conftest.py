@@ -9,22 +9,22 @@ import pytest
 from keystead.bootstrap import Installation
 from keystead.domain.principals import Principal, operator
 from tests.support.installations import own_sandbox
-from tests.support.receivers import Receiver, open_office
+from tests.support.receivers import Receiver, open_webhook_installation
 
-__all__ = ["office", "own_sandbox", "receiver", "tenant"]
+__all__ = ["installation", "own_sandbox", "receiver", "tenant"]
 
 
 @pytest.fixture
-def office(database_url: str) -> Iterator[Installation]:
+def installation(database_url: str) -> Iterator[Installation]:
     """An installation by the true time, once on each engine."""
-    with open_office(database_url) as office:
-        yield office
+    with open_webhook_installation(database_url) as installation:
+        yield installation
 
 
 @pytest.fixture
-def tenant(office: Installation) -> Principal:
+def tenant(installation: Installation) -> Principal:
     """The owner of a workspace without limits."""
-    return operator("tests", office.services.workspaces.create("W", plan_id="scale").id)
+    return operator("tests", installation.services.workspaces.create("W", plan_id="scale").id)
 
 
 @pytest.fixture

@@ -8,18 +8,18 @@ from keystead.bootstrap import Installation
 from keystead.domain.keys import KeyDraft
 from keystead.domain.principals import Principal
 from keystead.wire.webhooks import MAX_PAYLOAD
-from tests.support.receivers import Receiver, delivering, hook
+from tests.support.receivers import Receiver, create_webhook, delivering
 
 
 def test_every_change_reaches_its_receiver(
-    office: Installation, tenant: Principal, receiver: Receiver
+    installation: Installation, tenant: Principal, receiver: Receiver
 ) -> None:
     """A stock receiver verifies every delivery; the body has the event, and no token."""
-    webhook = hook(office, tenant, receiver.url)
-    keys = office.services.keys
+    webhook = create_webhook(installation, tenant, receiver.url)
+    keys = installation.services.keys
     created = keys.create(tenant, KeyDraft("sync"))
     keys.revoke(tenant, created.key.id)
-    with delivering(office):
+    with delivering(installation):
         got = receiver.wait_for(3)
     verifier = Webhook(webhook.secret)
     bodies = [verifier.verify(each.body, dict(each.headers)) for each in got]

@@ -21,7 +21,7 @@ from keystead.domain.keys import KeyDraft
 from keystead.domain.principals import Principal
 from keystead.domain.webhooks import AttemptError, DeliveryStatus, WebhookStatus
 from tests.support.certificates import self_signed
-from tests.support.receivers import HOST, Receiver, delivering, hook
+from tests.support.receivers import HOST, Receiver, create_webhook, delivering
 
 Script = Callable[[socket.socket], None]
 MEGABYTE = 1 << 20
@@ -168,7 +168,7 @@ def hostile(script: Script, tls: ssl.SSLContext | None = None) -> Iterator[int]:
 
 
 def among(
-    office: Installation, tenant: Principal, folder: Path, events: int, seconds: float
+    installation: Installation, tenant: Principal, folder: Path, events: int, seconds: float
 ) -> dict[str, list[float]]:
     """Send that many events next to all hostile receivers. Returns the honest delays (seconds) and the outcomes."""
     certificate = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -181,20 +181,22 @@ def among(
                 hostile(script, certificate if name == "bad certificate" else None)
             )
             scheme = "https" if name in ENCRYPTED else "http"
-            endpoints[name] = hook(office, tenant, f"{scheme}://{HOST}:{port}/", "key.created")
+            endpoints[name] = create_webhook(
+                installation, tenant, f"{scheme}://{HOST}:{port}/", "key.created"
+            )
         honest = [stack.enter_context(Receiver()) for _ in range(10)]
         for receiver in honest:
-            hook(office, tenant, receiver.url, "key.created")
-        stack.enter_context(delivering(office, seconds=seconds))
+            create_webhook(installation, tenant, receiver.url, "key.created")
+        stack.enter_context(delivering(installation, seconds=seconds))
         for number in range(events):
             start = time.monotonic()
-            office.services.keys.create(tenant, KeyDraft(f"sync {number}"))
+            installation.services.keys.create(tenant, KeyDraft(f"sync {number}"))
             for receiver in honest:
                 receiver.wait_for(number + 1)
                 delays["honest"].append(time.monotonic() - start)
-        _wait_for_attempts(office, tenant, [each.endpoint.id for each in endpoints.values()])
+        _wait_for_attempts(installation, tenant, [each.endpoint.id for each in endpoints.values()])
         for name, (_, expected) in HOSTILE.items():
-            page = office.services.webhooks.deliveries(
+            page = installation.services.webhooks.deliveries(
                 tenant, endpoints[name].endpoint.id, limit=200
             )
             tried = [attempt for each in page.items for attempt in each.attempts]
@@ -205,20 +207,20 @@ def among(
                 DeliveryStatus.PENDING,
                 DeliveryStatus.FAILED,
             }
-        gone = office.services.webhooks.get(tenant, endpoints["gone"].endpoint.id)
+        gone = installation.services.webhooks.get(tenant, endpoints["gone"].endpoint.id)
         assert gone.status is WebhookStatus.DISABLED
         for receiver in honest:
             assert set(receiver.counts().values()) == {1}
     return delays
 
 
-def _wait_for_attempts(office: Installation, tenant: Principal, ids: list[object]) -> None:
+def _wait_for_attempts(installation: Installation, tenant: Principal, ids: list[object]) -> None:
     """Wait until each hostile receiver had its first attempt settled."""
     deadline = time.monotonic() + 60
     waiting = set(ids)
     while waiting and time.monotonic() < deadline:
         for id in list(waiting):
-            page = office.services.webhooks.deliveries(tenant, id, limit=200)  # type: ignore[arg-type]
+            page = installation.services.webhooks.deliveries(tenant, id, limit=200)  # type: ignore[arg-type]
             if any(each.attempts for each in page.items):
                 waiting.discard(id)
         time.sleep(0.05)
@@ -227,7 +229,7 @@ def _wait_for_attempts(office: Installation, tenant: Principal, ids: list[object
 
 @pytest.mark.slow
 def test_hostile_receivers_spoil_nothing_of_the_honest(
-    office: Installation, tenant: Principal, tmp_path: Path
+    installation: Installation, tenant: Principal, tmp_path: Path
 ) -> None:
     """Ten honest receivers get each event once, without waiting for fourteen others that hold their connections.
 
@@ -235,15 +237,17 @@ def test_hostile_receivers_spoil_nothing_of_the_honest(
     process's memory does not grow with what they send.
     """
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    among(office, tenant, tmp_path, events=3, seconds=6)
+    among(installation, tenant, tmp_path, events=3, seconds=6)
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     assert grown < 256, f"{grown} MiB"
 
 
 @pytest.mark.prove
-def test_the_honest_ones_delay(office: Installation, tenant: Principal, tmp_path: Path) -> None:
+def test_the_honest_ones_delay(
+    installation: Installation, tenant: Principal, tmp_path: Path
+) -> None:
     """100 events, attempts of the usual length: the honest ones' 95th percentile is below two seconds."""
-    delays = among(office, tenant, tmp_path, events=100, seconds=20)["honest"]
+    delays = among(installation, tenant, tmp_path, events=100, seconds=20)["honest"]
     p95 = quantiles(delays, n=100)[94]
     print(f"honest: p50 {sorted(delays)[len(delays) // 2]:.3f} s, p95 {p95:.3f} s")  # noqa: T201
     assert p95 < 2

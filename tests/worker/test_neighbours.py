@@ -33,26 +33,26 @@ LONGER_THAN_THE_TEST: Final = 600.0
 
 
 @pytest.fixture
-def hostile(office: Installation) -> list[Principal]:
+def hostile(installation: Installation) -> list[Principal]:
     """Three workspaces without limits."""
-    return [tenant_of(office) for _ in range(HOSTILE)]
+    return [tenant_of(installation) for _ in range(HOSTILE)]
 
 
-def tenant_of(office: Installation) -> Principal:
+def tenant_of(installation: Installation) -> Principal:
     """Return the owner of a new workspace without limits."""
-    return operator("tests", office.services.workspaces.create("W", plan_id="scale").id)
+    return operator("tests", installation.services.workspaces.create("W", plan_id="scale").id)
 
 
-def listen(office: Installation, tenant: Principal, url: str, endpoints: int) -> None:
+def listen(installation: Installation, tenant: Principal, url: str, endpoints: int) -> None:
     """Create that many endpoints for new keys in the workspace."""
     for number in range(endpoints):
         draft = WebhookDraft(f"e{number}", url, ["key.created"])
-        office.services.webhooks.create(tenant, draft)
+        installation.services.webhooks.create(tenant, draft)
 
 
-def happen(office: Installation, tenant: Principal) -> None:
+def happen(installation: Installation, tenant: Principal) -> None:
     """Create a key: one delivery for each endpoint."""
-    office.services.keys.create(tenant, KeyDraft("k", None, Scopes(["documents:read"])))
+    installation.services.keys.create(tenant, KeyDraft("k", None, Scopes(["documents:read"])))
 
 
 @contextmanager
@@ -62,36 +62,38 @@ def tarpit() -> Iterator[str]:
         yield f"http://{HOST}:{listener.getsockname()[1]}/hooks"
 
 
-def leased(office: Installation) -> int:
+def leased(installation: Installation) -> int:
     """Return how many queues a worker has leased."""
     queues = schema.webhook_queues
-    with read_behind(office.database) as tx:
+    with read_behind(installation.database) as tx:
         return tx.execute(select(func.count()).where(queues.c.lease.is_not(None))).scalar_one()
 
 
-def is_settled(office: Installation) -> bool:
+def is_settled(installation: Installation) -> bool:
     """Return whether the worker has claimed as much as it wants to, as far as one second can show."""
-    before = leased(office)
+    before = leased(installation)
     time.sleep(1)
-    return before == leased(office) > 0
+    return before == leased(installation) > 0
 
 
 @pytest.mark.slow_on("postgresql")
 def test_tarpits_leave_places_to_others(
-    office: Installation, hostile: list[Principal], tenant: Principal, receiver: Receiver
+    installation: Installation, hostile: list[Principal], tenant: Principal, receiver: Receiver
 ) -> None:
     """While the attempts at three workspaces' tarpits last, an event of a fourth is delivered."""
     with tarpit() as url:
         for each in hostile:
-            listen(office, each, url, ENDPOINTS)
-        listen(office, tenant, receiver.url, 1)
+            listen(installation, each, url, ENDPOINTS)
+        listen(installation, tenant, receiver.url, 1)
         for each in hostile:
-            happen(office, each)
-        worker = DeliveryWorker(office.services.deliveries, sender(seconds=LONGER_THAN_THE_TEST))
+            happen(installation, each)
+        worker = DeliveryWorker(
+            installation.services.deliveries, sender(seconds=LONGER_THAN_THE_TEST)
+        )
         worker.start()
         try:
-            wait_until(lambda: is_settled(office), "the tarpits have all that they get")
-            happen(office, tenant)
+            wait_until(lambda: is_settled(installation), "the tarpits have all that they get")
+            happen(installation, tenant)
             receiver.wait_for(1)
         finally:
             worker.stop()
@@ -99,15 +101,15 @@ def test_tarpits_leave_places_to_others(
 
 @pytest.mark.slow_on("postgresql")
 def test_a_batch_is_claimed_workspace_after_workspace(
-    office: Installation, hostile: list[Principal], tenant: Principal
+    installation: Installation, hostile: list[Principal], tenant: Principal
 ) -> None:
     """However long others have been due, the first batch has one of each workspace, small queues first."""
     for each in hostile:
-        listen(office, each, "https://example.com/hooks", 6)
-        happen(office, each)
-    listen(office, tenant, "https://example.com/hooks", 2)
-    happen(office, tenant)
-    claim = office.services.deliveries.claim
+        listen(installation, each, "https://example.com/hooks", 6)
+        happen(installation, each)
+    listen(installation, tenant, "https://example.com/hooks", 2)
+    happen(installation, tenant)
+    claim = installation.services.deliveries.claim
     first = claim(endpoints=4, messages=1, places=FreePlaces(16, {}))
     everyone = {each.workspace_id for each in (*hostile, tenant)}
     assert {batch.endpoint.workspace_id for batch in first} == everyone

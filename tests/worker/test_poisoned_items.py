@@ -28,7 +28,7 @@ from tests.support.administrator import read_behind, write_behind
 from tests.support.clocks import ManualClock
 from tests.support.installations import ENGINES, SandboxInstallation, fresh_url, text_of
 from tests.support.people import acting
-from tests.support.receivers import Receiver, delivering, hook, open_office
+from tests.support.receivers import Receiver, create_webhook, delivering, open_webhook_installation
 from tests.support.server_process import HOST, free_port
 
 DAY: Final = timedelta(days=1)
@@ -161,7 +161,7 @@ def finish_deletions(scene: Scene) -> Check:
 def forget_deleted_webhooks(scene: Scene) -> Check:
     """Fail to delete a delivery of a deleted webhook."""
     for tenant in scene.both:
-        webhook = hook(scene.sandbox.installation, tenant, "http://127.0.0.1:9/")
+        webhook = create_webhook(scene.sandbox.installation, tenant, "http://127.0.0.1:9/")
         scene.sandbox.key(tenant)
         scene.sandbox.services.webhooks.delete(tenant, webhook.endpoint.id)
     scene.poison("DELETE", "deliveries", "workspace_id", scene.poisoned.workspace_id)
@@ -202,7 +202,7 @@ def send_confirmations(scene: Scene) -> Check:
 def deliver(scene: Scene) -> Check:
     """Fail to read an event that is to be delivered; the attempts at the others succeed."""
     for tenant in scene.both:
-        hook(scene.sandbox.installation, tenant, "http://127.0.0.1:9/")
+        create_webhook(scene.sandbox.installation, tenant, "http://127.0.0.1:9/")
     _spoil_events(scene)
     delivered = schema.deliveries.c.status == "delivered"
     query = select(schema.deliveries.c.workspace_id).where(delivered)
@@ -220,7 +220,7 @@ def _spoil_events(scene: Scene) -> None:
         tx.execute(update(schema.events).where(theirs).values(type="of.the.future"))
 
 
-SCENES: Final[Mapping[str, Callable[[Scene], Check]]] = {
+USE_CASES: Final[Mapping[str, Callable[[Scene], Check]]] = {
     "flush_use": flush_use,
     "key_lifecycle": watch_keys,
     "expired_rows": sweep,
@@ -254,9 +254,11 @@ def scene(
     with (
         mail_server() as (mailbox, smtp),
         fresh_url(request, tmp_path_factory, request.param) as url,
-        open_office(url, clock, smtp=smtp, mail_from="keys@example.com") as office,
+        open_webhook_installation(
+            url, clock, smtp=smtp, mail_from="keys@example.com"
+        ) as installation,
     ):
-        yield Scene(SandboxInstallation(url, office, clock), mailbox)
+        yield Scene(SandboxInstallation(url, installation, clock), mailbox)
 
 
 def tasks(scene: Scene) -> list[Task]:
@@ -287,7 +289,7 @@ def _taken(scene: Scene, batches: Sequence[Batch]) -> list[Sent]:
 
 def test_every_task_has_a_poisoned_item(scene: Scene) -> None:
     """A new task needs a setup with a poisoned item here. The installation's log belongs to no tenant."""
-    assert {task.name for task in tasks(scene)} == SCENES.keys() | {events.TASK}
+    assert {task.name for task in tasks(scene)} == USE_CASES.keys() | {events.TASK}
 
 
 def test_an_event_of_the_future_holds_up_no_other(
@@ -305,12 +307,12 @@ def test_an_event_of_the_future_holds_up_no_other(
     assert types == ["of.the.future", "credential.created"]
 
 
-@pytest.mark.parametrize("name", SCENES)
+@pytest.mark.parametrize("name", USE_CASES)
 def test_a_poisoned_item_costs_only_itself(
     scene: Scene, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The item next to it is done in the same run; it itself is retried, given up in the end, and reported."""
-    is_done = SCENES[name](scene)
+    is_done = USE_CASES[name](scene)
     task = task_of(scene, name)
     caplog.clear()
     task.run()
@@ -342,7 +344,7 @@ def test_a_poisoned_outcome_costs_only_itself(
 ) -> None:
     """The outcomes of a workspace's deliveries can't be written: the outcomes written with them are, once."""
     for tenant in scene.both:
-        hook(scene.sandbox.installation, tenant, "http://127.0.0.1:9/")
+        create_webhook(scene.sandbox.installation, tenant, "http://127.0.0.1:9/")
     deliveries = scene.sandbox.services.deliveries
     batches = deliveries.claim(endpoints=32, messages=40)
     act = "INSERT" if table == "delivery_attempts" else "UPDATE"
@@ -359,7 +361,7 @@ def test_a_poisoned_outcome_costs_only_itself(
 def test_a_busy_workspace_costs_only_itself(scene: Scene) -> None:
     """An outcome waits too long for a workspace's lock: those settled with it are written, and it is later."""
     for tenant in scene.both:
-        hook(scene.sandbox.installation, tenant, "http://127.0.0.1:9/")
+        create_webhook(scene.sandbox.installation, tenant, "http://127.0.0.1:9/")
     deliveries = scene.sandbox.services.deliveries
     batches = deliveries.claim(endpoints=32, messages=40)
     gone = Outcome(Attempt(scene.sandbox.clock.now(), 410, AttemptError.STATUS, 1))
@@ -383,7 +385,9 @@ def test_the_worker_survives_what_it_cannot_read(scene: Scene) -> None:
     """With the real worker too: another workspace's webhook is delivered next to events that can't be read."""
     with Receiver() as receiver:
         for tenant in scene.both:
-            hook(scene.sandbox.installation, tenant, f"{receiver.url}/{tenant.workspace_id}")
+            create_webhook(
+                scene.sandbox.installation, tenant, f"{receiver.url}/{tenant.workspace_id}"
+            )
         _spoil_events(scene)
         with delivering(scene.sandbox.installation):
             received = receiver.wait_for(1)

@@ -27,7 +27,7 @@ from keystead.worker.safe_network import SystemResolver
 from keystead.worker.sending import Sender, tls_context
 from tests.support.administrator import write_behind
 from tests.support.hostile_urls import HOSTILE_URLS
-from tests.support.receivers import ALL_PORTS, open_office, sender
+from tests.support.receivers import ALL_PORTS, open_webhook_installation, sender
 
 INTERNET = Destinations(allow_http=True, ports=ALL_PORTS)
 """A policy that allows everything except private networks: a refusal is then because of the address alone."""
@@ -87,7 +87,7 @@ def own_address() -> str:
 
 
 @pytest.fixture(scope="module")
-def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """An installation that allows only the internet, as it does by default."""
     url = f"sqlite:///{tmp_path_factory.mktemp('office') / 'keystead.db'}"
     default: dict[str, Any] = {
@@ -95,31 +95,31 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
         "webhook_allow_http": False,
         "webhook_ports": [],
     }
-    with open_office(url, **default) as office:
-        yield office
+    with open_webhook_installation(url, **default) as installation:
+        yield installation
 
 
 @pytest.fixture(scope="module")
-def tenant(office: Installation) -> Principal:
+def tenant(installation: Installation) -> Principal:
     """The owner of a workspace without limits."""
-    return operator("tests", office.services.workspaces.create("W", plan_id="scale").id)
+    return operator("tests", installation.services.workspaces.create("W", plan_id="scale").id)
 
 
 @pytest.fixture(scope="module")
-def sample(office: Installation, tenant: Principal) -> Batch:
+def sample(installation: Installation, tenant: Principal) -> Batch:
     """A batch with one message, as a worker claims it."""
     draft = WebhookDraft("x", "https://example.com/", ["key.created"])
-    office.services.webhooks.create(tenant, draft)
-    office.services.keys.create(tenant, KeyDraft("sync"))
-    (batch,) = office.services.deliveries.claim(endpoints=1, messages=1)
-    office.services.deliveries.settle([], [batch])
+    installation.services.webhooks.create(tenant, draft)
+    installation.services.keys.create(tenant, KeyDraft("sync"))
+    (batch,) = installation.services.deliveries.claim(endpoints=1, messages=1)
+    installation.services.deliveries.settle([], [batch])
     return batch
 
 
-def attempt(batch: Batch, url: str, office: Installation, with_: Sender) -> Attempt:
+def attempt(batch: Batch, url: str, installation: Installation, with_: Sender) -> Attempt:
     """Make one attempt at that URL, which is in the row against the rules."""
     aimed = replace(batch, endpoint=replace(batch.endpoint, url=url))
-    now = office.services.deliveries.now()
+    now = installation.services.deliveries.now()
     return asyncio.run(with_.send(aimed, batch.messages[0], now)).attempt
 
 
@@ -136,15 +136,15 @@ def attempt(batch: Batch, url: str, office: Installation, with_: Sender) -> Atte
     ids=["create", "update", "test", "test-others", "deliver"],
 )
 def test_a_hostile_url_reaches_nothing(
-    office: Installation, sample: Batch, act: str, urls: Sequence[str]
+    installation: Installation, sample: Batch, act: str, urls: Sequence[str]
 ) -> None:
     """It is refused at creation and change; if it is in a row all the same, nothing connects to it.
 
     The tests run in two halves: a workspace may not have so many in a minute.
     """
     assert len(HOSTILE_URLS) >= 60
-    webhooks = office.services.webhooks
-    tenant = operator("tests", office.services.workspaces.create("W", plan_id="scale").id)
+    webhooks = installation.services.webhooks
+    tenant = operator("tests", installation.services.workspaces.create("W", plan_id="scale").id)
     good = webhooks.create(tenant, WebhookDraft("x", "https://example.com/", ["key.revoked"]))
     resolver = SystemResolver()
     strict = Sender(Destinations(), resolver, tls_context(), seconds=2)
@@ -159,33 +159,33 @@ def test_a_hostile_url_reaches_nothing(
                     with pytest.raises(Invalid):
                         webhooks.update(tenant, good.endpoint.id, WebhookPatch(url=url))
                 case "test":
-                    force(office, good.endpoint.id, url)
+                    force(installation, good.endpoint.id, url)
                     webhooks.test(tenant, good.endpoint.id)
-                    batches = office.services.deliveries.claim(endpoints=9, messages=1)
+                    batches = installation.services.deliveries.claim(endpoints=9, messages=1)
                     (batch,) = [
                         candidate
                         for candidate in batches
                         if candidate.endpoint.id == good.endpoint.id
                     ]
                     assert batch.endpoint.url == url
-                    outcome = attempt(batch, url, office, strict)
+                    outcome = attempt(batch, url, installation, strict)
                     assert outcome.error is AttemptError.FORBIDDEN_URL
-                    office.services.deliveries.settle([], batches)
+                    installation.services.deliveries.settle([], batches)
                 case "deliver":
                     for place, port in listeners.ports.items():
                         host = f"[{place}]" if ":" in place else place
-                        outcome = attempt(sample, f"http://{host}:{port}/", office, loose)
+                        outcome = attempt(sample, f"http://{host}:{port}/", installation, loose)
                         assert outcome.error is AttemptError.FORBIDDEN_URL
-                    outcome = attempt(sample, url, office, strict)
+                    outcome = attempt(sample, url, installation, strict)
                     assert outcome.error is AttemptError.FORBIDDEN_URL
     resolver.close()
     assert listeners.connections == []
     webhooks.delete(tenant, good.endpoint.id)
 
 
-def force(office: Installation, webhook_id: str, url: str) -> None:
+def force(installation: Installation, webhook_id: str, url: str) -> None:
     """Write a URL that no rule allows, as an old row might contain it."""
-    with write_behind(office.database) as tx:
+    with write_behind(installation.database) as tx:
         table = schema.webhook_endpoints
         tx.execute(update(table).where(table.c.id == webhook_id).values(url=url))
 
@@ -211,7 +211,7 @@ NAMED: list[tuple[str, Sequence[str]]] = [
 
 @pytest.mark.parametrize(("addresses"), [a for _, a in NAMED], ids=[name for name, _ in NAMED])
 def test_a_name_that_leads_here_is_refused(
-    office: Installation, sample: Batch, addresses: list[str]
+    installation: Installation, sample: Batch, addresses: list[str]
 ) -> None:
     """One address that is not global unicast refuses the name, and nothing connects."""
 
@@ -221,13 +221,13 @@ def test_a_name_that_leads_here_is_refused(
     guarded = Sender(INTERNET, resolve, tls_context(), seconds=2)
     with listening() as listeners:
         for port in listeners.ports.values():
-            outcome = attempt(sample, f"http://evil.example:{port}/", office, guarded)
+            outcome = attempt(sample, f"http://evil.example:{port}/", installation, guarded)
             expected = AttemptError.FORBIDDEN_ADDRESS if addresses else AttemptError.UNRESOLVED
             assert (outcome.status, outcome.error) == (None, expected)
     assert listeners.connections == []
 
 
-def test_a_name_is_resolved_once_an_attempt(office: Installation, sample: Batch) -> None:
+def test_a_name_is_resolved_once_an_attempt(installation: Installation, sample: Batch) -> None:
     """A name that is public when it is resolved and this machine a moment later leads to the resolved address.
 
     A closed port here stands for the public address, so that nothing is sent to the internet.
@@ -245,12 +245,12 @@ def test_a_name_is_resolved_once_an_attempt(office: Installation, sample: Batch)
         port = listeners.ports["127.0.0.1"]
         with socket.create_server(("127.0.0.3", port)) as trap:
             trap.settimeout(0.2)
-            outcome = attempt(sample, f"http://flip.example:{port}/", office, flipping)
+            outcome = attempt(sample, f"http://flip.example:{port}/", installation, flipping)
             with pytest.raises(TimeoutError):
                 trap.accept()
         assert outcome.error is AttemptError.BAD_ANSWER
         assert lookups == ["flip.example"]
-        again = attempt(sample, f"http://flip.example:{port}/", office, flipping)
+        again = attempt(sample, f"http://flip.example:{port}/", installation, flipping)
         assert again.error is AttemptError.FORBIDDEN_ADDRESS
     assert len(listeners.connections) == 1
 
@@ -272,21 +272,23 @@ async def resolved(resolver: SystemResolver, host: str) -> Sequence[Address]:
 
 @pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"])
 def test_proxies_of_the_environment_are_ignored(
-    office: Installation, sample: Batch, variable: str, monkeypatch: pytest.MonkeyPatch
+    installation: Installation, sample: Batch, variable: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A proxy would connect to any address it finds."""
     with listening() as listeners:
         proxy = f"http://127.0.0.1:{listeners.ports['127.0.0.1']}"
         monkeypatch.setenv(variable, proxy)
-        outcome = attempt(sample, "http://receiver.example:9/", office, sender(seconds=2))
+        outcome = attempt(sample, "http://receiver.example:9/", installation, sender(seconds=2))
     assert outcome.error is AttemptError.UNREACHABLE
     assert listeners.connections == []
 
 
-def test_the_listeners_notice_an_allowed_connection(office: Installation, sample: Batch) -> None:
+def test_the_listeners_notice_an_allowed_connection(
+    installation: Installation, sample: Batch
+) -> None:
     """Allowed by the operator, the same attempt arrives: the tests above would see a connection."""
     with listening() as listeners:
         port = listeners.ports["127.0.0.1"]
-        outcome: Any = attempt(sample, f"http://127.0.0.1:{port}/", office, sender(seconds=2))
+        outcome: Any = attempt(sample, f"http://127.0.0.1:{port}/", installation, sender(seconds=2))
         assert outcome.error is AttemptError.BAD_ANSWER
     assert len(listeners.connections) == 1

@@ -18,7 +18,13 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from keystead.domain.keys import KeyDraft
 from keystead.domain.principals import operator
 from tests.support.clocks import ManualClock
-from tests.support.receivers import Received, Receiver, delivering, hook, open_office
+from tests.support.receivers import (
+    Received,
+    Receiver,
+    create_webhook,
+    delivering,
+    open_webhook_installation,
+)
 
 HERE = Path(__file__).parent
 VENDORED = HERE.parent / "vendored" / "standardwebhooks"
@@ -30,13 +36,17 @@ Delivered = tuple[str, Received]
 def delivered(tmp_path_factory: pytest.TempPathFactory) -> Sequence[Delivered]:
     """Deliveries with the secret each receiver knows: an ordinary one, and one with both secrets of a rotation."""
     url = f"sqlite:///{tmp_path_factory.mktemp('office') / 'keystead.db'}"
-    with open_office(url) as office, Receiver() as plain, Receiver() as rotating:
-        tenant = operator("tests", office.services.workspaces.create("W", plan_id="scale").id)
-        first = hook(office, tenant, plain.url, "key.created")
-        old = hook(office, tenant, rotating.url, "key.created")
-        new = office.services.webhooks.rotate_secret(tenant, old.endpoint.id)
-        office.services.keys.create(tenant, KeyDraft("Zürich · sync"))
-        with delivering(office):
+    with (
+        open_webhook_installation(url) as installation,
+        Receiver() as plain,
+        Receiver() as rotating,
+    ):
+        tenant = operator("tests", installation.services.workspaces.create("W", plan_id="scale").id)
+        first = create_webhook(installation, tenant, plain.url, "key.created")
+        old = create_webhook(installation, tenant, rotating.url, "key.created")
+        new = installation.services.webhooks.rotate_secret(tenant, old.endpoint.id)
+        installation.services.keys.create(tenant, KeyDraft("Zürich · sync"))
+        with delivering(installation):
             (ordinary,), (rotated,) = plain.wait_for(1), rotating.wait_for(1)
     return [(first.secret, ordinary), (old.secret, rotated), (new.secret, rotated)]
 
@@ -129,13 +139,13 @@ def test_each_attempt_is_signed_again_under_the_same_id(tmp_path: Path) -> None:
     """The id and the body stay, the timestamp is the attempt's own; both attempts verify."""
     refusals, clock = iter([503]), ManualClock(datetime.now(UTC))
     with (
-        open_office(f"sqlite:///{tmp_path / 'keystead.db'}", clock) as office,
+        open_webhook_installation(f"sqlite:///{tmp_path / 'keystead.db'}", clock) as installation,
         Receiver(lambda _: (next(refusals, 204), {})) as receiver,
     ):
-        tenant = operator("tests", office.services.workspaces.create("W", plan_id="scale").id)
-        webhook = hook(office, tenant, receiver.url, "key.created")
-        office.services.keys.create(tenant, KeyDraft("sync"))
-        with delivering(office):
+        tenant = operator("tests", installation.services.workspaces.create("W", plan_id="scale").id)
+        webhook = create_webhook(installation, tenant, receiver.url, "key.created")
+        installation.services.keys.create(tenant, KeyDraft("sync"))
+        with delivering(installation):
             receiver.wait_for(1)
             clock.advance(seconds=6)
             first, second = receiver.wait_for(2)[:2]

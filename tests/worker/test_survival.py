@@ -23,7 +23,13 @@ from keystead.services.webhooks import CreatedWebhook
 from keystead.settings import Settings
 from tests.support.postgres import PrivatePostgres
 from tests.support.processes import KEYSTEAD
-from tests.support.receivers import LOOPBACK, SETTINGS, Receiver, hook, ids_told
+from tests.support.receivers import (
+    LOOPBACK,
+    SETTINGS,
+    Receiver,
+    create_webhook,
+    delivered_event_ids,
+)
 from tests.support.row_security import installed_database, server_url
 from tests.support.server_process import ServerProcess, serving
 
@@ -104,27 +110,30 @@ def run(
 ) -> None:
     """Let events flow to each receiver, disturb that many times, and check that none is lost or doubled."""
     server.put_on("scale")
-    with closing(open_here(server)) as office:
-        tenant = system(office.services.workspaces.first().workspace_id)
-        webhooks = [hook(office, tenant, receiver.url, "key.created") for receiver in receivers]
+    with closing(open_here(server)) as installation:
+        tenant = system(installation.services.workspaces.first().workspace_id)
+        webhooks = [
+            create_webhook(installation, tenant, receiver.url, "key.created")
+            for receiver in receivers
+        ]
         flow = Flow(server, server.token(), events)
         with flow.running():
             for disturbance in range(1, times + 1):
                 flow.wait_for(events * disturbance // (times + 1))
                 disturb()
         for webhook, receiver in zip(webhooks, receivers, strict=True):
-            _wait_until_all_is_sent(office, tenant, webhook)
-            _check(receiver, flow, ids_told(office, webhook.endpoint, tenant))
+            _wait_until_all_is_sent(installation, tenant, webhook)
+            _check(receiver, flow, delivered_event_ids(installation, webhook.endpoint, tenant))
 
 
 def _wait_until_all_is_sent(
-    office: Installation, tenant: Principal, webhook: CreatedWebhook
+    installation: Installation, tenant: Principal, webhook: CreatedWebhook
 ) -> None:
     deadline = time.monotonic() + DRAIN_SECONDS
     waiting = True
     while waiting and time.monotonic() < deadline:
         time.sleep(0.1)
-        page = office.services.webhooks.deliveries(
+        page = installation.services.webhooks.deliveries(
             tenant, webhook.endpoint.id, status=DeliveryStatus.PENDING, limit=1
         )
         waiting = bool(page.items)

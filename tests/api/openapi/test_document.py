@@ -47,7 +47,7 @@ def test_the_module_prints_the_document() -> None:
 
 def test_everybody_may_read_the_document(quick: Tenant) -> None:
     """/openapi.json needs no key, and is the committed document."""
-    answer = quick.world.client().get("/openapi.json")
+    answer = quick.api.client().get("/openapi.json")
     assert answer.headers["content-type"] == "application/json"
     assert answer.json() == json.loads(COMMITTED.read_text(encoding="utf-8"))
 

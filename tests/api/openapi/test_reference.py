@@ -12,7 +12,7 @@ from keystead.api.openapi.document import describe, operations
 from keystead.api.openapi.samples import sample_of
 from keystead.domain.principals import Actor, PrincipalKind
 from keystead.http.problems import STATUS
-from tests.support.api_client import BASE, Client, Tenant, problem, said
+from tests.support.api_client import BASE, ApiClient, Tenant, problem, safe_text
 
 SAMPLE = "ws_02tcRIyrxLXTR81B3dqdOx"
 """The workspace of sample requests."""
@@ -39,12 +39,12 @@ class Page(HTMLParser):
 
 
 @pytest.fixture
-def nobody(quick: Tenant) -> Client:
+def nobody(quick: Tenant) -> ApiClient:
     """A client without a key."""
-    return quick.world.client()
+    return quick.api.client()
 
 
-def test_the_reference_shows_every_call_and_every_shape(nobody: Client) -> None:
+def test_the_reference_shows_every_call_and_every_shape(nobody: ApiClient) -> None:
     """Each operation and each schema of the document has its place on the page, and each link its target."""
     answer = nobody.get("/docs")
     page = Page(answer.text)
@@ -59,7 +59,7 @@ def test_the_reference_shows_every_call_and_every_shape(nobody: Client) -> None:
         assert nobody.get(link).status_code == 200, link
 
 
-def test_the_reference_says_what_a_value_is(nobody: Client) -> None:
+def test_the_reference_says_what_a_value_is(nobody: ApiClient) -> None:
     """Lists, references, alternatives and enumerations are shown as such."""
     text = re.sub(r"</?(?:a|code)[^>]*>", "", nobody.get("/docs").text)
     cells = {" ".join(cell.split()) for cell in re.findall(r"<td>(.*?)</td>", text, re.DOTALL)}
@@ -69,7 +69,7 @@ def test_the_reference_says_what_a_value_is(nobody: Client) -> None:
     assert "list of anything" not in cells
 
 
-def test_the_reference_needs_nothing_from_elsewhere(nobody: Client) -> None:
+def test_the_reference_needs_nothing_from_elsewhere(nobody: ApiClient) -> None:
     """No script, no inline style, no image, no foreign host but in links; and a policy that would stop them."""
     answer = nobody.get("/docs")
     page = Page(answer.text)
@@ -86,7 +86,7 @@ def test_the_reference_needs_nothing_from_elsewhere(nobody: Client) -> None:
     assert "light dark" in style.text
 
 
-def test_a_sample_request_of_the_page_is_good(quick: Tenant, nobody: Client) -> None:
+def test_a_sample_request_of_the_page_is_good(quick: Tenant, nobody: ApiClient) -> None:
     """Each curl line names this server, takes the token from the environment, and sends a body that is taken."""
     text = nobody.get("/docs").text.replace("&#39;", "'").replace("&#34;", '"')
     lines = re.findall(r"curl -X ([A-Z]+) (\S+)((?:[^<]|<(?!/code>))*)</code>", text)
@@ -94,8 +94,8 @@ def test_a_sample_request_of_the_page_is_good(quick: Tenant, nobody: Client) -> 
     client = quick.client()
     client.collection()
     actor = Actor(PrincipalKind.OPERATOR, "tests", "tests")
-    _, token = quick.world.services.credentials.create("backend", actor)
-    operator = quick.world.client(token.reveal())
+    _, token = quick.api.services.credentials.create("backend", actor)
+    operator = quick.api.client(token.reveal())
     for method, url, rest in lines:
         assert url.startswith(BASE)
         assert "Bearer $KEYSTEAD_TOKEN" in rest
@@ -105,7 +105,7 @@ def test_a_sample_request_of_the_page_is_good(quick: Tenant, nobody: Client) -> 
         path = url.removeprefix(BASE).replace(SAMPLE, quick.id)
         caller = operator if path.startswith("/operator/") else client
         answer = caller.send(method, path, json.loads(body[1]))
-        assert answer.status_code in {200, 201}, (method, url, said(answer))
+        assert answer.status_code in {200, 201}, (method, url, safe_text(answer))
 
 
 def test_samples_follow_their_schemas() -> None:
@@ -119,14 +119,14 @@ def test_samples_follow_their_schemas() -> None:
 
 
 @pytest.mark.parametrize("code", STATUS)
-def test_every_problem_has_its_page(nobody: Client, code: str) -> None:
+def test_every_problem_has_its_page(nobody: ApiClient, code: str) -> None:
     """Where `type` leads, there is a page."""
     answer = nobody.get(f"/problems/{code}")
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/html")
 
 
-def test_pages_are_for_reading(nobody: Client) -> None:
+def test_pages_are_for_reading(nobody: ApiClient) -> None:
     """HEAD works, other methods don't; an unknown page is 404."""
     for path in ("/docs", "/openapi.json", "/problems"):
         assert nobody.send("HEAD", path).status_code == 200

@@ -18,7 +18,7 @@ from tests.cli.conftest import Keystead
 from tests.support.postgres import wait_until
 from tests.support.processes import KEYSTEAD
 from tests.support.server_process import ServerProcess, serving
-from tests.support.stub_server import TOKEN, Stranger, json_answer, stranger
+from tests.support.stub_server import TOKEN, StubServer, json_response, stub_server
 from tests.support.terminal import at_terminal
 
 
@@ -126,7 +126,7 @@ def test_missing_documents_go_only_on_demand(keystead: Keystead, folder: Path) -
 
 
 def test_a_single_file_never_deletes_the_rest(
-    run: Keystead, refusing: Stranger, folder: Path
+    run: Keystead, refusing: StubServer, folder: Path
 ) -> None:
     """With a file, everything else would be deleted: --delete-missing takes folders, with a root or without."""
     for more in ((), ("--root", str(folder)), (str(folder),)):
@@ -138,7 +138,7 @@ def test_a_single_file_never_deletes_the_rest(
 
 
 def test_a_part_of_the_root_never_deletes_the_rest(
-    run: Keystead, refusing: Stranger, folder: Path
+    run: Keystead, refusing: StubServer, folder: Path
 ) -> None:
     """With one of the root's folders, everything else would be deleted: --delete-missing needs the root itself."""
     push = ("documents", "push", "-c", "x", "--root", str(folder), "--delete-missing", "--yes")
@@ -245,9 +245,9 @@ def _is_begun(client: Client) -> bool:
 
 
 @pytest.fixture
-def refusing(run: Keystead, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stranger]:
+def refusing(run: Keystead, monkeypatch: pytest.MonkeyPatch) -> Iterator[StubServer]:
     """A server with the responses that a test sets."""
-    with stranger() as one:
+    with stub_server() as one:
         monkeypatch.setenv("KEYSTEAD_URL", one.url)
         monkeypatch.setenv("KEYSTEAD_TOKEN", TOKEN)
         yield one
@@ -261,16 +261,16 @@ def problem(status: int, code: str, **more: object) -> tuple[int, dict[str, str]
 
 def pushed(created: int) -> tuple[int, dict[str, str], bytes]:
     """The answer to a batch."""
-    return json_answer({"created": created, "updated": 0, "unchanged": 0, "deleted": 0})
+    return json_response({"created": created, "updated": 0, "unchanged": 0, "deleted": 0})
 
 
-def ids(refusing: Stranger) -> list[list[str]]:
+def ids(refusing: StubServer) -> list[list[str]]:
     """The ids of each batch that came."""
     return [[one["id"] for one in json.loads(body)["upsert"]] for *_, body in refusing.requests]
 
 
 def test_what_the_server_refuses_is_told_and_the_rest_is_pushed(
-    run: Keystead, refusing: Stranger, folder: Path
+    run: Keystead, refusing: StubServer, folder: Path
 ) -> None:
     """Entries that the server's own rules refuse are left out by name; the batch goes again without them."""
     fields = [
@@ -287,7 +287,7 @@ def test_what_the_server_refuses_is_told_and_the_rest_is_pushed(
 
 
 def test_a_narrow_gateway_gets_smaller_batches(
-    run: Keystead, refusing: Stranger, folder: Path
+    run: Keystead, refusing: StubServer, folder: Path
 ) -> None:
     """If a proxy accepts less, halves are sent, down to one document; one that is too large itself is refused."""
     refusing.answers = [(413, {}, b"<html>"), pushed(1), (413, {}, b""), (413, {}, b""), pushed(1)]
@@ -297,7 +297,7 @@ def test_a_narrow_gateway_gets_smaller_batches(
 
 
 def test_what_was_pushed_before_a_failure_is_told(
-    run: Keystead, refusing: Stranger, tmp_path: Path
+    run: Keystead, refusing: StubServer, tmp_path: Path
 ) -> None:
     """When the limit is reached half way, the count so far is on standard output and the reason on standard error."""
     lines = (json.dumps({"id": str(number), "text": ""}) for number in range(1_200))
@@ -309,7 +309,7 @@ def test_what_was_pushed_before_a_failure_is_told(
     assert ended.err.splitlines()[-1] == "keystead: It is so."
 
 
-def test_a_person_sees_how_far_a_push_is(refusing: Stranger, folder: Path) -> None:
+def test_a_person_sees_how_far_a_push_is(refusing: StubServer, folder: Path) -> None:
     """A terminal shows a bar while files are pushed; refusals and the summary have lines of their own."""
     (folder / "binary.md").write_bytes(b"\0")
     refusing.answers = [pushed(3)]
@@ -336,7 +336,7 @@ def test_a_person_sees_how_far_a_push_is(refusing: Stranger, folder: Path) -> No
     ids=lambda value: str(value)[:24],
 )
 def test_every_refusal_has_its_exit_code(
-    run: Keystead, refusing: Stranger, answer: tuple[int, dict[str, str], bytes], code: Exit
+    run: Keystead, refusing: StubServer, answer: tuple[int, dict[str, str], bytes], code: Exit
 ) -> None:
     """Denied, refused and unavailable have their own exit codes; one line, without the token."""
     refusing.answers = [answer]
@@ -346,12 +346,12 @@ def test_every_refusal_has_its_exit_code(
     assert TOKEN not in ended.err
 
 
-def test_hostile_answers_do_nothing_to_a_terminal(run: Keystead, refusing: Stranger) -> None:
+def test_hostile_answers_do_nothing_to_a_terminal(run: Keystead, refusing: StubServer) -> None:
     """Titles and refusals full of escapes are shown and not obeyed."""
     item: dict[str, object] = {"id": "a", "title": "\x1b[2J\u202e", "url": None, "attributes": {}}
     item |= {"created_at": "2026-11-23T00:00:00Z", "updated_at": "2026-11-23T00:00:00Z"}
     refusing.answers = [
-        json_answer({"items": [item], "next_cursor": None}),
+        json_response({"items": [item], "next_cursor": None}),
         problem(409, "x", detail="\x1b[2J", **{"\x1b": "\x1b"}),
     ]
     search = ("documents", "search", "--collection", "x", "word")
@@ -361,7 +361,7 @@ def test_hostile_answers_do_nothing_to_a_terminal(run: Keystead, refusing: Stran
 
 
 def test_an_unsafe_or_missing_token_sends_nothing(
-    run: Keystead, refusing: Stranger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Keystead, refusing: StubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No token, an open file, half a token, plain http to the network: refused before a byte leaves."""
     search = ("documents", "search", "--collection", "x", "word")
@@ -377,5 +377,5 @@ def test_an_unsafe_or_missing_token_sends_nothing(
     assert run(*search, "--token-file", str(file)).code == Exit.DENIED
     assert refusing.requests == []
     file.chmod(0o600)
-    refusing.answers = [json_answer({"items": [], "next_cursor": None})]
+    refusing.answers = [json_response({"items": [], "next_cursor": None})]
     assert run(*search, "--token-file", str(file)).code == Exit.DONE

@@ -7,26 +7,11 @@ import pytest
 from keystead.developer_area.sign_in.cookies import DEVICE, SESSION
 from keystead.domain.workspaces import Role
 from tests.developer_area.conftest import Area, session_of
-from tests.support.browser import Browser, Seen
+from tests.support.account_pages import change, status_of, url
 from tests.support.people import RIGHT, WRONG
 from tests.support.visitors import EMAIL, OTHER, enter, portal_link, sign_in, with_password
 
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:130.0) Gecko/20100101 Firefox/130.0"
-
-
-def url(area: Area, end: str = "") -> str:
-    """Where the account page is."""
-    return f"/w/{area.workspace_id}/account{end}"
-
-
-def change(area: Area, browser: Browser, what: str, **values: str) -> Seen:
-    """One form of the account page, sent."""
-    return browser.submit(browser.open(url(area)), url(area, f"/{what}"), **values)
-
-
-def status_of(seen: Seen) -> str:
-    """What the status region says."""
-    return seen.tree.one("div", id="status").text
 
 
 def test_a_name_is_changed(each_area: Area) -> None:

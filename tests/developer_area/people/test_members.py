@@ -12,7 +12,7 @@ from keystead.domain.roles import PERMISSIONS, Permission
 from keystead.domain.step_up import STEP_UP
 from keystead.domain.workspaces import Member, Role
 from tests.developer_area.conftest import Area, session_of
-from tests.support.browser import Browser, Seen
+from tests.support.browser import Browser, Page
 from tests.support.people import RIGHT, acting
 from tests.support.visitors import OTHER, enter, portal_link, sign_in, with_password
 
@@ -24,12 +24,12 @@ def url(area: Area, end: str = "") -> str:
     return f"/w/{area.workspace_id}/members{end}"
 
 
-def status_of(seen: Seen) -> str:
+def status_of(seen: Page) -> str:
     """What the status region says."""
     return seen.tree.one("div", id="status").text
 
 
-def act(browser: Browser, address: str, **values: str) -> Seen:
+def act(browser: Browser, address: str, **values: str) -> Page:
     """The form that stands at its own address, sent."""
     return browser.submit(browser.open(address), address, **values)
 
@@ -123,7 +123,7 @@ def roles_of_as(area: Area, member: Member) -> dict[str, str]:
     return {row["Name"].removesuffix(" you"): row["Role"].lower() for row in rows}
 
 
-def refusals(area: Area, browser: Browser, member: Member) -> Iterator[Seen]:
+def refusals(area: Area, browser: Browser, member: Member) -> Iterator[Page]:
     """Every act of who manages members, tried: first its page, then its form."""
     token = browser.open(area.keys_url).tree.all("input", name="form_token")[0].attributes["value"]
     for end in (f"/{member.user.id}/role", f"/{member.user.id}/remove", "/workspace-name"):

@@ -19,8 +19,8 @@ from keystead.http.problems import Problems
 from keystead.http.stack import Stack
 from keystead.settings import Settings
 from tests.developer_area.conftest import Area
-from tests.developer_area.test_answers import assets_of
-from tests.support.browser import ORIGIN, Browser, Seen
+from tests.support.browser import ORIGIN, Browser, Page
+from tests.support.surface import assets_of
 
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"><path d="M0 0h1v1z"/></svg>'
 ACME = Brand(
@@ -40,7 +40,7 @@ def png(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + body
 
 
-def branded(area: Area, brand: Brand) -> Seen:
+def branded(area: Area, brand: Brand) -> Page:
     """The page of keys of a product, as its owner sees it."""
     app = Stack(
         create_developer_area(area.services, base_url=ORIGIN, brand=brand), Problems(ORIGIN)
@@ -50,7 +50,7 @@ def branded(area: Area, brand: Brand) -> Seen:
     return browser.open(area.keys_url)
 
 
-def file_of(area: Area, brand: Brand, seen: Seen, name: str) -> Seen:
+def file_of(area: Area, brand: Brand, seen: Page, name: str) -> Page:
     """A file that the page loads, by the end of its address."""
     app = Stack(
         create_developer_area(area.services, base_url=ORIGIN, brand=brand), Problems(ORIGIN)

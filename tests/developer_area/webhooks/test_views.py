@@ -20,8 +20,9 @@ from keystead.domain.webhooks import (
 from keystead.domain.workspaces import Role
 from keystead.services.deliveries import Sent
 from tests.developer_area.conftest import Area
-from tests.developer_area.test_templates import PAYLOADS, skeleton
-from tests.support.browser import Seen
+from tests.support.browser import Page
+from tests.support.hostile_texts import PAYLOADS
+from tests.support.markup import skeleton
 
 HOOK = "https://hooks.example/keystead"
 
@@ -37,7 +38,7 @@ def made(area: Area, name: str = "chat", *events: str) -> WebhookEndpoint:
     return area.services.webhooks.create(area.principal, draft).endpoint
 
 
-def page_of(area: Area, webhook: WebhookEndpoint) -> Seen:
+def page_of(area: Area, webhook: WebhookEndpoint) -> Page:
     """Its page, as the owner sees it."""
     return area.signed_in().open(url(area, f"/{webhook.id}"))
 
@@ -47,7 +48,7 @@ def listed(area: Area) -> list[WebhookEndpoint]:
     return area.services.webhooks.list(area.principal).items
 
 
-def create(area: Area, **typed: str | list[str]) -> Seen:
+def create(area: Area, **typed: str | list[str]) -> Page:
     """The form for a new webhook, filled in and sent."""
     browser = area.signed_in()
     form = browser.open(browser.open(url(area)).link("Create webhook"))
@@ -200,7 +201,7 @@ def test_a_delivery_is_sent_again(area: Area) -> None:
     assert "Resume the webhook" in browser.open(path).html
 
 
-def switch(area: Area, webhook: WebhookEndpoint, to: WebhookStatus) -> Seen:
+def switch(area: Area, webhook: WebhookEndpoint, to: WebhookStatus) -> Page:
     """The button that switches a webhook, pressed."""
     browser = area.signed_in()
     here = url(area, f"/{webhook.id}")
@@ -249,7 +250,7 @@ def test_a_webhook_is_edited(area: Area) -> None:
     assert refused.status == 422
 
 
-def edit_headers(area: Area, webhook: WebhookEndpoint, **typed: str | list[str]) -> Seen:
+def edit_headers(area: Area, webhook: WebhookEndpoint, **typed: str | list[str]) -> Page:
     """The form of a webhook with nothing changed but its headers, sent."""
     browser = area.signed_in()
     form = browser.open(page_of(area, webhook).link("Edit"))

@@ -8,8 +8,9 @@ from keystead.developer_area.workspace.collections import MAX_SHOWN
 from keystead.domain.documents import CollectionDraft, DocumentDraft, Push
 from keystead.domain.workspaces import Role
 from tests.developer_area.conftest import Area
-from tests.developer_area.test_templates import PAYLOADS, skeleton
-from tests.support.browser import Seen
+from tests.support.browser import Page
+from tests.support.hostile_texts import PAYLOADS
+from tests.support.markup import skeleton
 
 
 def url(area: Area, end: str = "") -> str:
@@ -30,7 +31,7 @@ def names(area: Area) -> list[str]:
     return [collection.name for collection in page.items]
 
 
-def create(area: Area, name: str, title: str = "") -> Seen:
+def create(area: Area, name: str, title: str = "") -> Page:
     """The form for a new collection, filled in and sent."""
     browser = area.signed_in()
     form = browser.open(browser.open(url(area)).link("Create collection"))

@@ -10,7 +10,7 @@ from keystead.domain.documents import CollectionDraft
 from keystead.domain.plans import DEFAULT_PLANS, LIMIT_NAMES, Limits
 from keystead.domain.workspaces import Role
 from tests.developer_area.conftest import Area
-from tests.support.browser import Seen
+from tests.support.browser import Page
 
 
 def plan_url(area: Area) -> str:
@@ -18,7 +18,7 @@ def plan_url(area: Area) -> str:
     return f"/w/{area.workspace_id}/plan"
 
 
-def uses(seen: Seen) -> dict[str, list[str]]:
+def uses(seen: Page) -> dict[str, list[str]]:
     """The texts of each limit, by its name."""
     cards = [li for li in seen.tree.all("li") if "use" in li.attributes.get("class", "").split()]
     return {card.one("h3").text: [p.text for p in card.all("p")] for card in cards}

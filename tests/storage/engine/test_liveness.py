@@ -65,7 +65,7 @@ def test_a_silent_server_is_given_up_and_refused(database: Database, relay: Rela
     connections = database.engine.pool.status()
     assert not any(answers(database) for _ in range(100))
     assert database.engine.pool.status() == connections
-    relay.mend()
+    relay.restore()
     wait_until(lambda: answers(database), "the database is back")
     assert not database.liveness.is_silent
 
@@ -76,7 +76,7 @@ def test_a_server_that_refuses_is_not_silent(database: Database, relay: Relay) -
     relay.cut()
     database.liveness.suspect()
     assert not answers(database)
-    relay.mend()
+    relay.restore()
     assert answers(database)
 
 
@@ -95,7 +95,7 @@ def test_any_answer_counts(postgres: PostgresServer, relay: Relay) -> None:
     probe.record_answer()
     assert not probe.is_silent
     wait_until(lambda: probe.is_silent, "the server is silent again")
-    relay.mend()
+    relay.restore()
     wait_until(lambda: not probe.is_silent, "the server is back")
     probe.close()
     assert probes

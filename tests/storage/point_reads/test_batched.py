@@ -294,7 +294,7 @@ def test_away_and_back(
         for _ in range(2):
             await _all_unavailable(far, ids)
         await _all_hung_up(far_reads)
-        relay.mend()
+        relay.restore()
         async with asyncio.timeout(20):
             while True:
                 try:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
-from random import Random
-from typing import Any, Final
+from typing import Final
 
 import psycopg
 import pytest
@@ -14,7 +12,6 @@ from sqlalchemy import text
 
 from keystead.domain.errors import Unavailable
 from keystead.domain.ids import WorkspaceId
-from keystead.storage import database as databases
 from keystead.storage.database import Database, Tx
 from keystead.storage.engine.errors import StatementFault
 from keystead.storage.engine.roles import APPLICATION, PURPOSES, ROLES, SETTING, Purpose
@@ -22,69 +19,32 @@ from keystead.storage.row_security import diff as row_security
 from keystead.storage.row_security.diff import SERVER_ROLE
 from keystead.storage.row_security.grants import GRANTS, LOGIN, OPEN_TABLES, TENANT_ROWS, role_name
 from keystead.storage.schema import tables as schema
-from tests.support.administrator import read_behind, write_behind
-from tests.support.installations import UNLIMITED
+from tests.support.administrator import read_behind
 from tests.support.postgres import PostgresServer
 from tests.support.row_security import installed_database, server_url
+from tests.support.tenant_rows import (
+    OURS,
+    THEIRS,
+    Rollback,
+    fill,
+    interleave,
+    needed_columns,
+    row_of,
+)
 
-OURS, THEIRS = WorkspaceId("ws_ours"), WorkspaceId("ws_theirs")
 TENANT_TABLES: Final = sorted(TENANT_ROWS)
-CHOSEN: Final[dict[tuple[str, str], Any]] = {
-    ("workspaces", "plan_id"): UNLIMITED,
-    ("webhook_endpoints", "status"): "active",
-    ("webhook_endpoints", "sealed"): b"sealed",
-    ("deliveries", "status"): "delivered",
-    ("users", "portal_user_id"): "1",
-}
-"""The values of an invented row in columns that are constrained."""
-ALSO: Final = {"webhook_endpoints": ["sealed"], "users": ["portal_workspace_id", "portal_user_id"]}
-"""Columns that may be null, and have a value in an invented row."""
 FORBIDDEN: Final = "42501"
 
 
-@pytest.fixture(scope="module")
-def database(postgres: PostgresServer) -> Iterator[Database]:
-    """PostgreSQL with a row of each of two workspaces in every table that belongs to one."""
-    name = installed_database(postgres)
-    with closing(Database(server_url(postgres, name))) as opened:
+@pytest.fixture(scope="module", params=["postgres", "oldest_postgres"])
+def database(request: pytest.FixtureRequest) -> Iterator[Database]:
+    """The newest and the oldest PostgreSQL with a row of each of two workspaces in every table that belongs to one."""
+    server: PostgresServer = request.getfixturevalue(request.param)
+    name = installed_database(server)
+    with closing(Database(server_url(server, name))) as opened:
         fill(opened)
         yield opened
-    postgres.drop_database(name)
-
-
-def fill(database: Database) -> None:
-    """Insert a row of each of two workspaces in every table that belongs to one."""
-    with write_behind(database) as tx:
-        for workspace_id in (OURS, THEIRS):
-            for table in schema.metadata.sorted_tables:
-                if table.name in TENANT_ROWS:
-                    _insert(tx, table.name, workspace_id)
-
-
-def _insert(tx: Tx, table: str, workspace_id: str) -> None:
-    """Insert a row whose every name is the workspace's, so that it refers only to rows of its own workspace."""
-    row = _row(table, _needed(tx, table), workspace_id)
-    names, values = ", ".join(row), ", ".join(f":{name}" for name in row)
-    tx.execute(text(f"INSERT INTO {table} ({names}) VALUES ({values}) ON CONFLICT DO NOTHING"), row)
-
-
-def _row(table: str, needed: list[tuple[str, str]], workspace_id: str) -> dict[str, Any]:
-    return {name: _value(table, name, type, workspace_id) for name, type in needed}
-
-
-def _needed(tx: Tx, table: str) -> list[tuple[str, str]]:
-    """Return the columns that a row must have a value for, with their types."""
-    query = (
-        "SELECT column_name, data_type FROM information_schema.columns WHERE table_name = :table"
-        " AND table_schema = 'public' AND is_nullable = 'NO' AND column_default IS NULL AND is_identity = 'NO'"
-    )
-    needed = [(row.column_name, row.data_type) for row in tx.execute(text(query), {"table": table})]
-    return needed + [(name, "text") for name in ALSO.get(table, [])]
-
-
-def _value(table: str, column: str, type: str, workspace_id: str) -> Any:
-    whole = {"bigint": 1, "integer": 1, "bytea": workspace_id.encode().ljust(32), "tsvector": ""}
-    return CHOSEN.get((table, column), whole.get(type, workspace_id))
+    server.drop_database(name)
 
 
 def _owner_column(table: str) -> str:
@@ -113,16 +73,12 @@ def test_reading_without_where(database: Database, table: str) -> None:
     assert refused.value.code == FORBIDDEN
 
 
-class _Undone(Exception):
-    """The exception that rolls a transaction back."""
-
-
 @contextmanager
 def _trying(database: Database, workspace_id: WorkspaceId = OURS) -> Iterator[Tx]:
     """Run a transaction within a workspace, and undo it."""
-    with suppress(_Undone), database.write(workspace_id) as tx:
+    with suppress(Rollback), database.write(workspace_id) as tx:
         yield tx
-        raise _Undone
+        raise Rollback
 
 
 def _may(verb: str) -> list[str]:
@@ -172,8 +128,8 @@ def test_deleting_without_where(database: Database) -> None:
 def test_writing_for_another_workspace(database: Database, table: str) -> None:
     """A row that names another workspace is refused."""
     with read_behind(database) as tx:
-        needed = _needed(tx, table)
-    row = _row(table, needed, THEIRS)
+        needed = needed_columns(tx, table)
+    row = row_of(table, needed, THEIRS)
     names, values = ", ".join(row), ", ".join(f":{name}" for name in row)
     with pytest.raises(StatementFault) as refused, _trying(database) as tx:
         tx.execute(text(f"INSERT INTO {table} ({names}) VALUES ({values})"), row)
@@ -387,7 +343,7 @@ def test_names_are_unique_within_a_workspace(database: Database) -> None:
 
 
 def test_the_workspace_never_outlives_its_transaction(
-    postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch, database: Database
+    monkeypatch: pytest.MonkeyPatch, database: Database
 ) -> None:
     """Over a pool of two, transactions of two workspaces, and without one, see only their own, in any order (R52)."""
     interleave(_dsn(database), 2_000, monkeypatch)
@@ -397,41 +353,6 @@ def test_the_workspace_never_outlives_its_transaction(
 def test_ten_thousand_interleaved(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """The guarantee holds for ten thousand."""
     interleave(_dsn(database), 10_000, monkeypatch)
-
-
-def interleave(url: str, times: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run that many transactions of three threads over two connections: some abort, some are the login's own."""
-    monkeypatch.setattr(databases, "POOL_SIZE", 1)
-    seen = "SELECT DISTINCT workspace_id FROM api_keys"
-    with closing(Database(url)) as pooled, ThreadPoolExecutor(3) as threads:
-
-        def one(number: int) -> str | None:
-            """Return what was wrong, or None. Retries if there was no connection in time, which may happen."""
-            with suppress(Unavailable):
-                return attempt(number)
-            return one(number)
-
-        def attempt(number: int) -> str | None:
-            random = Random(number)
-            workspace_id = random.choice((OURS, THEIRS))
-            if random.random() < 0.2:
-                with pooled.read_across(Purpose.SERVER) as tx:
-                    who = tx.exec_driver_sql(WHO, {"setting": SETTING}).one()
-                return None if tuple(who) == (SERVER_ROLE, SERVER_ROLE, "") else f"login: {who}"
-            work = pooled.read if random.random() < 0.7 else pooled.write
-            with suppress(_Undone), work(workspace_id) as tx:
-                owners = list(tx.execute(text(seen)).scalars())
-                if owners != [workspace_id]:
-                    return f"{workspace_id}: {owners}"
-                if random.random() < 0.2:
-                    raise _Undone
-            return None
-
-        wrong = [report for report in threads.map(one, range(times)) if report]
-    assert wrong == []
-
-
-WHO = "SELECT current_user::text, session_user::text, coalesce(current_setting(%(setting)s, true), '')"
 
 
 def test_a_login_without_roles_does_nothing(roomless: str) -> None:

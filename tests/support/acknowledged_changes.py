@@ -1,4 +1,4 @@
-"""Clients that create and revoke keys whatever becomes of the store, and a ledger of what they were promised."""
+"""Clients that create and revoke keys through any outage, and the changes that servers acknowledged."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ LIVE, DEAD = 200, 401
 
 
 @dataclass
-class Ledger:
-    """What was acknowledged: keys `created`, each with its token, and keys `revoked`. What was not is `in_doubt`.
+class AcknowledgedChanges:
+    """What was acknowledged: keys `created`, each with its token, and keys `revoked`. Others are `in_doubt`.
 
-    `refusals`: how often it was answered 503, by the problem's code; `slowest`: the longest such wait in seconds.
+    `refusals`: the number of responses 503 by the problem's code; `slowest`: the longest such wait in seconds.
     """
 
     created: dict[str, str] = field(default_factory=dict, repr=False)
@@ -32,42 +32,44 @@ class Ledger:
     slowest: float = 0.0
 
     def create(self, http: httpx2.Client) -> None:
-        """Asks for a key, and notes it where it was made."""
-        if (answer := self._asked(http, "POST", "/v1/keys", {"description": "ledger"})) is not None:
+        """Ask for a key, and record it if it was created."""
+        if (
+            answer := self._request(http, "POST", "/v1/keys", {"description": "acknowledged"})
+        ) is not None:
             assert answer.status_code == 201
             self.created[answer.json()["id"]] = answer.json()["token"]
 
     def revoke(self, http: httpx2.Client) -> None:
-        """Asks for the end of a key; without a 204 the key is in doubt."""
+        """Revoke a key; without a 204 the key is in doubt."""
         alive = [key for key in self.created if key not in self.revoked | self.in_doubt]
         if not alive:
             return
         key = random.choice(alive)
         self.in_doubt.add(key)
-        if (answer := self._asked(http, "DELETE", f"/v1/keys/{key}")) is not None:
+        if (answer := self._request(http, "DELETE", f"/v1/keys/{key}")) is not None:
             assert answer.status_code == 204
             self.in_doubt.discard(key)
             self.revoked.add(key)
 
-    def _asked(
+    def _request(
         self, http: httpx2.Client, method: str, path: str, json: object = None
     ) -> httpx2.Response | None:
-        """The answer of a change that was made; None for one that was not, or may not have been."""
-        began = time.monotonic()
+        """Return the response of a change that was made, or None if it was refused or its outcome is unknown."""
+        started = time.monotonic()
         try:
             answer = http.request(method, path, json=json)
         except httpx2.TransportError:
             return None
         if answer.status_code not in {503, 507}:
             return answer
-        self.slowest = max(self.slowest, time.monotonic() - began)
+        self.slowest = max(self.slowest, time.monotonic() - started)
         code = str(answer.json()["code"])
         self.refusals[code] = self.refusals.get(code, 0) + 1
         time.sleep(0.02)
         return None
 
     def check(self, servers: Sequence[ServerProcess]) -> int:
-        """Every acknowledged key is live, every acknowledged end is final, all servers agree; how many promises."""
+        """Check that acknowledged changes hold and all servers agree. Returns how many promises were checked."""
         for key, token in self.created.items():
             statuses = {verify(server, token) for server in servers}
             assert len(statuses) == 1, "servers disagree"
@@ -79,7 +81,7 @@ class Ledger:
 
 
 def verify(server: ServerProcess, token: str) -> int:
-    """The status that a request with this token gets, on a connection of its own."""
+    """Return the status of a request with this token, on a connection of its own."""
     connection = HTTPConnection(HOST, server.port, timeout=30)
     try:
         connection.request("GET", "/v1/whoami", headers={"authorization": f"Bearer {token}"})
@@ -91,30 +93,34 @@ def verify(server: ServerProcess, token: str) -> int:
 @contextmanager
 def at_work(
     servers: Sequence[ServerProcess], token: str, clients: int = 4
-) -> Iterator[list[Ledger]]:
-    """So many clients, spread over the servers, at work until the block ends; a ledger of each."""
-    ledgers = [Ledger() for _ in range(clients)]
+) -> Iterator[list[AcknowledgedChanges]]:
+    """Run that many clients, spread over the servers, until the block ends. Yields the changes of each."""
+    changes_by_client = [AcknowledgedChanges() for _ in range(clients)]
     stopping = threading.Event()
     threads = [
-        threading.Thread(target=_work, args=(servers[n % len(servers)], token, ledger, stopping))
-        for n, ledger in enumerate(ledgers)
+        threading.Thread(target=_work, args=(servers[n % len(servers)], token, changes, stopping))
+        for n, changes in enumerate(changes_by_client)
     ]
     for thread in threads:
         thread.start()
     try:
-        wait_until(lambda: all(ledger.created for ledger in ledgers), "all clients are at work")
-        yield ledgers
+        wait_until(
+            lambda: all(changes.created for changes in changes_by_client), "all clients are at work"
+        )
+        yield changes_by_client
     finally:
         stopping.set()
         for thread in threads:
             thread.join()
 
 
-def _work(server: ServerProcess, token: str, ledger: Ledger, stopping: threading.Event) -> None:
+def _work(
+    server: ServerProcess, token: str, changes: AcknowledgedChanges, stopping: threading.Event
+) -> None:
     bearer = {"authorization": f"Bearer {token}"}
     with httpx2.Client(
         base_url=server.base_url, headers=bearer, trust_env=False, timeout=40
     ) as http:
         while not stopping.is_set():
-            ledger.create(http)
-            ledger.revoke(http)
+            changes.create(http)
+            changes.revoke(http)

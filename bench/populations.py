@@ -1,4 +1,4 @@
-"""Rows for databases of millions of keys: made fast, with real digests for a thousand of them."""
+"""Rows for databases of millions of keys: generated quickly, with real digests for a thousand of them."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ _DAY: Final = 86_400_000_000
 
 
 @dataclass(frozen=True)
-class Crowd:
-    """`keys` over `workspaces`; the largest, LARGEST, has `largest` of them, the rest share what remains.
+class Population:
+    """`keys` over `workspaces`; the largest, LARGEST, has `largest` of them, the others share the rest.
 
     One key in ten is revoked, one in ten has expired or will. `tokens` of active keys are sampled on the way.
     """
@@ -44,10 +44,16 @@ class Crowd:
     def workspace_rows(self) -> Iterator[Row]:
         """Yield all workspaces, on the plan without limits."""
         for number in range(self.workspaces):
-            yield f"ws_{encode_base62(number, ID_WIDTH)}", "Crowd", "scale", "{}", _BEGIN * 1000
+            yield (
+                f"ws_{encode_base62(number, ID_WIDTH)}",
+                "Population",
+                "scale",
+                "{}",
+                _BEGIN * 1000,
+            )
 
     def key_rows(self) -> Iterator[Row]:
-        """Yield all keys, in the order of their ids, alternating between owners, so each one's keys lie far apart."""
+        """Yield all keys in the order of their IDs, alternating between owners: an owner's keys lie far apart."""
         ids, digests = _tails(), _digests()
         dice = random.Random(1)
         owners = [f"ws_{encode_base62(number, ID_WIDTH)}" for number in range(self.workspaces)]

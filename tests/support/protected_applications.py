@@ -1,4 +1,4 @@
-"""What a customer puts between clients and keys: a real gateway, and an application with the middleware, elsewhere.
+"""The gateways and applications that customers put between clients and keys: real nginx, and the middleware.
 
 Each application is a server in processes of its own, as a customer's is: granian, with one process.
 """
@@ -30,9 +30,9 @@ NEEDED: Final = "documents:write"
 
 @dataclass(frozen=True)
 class Application:
-    """An application: over that database or server with the middleware, without `to` open to everybody.
+    """An application: with the middleware over the database or server `to`; without `to`, open to everyone.
 
-    `remembers`: how many seconds it takes a key that was good to be good, asking a server.
+    `remembers`: seconds for which it caches a verdict of a server.
     """
 
     to: str | None = None
@@ -41,7 +41,7 @@ class Application:
     remembers: float = 0.0
 
     def build(self) -> App:
-        """Its ASGI callable."""
+        """Return its ASGI callable."""
         if self.to is None:
             return _welcome
         guard = connect(self.to, data=self.data, remember_seconds=self.remembers)
@@ -55,7 +55,7 @@ async def _welcome(scope: Scope, receive: Receive, send: Send) -> None:
 
 @contextmanager
 def hosted(application: Application, folder: Path) -> Iterator[str]:
-    """Its URL, while it is served by processes of its own."""
+    """Serve it in processes of its own. Yields its URL."""
     port = free_port()
     process = nursery().Process(target=host, args=(application, port, str(folder)))
     process.start()
@@ -72,7 +72,7 @@ def hosted(application: Application, folder: Path) -> Iterator[str]:
 
 
 def host(application: Application, port: int, folder: str) -> None:
-    """Serves it, in a child of the nursery."""
+    """Serve it, in a child of the nursery."""
     os.setsid()
     die_with_parent()
     os.chdir(folder)
@@ -89,24 +89,24 @@ def host(application: Application, port: int, folder: str) -> None:
 def behind_nginx(
     servers: Sequence[ServerProcess], folder: Path, cached: str | None = None
 ) -> Iterator[str]:
-    """The URL of a page of an application behind nginx, with the shipped configuration, that asks these servers.
+    """Run nginx with the shipped configuration before an application; it asks these servers. Yields a page's URL.
 
-    `cached`: how long nginx remembers what it was told, as the shipped configuration does not.
+    `cached`: how long nginx caches verdicts, which the shipped configuration does not.
     """
-    made = {name: folder / name for name in ("behind", "nginx")}
-    for place in made.values():
+    folders = {name: folder / name for name in ("behind", "nginx")}
+    for place in folders.values():
         place.mkdir()
     ports = [server.port for server in servers]
-    with hosted(Application(), made["behind"]) as url:
+    with hosted(Application(), folders["behind"]) as url:
         behind = int(url.rpartition(":")[2])
         change = partial(_remembering, seconds=cached) if cached else str
-        with running(NGINX, made["nginx"], ports, behind, change) as port:
+        with running(NGINX, folders["nginx"], ports, behind, change) as port:
             yield f"http://{HOST}:{port}/imports/a"
 
 
 @contextmanager
 def with_middleware(server: ServerProcess, folder: Path) -> Iterator[str]:
-    """The URL of a page of an application in another process that opens that server's database itself."""
+    """Serve an application in another process that opens that server's database itself. Yields a page's URL."""
     folder.mkdir(exist_ok=True)
     application = Application(server.database_url, server.data, server.environment)
     with hosted(application, folder) as url:
@@ -114,7 +114,7 @@ def with_middleware(server: ServerProcess, folder: Path) -> Iterator[str]:
 
 
 def _remembering(configuration: str, seconds: str) -> str:
-    """The fault: nginx keeps what Keystead says of a token, though it says not to."""
+    """Inject the fault: nginx caches Keystead's verdicts, which say not to."""
     fault = (
         "proxy_cache answers; proxy_cache_key $http_authorization$uri; proxy_cache_valid 200 "
         f"{seconds}; proxy_ignore_headers Cache-Control Expires;"
