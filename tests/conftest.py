@@ -1,4 +1,4 @@
-"""What every test may ask for: databases of both engines, and the rule for proofs that cannot run here."""
+"""Fixtures for all tests: databases of both engines, and the rule for tests that cannot run here."""
 
 from __future__ import annotations
 
@@ -40,10 +40,11 @@ ABOVE_STORAGE = frozenset(
 """Folders whose tests reach rows only through the storage package."""
 
 DRAWS = "KEYSTEAD_TEST_DRAWS"
-"""`fixed` (the default): property tests draw the same values each time, so that no run fails by chance. `fresh`: new
-values, and ten times as many; for `make nightly` and `make prove`."""
+"""`fixed` (the default): property tests draw the same values each time, so that no run fails by
+chance. `fresh`: new values, and ten times as many; for `make nightly` and `make prove`.
+"""
 
-# A slow machine is no fault of the code: no property fails for the time it takes.
+# A slow machine is not a fault of the code: no property fails for the time it takes.
 _PROFILE = hypothesis.settings(
     deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
@@ -73,8 +74,8 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark a test as slow on the engines on which it is slow.
 
-    A test names them itself. Tests above storage run on PostgreSQL only in `make test-all`; storage's own tests
-    always run on both engines.
+    A test names them itself. Tests above storage run on PostgreSQL only in `make test-all`;
+    storage's own tests always run on both engines.
     """
     for item in items:
         parameters = getattr(item, "callspec", None)
@@ -88,7 +89,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def refuse_skip(report: AnyReport) -> AnyReport:
-    """Where everything is required (continuous integration), a skip is a failure: nothing goes unproven."""
+    """Turn a skip into a failure if everything is required (continuous integration): no guarantee goes untested."""
     if os.environ.get(REQUIRE_ALL) == "1" and report.skipped and not hasattr(report, "wasxfail"):
         report.outcome = "failed"
         report.longrepr = f"skipped, though {REQUIRE_ALL}=1 requires it: {report.longrepr}"
@@ -97,13 +98,13 @@ def refuse_skip(report: AnyReport) -> AnyReport:
 
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
-    """Asynchronous tests run on asyncio, as the server does."""
+    """The backend of asynchronous tests: asyncio, as in the server."""
     return "asyncio"
 
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    """A real PostgreSQL, started once for the whole run; a skip where its binaries are not to be had."""
+    """A real PostgreSQL, started once for the whole run; skips if its binaries are missing."""
     _require_postgres()
     base = tmp_path_factory.getbasetemp()
     with shared_postgres(base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) as server:
@@ -112,7 +113,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServe
 
 @pytest.fixture
 def private_postgres() -> Iterator[PrivatePostgres]:
-    """A PostgreSQL of the test's own, syncing to disk, to be stopped, killed and started again."""
+    """A PostgreSQL of the test's own, syncing to disk, that may be stopped, killed and restarted."""
     _require_postgres()
     with own_postgres() as server:
         yield server
@@ -125,9 +126,10 @@ def _require_postgres() -> None:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """The URL of a fresh database, once on each engine: the test that asks for it runs twice.
+    """The URL of a fresh database, once on each engine: a test that requests it runs twice.
 
-    That of PostgreSQL has its schema and its row security already, and the URL is the server's.
+    That of PostgreSQL has its schema and its row-level security already, and the URL is the
+    server's.
     """
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'keystead.db'}"
@@ -154,7 +156,7 @@ def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture
 def server(database_url: str) -> Iterator[ServerProcess]:
-    """A real server, once on each engine: the test that asks for it runs twice."""
+    """A real server, once on each engine: a test that requests it runs twice."""
     from tests.support.server_process import serving
 
     with serving(database_url) as started:

@@ -1,4 +1,4 @@
-"""How an endpoint is asked: which answers let in, which refuse, and which report nothing."""
+"""How responses of an endpoint are judged: which accept, which refuse, and which report nothing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ INTROSPECTING = Probe(INTROSPECTION, "/introspect", "/introspect", "a credential
 
 
 class Answering(Connection):
-    """A line on which everything is answered so."""
+    """A connection on which every request gets the same response."""
 
     def __init__(self, status: int, body: bytes) -> None:
         self._told = Reply(status, 1, 2, body)
@@ -45,12 +45,12 @@ class Answering(Connection):
 def test_an_introspection_says_what_others_say(
     status: int, body: bytes, narrowed: bool, told: int
 ) -> None:
-    """An inactive token is refused, and a lost scope forbidden; that the service itself is refused is neither."""
+    """An inactive token is refused, and a lost scope forbidden; a refusal of the service itself is neither."""
     reply = INTROSPECTING.ask(Answering(status, body), "a token", narrowed=narrowed)
     assert reply.status == told
 
 
-def test_a_door_tells_of_lost_scopes_where_it_asks_for_them() -> None:
+def test_an_endpoint_shows_lost_scopes_if_it_checks_them() -> None:
     """If keys lose scopes, probes of any live key are left out; an endpoint without other probes is left out too."""
     scoped = Probe("scoped", "/a", "/b")
     endpoint = Endpoint("http://127.0.0.1:1", [Probe("any", "/any"), scoped])
@@ -59,8 +59,8 @@ def test_a_door_tells_of_lost_scopes_where_it_asks_for_them() -> None:
     assert Endpoint(endpoint.url, [Probe("any", "/any")]).detecting(narrowed=True) is None
 
 
-def test_an_address_is_tried_before_it_is_a_door() -> None:
-    """It lets a key in and nobody without one; whether it tells of lost scopes is asked of it."""
+def test_an_address_is_probed_before_it_is_an_endpoint() -> None:
+    """It accepts a key and refuses a request without one; a probe finds out whether it shows lost scopes."""
     with faulty_server(Fault.UNSYNCED) as server:
         (url,) = server.target.urls
         with Connection(url, MANAGER) as line:
@@ -78,7 +78,7 @@ def test_an_address_is_tried_before_it_is_a_door() -> None:
 
 
 def test_a_way_of_asking_that_showed_nothing_leaves_the_verdict_open() -> None:
-    """One that saw no seeded cache, among others that did: not conclusive, and the report names it."""
+    """If a probe saw no seeded cache, and others did, the result is not conclusive, and the report names the probe."""
     seen = At("REST", 10, 4, 2, wrong=0, worst=-1.0, sees=1.0)
     blind = At("https://app.example.com/x", 10, 4, 2, wrong=0, worst=None, sees=None)
     finding = Finding("e", "f", "p", 5, {"wrong": 0}, SeededFault("a", 10, 9), at=[seen])

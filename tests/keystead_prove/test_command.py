@@ -1,4 +1,4 @@
-"""`keystead prove`: on an installation of its own, and on one that runs."""
+"""`keystead prove`: on an installation of its own, and on a running one."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ __all__ = ["run"]
 
 @pytest.mark.slow
 def test_on_an_installation_of_its_own(run: Keystead, tmp_path: Path) -> None:
-    """It starts servers, and tells people and programs how it went."""
+    """It starts servers, and reports the result for people and for programs."""
     file = tmp_path / "proof.md"
-    asked = ("limit", "--servers", "2", "--rounds", "1", "--report", str(file), "--json")
-    ended = run("prove", *asked)
+    arguments = ("limit", "--servers", "2", "--rounds", "1", "--report", str(file), "--json")
+    ended = run("prove", *arguments)
     assert ended.code == Exit.DONE, ended.err
-    told = ended.json
-    assert told["verdict"] == "held"
-    (finding,) = told["findings"]
+    report = ended.json
+    assert report["verdict"] == "held"
+    (finding,) = report["findings"]
     assert finding["experiment"] == "limit"
     assert finding["seeded"]["seen"] > 0
     assert sum(finding["violations"].values()) == 0
-    assert told["about"]["servers"] == "2, started on this machine"
+    assert report["about"]["servers"] == "2, started on this machine"
     assert file.read_text().startswith("# Keystead, guarantees tested: held\n")
     assert "100 concurrent creations for 10 places: held (1 tries" in ended.err
 
@@ -40,7 +40,7 @@ def test_on_an_installation_of_its_own(run: Keystead, tmp_path: Path) -> None:
 @pytest.mark.prove
 @pytest.mark.timeout(900)
 def test_all_of_it_on_an_installation_of_its_own(run: Keystead, database_url: str) -> None:
-    """Every experiment in its quick form; on PostgreSQL the absent database too."""
+    """It runs every experiment in its quick form; on PostgreSQL the one without a database too."""
     own = () if database_url.startswith("sqlite") else ("--database", database_url)
     ended = run("prove", *own, "--json")
     assert ended.code == Exit.DONE, ended.err
@@ -54,7 +54,7 @@ def test_all_of_it_on_an_installation_of_its_own(run: Keystead, database_url: st
 def test_on_a_running_installation(
     run: Keystead, server: ServerProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It works in a workspace of its own, which it leaves without a live key and suspended; others are as they were."""
+    """It works in a workspace of its own, which it leaves without a live key and suspended; others are unchanged."""
     token = server.token()
     monkeypatch.setenv("KEYSTEAD_DATA", str(server.data))
     monkeypatch.setenv("KEYSTEAD_DATABASE", server.database_url)
@@ -87,7 +87,7 @@ def test_a_proof_that_fails_leaves_nothing_alive(server: ServerProcess) -> None:
 def test_what_cannot_be_run_is_said(
     run: Keystead, server: ServerProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An unknown experiment, one that would stop somebody's server, sizes of nothing: one line, and no try."""
+    """An unknown experiment, one that would stop a given server, or an empty size: one line, and no attempt."""
     monkeypatch.setenv("KEYSTEAD_DATA", str(server.data))
     monkeypatch.setenv("KEYSTEAD_DATABASE", server.database_url)
     for arguments, says in (
@@ -129,7 +129,7 @@ def test_through_another_address(
 def test_a_server_of_another_installation_is_refused(
     run: Keystead, server: ServerProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the server does not know the key that was made, nothing is tried."""
+    """If the server does not know the created key, no experiment runs."""
     other = tmp_path / "other"
     monkeypatch.setenv("KEYSTEAD_DATA", str(other))
     assert run("migrate").code == Exit.DONE
@@ -140,7 +140,7 @@ def test_a_server_of_another_installation_is_refused(
 
 @one_engine
 def test_a_database_in_use_is_not_touched(run: Keystead, server: ServerProcess) -> None:
-    """Without --url an installation of its own is made, never one where somebody's keys are."""
+    """Without --url it creates an installation of its own, and never uses one that has keys."""
     server.token()
     refused: CommandResult = run("prove", "--database", server.database_url)
     assert refused.code == Exit.USAGE

@@ -16,18 +16,18 @@ ABSENT, ACTIVE, DEAD = range(3)
 
 
 def verify(began: int, ended: int, *, accepted: bool, server: int = 0) -> Operation:
-    """One verification."""
+    """Return one verification."""
     answer = Answer.ACCEPTED if accepted else Answer.REFUSED
     return Operation(server, Kind.VERIFY, began, ended, answer)
 
 
 def write(kind: Kind, began: int, ended: int, answer: Answer = Answer.DONE) -> Operation:
-    """A creation or an ending."""
+    """Return a creation or a revocation."""
     return Operation(0, kind, began, ended, answer)
 
 
 def explained(order: Sequence[Operation]) -> bool:
-    """Whether every answer is right if the operations happened in this order."""
+    """Return whether every answer is right if the operations happened in this order."""
     state = ABSENT
     for operation in order:
         match operation.kind:
@@ -45,7 +45,7 @@ def explained(order: Sequence[Operation]) -> bool:
 
 
 def in_time(order: Sequence[Operation]) -> bool:
-    """Whether nothing stands after what began only when it had ended."""
+    """Return whether no operation comes after one that began only when it had ended."""
     latest = -NEVER
     for operation in order:
         if operation.ended < latest:
@@ -55,7 +55,7 @@ def in_time(order: Sequence[Operation]) -> bool:
 
 
 def linearizable(history: Sequence[Operation]) -> bool:
-    """By trying every order: an unanswered write may happen at any time after its beginning."""
+    """Try every order: an unanswered write may happen at any time after its beginning."""
     open_ended = [
         write(o.kind, o.began, NEVER, o.answer) if o.answer is Answer.UNKNOWN else o
         for o in history
@@ -68,9 +68,9 @@ moments = st.integers(0, 8)
 
 @st.composite
 def operations(draw: st.DrawFn, kind: Kind, answers: Sequence[Answer]) -> Operation:
-    """An operation of that kind; its times are small, so that they often meet."""
-    began, ended = sorted((draw(moments), draw(moments)))
-    return Operation(0, kind, began, ended, draw(st.sampled_from(answers)))
+    """Draw an operation of that kind; its times are small, so that they often coincide."""
+    start, end = sorted((draw(moments), draw(moments)))
+    return Operation(0, kind, start, end, draw(st.sampled_from(answers)))
 
 
 writes = (Answer.DONE, Answer.DONE, Answer.UNKNOWN)
@@ -93,7 +93,7 @@ def test_one_pass_agrees_with_every_order(history: list[Operation]) -> None:
 
 @given(histories, st.randoms(use_true_random=False))
 def test_the_order_of_recording_does_not_matter(history: list[Operation], random: Random) -> None:
-    """Threads record as they come."""
+    """Threads record in any order."""
     shuffled = list(history)
     random.shuffle(shuffled)
     assert judge(shuffled) == judge(history)
@@ -126,13 +126,13 @@ def test_what_is_wrong_is_named(reads: list[Operation], expected: Judgement | No
 
 
 def test_a_key_that_was_there_before() -> None:
-    """Without a recorded creation the key stands from the beginning, and without an end for ever."""
+    """Without a recorded creation the key exists from the beginning, and without a revocation it never ends."""
     assert judge([verify(0, 1, accepted=True), verify(5, 6, accepted=True)]).holds
     assert judge([verify(0, 1, accepted=False)]).early == 1
 
 
 def test_one_among_very_many_is_found() -> None:
-    """In a long history a single wrong answer is seen, and how late it was."""
+    """In a long history a single wrong answer is found, with its delay."""
     reads = [verify(20 + n, 21 + n, accepted=n < 80, server=n % 3) for n in range(200_000)]
     assert judge([CREATED, ENDED, *reads]).holds
     late = verify(5_000, 5_001, accepted=True)

@@ -148,9 +148,9 @@ def survive_rounds(faults: Sequence[Fault], record_property: Callable[[str, obje
     """Let faults happen one after the other in one cluster."""
     with cluster() as nodes, servers_over(nodes) as servers:
         token = servers[0].token()
-        kept = [survive(nodes, servers, token, fault) for fault in faults]
-    record_property("kept", sum(kept))
-    assert min(kept) > 5
+        promises = [survive(nodes, servers, token, fault) for fault in faults]
+    record_property("kept", sum(promises))
+    assert min(promises) > 5
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""The race of revocation over real servers: nothing is accepted from the answer on, and a cache of 1 ms is seen."""
+"""The revocation race over real servers: no key is accepted after the response, and a cache of 1 ms is found."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ MODES: Mapping[str, Mapping[str, str]] = {
 
 
 def count_of(database_url: str) -> int:
-    """How many servers the race is run over on that engine."""
+    """Return how many servers the race runs over on that engine."""
     return SERVERS[database_url.partition(":")[0]]
 
 
 def race(setup: Setup, act: Act, keys: int, *, each: int = 1, processes: int = 2) -> Finding:
-    """The race on that setup."""
+    """Run the race on that setup."""
     environment = setup.environment
     return revocation.run(
         environment.target, act, keys, environment.operator, each=each, processes=processes
@@ -36,7 +36,7 @@ def race(setup: Setup, act: Act, keys: int, *, each: int = 1, processes: int = 2
 
 
 def check(finding: Finding, keys: int) -> None:
-    """Nothing violated in so many tries, the seeded cache seen, and few verifications that told nothing."""
+    """Check that no try is a violation, the seeded cache was seen, and few verifications were inconclusive."""
     assert finding.violations == dict.fromkeys(finding.violations, 0)
     assert finding.verdict is Verdict.HELD
     assert finding.trials >= keys
@@ -47,7 +47,7 @@ def check(finding: Finding, keys: int) -> None:
 
 @pytest.mark.slow
 def test_hundreds_of_keys_are_dead_with_the_answer(database_url: str) -> None:
-    """200 revocations on each engine: no verification that begins after the answer is accepted."""
+    """200 revocations on each engine: no verification that begins after the response is accepted."""
     with setup_of(database_url, count_of(database_url)) as setup:
         endpoints = setup.environment.target.endpoints
         assert len({probe.name for endpoint in endpoints for probe in endpoint.probes}) == 3
@@ -58,8 +58,8 @@ def test_hundreds_of_keys_are_dead_with_the_answer(database_url: str) -> None:
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_every_act_ends_at_once(database_url: str) -> None:
-    """Every act that ends a key by its answer; those by the clock have a test of their own."""
+def test_every_act_revokes_immediately(database_url: str) -> None:
+    """Each act revokes a key with its response; those by the clock have a test of their own."""
     with setup_of(database_url, 2) as setup:
         acts = [a for a in revocation.acts_of(setup.environment.target) if a.ends_at is None]
         assert len(acts) == 6
@@ -88,7 +88,7 @@ def test_ten_thousand_keys_are_dead_with_the_answer(database_url: str, mode: str
     indirect=["database_url"],
 )
 def test_five_hundred_keys_end_by_every_act(database_url: str, mode: str) -> None:
-    """Each act that ends a key, 500 times."""
+    """Each act that revokes a key holds 500 times."""
     with setup_of(database_url, 3, MODES[mode]) as setup:
         assert list(revocation.acts_of(setup.environment.target)) == list(ACTS)
         for act in ACTS:
@@ -98,7 +98,7 @@ def test_five_hundred_keys_end_by_every_act(database_url: str, mode: str) -> Non
 @pytest.mark.prove
 @pytest.mark.timeout(3600)
 def test_two_hundred_verifications_in_flight(database_url: str) -> None:
-    """With two hundred verifications on their way at every moment, the answer of a revocation is still final."""
+    """With two hundred verifications in flight at every moment, the response of a revocation is still final."""
     with setup_of(database_url, 4) as setup:
         check(race(setup, REVOKED, 200, each=50, processes=1), 200)
 
@@ -118,6 +118,6 @@ def test_revocation_through_pgbouncer(database_url: str, postgres: PostgresServe
 @pytest.mark.prove
 @pytest.mark.timeout(600)
 def test_a_quarter_of_a_second_by_the_clock(database_url: str) -> None:
-    """Ends by the clock are exact to a quarter of a second on every server."""
+    """Expiries are exact to a quarter of a second on every server."""
     with setup_of(database_url, 3) as setup:
         check(race(setup, EXPIRED, 100), 100)

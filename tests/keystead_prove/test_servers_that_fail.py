@@ -1,4 +1,4 @@
-"""Servers killed, restarted, with wrong clocks, and without their database: the other experiments over real servers."""
+"""Servers killed, restarted, with wrong clocks, and without a database: the other experiments, over real servers."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ one_engine = pytest.mark.parametrize("database_url", ["postgresql"], indirect=Tr
 
 
 def check(finding: Finding, tries: int) -> None:
-    """Nothing violated, and the seeded fault seen."""
+    """Check that there is no violation, and that the seeded fault was seen."""
     assert finding.violations == dict.fromkeys(finding.violations, 0)
     assert finding.verdict is Verdict.HELD
     assert finding.trials >= tries
@@ -41,19 +41,19 @@ def check(finding: Finding, tries: int) -> None:
 
 @pytest.mark.slow
 def test_killed_and_restarted_servers(database_url: str) -> None:
-    """A kill and a rolling restart of two servers lose nothing that was answered, and let no revoked key in."""
-    with servers_of(database_url, 2) as made:
-        environment = made.setup.environment
-        check(kill.run(environment.target, made.servers, 1), 1)
-        check(restart.run(environment.target, environment.operator, made.servers, 1), 2)
+    """A kill and a rolling restart of two servers lose no acknowledged change, and accept no revoked key."""
+    with servers_of(database_url, 2) as servers:
+        environment = servers.setup.environment
+        check(kill.run(environment.target, servers.servers, 1), 1)
+        check(restart.run(environment.target, environment.operator, servers.servers, 1), 2)
 
 
 @pytest.mark.prove
 @pytest.mark.timeout(3600)
 def test_two_hundred_kills(database_url: str) -> None:
-    """200 kills of three servers at work."""
-    with servers_of(database_url, 3) as made:
-        finding = kill.run(made.setup.environment.target, made.servers, 200)
+    """The guarantee holds for 200 kills of three servers at work."""
+    with servers_of(database_url, 3) as servers:
+        finding = kill.run(servers.setup.environment.target, servers.servers, 200)
     check(finding, 200)
     assert finding.counts["acknowledged revocations"] > 200
 
@@ -62,15 +62,15 @@ def test_two_hundred_kills(database_url: str) -> None:
 @pytest.mark.timeout(3600)
 def test_ten_rolling_restarts(database_url: str) -> None:
     """Three servers, ten times one after the other, while keys are verified and revoked."""
-    with servers_of(database_url, 3) as made:
-        environment = made.setup.environment
-        check(restart.run(environment.target, environment.operator, made.servers, 10), 30)
+    with servers_of(database_url, 3) as servers:
+        environment = servers.setup.environment
+        check(restart.run(environment.target, environment.operator, servers.servers, 10), 30)
 
 
 @pytest.mark.prove
 @pytest.mark.timeout(3600)
 def test_fifty_rounds_for_ten_places(database_url: str) -> None:
-    """A hundred creations at once over three servers, fifty times: ten each time."""
+    """A hundred concurrent creations over three servers, fifty times: ten succeed each time."""
     with setup_of(database_url, 3) as setup:
         check(limit.run(setup.environment.target, setup.environment.operator, 50), 50)
 
@@ -79,7 +79,7 @@ def test_fifty_rounds_for_ten_places(database_url: str) -> None:
 @pytest.mark.timeout(600)
 @one_engine
 def test_thirty_seconds_without_a_database(database_url: str) -> None:
-    """The line to PostgreSQL cut: 503 and nothing else, and all is well within five seconds of its return."""
+    """The connection to PostgreSQL cut: 503 and nothing else, and recovery within five seconds of its return."""
     host, _, port = database_url.rpartition("/")[0].rpartition("@")[2].partition(":")
     with fault_proxy(host, int(port)) as line:
         there = database_url.replace(f":{port}/", f":{line.port}/")
@@ -88,14 +88,14 @@ def test_thirty_seconds_without_a_database(database_url: str) -> None:
 
 
 class Skews:
-    """Servers whose own clocks are wrong, each by what its file says."""
+    """Servers whose own clocks are wrong, each by the offset in its file."""
 
     def __init__(self, folder: Path, shim: Path) -> None:
         self._folder, self._shim = folder, shim
         self.files: list[Path] = []
 
     def environment(self, seconds: int) -> dict[str, str]:
-        """That of a server whose clock is so many seconds off to begin with."""
+        """Return the environment of a server whose clock is that many seconds off at first."""
         file = self._folder / f"skew-{len(self.files)}"
         self.files.append(file)
         file.write_bytes(bytes(8))
@@ -103,35 +103,35 @@ class Skews:
         return {"LD_PRELOAD": str(self._shim), "SKEW_FILE": str(file)}
 
     def set(self, file: Path, seconds: int) -> None:
-        """From now on that server's clock is so many seconds off."""
-        with file.open("r+b") as held:
-            held.write(struct.pack("q", seconds))
+        """Set that server's clock that many seconds off."""
+        with file.open("r+b") as offset:
+            offset.write(struct.pack("q", seconds))
 
 
 @pytest.fixture
 def skews(tmp_path: Path) -> Skews:
-    """The shim, compiled."""
+    """The compiled shim."""
     compiler = shutil.which("cc")
     if compiler is None:
         pytest.skip("no C compiler to build the shim that shifts a process's clock")
     shim = tmp_path / "skew.so"
     command = (compiler, "-shared", "-fPIC", "-O1", "-o", str(shim), str(SHIM), "-ldl")
     subprocess.run(command, check=True)
-    made = Skews(tmp_path, shim)
-    assert abs(told_by(made.environment(HOUR)) - time.time() - HOUR) < MINUTES
-    return made
+    compiled = Skews(tmp_path, shim)
+    assert abs(time_in(compiled.environment(HOUR)) - time.time() - HOUR) < MINUTES
+    return compiled
 
 
-def told_by(environment: Mapping[str, str]) -> float:
-    """The time as a process of that environment has it."""
-    asked = (sys.executable, "-c", "import datetime; print(datetime.datetime.now().timestamp())")
-    done = subprocess.run(asked, env=os.environ | environment, capture_output=True, check=True)
+def time_in(environment: Mapping[str, str]) -> float:
+    """Return the time as a process with that environment reads it."""
+    command = (sys.executable, "-c", "import datetime; print(datetime.datetime.now().timestamp())")
+    done = subprocess.run(command, env=os.environ | environment, capture_output=True, check=True)
     return float(done.stdout)
 
 
 @contextmanager
 def skewed_sandbox(database_url: str, data: Path, skews: Skews) -> Iterator[Setup]:
-    """Three servers whose clocks are ten minutes late, right, and ten minutes early."""
+    """Start three servers whose clocks are ten minutes late, right, and ten minutes early."""
     data.mkdir(mode=0o700)
     begin(Settings(data=data, database=database_url))
     known = os.environ | {"KEYSTEAD_DATABASE": database_url}
@@ -152,7 +152,7 @@ def skewed_sandbox(database_url: str, data: Path, skews: Skews) -> Iterator[Setu
 @pytest.mark.timeout(600)
 @one_engine
 def test_servers_with_wrong_clocks(database_url: str, tmp_path: Path, skews: Skews) -> None:
-    """Clocks of servers ten minutes apart, and jumping by an hour, change nothing: the database's time decides."""
+    """Servers with clocks ten minutes apart, and jumping by an hour, behave as before: the database's time decides."""
     with skewed_sandbox(database_url, tmp_path / "data", skews) as setup:
         environment = setup.environment
         check(clock.run(environment.target, environment.operator, 20), 20)

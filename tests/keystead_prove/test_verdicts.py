@@ -1,4 +1,4 @@
-"""An experiment can fail: each finds its fault in a server, and shows nothing where the seeded one goes unseen."""
+"""An experiment can fail: each finds its fault in a server, and is inconclusive if the seeded fault goes unseen."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ FINDING = Finding("e", "f", "p", 300, {"wrong": 0}, SeededFault("a fault", 10, 9
 
 @dataclass
 class Remembering(Register):
-    """A register with a cache in the server: what was accepted is accepted for 20 ms more."""
+    """A register with a cache in the server: an accepted key stays accepted for 20 ms more."""
 
     seen: dict[str, float] = field(default_factory=dict, repr=False)
 
     def accepts(self, token: str) -> bool:
-        """From memory, where there is one."""
+        """Answer from the cache, if there is one."""
         now = time.monotonic()
         if now < self.seen.get(token, 0.0):
             return True
@@ -37,8 +37,8 @@ class Remembering(Register):
         return False
 
 
-def test_a_server_that_remembers_is_found() -> None:
-    """Revoked keys that live on in a server's cache for 20 ms break the promise, in the actual part of the run."""
+def test_a_server_that_caches_is_found() -> None:
+    """Revoked keys that a server's cache accepts for 20 ms break the promise, in the actual part of the run."""
     with served(Remembering(Fault.UNSYNCED)) as server:
         finding = revocation.run(server.target, REVOKED, 20, server, processes=1)
     assert finding.verdict is Verdict.BROKEN
@@ -48,7 +48,7 @@ def test_a_server_that_remembers_is_found() -> None:
 
 
 def test_a_server_that_counts_without_a_lock_is_found() -> None:
-    """Too many keys are seen."""
+    """Keys beyond the limit are found."""
     with faulty_server(Fault.RACY) as server:
         finding = limit.run(server.target, server, 1)
     assert finding.verdict is Verdict.BROKEN
@@ -56,7 +56,7 @@ def test_a_server_that_counts_without_a_lock_is_found() -> None:
 
 
 def test_a_server_whose_clock_is_late_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keys that live 0.6 s too long are seen."""
+    """Keys that are accepted 0.6 s too long are found."""
     monkeypatch.setattr(clock, "ACT", replace(clock.ACT, lives=timedelta(seconds=0.5)))
     with faulty_server(Fault.LATE) as server:
         finding = clock.run(server.target, server, 4)
@@ -65,7 +65,7 @@ def test_a_server_whose_clock_is_late_is_found(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_server_that_answers_before_it_writes_is_found(tmp_path: Path) -> None:
-    """What it had acknowledged and lost with the kill is seen."""
+    """An acknowledged change that the kill lost is found."""
     command = (sys.executable, "-m", "keystead_prove.servers.faulty_server", "--fault", "UNSYNCED")
     with start_servers(1, (*command, "--journal", str(tmp_path / "journal")), tmp_path) as servers:
         target = Target([servers[0].url], MANAGER)
@@ -74,8 +74,8 @@ def test_a_server_that_answers_before_it_writes_is_found(tmp_path: Path) -> None
     assert finding.violations["acknowledged creations lost"] > 0
 
 
-def test_a_server_that_opens_its_door_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who is let in while nobody can know is seen, and so are the dead."""
+def test_a_server_that_accepts_during_an_outage_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key accepted while its state cannot be known is found, and so is a dead one."""
     monkeypatch.setattr(away, "BACK_SECONDS", 0.1)
     monkeypatch.setattr(away, "ANSWER_SECONDS", 0.0)
     with faulty_server(Fault.OPEN) as server:
@@ -124,5 +124,5 @@ def test_a_report_is_as_good_as_its_worst_finding(others: list[Finding], verdict
 
 
 def test_a_report_of_nothing_shows_nothing() -> None:
-    """No finding is no proof."""
+    """A report without a finding is not a success."""
     assert Report(datetime.now(UTC), 0.0, {}, []).verdict is Verdict.INCONCLUSIVE

@@ -1,4 +1,4 @@
-"""Servers behind PgBouncer in transaction mode keep the promises that they keep without it."""
+"""Servers behind PgBouncer in transaction mode keep the guarantees that they keep without it."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ def pair(postgres: PostgresServer) -> Iterator[tuple[ServerProcess, ServerProces
 
 @pytest.mark.slow
 def test_a_journey_through_the_pooler(pair: tuple[ServerProcess, ServerProcess]) -> None:
-    """Keys are made, used and revoked by ten at once: what one server has answered holds at the other from then on."""
+    """Ten threads create, use and revoke keys: what one server acknowledged holds on the other from then on."""
     one, other = pair
     token = one.token()
     one.put_on("scale")
 
     def journey(number: int) -> list[int]:
-        made = one.call("POST", "/v1/keys", token=token, json={"description": f"key {number}"})
-        key = made.json()
+        response = one.call("POST", "/v1/keys", token=token, json={"description": f"key {number}"})
+        key = response.json()
         used = other.call("GET", "/v1/whoami", token=key["token"])
         revoked = one.call("DELETE", f"/v1/keys/{key['id']}", token=token)
         after = [server.call("GET", "/v1/whoami", token=key["token"]) for server in (other, one)]
-        return [answer.status_code for answer in (made, used, revoked, *after)]
+        return [answer.status_code for answer in (response, used, revoked, *after)]
 
     with ThreadPoolExecutor(10) as people:
-        found = list(people.map(journey, range(KEYS)))
-    assert found == [[201, 200, 204, 401, 401]] * KEYS
+        outcomes = list(people.map(journey, range(KEYS)))
+    assert outcomes == [[201, 200, 204, 401, 401]] * KEYS

@@ -1,4 +1,4 @@
-"""Secrets pushed through every door at debug level are found in no log, no metric and no file of the database."""
+"""Secrets sent to every endpoint at debug level appear in no log, no metric and no file of the database."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PAGES: Final = (("GET", "/"), ("GET", "/sign-in"), ("POST", "/sign-in"), ("POST"
 
 @dataclass
 class SampleWorkspace:
-    """A running server and the secrets of the people in it."""
+    """A running server and the secrets of its users."""
 
     server: ServerProcess
     secrets: Secrets
@@ -44,18 +44,18 @@ class SampleWorkspace:
     http: httpx2.Client
 
     def push(self, method: str, path: str, headers: Mapping[str, str], body: bytes = b"") -> int:
-        """One request; the status."""
+        """Send one request. Returns the status."""
         return self.http.request(method, path, headers=dict(headers), content=body).status_code
 
     def seen(self) -> dict[str, bytes]:
-        """All that the server has written, apart from the peppers."""
+        """Return everything that the server has written, except the peppers."""
         files = [path for path in self.server.data.iterdir() if path.name != "peppers"]
         return {path.name: path.read_bytes() for path in files}
 
-    def betrayed(self) -> dict[str, list[str]]:
-        """Which secrets stand in what the server has written."""
-        found = {name: self.secrets.found_in(content) for name, content in self.seen().items()}
-        return {name: names for name, names in found.items() if names}
+    def leaked(self) -> dict[str, list[str]]:
+        """Return the secrets that appear in what the server has written."""
+        leaks = {name: self.secrets.found_in(content) for name, content in self.seen().items()}
+        return {name: names for name, names in leaks.items() if names}
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def _text(token: Token | None) -> str:
 
 
 def _places(secret: str, live: str) -> Iterator[tuple[str, dict[str, str], bytes]]:
-    """Every place of a request where a secret may stand by mistake: an end of the path, headers, a body."""
+    """Yield a request for every place that may contain a secret by mistake: end of the path, headers, body."""
     bearer = {"authorization": f"Bearer {live}"}
     typed = bearer | {"content-type": "application/json"}
     quoted = quote(secret, safe="")
@@ -142,7 +142,7 @@ def _places(secret: str, live: str) -> Iterator[tuple[str, dict[str, str], bytes
 
 
 def _push_everywhere(sample: SampleWorkspace) -> list[int]:
-    """Each door with each place, the secrets in turn; and each secret in each place of one door."""
+    """Combine each endpoint with each place, rotating the secrets, and each secret with each place of one endpoint."""
     texts = sample.secrets.texts
     live, turn = texts["live token"], cycle(texts.values())
     statuses = []
@@ -158,7 +158,7 @@ def _push_everywhere(sample: SampleWorkspace) -> list[int]:
 
 @contextmanager
 def _broken(sample: SampleWorkspace) -> Iterator[None]:
-    """The database without its table of events: whatever changes something fails within a statement."""
+    """Take the table of events away, so that each change fails within a statement."""
     file = sample.server.data / "keystead.db"
     for statement in ("ALTER TABLE events RENAME TO gone", "ALTER TABLE gone RENAME TO events"):
         with closing(sqlite3.connect(file, isolation_level=None)) as database:
@@ -168,7 +168,7 @@ def _broken(sample: SampleWorkspace) -> Iterator[None]:
 
 
 def _force_failures(sample: SampleWorkspace) -> list[int]:
-    """Ten changes whose values hold secrets, each of which fails after its values have gone into a statement."""
+    """Make ten changes whose values contain secrets; each fails after its values have gone into a statement."""
     texts = list(sample.secrets.texts.values())
     headers = {"authorization": f"Bearer {texts[0]}", "content-type": "application/json"}
     calls: list[tuple[str, str, Any]] = [
@@ -187,7 +187,7 @@ def _force_failures(sample: SampleWorkspace) -> list[int]:
 
 
 def test_no_secret_is_seen_anywhere(sample: SampleWorkspace) -> None:
-    """Tokens, session, links and pepper, in every place of every door and in failing statements: 0 of them is found."""
+    """Tokens, session, links and pepper, in every place of every endpoint and in failing statements: none appears."""
     live = {"authorization": f"Bearer {sample.secrets.texts['live token']}"}
     typed = live | {"content-type": "application/json"}
     assert sample.push("POST", "/v1/collections", typed, b'{"name": "kept"}') == 201
@@ -202,15 +202,15 @@ def test_no_secret_is_seen_anywhere(sample: SampleWorkspace) -> None:
     assert log.count(b'"event": "failure"') >= 10
     assert log.count(b'"event": "request"') > len(statuses)
     assert {"keystead.db", "keystead.db-wal", "log"} <= sample.seen().keys()
-    assert not sample.betrayed()
+    assert not sample.leaked()
     assert not sample.secrets.found_in(metrics)
     assert sample.server.stop() == 0
-    assert not sample.betrayed()
+    assert not sample.leaked()
 
 
 @pytest.mark.parametrize("secret", ["ks_02tcRIyrxLXTR81B3dqdOx_003aUlTJC7tjlCTQj2u", "a+b/c=" * 8])
 def test_a_secret_is_found_however_it_is_written(secret: str) -> None:
-    """The search finds a secret raw, cut, in hex, in base64 with something before it, URL-encoded, and turned round."""
+    """The search finds a secret raw, cut, in hex, in base64 after other text, URL-encoded, and reversed."""
     secrets = Secrets({"it": secret})
     raw = secret.encode()
     written = [

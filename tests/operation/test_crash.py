@@ -1,4 +1,4 @@
-"""kill -9 at random moments: what was acknowledged is there, what was not is whole or absent."""
+"""kill -9 at random moments: what was acknowledged is there; what was not is complete or absent."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _numbers = count(1)
 
 @dataclass
 class Client:
-    """Creates and revokes keys for as long as the server answers, and writes down what it was told.
+    """A client that creates and revokes keys while the server answers, and records the responses.
 
-    Acknowledged: `created` (key to token) and `revoked`. Not answered: `asked` (the key to revoke) and `unanswered`
-    (the description of the key to create).
+    Acknowledged: `created` (key to token) and `revoked`. Not answered: `asked` (the key to revoke)
+    and `unanswered` (the description of the key to create).
     """
 
     base_url: str
@@ -40,7 +40,7 @@ class Client:
     unanswered: set[str] = field(default_factory=set)
 
     def run(self) -> None:
-        """Until the connection breaks."""
+        """Create and revoke until the connection breaks."""
         bearer = {"authorization": f"Bearer {self.token}"}
         with (
             suppress(httpx2.TransportError),
@@ -54,10 +54,10 @@ class Client:
     def _create(self, http: httpx2.Client) -> None:
         description = f"crash {next(_numbers)}"
         self.unanswered.add(description)
-        made = http.post("/v1/keys", json={"description": description})
-        assert made.status_code == 201
+        response = http.post("/v1/keys", json={"description": description})
+        assert response.status_code == 201
         self.unanswered.discard(description)
-        self.created[made.json()["id"]] = made.json()["token"]
+        self.created[response.json()["id"]] = response.json()["token"]
 
     def _revoke(self, http: httpx2.Client) -> None:
         self.asked = random.choice([key for key in self.created if key not in self.revoked])
@@ -67,7 +67,7 @@ class Client:
 
 
 def crash(server: ServerProcess, token: str, acknowledged: int) -> list[Client]:
-    """Kill the whole server with SIGKILL once four clients have so many keys acknowledged, and start it again."""
+    """Kill the whole server with SIGKILL once four clients have that many keys acknowledged, and restart it."""
     clients = [Client(server.base_url, token) for _ in range(CLIENTS)]
     threads = [threading.Thread(target=client.run) for client in clients]
     for thread in threads:
@@ -84,7 +84,7 @@ def crash(server: ServerProcess, token: str, acknowledged: int) -> list[Client]:
 
 
 def check_promises(server: ServerProcess, token: str, clients: list[Client]) -> int:
-    """Every acknowledged creation verifies, every acknowledged revocation is refused; how many promises that were."""
+    """Check that acknowledged keys verify and revoked ones are refused. Returns the number of checked promises."""
     listed = {key["id"]: key for key in _all_keys(server, token)}
     with httpx2.Client(base_url=server.base_url, trust_env=False) as http:
         for client in clients:
@@ -108,7 +108,7 @@ def _all_keys(server: ServerProcess, token: str) -> Iterator[dict[str, str]]:
 
 
 def check_wholeness(server: ServerProcess, clients: list[Client]) -> None:
-    """No change is half done: every key and every end has its one event; a key that nobody heard of was asked for."""
+    """Check that no change is half done: each key and each end has one event, and each unknown key was requested."""
     with _opened(server) as database, read_behind(database) as tx:
         events = Counter((row.target_id, row.type) for row in tx.execute(text(EVENTS)))
         keys = list(tx.execute(text("SELECT id, description, revoked_at FROM api_keys")))
@@ -140,23 +140,23 @@ def _opened(server: ServerProcess) -> Iterator[Database]:
 
 
 def crash_often(database_url: str, times: int, most: int) -> int:
-    """Crash one server so many times, each time after up to `most` created keys. Returns the promises it kept."""
+    """Crash one server that many times, each time after up to `most` created keys. Returns the kept promises."""
     with serving(database_url) as server:
         server.put_on("scale")
         token = server.token()
         clients: list[Client] = []
-        kept = 0
+        promises = 0
         for _ in range(times):
             crashed = crash(server, token, random.randint(1, most))
-            kept += check_promises(server, token, crashed)
+            promises += check_promises(server, token, crashed)
             clients += crashed
         check_wholeness(server, clients)
-    return kept
+    return promises
 
 
 @pytest.mark.slow_on("postgresql")
 def test_a_killed_server_has_kept_its_promises(database_url: str) -> None:
-    """Five kills during creates and revokes by four clients: no acknowledged change is lost, none is half done."""
+    """Five kills while four clients create and revoke: no acknowledged change is lost, and no change is half done."""
     assert crash_often(database_url, 5, 12) >= 5
 
 

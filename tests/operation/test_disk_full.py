@@ -1,4 +1,4 @@
-"""A file system without room: verification goes on, creating is refused, revoking works from what was kept for it."""
+"""A full file system: verification continues, creating is refused, and revoking uses the reserved space."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RECOVERY_SECONDS: Final = 5.0
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 8 MiB; a skip where this account may not mount one."""
+    """A file system of 8 MiB; skips if this account may not mount one."""
     place = tmp_path / "disk"
     place.mkdir()
     mounted = subprocess.run(
@@ -40,7 +40,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def fill(disk: Path) -> Path:
-    """A file that takes up whatever room is left."""
+    """Write a file that takes all remaining space."""
     ballast = disk / "ballast"
     with ballast.open("ab", buffering=0) as file, suppress(OSError):
         for size in (65536, 4096):
@@ -52,7 +52,7 @@ def fill(disk: Path) -> Path:
 
 @contextmanager
 def server_on(disk: Path, logs: Path) -> Iterator[ServerProcess]:
-    """A server whose database is on that disk, and whose own output is not."""
+    """Start a server whose database is on that disk, and whose own output is not."""
     logs.mkdir()
     data = disk / "data"
     with serving(f"sqlite:///{data / 'keystead.db'}", start=False) as server:
@@ -65,7 +65,7 @@ def server_on(disk: Path, logs: Path) -> Iterator[ServerProcess]:
 
 
 def change(server: ServerProcess, token: str, method: str, path: str) -> tuple[int, str]:
-    """Status and, of a refusal, the code."""
+    """Send a change. Returns the status, and the code of a refusal."""
     body = {"description": "x" * 200} if method == "POST" else None
     answer = server.call(method, path, token=token, json=body)
     return answer.status_code, "" if answer.is_success else answer.json()["code"]
@@ -73,9 +73,9 @@ def change(server: ServerProcess, token: str, method: str, path: str) -> tuple[i
 
 @pytest.mark.slow
 def test_on_a_full_disk_keys_can_still_be_revoked(small_disk: Path, tmp_path: Path) -> None:
-    """Every verification is right, creating is 507, 40 revocations hold; then all is well (R44)."""
+    """Each verdict is right, creating returns 507, 40 revocations hold; with space again everything works (R44)."""
     with server_on(small_disk, tmp_path / "logs") as server:
-        token, kept = server.token(), server.token()
+        token, other = server.token(), server.token()
         keys = [
             server.call("POST", "/v1/keys", token=token, json={"description": "k"}).json()
             for _ in range(REVOCATIONS)
@@ -85,10 +85,10 @@ def test_on_a_full_disk_keys_can_still_be_revoked(small_disk: Path, tmp_path: Pa
             for _ in range(2000):
                 assert change(server, token, "POST", "/v1/keys") == (201, "")
         assert change(server, token, "POST", "/v1/keys") == (507, "disk-full")
-        assert verify(server, kept) == LIVE
+        assert verify(server, other) == LIVE
         for key in keys:
             assert change(server, token, "DELETE", f"/v1/keys/{key['id']}") == (204, "")
-            assert (verify(server, key["token"]), verify(server, kept)) == (DEAD, LIVE)
+            assert (verify(server, key["token"]), verify(server, other)) == (DEAD, LIVE)
         assert change(server, token, "POST", "/v1/keys") == (507, "disk-full")
         ballast.unlink()
         freed = time.monotonic()
@@ -97,13 +97,13 @@ def test_on_a_full_disk_keys_can_still_be_revoked(small_disk: Path, tmp_path: Pa
         server.kill()
         server.start()
         assert {verify(server, key["token"]) for key in keys} == {DEAD}
-        assert verify(server, kept) == LIVE
+        assert verify(server, other) == LIVE
         require_whole(small_disk / "data" / "keystead.db")
         assert (small_disk / "data" / "keystead.db-reserve").stat().st_size > 0
 
 
 def require_whole(database: Path) -> None:
-    """SQLite finds nothing wrong with the file."""
+    """Check that SQLite finds no damage in the file."""
     connection = sqlite_driver.connect(database)
     try:
         assert connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
@@ -113,7 +113,7 @@ def require_whole(database: Path) -> None:
 
 @pytest.mark.prove
 def test_a_disk_that_is_full_from_the_first_moment(small_disk: Path, tmp_path: Path) -> None:
-    """A server that is killed and started on a full disk verifies and revokes as well; it makes nothing."""
+    """A server that is killed and started on a full disk verifies and revokes, and creates nothing."""
     with server_on(small_disk, tmp_path / "logs") as server:
         token, victim = server.token(), server.token()
         own = server.call("GET", "/v1/whoami", token=victim).json()["key"]["id"]

@@ -1,4 +1,4 @@
-"""On the embedded database an acknowledged change is on disk before it is acknowledged, as the kernel saw it."""
+"""On the embedded database a change is on disk before it is acknowledged, as the kernel saw it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ UNFINISHED = "<unfinished ...>"
 
 
 def events_of(trace: str) -> Iterator[str]:
-    """What happened, in order: a `request` has arrived, the journal is `synced`, an `answer` is about to leave."""
+    """Yield the events in order: a `request` arrived, the journal was `synced`, an `answer` is about to leave."""
     begun: dict[str, str] = {}
     for line in trace.splitlines():
         if ANSWER.search(line):
@@ -44,7 +44,7 @@ def events_of(trace: str) -> Iterator[str]:
 
 
 def answers_without_a_sync(trace: str) -> tuple[int, int]:
-    """How many changes were acknowledged, and how many of these without a sync since their request arrived."""
+    """Return how many changes were acknowledged, and how many of them without a sync since their request arrived."""
     answers, unsynced, synced = 0, 0, False
     for event in events_of(trace):
         match event:
@@ -59,7 +59,7 @@ def answers_without_a_sync(trace: str) -> tuple[int, int]:
 
 
 def traced(tmp_path: Path, *program: str | Path) -> tuple[int, int]:
-    """Run the server under strace while one client creates keys and revokes them; what the trace says of it."""
+    """Run the server under strace while one client creates and revokes keys. Returns the trace."""
     if shutil.which("strace") is None:
         pytest.skip(
             "no strace: whether changes are synced before they are acknowledged is not seen"
@@ -81,13 +81,13 @@ def _change(server: ServerProcess) -> None:
     bearer = {"authorization": f"Bearer {server.token()}"}
     with httpx2.Client(base_url=server.base_url, headers=bearer, trust_env=False) as http:
         for number in range(CHANGES):
-            made = http.post("/v1/keys", json={"description": f"key {number}"})
-            assert made.status_code == 201
-            assert http.delete(f"/v1/keys/{made.json()['id']}").status_code == 204
+            response = http.post("/v1/keys", json={"description": f"key {number}"})
+            assert response.status_code == 201
+            assert http.delete(f"/v1/keys/{response.json()['id']}").status_code == 204
 
 
 def test_every_change_is_synced_before_it_is_acknowledged(tmp_path: Path) -> None:
-    """Between the arrival of each create and revoke and the first byte of its 2xx, the journal was synced."""
+    """Between the arrival of each create or revoke and the first byte of its 2xx, the journal was synced."""
     assert traced(tmp_path, KEYSTEAD) == (2 * CHANGES, 0)
 
 

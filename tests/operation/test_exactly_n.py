@@ -1,4 +1,4 @@
-"""A limit holds over two servers on one database, however many ask at once."""
+"""A limit holds over two servers on one database, with any number of concurrent requests."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ CLIENTS: Final = 8
 SAMPLES: Final = 20
 CREATING: Final = {201: "created", 409: "full", 422: "late", 503: "late"}
 REVOKING: Final = {204: "revoked", 503: "late"}
-"""What statuses count as. On a busy machine an expiry passes before its request is read, or a lock's time runs out."""
+"""How statuses are counted. On a busy machine an expiry passes before its request is read, or a lock times out."""
 EXACT_SECONDS: Final = 0.25
-"""How exact natural expiry is on every server."""
+"""The tolerance of natural expiry on every server."""
 COUNT: Final = (
     "SELECT count(*) FROM api_keys WHERE revoked_at IS NULL AND rotated_to IS NULL"
     f" AND (expires_at IS NULL OR expires_at > {int(EXACT_SECONDS * 1_000_000)} + {{now}})"
@@ -41,13 +41,13 @@ NOW: Final = {
 
 @dataclass
 class Pair:
-    """Two servers over one database, and the token of a key that makes keys in a workspace with room for ten."""
+    """Two servers over one database, and the token of a key that creates keys in a workspace with room for ten."""
 
     servers: tuple[ServerProcess, ServerProcess]
     token: str = field(repr=False)
 
     def clients(self, count: int) -> list[httpx2.Client]:
-        """Connections to both servers in turn."""
+        """Return connections to the two servers alternately."""
         bearer = {"authorization": f"Bearer {self.token}"}
         urls = [self.servers[n % 2].base_url for n in range(count)]
         return [
@@ -55,13 +55,13 @@ class Pair:
         ]
 
     def active(self) -> int:
-        """How many keys take a place, as the database tells it at this moment."""
+        """Return how many keys count towards the limit, by the database's own time."""
         with closing(Database(self.servers[0].database_url)) as database:
             return counted(database)
 
 
 def counted(database: Database) -> int:
-    """The keys that count, as one statement sees them at one moment."""
+    """Return the keys that count, as one statement sees them."""
     with read_behind(database) as tx:
         statement = text(COUNT.format(now=NOW[tx.dialect.name]))
         return int(tx.execute(statement).scalar_one())
@@ -69,7 +69,7 @@ def counted(database: Database) -> int:
 
 @contextmanager
 def pair_on(database_url: str) -> Iterator[Pair]:
-    """Two servers with one pepper over one database."""
+    """Start two servers with one pepper over one database."""
     with serving(database_url) as first, serving(database_url, data=first.data) as second:
         token = first.token()
         installation = bootstrap.open_safely(first.settings)
@@ -80,8 +80,8 @@ def pair_on(database_url: str) -> Iterator[Pair]:
 
 
 @pytest.mark.slow_on("postgresql")
-def test_a_hundred_at_once_leave_exactly_ten(database_url: str) -> None:
-    """Of 100 concurrent creations over two servers, as many succeed as there was room, and no more."""
+def test_a_hundred_concurrent_creations_leave_exactly_ten(database_url: str) -> None:
+    """Of 100 concurrent creations through two servers, as many succeed as there was room for."""
     with pair_on(database_url) as pair, ThreadPoolExecutor(50) as pool:
         clients = pair.clients(50)
         answers = pool.map(
@@ -98,7 +98,7 @@ def test_a_hundred_at_once_leave_exactly_ten(database_url: str) -> None:
 
 @pytest.mark.slow_on("postgresql")
 def test_there_are_never_more_than_ten(database_url: str) -> None:
-    """With creations, revocations and expiries over two servers, no sample of the database ever shows more than ten."""
+    """With creations, revocations and expiries on two servers, no sample of the database shows more than ten."""
     with pair_on(database_url) as pair:
         stop = threading.Event()
         tallies: list[Counter[str]] = [Counter() for _ in range(CLIENTS)]
@@ -119,7 +119,7 @@ def test_there_are_never_more_than_ten(database_url: str) -> None:
 
 
 def _has_seen_all(done: Counter[str]) -> bool:
-    """Whether keys were created beyond the limit, revoked, and refused for want of room."""
+    """Return whether keys were created beyond the limit, revoked, and refused because of the limit."""
     return done["created"] > LIMIT and done["revoked"] > 0 and done["full"] > 0
 
 
@@ -133,7 +133,7 @@ def _samples(pair: Pair, is_enough: Callable[[], bool]) -> list[int]:
 
 
 def _churn(client: httpx2.Client, tally: Counter[str], stopped: Callable[[], bool]) -> None:
-    """Create keys, every second of which ends by itself within two seconds; revoke some of the others."""
+    """Create keys, every second of which expires within two seconds; revoke some of the others."""
     mine: list[str] = []
     with client:
         while not stopped():
@@ -141,10 +141,12 @@ def _churn(client: httpx2.Client, tally: Counter[str], stopped: Callable[[], boo
             if random.random() < 0.5:
                 end = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=2)
                 expires_at = end.isoformat()
-            made = client.post("/v1/keys", json={"description": "churn", "expires_at": expires_at})
-            tally[CREATING.get(made.status_code, "other")] += 1
-            if made.status_code == 201 and expires_at is None:
-                mine.append(made.json()["id"])
+            response = client.post(
+                "/v1/keys", json={"description": "churn", "expires_at": expires_at}
+            )
+            tally[CREATING.get(response.status_code, "other")] += 1
+            if response.status_code == 201 and expires_at is None:
+                mine.append(response.json()["id"])
             if mine and random.random() < 0.3:
                 gone = client.delete(f"/v1/keys/{mine.pop()}").status_code
                 tally[REVOKING.get(gone, "other")] += 1

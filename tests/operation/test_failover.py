@@ -25,7 +25,7 @@ UNKNOWN = (503, "outcome-unknown")
 
 @contextmanager
 def servers_on(url: str, number: int = 2) -> Iterator[list[ServerProcess]]:
-    """So many servers of one installation over that database, its first workspace without limits."""
+    """Start that many servers of one installation over that database, its first workspace without limits."""
     with ExitStack() as stack:
         first = stack.enter_context(serving(url))
         first.put_on("scale")
@@ -35,7 +35,7 @@ def servers_on(url: str, number: int = 2) -> Iterator[list[ServerProcess]]:
 
 @contextmanager
 def synchronous_pair(primary: PrivatePostgres) -> Iterator[tuple[StandbyPair, list[ServerProcess]]]:
-    """Two servers over a primary with a synchronous standby; they know the addresses of both."""
+    """Start two servers over a primary with a synchronous standby; they know the addresses of both."""
     with standby_of(primary) as pair:
         standby = pair.standby
         url = f"postgresql://postgres@{primary.host}:{primary.port},{standby.host}:{standby.port}/postgres"
@@ -50,7 +50,7 @@ def are_ready(servers: Sequence[ServerProcess]) -> None:
 
 
 def ask(server: ServerProcess, token: str, method: str, path: str) -> httpx2.Response:
-    """One change, waited for as long as it may take."""
+    """Send one change, and wait for it as long as it may take."""
     body = {"description": "asked"} if method == "POST" else None
     bearer = {"authorization": f"Bearer {token}"}
     with httpx2.Client(base_url=server.base_url, trust_env=False, timeout=60) as http:
@@ -58,13 +58,13 @@ def ask(server: ServerProcess, token: str, method: str, path: str) -> httpx2.Res
 
 
 def answered(pair: StandbyPair, waiting: Future[httpx2.Response]) -> bool:
-    """Whether the answer has come; commits that wait for the standby, this one's or another's, are cancelled."""
+    """Return whether the response has arrived; cancel all commits that wait for the standby."""
     pair.cancel()
     return waiting.done()
 
 
-def told(answer: httpx2.Response) -> tuple[int, str]:
-    """Status and code of a refusal."""
+def status_and_code(answer: httpx2.Response) -> tuple[int, str]:
+    """Return the status and the code of a refusal."""
     return answer.status_code, answer.json()["code"]
 
 
@@ -72,8 +72,8 @@ def told(answer: httpx2.Response) -> tuple[int, str]:
 
 
 def kill_the_database(postgres: PrivatePostgres, times: int) -> int:
-    """So many kills under load, each followed by a start; how many promises were kept."""
-    kept = 0
+    """Kill the database under load and start it, that many times. Returns the number of kept promises."""
+    promises = 0
     with servers_on(postgres.dsn()) as servers:
         token = servers[0].token()
         for _ in range(times):
@@ -82,13 +82,13 @@ def kill_the_database(postgres: PrivatePostgres, times: int) -> int:
                 postgres.kill()
                 postgres.start()
                 are_ready(servers)
-            kept += sum(changes.check(servers) for changes in changes_by_client)
-    return kept
+            promises += sum(changes.check(servers) for changes in changes_by_client)
+    return promises
 
 
 @pytest.mark.slow
 def test_a_killed_primary_has_kept_what_was_acknowledged(private_postgres: PrivatePostgres) -> None:
-    """PostgreSQL is killed under load and comes back: no acknowledged key is lost, none that was revoked lives."""
+    """PostgreSQL is killed under load and comes back: no acknowledged key is lost, and no revoked key is accepted."""
     assert kill_the_database(private_postgres, 1) > 10
 
 
@@ -98,16 +98,16 @@ def test_a_primary_killed_fifty_times(
     private_postgres: PrivatePostgres, record_property: Callable[[str, object], None]
 ) -> None:
     """Fifty kills."""
-    kept = kill_the_database(private_postgres, 50)
-    record_property("kept", kept)
-    assert kept > 500
+    promises = kill_the_database(private_postgres, 50)
+    record_property("kept", promises)
+    assert promises > 500
 
 
 # --- the standby is promoted ---
 
 
 def fail_over(primary: PrivatePostgres) -> tuple[int, float]:
-    """One promotion under load: how many promises were kept, and for how many seconds there was no answer."""
+    """Promote the standby once under load. Returns the number of kept promises and the seconds without an answer."""
     with synchronous_pair(primary) as (pair, servers):
         token = servers[0].token()
         with at_work(servers, token) as changes_by_client:
@@ -125,20 +125,20 @@ def fail_over(primary: PrivatePostgres) -> tuple[int, float]:
                 ),
                 "keys are created on the new primary",
             )
-        kept = sum(changes.check(servers) for changes in changes_by_client)
+        promises = sum(changes.check(servers) for changes in changes_by_client)
         primary.start()
         assert all(verify(server, token) == LIVE for server in servers)
         primary.kill()
-    return kept, away
+    return promises, away
 
 
 @pytest.mark.slow
 def test_a_promoted_standby_has_all_that_was_acknowledged(
     private_postgres: PrivatePostgres,
 ) -> None:
-    """The primary dies, its synchronous standby takes over, servers follow by themselves: 0 lost, 0 revived (R35)."""
-    kept, away = fail_over(private_postgres)
-    assert kept > 5
+    """The primary dies, its synchronous standby takes over, the servers follow: 0 lost, 0 revived (R35)."""
+    promises, away = fail_over(private_postgres)
+    assert promises > 5
     assert away < 10
 
 
@@ -148,17 +148,17 @@ def test_a_promoted_standby_has_all_that_was_acknowledged(
 def test_twenty_promotions(
     private_postgres: PrivatePostgres, cycle: int, record_property: Callable[[str, object], None]
 ) -> None:
-    """Each of twenty."""
-    kept, away = fail_over(private_postgres)
-    record_property("kept", kept)
+    """Each of twenty promotions keeps every promise."""
+    promises, away = fail_over(private_postgres)
+    record_property("kept", promises)
     record_property("seconds away", f"{away:.2f}")
-    assert kept > 5
+    assert promises > 5
     assert away < 10
 
 
 @pytest.mark.prove
 def test_a_primary_that_falls_silent_is_left(private_postgres: PrivatePostgres) -> None:
-    """It closes no connection and answers nothing, as a machine that froze: servers find the promoted standby."""
+    """It closes no connection and answers nothing, like a frozen machine: servers find the promoted standby."""
     with standby_of(private_postgres) as pair, relay_to(private_postgres.port) as relay:
         url = f"postgresql://postgres@{HOST}:{relay.port},{HOST}:{pair.standby.port}/postgres"
         with servers_on(url) as servers:
@@ -175,11 +175,11 @@ def test_a_primary_that_falls_silent_is_left(private_postgres: PrivatePostgres) 
             assert [verify(server, key["token"]) for server in servers] == [DEAD, DEAD]
 
 
-# --- a commit that is given up waiting for ---
+# --- a commit that PostgreSQL stops waiting for ---
 
 
 def give_up_waiting(primary: PrivatePostgres, times: int) -> None:
-    """So many changes that the standby did not confirm; then it is promoted, which has heard of none of them."""
+    """Make that many changes that the standby does not confirm; then promote it, without any of them."""
     with synchronous_pair(primary) as (pair, servers):
         token, path = servers[0].token(), "/v1/keys/{id}"
         acknowledged, *keys = (
@@ -189,10 +189,10 @@ def give_up_waiting(primary: PrivatePostgres, times: int) -> None:
         pair.pause()
         with ThreadPoolExecutor(1) as pool:
             for number, key in enumerate(keys):
-                asked = ("DELETE", path.format_map(key)) if number % 5 else ("POST", "/v1/keys")
-                waiting = pool.submit(ask, servers[number % 2], token, *asked)
+                request = ("DELETE", path.format_map(key)) if number % 5 else ("POST", "/v1/keys")
+                waiting = pool.submit(ask, servers[number % 2], token, *request)
                 wait_until(partial(answered, pair, waiting), "PostgreSQL gives up waiting")
-                assert told(waiting.result()) == UNKNOWN
+                assert status_and_code(waiting.result()) == UNKNOWN
         primary.kill()
         pair.promote()
         are_ready(servers)
@@ -204,7 +204,7 @@ def give_up_waiting(primary: PrivatePostgres, times: int) -> None:
 def test_a_commit_that_no_standby_confirmed_is_not_acknowledged(
     private_postgres: PrivatePostgres,
 ) -> None:
-    """The standby stands still and PostgreSQL gives up waiting: 503 outcome-unknown, never 2xx (R34).
+    """The standby hangs and PostgreSQL gives up waiting: 503 outcome-unknown, never 2xx (R34).
 
     What was acknowledged before holds on the standby, once that is promoted.
     """
@@ -219,7 +219,7 @@ def test_twenty_commits_that_no_standby_confirmed(private_postgres: PrivatePostg
 
 @pytest.mark.prove
 def test_an_old_primary_acknowledges_nothing(private_postgres: PrivatePostgres) -> None:
-    """Beside its promoted standby a primary that nobody fenced goes on: its clients are told "unknown"."""
+    """Next to its promoted standby an unfenced primary goes on: its clients get "unknown"."""
     with standby_of(private_postgres) as pair, servers_on(private_postgres.dsn(), 1) as servers:
         token = servers[0].token()
         key = ask(servers[0], token, "POST", "/v1/keys").json()
@@ -228,10 +228,10 @@ def test_an_old_primary_acknowledges_nothing(private_postgres: PrivatePostgres) 
         with ThreadPoolExecutor(1) as pool:
             waiting = pool.submit(ask, servers[0], token, "DELETE", f"/v1/keys/{key['id']}")
             wait_until(partial(answered, pair, waiting), "PostgreSQL gives up waiting")
-        assert told(waiting.result()) == UNKNOWN
+        assert status_and_code(waiting.result()) == UNKNOWN
 
 
-# --- the way to the primary is cut ---
+# --- the connection to the primary is cut ---
 
 
 @pytest.mark.slow
@@ -253,7 +253,7 @@ def test_a_commit_whose_answer_is_lost_is_not_acknowledged(
         relay.cut_at(b"COMMIT\0", after=b"UPDATE api_keys", swallow=swallow)
         answer = ask(servers[0], token, "DELETE", f"/v1/keys/{key['id']}")
         assert relay.sprung.wait(10)
-        assert told(answer) == UNKNOWN
+        assert status_and_code(answer) == UNKNOWN
         assert verify(servers[1], key["token"]) == 503
         relay.restore()
         are_ready(servers)
@@ -262,7 +262,7 @@ def test_a_commit_whose_answer_is_lost_is_not_acknowledged(
         assert {verify(server, key["token"]) for server in [*servers, apart]} == {expected}
 
 
-# --- a standby is no database to serve from ---
+# --- a standby alone cannot serve ---
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""The private names of granian that the server overrides or sets: an upgrade that changes one fails here."""
+"""The private names of Granian that the server overrides or sets: an upgrade that changes one fails here."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ ATTRIBUTES: Final = {
     "_ssp",
     "_sso",
 }
-"""What our methods read or set."""
+"""The attributes that our methods read or set."""
 
 
 def parameters(method: object) -> list[str]:
@@ -54,7 +54,7 @@ def parameters(method: object) -> list[str]:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_each_method_has_the_signature_that_we_rely_on(name: str) -> None:
-    """The server overrides or calls it."""
+    """The server overrides or calls each of these methods."""
     assert parameters(getattr(MPServer, name)) == METHODS[name]
 
 
@@ -65,14 +65,14 @@ def test_each_method_that_the_server_overrides_is_listed() -> None:
 
 
 def test_each_attribute_is_one_of_granian() -> None:
-    """Granian's own source uses the attributes, so that what we set has an effect."""
+    """Granian's own source uses these attributes, so setting them has an effect."""
     source = inspect.getsource(AbstractServer) + inspect.getsource(MPServer)
     missing = {name for name in ATTRIBUTES if f"self.{name}" not in source}
     assert not missing
 
 
 def test_the_processes_are_what_we_terminate() -> None:
-    """A worker has `terminate`, the flag that a stop was ours, and a process of multiprocessing inside."""
+    """A worker has `terminate`, the flag that the stop was ours, and a multiprocessing process inside."""
     source = inspect.getsource(WorkerProcess)
     assert parameters(WorkerProcess.terminate) == ["self"]
     assert "self.interrupt_by_parent = True" in source
@@ -80,13 +80,13 @@ def test_the_processes_are_what_we_terminate() -> None:
 
 
 def test_a_socket_is_built_from_an_address() -> None:
-    """`SocketSpec(host, port, backlog).build()` listens and gives its descriptor."""
+    """`SocketSpec(host, port, backlog).build()` listens and returns its descriptor."""
     holder = SocketSpec("127.0.0.1", 0, 16).build()
     assert holder.get_fd() > 0
 
 
 def test_one_file_alone_knows_granian() -> None:
-    """Nothing else of Keystead imports granian."""
+    """Nothing else in Keystead imports Granian."""
     source = Path(keystead.__file__).parent
     users = {
         file.relative_to(source).as_posix()

@@ -1,4 +1,4 @@
-"""What a stranger, or one tenant, sends costs a server time that is linear in its bytes, at every door."""
+"""A request of a stranger or a tenant costs a server time that is linear in its bytes, at every endpoint."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from tests.support.server_process import ServerProcess, serving
 
 JSON: Final[Header] = (b"content-type", b"application/json")
 KEY, SERVICE = b"Bearer <key>", b"Bearer <service>"
-"""Stand for a live key of the workspace, and for a service's credential."""
+"""Placeholders for a live key of the workspace, and for a service's credential."""
 
 Sent = tuple[str, str, list[Header], bytes]
-"""Method, target, fields without Host, body."""
+"""The method, the target, the fields without Host, and the body."""
 Make = Callable[[int], Sent]
 
 PATHS: Final = (
@@ -110,7 +110,7 @@ WORST_KNOWN: Final = (
         "/introspect: form of a&",
     ),
 )
-"""What was quadratic once, or cost most."""
+"""The requests that were quadratic once, or cost most."""
 
 
 @pytest.fixture(scope="module")
@@ -124,14 +124,14 @@ def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GateApplication]:
 
 @pytest.fixture(scope="module")
 def known(gate: GateApplication) -> dict[bytes, bytes]:
-    """What stands for live credentials, and those."""
+    """The placeholders of live credentials, and the credentials."""
     token = text_of(gate.sandbox.key(gate.sandbox.tenant()))
     return {KEY: b"Bearer " + token.encode(), SERVICE: b"Bearer " + gate.credential()[1].encode()}
 
 
 @pytest.mark.parametrize("name", REQUESTS)
 def test_a_request_is_linear(gate: GateApplication, known: dict[bytes, bytes], name: str) -> None:
-    """Through the whole application, every part of a request, pumped up to what the stack lets through."""
+    """Every part of a request, inflated up to what the stack lets through, costs the application linear time."""
     make, longest = REQUESTS[name]
 
     def send(sent: Sent) -> None:
@@ -147,7 +147,7 @@ def test_a_request_is_linear(gate: GateApplication, known: dict[bytes, bytes], n
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ServerProcess, bytes]]:
-    """A server, and the token of a key there."""
+    """A server, and the token of a key of it."""
     with serving(f"sqlite:///{tmp_path_factory.mktemp('served') / 'keystead.db'}") as started:
         yield started, started.token().encode()
 
@@ -155,7 +155,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ServerPro
 @pytest.mark.slow
 @pytest.mark.parametrize("name", WORST_KNOWN)
 def test_a_request_to_a_server_is_linear(served: tuple[ServerProcess, bytes], name: str) -> None:
-    """At a real server, by the CPU time of its processes."""
+    """A real server needs linear time too, by the CPU time of its processes."""
     server, token = served
     make, longest = REQUESTS[name]
 
@@ -178,7 +178,7 @@ def test_a_request_to_a_server_is_linear(served: tuple[ServerProcess, bytes], na
 
 
 def spent(server: ServerProcess) -> float:
-    """CPU seconds of all threads of the server's processes (proc(5), schedstat)."""
+    """Return the CPU seconds of all threads of the server's processes (proc(5), schedstat)."""
     tasks = (
         task for process in server.processes() for task in Path(f"/proc/{process}/task").iterdir()
     )
@@ -186,7 +186,7 @@ def spent(server: ServerProcess) -> float:
 
 
 def test_a_refusal_repeats_little(gate: GateApplication, known: dict[bytes, bytes]) -> None:
-    """No answer to a stranger's or a tenant's nonsense is much larger than what was sent, however it was sent."""
+    """No answer to nonsense, of a stranger or a tenant, is much larger than the request, however it was sent."""
     for name, (make, longest) in REQUESTS.items():
         for size in (600, min(longest, 6_000)):
             method, target, fields, body = make(size)

@@ -1,8 +1,8 @@
-"""Experiment E30: three workspaces use all that is shared as far as their plans let them; a fourth is served.
+"""Experiment E30: three workspaces use everything shared up to their plans' limits; a fourth is still served.
 
-No figure of a clock is asserted: all that the fourth asks for must be done, while the others are at it. A machine that
-is slow meets that too; who waits behind whom is asserted beside each of
-the shares, where no clock is needed to see it.
+No test asserts a time: everything the fourth requests must be done while the others flood, which a
+slow machine can meet too. The order of waiting is asserted in the tests of each shared resource,
+without a clock.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ LEET: Final = "p@$$w0rd" * 4
 
 @dataclass
 class Workspace:
-    """One of the four: its token, and the link of an invitation to it."""
+    """One of the four workspaces: its token, and the link of an invitation to it."""
 
     principal: Principal
     token: str = field(repr=False)
@@ -50,7 +50,7 @@ class Workspace:
 
 
 def workspace(services: Services, name: str) -> Workspace:
-    """A new workspace without limits."""
+    """Create a workspace without limits."""
     id = services.workspaces.create(name, plan_id="scale").id
     principal = operator("tests", id)
     token = services.keys.create(principal, KeyDraft(name, None, EVERY)).token
@@ -60,7 +60,7 @@ def workspace(services: Services, name: str) -> Workspace:
 
 
 def listen(services: Services, of: Workspace, url: str, endpoints: int) -> None:
-    """Gives a workspace a shelf, and so many endpoints that hear of new keys."""
+    """Create a collection and that many endpoints that receive the events of new keys."""
     services.documents.create_collection(of.principal, CollectionDraft("shelf"))
     for number in range(endpoints):
         draft = WebhookDraft(f"e{number}", url, ["key.created"])
@@ -68,7 +68,7 @@ def listen(services: Services, of: Workspace, url: str, endpoints: int) -> None:
 
 
 class Client:
-    """Somebody who calls with one workspace's credentials, from an address of their own."""
+    """A client with the credentials of one workspace and an address of its own."""
 
     def __init__(self, server: ServerProcess, of: Workspace, address: str) -> None:
         transport = httpx2.HTTPTransport(local_address=address, retries=0)
@@ -78,44 +78,44 @@ class Client:
         self._of = of
 
     def close(self) -> None:
-        """Ends its connections."""
+        """Close its connections."""
         self._http.close()
 
     def call(self, method: str, path: str, body: object = None) -> int:
-        """The status of one call of the API."""
+        """Call the API. Returns the status."""
         bearer = {"authorization": f"Bearer {self._of.token}"}
         return self._http.request(method, path, json=body, headers=bearer).status_code
 
     def verify(self) -> int:
-        """Asks as a gateway does."""
+        """Verify a token as a gateway does."""
         return self.call("GET", "/forward-auth/any")
 
     def search(self) -> int:
-        """Looks for what is in every document."""
+        """Search for a word that every document contains."""
         return self.call("GET", "/v1/collections/shelf/documents?query=word&limit=100")
 
     def push(self, documents: int) -> int:
-        """Replaces so many documents."""
+        """Replace that many documents."""
         text = "word another " * 40
         batch = [{"id": f"d{n}", "title": "T", "text": text} for n in range(documents)]
         return self.call("POST", "/v1/collections/shelf/documents/batch", {"upsert": batch})
 
     def create(self) -> int:
-        """Makes a key."""
+        """Create a key."""
         return self.call("POST", "/v1/keys", {"description": "k", "scopes": ["documents:read"]})
 
     def page(self) -> int:
-        """Opens the page of an invitation."""
+        """Open the page of an invitation."""
         return self._http.get(f"/invitation?link={self._of.invitation}").status_code
 
     def accept(self) -> int:
-        """Sends a password that takes long to estimate, with the link."""
+        """Send a password that takes long to estimate, with the link."""
         page = self._http.get(f"/invitation?link={self._of.invitation}")
         form_token = page.text.partition('name="form_token" value="')[2].partition('"')[0]
         form = {"link": self._of.invitation, "name": "N", "password": LEET, "again": LEET}
         form["form_token"] = form_token
         headers = {"origin": str(self._http.base_url).rstrip("/")}
-        # The browser's cookie is for TLS, which this server does without.
+        # The browser's cookie requires TLS, and this server speaks plain HTTP.
         headers["cookie"] = page.headers["set-cookie"].partition(";")[0]
         return self._http.post("/invitation", data=form, headers=headers).status_code
 
@@ -124,7 +124,7 @@ class Client:
 def flooding(
     server: ServerProcess, hostile: list[Workspace], clients: int
 ) -> Iterator[Counter[str]]:
-    """Every hostile workspace calls all it can, with so many clients for each kind; how often it was answered."""
+    """Have each hostile workspace send each kind of call from that many clients, and count the answers."""
     answered: Counter[str] = Counter()
     stopping, counting = threading.Event(), threading.Lock()
 
@@ -164,7 +164,7 @@ def _kinds(answered: Counter[str]) -> set[str]:
 
 
 def rounds(client: Client, number: int) -> dict[str, list[float]]:
-    """So many rounds of all that a workspace does, each answered well; how long each took."""
+    """Do that many rounds of all kinds of work, each answered well. Returns the duration of each call."""
     acts: dict[str, tuple[Callable[[], int], int]] = {
         "verification": (client.verify, 200),
         "page": (client.page, 200),
@@ -172,17 +172,17 @@ def rounds(client: Client, number: int) -> dict[str, list[float]]:
         "push": (lambda: client.push(1), 200),
         "create": (client.create, 201),
     }
-    took: dict[str, list[float]] = {name: [] for name in acts}
+    durations: dict[str, list[float]] = {name: [] for name in acts}
     for _ in range(number):
         for name, (act, status) in acts.items():
-            began = time.perf_counter()
+            start = time.perf_counter()
             assert act() == status, name
-            took[name].append(time.perf_counter() - began)
-    return took
+            durations[name].append(time.perf_counter() - start)
+    return durations
 
 
 def among_hostile_neighbours(database_url: str, number: int, clients: int) -> None:
-    """A fourth workspace does the same quietly and among three others."""
+    """Run the fourth workspace's rounds alone, and then among three others."""
     with ExitStack() as stack:
         tarpit = stack.enter_context(socket.create_server((HOST, 0), backlog=1024))
         receiver = stack.enter_context(Receiver())
@@ -216,12 +216,12 @@ def among_hostile_neighbours(database_url: str, number: int, clients: int) -> No
 
 @pytest.mark.slow
 def test_three_hostile_workspaces_leave_a_fourth_its_service(database_url: str) -> None:
-    """A workspace is served, and its events delivered, while three others flood all that is shared."""
+    """A workspace is served, and its events are delivered, while three others flood everything shared."""
     among_hostile_neighbours(database_url, number=3, clients=2)
 
 
 @pytest.mark.prove
 @pytest.mark.timeout(1200)
 def test_a_long_siege(database_url: str) -> None:
-    """The same with three times the clients and twenty times the rounds."""
+    """The guarantee holds with three times the clients and twenty times the rounds."""
     among_hostile_neighbours(database_url, number=60, clients=6)

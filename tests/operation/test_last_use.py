@@ -1,4 +1,4 @@
-"""Last use under load: shown within seconds, forward only, counted to the last one, and by a kill little is lost."""
+"""Last use under load: shown within seconds, forward only, exactly counted; a kill loses little."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ __all__ = ["own_sandbox"]
 
 CLIENTS = 8
 SLACK = 10.0
-"""Seconds for a machine that does other things besides."""
+"""The extra seconds for a machine that is busy with other work."""
 
 
 @dataclass
 class Callers:
-    """Eight clients that use keys over and over. `answered`: when, for each key, a request of its was answered 200."""
+    """Eight clients that use keys repeatedly. `answered`: for each key, the times at which a request got 200."""
 
     server: ServerProcess
     tokens: list[str] = field(repr=False)
@@ -37,7 +37,7 @@ class Callers:
     threads: list[threading.Thread] = field(default_factory=list)
 
     def start(self, each: int) -> None:
-        """Have them begin: so many requests each."""
+        """Start them, with that many requests each."""
         self.answered = [[] for _ in self.tokens]
         self.threads = [
             threading.Thread(target=self._call, args=(number, each)) for number in range(CLIENTS)
@@ -65,13 +65,13 @@ class Callers:
 
 
 def last_used(server: ServerProcess, watcher: str, id: str) -> datetime | None:
-    """When the key was last used, as it is shown."""
+    """Return when the key was last used, as the API shows it."""
     shown = server.call("GET", f"/v1/keys/{id}", token=watcher).json()["last_used_at"]
     return None if shown is None else datetime.fromisoformat(shown)
 
 
 def use_under_load(server: ServerProcess, each: int) -> int:
-    """So many verifications by each of eight clients; all are counted soon after, and no last use moves back."""
+    """Verify that many times with each of eight clients; check that all are counted and no last use moves back."""
     server.put_on("scale")
     watcher, *tokens = (server.token() for _ in range(5))
     ids = ids_of(server, tokens)
@@ -83,18 +83,18 @@ def use_under_load(server: ServerProcess, each: int) -> int:
             shown.append(at)
     callers.join()
     assert shown == sorted(shown)
-    made = [len(times) + 1 for times in callers.answered]
-    wait_until(lambda: recorded_uses(server, ids) == made, "every use is counted")
+    sent = [len(times) + 1 for times in callers.answered]
+    wait_until(lambda: recorded_uses(server, ids) == sent, "every use is counted")
     newest = max(callers.answered[0])
     last = last_used(server, watcher, ids[0])
     assert last is not None
     assert abs(last.timestamp() - newest) < SLACK
-    return sum(made)
+    return sum(sent)
 
 
 @pytest.mark.slow_on("postgresql")
 def test_every_use_is_counted_and_shown(server: ServerProcess) -> None:
-    """400 verifications by eight clients on either engine: none is lost, none moves the last use back (R43)."""
+    """400 verifications by eight clients on either engine: each is counted, and no last use moves back (R43)."""
     assert use_under_load(server, 50) == 404
 
 
@@ -107,7 +107,7 @@ def test_ten_thousand_uses_are_counted_and_shown(server: ServerProcess) -> None:
 
 @pytest.mark.prove
 def test_a_kill_loses_no_more_than_one_interval(server: ServerProcess) -> None:
-    """SIGKILL under load: what was used an interval before is written down; what is shown is not from the future."""
+    """SIGKILL under load: what was used an interval before is recorded; no shown time is in the future."""
     server.put_on("scale")
     watcher, *tokens = (server.token() for _ in range(3))
     ids = ids_of(server, tokens)
@@ -119,9 +119,9 @@ def test_a_kill_loses_no_more_than_one_interval(server: ServerProcess) -> None:
     killed = time.time()
     callers.join()
     server.start()
-    for made, times in zip(recorded_uses(server, ids), callers.answered, strict=True):
+    for uses, times in zip(recorded_uses(server, ids), callers.answered, strict=True):
         before = sum(at < killed - FLUSH_SECONDS - SLACK / 2 for at in times)
-        assert before <= made <= len(times) + CLIENTS + 1
+        assert before <= uses <= len(times) + CLIENTS + 1
     last = last_used(server, watcher, ids[0])
     assert last is not None
     assert killed - FLUSH_SECONDS - SLACK < last.timestamp() <= killed
@@ -129,7 +129,7 @@ def test_a_kill_loses_no_more_than_one_interval(server: ServerProcess) -> None:
 
 @pytest.mark.prove
 def test_a_refused_attempt_moves_nothing(server: ServerProcess) -> None:
-    """A request beyond the key's scopes leaves the last use where it was."""
+    """A request beyond the key's scopes does not change the last use."""
     watcher, narrow = server.token(), server.token("documents:read")
     (id,) = ids_of(server, [narrow])
     wait_until(lambda: last_used(server, watcher, id) is not None, "the use shows")
@@ -142,7 +142,7 @@ def test_a_refused_attempt_moves_nothing(server: ServerProcess) -> None:
 
 
 def test_a_flush_writes_each_key_once(own_sandbox: SandboxInstallation) -> None:
-    """However often a key was used since the last flush, its last use is one row written."""
+    """A flush writes a key's last use as one row, with any number of uses since the last flush."""
     tenant = own_sandbox.tenant()
     keys = [own_sandbox.key(tenant) for _ in range(3)]
     written: list[Any] = []

@@ -1,4 +1,4 @@
-"""The log is one JSON object a line, whoever writes it and whatever is in it, and holds no secret."""
+"""The log has one JSON object a line, from every writer and with any content, and contains no secret."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def failed(say):
 
 
 def lines_of(program: str) -> list[Any]:
-    """The lines that a process writes to standard error, decoded; every one of them must be JSON in ASCII."""
+    """Return the decoded lines that a process writes to standard error; each must be JSON in ASCII."""
     source = f"SECRET = {SECRET!r}\nTOKEN = {TOKEN!r}\n{PROGRAM}\n{program}"
     done = subprocess.run([sys.executable, "-c", source], capture_output=True, check=False)
     assert SECRET.encode() not in done.stderr
@@ -43,7 +43,7 @@ def lines_of(program: str) -> list[Any]:
 
 
 def test_a_line_of_code_that_runs_elsewhere_too_is_like_the_others() -> None:
-    """`keystead.logger` is printed with its event and fields, from the level that is set on."""
+    """`keystead.logger` prints the event and its fields, from the configured level on."""
     info, failed = lines_of(
         """
 from keystead.logger import Logger
@@ -57,8 +57,8 @@ Logger("keystead.worker").info("task recovered")
     assert (failed["level"], failed["event"]) == ("error", "task failed")
 
 
-def test_every_way_to_the_log_has_one_form_and_tells_no_value() -> None:
-    """Our own lines, those of libraries, warnings and uncaught exceptions are alike; no exception's text."""
+def test_every_way_to_the_log_has_one_form_and_shows_no_value() -> None:
+    """Lines of ours and of libraries, warnings and uncaught exceptions have one form, without an exception's text."""
     ours, library, warned, chained, thread, last = lines_of(
         """
 failed(lambda: log.exception("ours"))
@@ -97,13 +97,13 @@ fail()
     ],
 )
 def test_no_text_breaks_a_line_or_moves_a_terminal(text: str) -> None:
-    """Line breaks, escapes, separators and lone surrogates come out as they were, within one line of ASCII."""
+    """Line breaks, escapes, separators and lone surrogates come out unchanged, within one line of ASCII."""
     ours, library = lines_of(f"log.info('it', value={text!r})\nlibrary.error({text!r})")
     assert (ours["value"], library["event"]) == (text, text)
 
 
 def test_what_looks_like_a_token_is_masked_wherever_it_stands() -> None:
-    """Second wall: a token in a value, a name, a list, an object or a library's line is masked; ids and words stay."""
+    """Second defense: a token in a value, name, list, object or library's line is masked; ids and words are not."""
     key_id = "key_02tcRIyrxLXTR81B3dqdOx"
     first, second = lines_of(
         f"""
@@ -119,20 +119,20 @@ library.error("failed for %s at %s", TOKEN, {key_id!r})
 @pytest.mark.slow
 @pytest.mark.parametrize("before", ["\n", "\u2028", "\\", '"', "\\u2028", "\x7f", "\\n"])
 def test_masking_leaves_the_line_whole(before: str) -> None:
-    """A token right behind a character that is escaped is masked, and that character stays."""
+    """A token directly after an escaped character is masked, and that character stays."""
     (line,) = lines_of(f"log.info('it', value={before!r} + TOKEN)")
     assert line["value"].startswith(before[0])
     assert line["value"].endswith("[redacted]")
 
 
-def test_values_that_are_no_json_are_told_by_type() -> None:
-    """An object's repr, which nobody looked at, is not written."""
+def test_values_that_are_not_json_are_logged_by_type() -> None:
+    """The log never contains the repr of an object."""
     (line,) = lines_of("log.info('it', value=Secretive(), listed=[Secretive()])")
     assert line["value"] == "<__main__.Secretive>"
 
 
 def test_libraries_are_quiet_at_every_level() -> None:
-    """At debug level our debug lines come, a library's do not: a driver's would hold rows."""
+    """At debug level our debug lines appear, and a library's do not: a driver's would contain rows."""
     events = [
         line["event"]
         for line in lines_of(
@@ -143,5 +143,5 @@ def test_libraries_are_quiet_at_every_level() -> None:
 
 
 def test_the_configuration_for_libraries_can_cross_processes() -> None:
-    """It holds names alone, so that the server can hand it to its processes."""
+    """It has only names, so the server can pass it to its processes."""
     assert json.loads(json.dumps(logs.library_logging())) == logs.library_logging()

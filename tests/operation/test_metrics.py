@@ -1,4 +1,4 @@
-"""What Prometheus is told: the whole server, on an address of its own, and nobody's name."""
+"""Metrics for Prometheus: of the whole server, on an address of their own, without a name of a tenant."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LABELS = {"method", "route", "status", "le", "verdict", "task", "version", "pyth
 
 
 class Scrape:
-    """One answer of /metrics."""
+    """One response of /metrics."""
 
     def __init__(self, port: int) -> None:
         self.text = httpx2.get(f"http://{HOST}:{port}/metrics", trust_env=False).text
@@ -30,9 +30,9 @@ class Scrape:
         ]
 
     def total(self, name: str, **labels: str) -> float:
-        """The sum of all samples of that name with at least these labels."""
-        found = (s.value for s in self.samples if s.name == name and _holds(s.labels, labels))
-        return float(sum(found))
+        """Return the sum of all samples of that name with at least these labels."""
+        values = (s.value for s in self.samples if s.name == name and _holds(s.labels, labels))
+        return float(sum(values))
 
 
 def _holds(labels: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
@@ -40,10 +40,11 @@ def _holds(labels: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
 
 
 @pytest.mark.slow
-def test_the_whole_server_is_counted_and_nobody_is_named(tmp_path: Path) -> None:
+def test_the_whole_server_is_counted_without_names(tmp_path: Path) -> None:
     """Two processes are one server to Prometheus: requests by template, verdicts by reason, tasks; no id, no address.
 
-    When a process dies what it counted stays, and its gauges go. The server's own port tells nothing.
+    When a process dies, its counters stay and its gauges go. The server's own port shows no
+    metrics.
     """
     port = free_port()
     url, own = f"sqlite:///{tmp_path / 'keystead.db'}", ("--metrics-port", str(port))
@@ -57,19 +58,19 @@ def test_the_whole_server_is_counted_and_nobody_is_named(tmp_path: Path) -> None
         assert server.call("GET", "/v1/keys", token="ks_nonsense").status_code == 401
         assert server.call("GET", "/metrics").status_code == 404
 
-        told = Scrape(port)
+        scrape = Scrape(port)
         route = {"route": "/v1/keys/{id}", "status": "200", "method": "GET"}
-        assert told.total("keystead_requests_total", **route) == 20
-        assert told.total("keystead_request_duration_seconds_count", route=route["route"]) == 21
+        assert scrape.total("keystead_requests_total", **route) == 20
+        assert scrape.total("keystead_request_duration_seconds_count", route=route["route"]) == 21
         verdicts = {
-            v: told.total("keystead_verifications_total", verdict=v)
+            v: scrape.total("keystead_verifications_total", verdict=v)
             for v in ("verified", "revoked", "malformed")
         }
         assert verdicts == {"verified": 22, "revoked": 1, "malformed": 1}
-        assert told.total("keystead_build_info", database="sqlite") == 1
-        assert {label for sample in told.samples for label in sample.labels} <= LABELS
+        assert scrape.total("keystead_build_info", database="sqlite") == 1
+        assert {label for sample in scrape.samples for label in sample.labels} <= LABELS
         for secret in (key_id, good, good[-20:], revoked[-20:], "ws_", HOST):
-            assert secret not in told.text
+            assert secret not in scrape.text
 
         wait_until(lambda: _flushed(port), "a flush is told")
         assert server.process is not None

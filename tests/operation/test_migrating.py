@@ -1,4 +1,4 @@
-"""`keystead migrate` on PostgreSQL as an operator runs it: by an owner who is no superuser, beside servers at work."""
+"""`keystead migrate` on PostgreSQL as operators run it: by an owner without superuser rights, next to servers."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ READ_SECONDS = 2.5
 
 @pytest.fixture(scope="module", params=["newest", pytest.param("oldest", marks=pytest.mark.prove)])
 def postgres(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
-    """A PostgreSQL with an owner of databases who may make roles, and one who may not."""
+    """A PostgreSQL with one owner of databases who may create roles, and one who may not."""
     binaries = OLDEST if request.param == "oldest" else None
     if binaries is None and find_binaries() is None:
         pytest.skip("no PostgreSQL binaries on this platform")
@@ -51,7 +51,7 @@ def postgres(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
 
 @dataclass
 class Place:
-    """A database of a test's own, and the login of its servers."""
+    """A database of the test's own, and the login of its servers."""
 
     postgres: PostgresServer
     folder: Path
@@ -60,16 +60,16 @@ class Place:
     heard: int = 0
 
     def url(self, user: str) -> str:
-        """The database, as that role."""
+        """Return the URL of the database for that role."""
         return self.postgres.dsn(self.name).replace("postgres@", f"{user}@")
 
     @property
     def settings(self) -> Settings:
-        """As a server has them."""
+        """Return the settings of a server."""
         return Settings(data=self.folder / "data", database=self.url(self.login))
 
     def run(self, *arguments: str, owner: str = OWNER) -> CommandResult:
-        """A command, with the owner's URL at hand; what it wrote."""
+        """Run a command with the owner's URL in the environment. Returns its output."""
         own = {key: value for key, value in os.environ.items() if "KEYSTEAD" not in key}
         given = {
             "KEYSTEAD_DATA": str(self.folder / "data"),
@@ -81,14 +81,14 @@ class Place:
         return replace(ended, output=ended.output[before:])
 
     def sees_rows(self, user: str) -> bool:
-        """Whether that role sees any workspace."""
+        """Return whether that role sees any workspace."""
         with psycopg.connect(self.url(user)) as connection:
             return connection.execute("SELECT 1 FROM workspaces LIMIT 1").fetchone() is not None
 
 
 @pytest.fixture
 def place(postgres: PostgresServer, tmp_path: Path) -> Place:
-    """A database that is OWNER's, and empty."""
+    """An empty database of OWNER's."""
     name = postgres.create_database()
     postgres.execute(f'ALTER DATABASE "{name}" OWNER TO {OWNER}')
     return Place(postgres, tmp_path, name, f"server_{os.urandom(3).hex()}")
@@ -96,7 +96,7 @@ def place(postgres: PostgresServer, tmp_path: Path) -> Place:
 
 @pytest.mark.slow
 def test_three_commands(place: Place) -> None:
-    """A role and a database of the owner's, and one command: the server's role is there, and a server may start."""
+    """A role, a database of the owner's and one command: the server's role exists, and a server can start."""
     first = place.run("migrate")
     assert first.code == 0, first.log
     assert f"Row-level security is now on. Servers log in as {place.login}." in first.output
@@ -104,17 +104,17 @@ def test_three_commands(place: Place) -> None:
     bootstrap.prepare(place.settings)
     again = place.run("migrate", "--json")
     assert (again.code, again.log) == (0, "")
-    told = json.loads(again.output)
-    assert (told["status"], told["row_security"]["done"]) == ("current", [])
-    assert (told["row_security"]["made_login"], told["row_security"]["owners_way"]) == (
+    report = json.loads(again.output)
+    assert (report["status"], report["row_security"]["done"]) == ("current", [])
+    assert (report["row_security"]["made_login"], report["row_security"]["owners_way"]) == (
         False,
         False,
     )
 
 
 @pytest.mark.slow
-def test_an_owner_who_may_make_no_roles(place: Place) -> None:
-    """They are told what an administrator has to run; then the same command goes through, and servers start."""
+def test_an_owner_who_may_not_create_roles(place: Place) -> None:
+    """The command prints what an administrator has to run; then the same command succeeds, and servers start."""
     place.postgres.execute(f'ALTER DATABASE "{place.name}" OWNER TO plain')
     refused = place.run("migrate", owner="plain")
     assert refused.code == 1
@@ -130,7 +130,7 @@ def test_an_owner_who_may_make_no_roles(place: Place) -> None:
 
 @pytest.mark.slow
 def test_only_the_owner_migrates(place: Place) -> None:
-    """Somebody else is told whose URL it takes: one line, exit code 78."""
+    """For another role the command prints whose URL it needs: one line, exit code 78."""
     assert place.run("migrate").code == 0
     with psycopg.connect(place.url("postgres")) as administrator:
         administrator.execute("ALTER TABLE events DISABLE ROW LEVEL SECURITY")
@@ -149,21 +149,21 @@ def test_a_role_of_another_name(place: Place) -> None:
 
 
 def _begin_without_row_security(place: Place) -> None:
-    """An installation of the version before row security: its owner serves."""
+    """Begin an installation of the version before row-level security, which serves as the owner."""
     with closing(Database(place.url(OWNER))) as database:
         migrations.upgrade(database)
     bootstrap.make_place(place.settings)
     make_peppers(place.settings.data / "peppers")
     with psycopg.connect(place.url(OWNER)) as connection:
-        made = (
+        statements = (
             "INSERT INTO workspaces (id, name, plan_id, created_at) VALUES ('ws_1', 'W', 'free', 1)"
         )
-        connection.execute(made)
+        connection.execute(statements)
 
 
 @pytest.mark.slow
 def test_servers_of_the_version_before_go_on(place: Place) -> None:
-    """Who serves as the owner sees all rows after the first migration, and nothing any more after `--enforce`."""
+    """A server that serves as the owner sees all rows after the first migration, and none after `--enforce`."""
     _begin_without_row_security(place)
     first = place.run("migrate")
     assert first.code == 0, first.log
@@ -171,8 +171,8 @@ def test_servers_of_the_version_before_go_on(place: Place) -> None:
     assert place.sees_rows(OWNER)
     bootstrap.prepare(place.settings)
     doctor = place.run("doctor", "--json")
-    told = {finding["check"]: finding for finding in json.loads(doctor.output)}
-    assert "keystead migrate --enforce" in told["row security"]["says"]
+    findings = {finding["check"]: finding for finding in json.loads(doctor.output)}
+    assert "keystead migrate --enforce" in findings["row security"]["says"]
     assert place.run("migrate").output.count("--enforce") == 1
     assert "--enforce" not in place.run("migrate", "--enforce").output
     assert not place.sees_rows(OWNER)
@@ -181,7 +181,7 @@ def test_servers_of_the_version_before_go_on(place: Place) -> None:
 
 @pytest.mark.slow
 def test_a_later_migration_sees_rows(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """For as long as a later migration takes its owner sees all rows again, and afterwards none."""
+    """During a later migration its owner sees all rows again, and afterwards none."""
     _begin_without_row_security(place)
     assert place.run("migrate").code == 0
     assert place.run("migrate", "--enforce").code == 0
@@ -200,7 +200,7 @@ def test_a_later_migration_sees_rows(place: Place, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.slow
 def test_many_at_once(place: Place) -> None:
-    """Of four that bring two databases under row security at once, for one new login, all end well."""
+    """Four processes that migrate two databases concurrently, for one new login, all succeed."""
     _begin_without_row_security(place)
     other = replace(place, name=place.postgres.create_database(template=place.name))
     urls = [each.url("postgres") for each in (place, other)] * 2
@@ -215,19 +215,19 @@ def test_many_at_once(place: Place) -> None:
         bootstrap.prepare(each.settings)
 
 
-# --- beside servers at work ---
+# --- next to servers at work ---
 
 
 @pytest.mark.slow
 def test_verification_goes_on(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While somebody reads on and on, a migration waits for its moment, and no verification waits long for it (R94).
+    """During a long read a migration waits for the lock, and no verification waits long for the migration (R94).
 
-    Who verifies hangs up after a second: all are answered.
+    Each verification has a time-out of one second, and all are answered.
     """
     _begin_with_a_key(place)
     monkeypatch.setattr(migrations, "REVISIONS", revisions_with(place.folder / "migrations"))
     reading, migrated = threading.Event(), threading.Event()
-    found: Counter[str] = Counter()
+    statuses: Counter[str] = Counter()
 
     def verify() -> None:
         with (
@@ -236,7 +236,7 @@ def test_verification_goes_on(place: Place, monkeypatch: pytest.MonkeyPatch) -> 
         ):
             lookup = reads.lookup(BY_ID)
             while not migrated.is_set():
-                found["found" if lookup.find(KEY) else "lost"] += 1
+                statuses["found" if lookup.find(KEY) else "lost"] += 1
 
     def read_on() -> None:
         with psycopg.connect(place.url(OWNER)) as reader:
@@ -257,11 +257,11 @@ def test_verification_goes_on(place: Place, monkeypatch: pytest.MonkeyPatch) -> 
         for each in (reader, *verifying):
             each.result()
     assert applied.owners_way
-    assert found.keys() == {"found"}
+    assert statuses.keys() == {"found"}
 
 
 def _begin_with_a_key(place: Place) -> None:
-    """An installation of this version, with one key."""
+    """Begin an installation of this version, with one key."""
     with closing(Database(place.url(OWNER))) as database:
         migrations.upgrade(database)
     with psycopg.connect(place.url(OWNER)) as connection:

@@ -1,4 +1,4 @@
-"""Peppers: one file, made once, for its owner's eyes only; all else is refused without a word of what it holds."""
+"""Peppers: one private file, created once; any other file is refused, without showing its content."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ KEY = bytes(range(7, 39))
 ENCODED = base64.b64encode(KEY).decode()
 
 
-def test_a_made_pepper_is_private_and_stays(tmp_path: Path) -> None:
-    """The file has mode 0600, holds one pepper of 32 bytes, and is never made a second time."""
+def test_a_created_pepper_is_private_and_stays(tmp_path: Path) -> None:
+    """The file has mode 0600, contains one pepper of 32 bytes, and is never created a second time."""
     path = tmp_path / "peppers"
-    made = make_peppers(path)
+    peppers = make_peppers(path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert len(base64.urlsafe_b64decode(path.read_text().partition(":")[2])) == 32
-    assert make_peppers(path).ids == made.ids
+    assert make_peppers(path).ids == peppers.ids
     assert [entry.name for entry in tmp_path.iterdir()] == ["peppers"]
 
 
-def test_processes_that_begin_at_once_have_one_pepper(tmp_path: Path) -> None:
-    """Of eight processes that make the file at the same moment, all read the same pepper."""
+def test_concurrent_processes_create_one_pepper(tmp_path: Path) -> None:
+    """Eight processes that create the file at the same moment all read the same pepper."""
     assert together(_begin, *[(str(tmp_path), n) for n in range(8)]) == [0] * 8
     assert len({(tmp_path / f"seen-{n}").read_text() for n in range(8)}) == 1
 
@@ -40,7 +40,7 @@ def _begin(gate: Barrier, folder: str, number: int) -> None:
 
 
 def test_the_first_pepper_is_current_and_the_others_stand(tmp_path: Path) -> None:
-    """A file lists the current pepper first; retired ones follow; blank lines and comments are nothing."""
+    """A file lists the current pepper first, then retired ones; blank lines and comments are ignored."""
     path = tmp_path / "peppers"
     path.write_text(f"# rotated in May\nnew:{ENCODED}\n\nold:{ENCODED}\n")
     path.chmod(0o600)
@@ -50,16 +50,18 @@ def test_the_first_pepper_is_current_and_the_others_stand(tmp_path: Path) -> Non
 
 
 def test_both_alphabets_of_base64_are_read() -> None:
-    """A pepper is the same one in either writing."""
+    """A pepper is the same in either alphabet."""
     key = bytes(range(200, 232))
-    one, other = base64.b64encode(key).decode(), base64.urlsafe_b64encode(key).decode()
-    assert one != other
-    texts = [parse_peppers([f"p1:{text}"], "it").current.digest(b"x") for text in (one, other)]
+    standard, urlsafe = base64.b64encode(key).decode(), base64.urlsafe_b64encode(key).decode()
+    assert standard != urlsafe
+    texts = [
+        parse_peppers([f"p1:{text}"], "it").current.digest(b"x") for text in (standard, urlsafe)
+    ]
     assert texts[0] == texts[1]
 
 
 def test_an_absent_file_is_no_pepper(tmp_path: Path) -> None:
-    """Where there is no file there is no pepper, and none is made by looking."""
+    """Without a file there is no pepper, and reading creates none."""
     assert read_peppers(tmp_path / "peppers") is None
     assert not list(tmp_path.iterdir())
 
@@ -81,18 +83,18 @@ WRONG = [
 
 @pytest.mark.parametrize("text", WRONG)
 def test_a_wrong_pepper_is_refused_and_not_repeated(text: str) -> None:
-    """Malformed, weak and doubled peppers are refused, in a sentence that holds nothing of them."""
+    """Malformed, weak and duplicate peppers are refused, with a message that contains nothing of them."""
     with pytest.raises(ConfigurationError) as refused:
         parse_peppers(text.split(","), "KEYSTEAD_PEPPERS")
-    said = str(refused.value)
-    assert said.startswith("KEYSTEAD_PEPPERS")
-    assert ENCODED[:12] not in said
+    message = str(refused.value)
+    assert message.startswith("KEYSTEAD_PEPPERS")
+    assert ENCODED[:12] not in message
     assert refused.value.__cause__ is None
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o644, 0o777])
 def test_a_pepper_that_others_may_read_is_refused(tmp_path: Path, mode: int) -> None:
-    """Any right of the group or of others is refused; the sentence says how to mend it."""
+    """Any permission of the group or of others is refused; the message explains the fix."""
     path = tmp_path / "peppers"
     make_peppers(path)
     path.chmod(mode)

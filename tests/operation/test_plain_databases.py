@@ -1,4 +1,4 @@
-"""A PostgreSQL on another machine is reached by TLS, or not at all unless the operator says so."""
+"""A PostgreSQL on another machine is reached by TLS, unless the operator allows plain text."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ def test_a_remote_one_without_tls_is_refused(url: str, mode: str) -> None:
 @pytest.mark.parametrize("url", REMOTE)
 @pytest.mark.parametrize("mode", ["require", "verify-ca", "verify-full"])
 def test_a_remote_one_with_tls_is_taken(url: str, mode: str) -> None:
-    """`require` or stricter is enough."""
+    """`require` or stricter is accepted."""
     written = _joined(url, f"sslmode={mode}")
     assert Settings(database=written).database == written
 
 
 @pytest.mark.parametrize("url", HERE)
 def test_one_on_this_machine_needs_none(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Loopback and sockets leave no machine; where the URL has no host, libpq's own variable counts."""
+    """Loopback and sockets stay on this machine; if the URL has no host, libpq's own variable counts."""
     assert Settings(database=url).database == url
     if url == "postgresql:///keystead":
         monkeypatch.setenv("PGHOST", "db.example.com")

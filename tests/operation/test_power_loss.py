@@ -1,4 +1,4 @@
-"""The power fails: what was never synced is gone. Every change that was acknowledged before is there all the same."""
+"""The power fails: unsynced writes are gone. Every change that was acknowledged before is still there."""
 
 from __future__ import annotations
 
@@ -36,21 +36,21 @@ UNFINISHED = "<unfinished ...>"
 
 @dataclass
 class Disk:
-    """One file as it is on the disk for sure, and what was written to it since its last sync."""
+    """A file as it is certainly on the disk, and the writes to it since its last sync."""
 
     synced: bytearray
     unsynced: list[tuple[int, bytes | None]] = field(default_factory=list)
 
     def sync(self) -> None:
-        """All that was written is on the disk."""
+        """Put all writes on the disk."""
         self.synced = self.after([True] * len(self.unsynced))
         self.unsynced.clear()
 
     def after(self, survived: list[bool]) -> bytearray:
-        """The file after a power cut that these of the writes since the last sync survived."""
+        """Return the file after a power cut that these of the writes since the last sync survived."""
         content = bytearray(self.synced)
-        for (offset, data), kept in zip(self.unsynced, survived, strict=True):
-            if not kept:
+        for (offset, data), survives in zip(self.unsynced, survived, strict=True):
+            if not survives:
                 continue
             if data is None:
                 del content[offset:]
@@ -61,7 +61,7 @@ class Disk:
 
 
 def calls_of(trace: str) -> Iterator[str]:
-    """Every call with its result, in the order in which they ended; an answer when it was begun."""
+    """Yield every call with its result, in the order in which they ended; an answer when it began."""
     begun: dict[str, str] = {}
     for line in trace.splitlines():
         resumed = RESUMED.match(line)
@@ -74,7 +74,7 @@ def calls_of(trace: str) -> Iterator[str]:
 
 
 def moments(trace: str, disks: dict[str, Disk]) -> Iterator[int]:
-    """Plays the trace on the disks; stops at every answer, and tells how many there were."""
+    """Replay the trace on the disks. Yields the number of answers at each answer."""
     answers = 0
     for call in calls_of(trace):
         if ANSWER.search(call):
@@ -90,7 +90,7 @@ def moments(trace: str, disks: dict[str, Disk]) -> Iterator[int]:
 
 
 def _disk(disks: dict[str, Disk], path: str) -> Disk:
-    """`path`: as strace writes it, in hexadecimal."""
+    """Return the disk of the file `path`: as strace writes it, in hexadecimal."""
     return disks.setdefault(Path(_bytes(path).decode()).name, Disk(bytearray()))
 
 
@@ -99,9 +99,9 @@ def _bytes(written: str) -> bytes:
 
 
 def known_after(folder: Path, disks: dict[str, Disk], chance: float) -> dict[str, bool]:
-    """What a database finds after a power cut: its keys, and which of them are revoked. It must be whole.
+    """Return the keys, and the revoked ones, that a database has after a power cut; it must be undamaged.
 
-    `chance`: with which each write since the last sync got to the disk all the same.
+    `chance`: the probability with which each write since the last sync reached the disk.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
@@ -120,7 +120,7 @@ def known_after(folder: Path, disks: dict[str, Disk], chance: float) -> dict[str
 
 
 def lost_by_power_cuts(tmp_path: Path, *program: str | Path) -> tuple[int, int]:
-    """Creates and revokes under strace; then one power cut after each answer: how many, and how many lost something."""
+    """Create and revoke under strace, and cut the power after each answer. Returns the numbers of cuts and losses."""
     if shutil.which("strace") is None:
         pytest.skip("no strace: what is on the disk when the power fails is not seen")
     data = tmp_path / "data"
@@ -155,22 +155,22 @@ def _change(base_url: str, token: str) -> list[str]:
     ids = []
     with httpx2.Client(base_url=base_url, headers=bearer, trust_env=False) as http:
         for number in range(CHANGES):
-            made = http.post("/v1/keys", json={"description": f"key {number}"})
-            assert made.status_code == 201
-            ids.append(made.json()["id"])
+            response = http.post("/v1/keys", json={"description": f"key {number}"})
+            assert response.status_code == 201
+            ids.append(response.json()["id"])
             assert http.delete(f"/v1/keys/{ids[-1]}").status_code == 204
     return ids
 
 
 def _is_broken(known: dict[str, bool], ids: list[str], answers: int) -> bool:
-    """Whether one of so many acknowledged changes is missing: a creation and a revocation by turns."""
+    """Return whether one of that many acknowledged changes is missing: creations and revocations alternate."""
     created, revoked = ids[: (answers + 1) // 2], ids[: answers // 2]
     return not (known.keys() >= set(created) and all(known.get(id) for id in revoked))
 
 
 @pytest.mark.slow
 def test_a_power_cut_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
-    """After each of 40 answers the power fails, with all or half of what was not synced: nothing is lost (R35)."""
+    """After each of 40 answers the power fails, and all or half of the unsynced writes are lost: no change is (R35)."""
     assert lost_by_power_cuts(tmp_path, KEYSTEAD) == (4 * CHANGES, 0)
 
 

@@ -1,4 +1,4 @@
-"""A database that takes no writes: keys are told apart as ever, changes are 503, and no use is lost (R36)."""
+"""A database that takes no writes: verdicts as before, 503 for changes, and no use is lost (R36)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ USES = 7
 
 @contextmanager
 def postgresql_takes_no_writes(postgres: PrivatePostgres) -> Iterator[Callable[[], None]]:
-    """`default_transaction_read_only` for all sessions, those that there are too; the block ends it."""
+    """Set `default_transaction_read_only` for all sessions, existing ones too, until the block ends."""
 
     def put(value: str) -> None:
         postgres.execute(f"ALTER SYSTEM SET default_transaction_read_only = {value}")
@@ -38,7 +38,7 @@ def postgresql_takes_no_writes(postgres: PrivatePostgres) -> Iterator[Callable[[
 
 @contextmanager
 def no_file_can_be_written(server: ServerProcess) -> Iterator[Callable[[], None]]:
-    """Every write to a file fails in the serving process, on the files that it has open too; the block ends it."""
+    """Fail every write to a file in the serving process, on open files too, until the block ends."""
     (process,) = server.processes()
     before = resource.prlimit(process, resource.RLIMIT_FSIZE)
     resource.prlimit(process, resource.RLIMIT_FSIZE, (0, before[1]))
@@ -64,21 +64,21 @@ def embedded(tmp_path: Path) -> Iterator[ServerProcess]:
 
 @pytest.mark.slow
 def test_a_postgresql_that_takes_no_writes(private_postgres: PrivatePostgres) -> None:
-    """As after `ALTER SYSTEM SET default_transaction_read_only`: verdicts, 503 for changes, all well within seconds."""
+    """As after `ALTER SYSTEM SET default_transaction_read_only`: verdicts, 503 for changes, recovery within seconds."""
     with serving(private_postgres.dsn()) as server:
         go_without_writing(server, postgresql_takes_no_writes(private_postgres))
 
 
 @pytest.mark.slow
 def test_a_sqlite_that_takes_no_writes(embedded: ServerProcess) -> None:
-    """As on a file system that has become read-only under open files: the same."""
+    """The guarantee holds on a file system that becomes read-only under open files."""
     go_without_writing(embedded, no_file_can_be_written(embedded))
 
 
 def go_without_writing(
     server: ServerProcess, without_writes: AbstractContextManager[Callable[[], None]]
 ) -> None:
-    """What is promised while nothing can be written, and what when it can be again."""
+    """Check the guarantees while no write succeeds, and again after writes do."""
     tokens = keys_of(server)
     server.put_on("scale")
     live, creator = ids_of(server, [tokens["live"], tokens["create"]])
@@ -89,18 +89,18 @@ def go_without_writing(
             assert passes(server, tokens["live"]) == LIVE
             assert passes(server, tokens["dead"]) == passes(server, tokens["unknown"]) == DEAD
             require_no_change(server, tokens["create"], creator)
-        time.sleep(FLUSH_SECONDS)  # so that what is written every so often fails
+        time.sleep(FLUSH_SECONDS)  # Wait until a periodic write has failed.
         end()
         ended = time.monotonic()
         wait_until(lambda: can_create(server, tokens["create"]), "keys are made again")
         assert time.monotonic() - ended < RECOVERY_SECONDS
     wait_until(lambda: recorded_uses(server, [live]) == [1 + USES], "no use is lost")
-    told = [passes(server, tokens[kind]) for kind in ("live", "dead", "unknown")]
-    assert told == [LIVE, DEAD, DEAD]
+    verdicts = [passes(server, tokens[kind]) for kind in ("live", "dead", "unknown")]
+    assert verdicts == [LIVE, DEAD, DEAD]
 
 
 def require_no_change(server: ServerProcess, token: str, key: str) -> None:
-    """Making, changing and ending keys is refused, says when to come again, and does nothing."""
+    """Check that creating, changing and revoking keys is refused with Retry-After, and has no effect."""
     for method, path, body in (
         ("POST", "/v1/keys", {"description": "no"}),
         ("PATCH", f"/v1/keys/{key}", {"description": "no"}),
@@ -110,11 +110,11 @@ def require_no_change(server: ServerProcess, token: str, key: str) -> None:
         assert answer.status_code == 503
         assert answer.json()["code"] in {"unavailable", "outcome-unknown"}
         assert "retry-after" in answer.headers
-    told = server.call("GET", "/v1/whoami", token=token)
-    assert told.status_code == LIVE
-    assert told.json()["key"]["description"] != "no"
+    response = server.call("GET", "/v1/whoami", token=token)
+    assert response.status_code == LIVE
+    assert response.json()["key"]["description"] != "no"
 
 
 def passes(server: ServerProcess, token: str) -> int:
-    """What a gateway is told of a request with that token."""
+    """Return the response that a gateway gets for a request with that token."""
     return server.call("GET", "/forward-auth/any", token=token).status_code

@@ -1,4 +1,4 @@
-"""`/readyz` to strangers: whether the server is ready, and nothing of why it is not."""
+"""`/readyz` for strangers: whether the server is ready, and nothing about the reason."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from keystead.operation.health import Health
 
 
 def ask(ping: Callable[[], None], path: str = "/readyz") -> tuple[int, dict[str, str], bytes]:
-    """The answer of a server whose database answers like that."""
+    """Return the response of a server whose database answers like that."""
     app = Stack(Health(ping), Problems("https://keys.example"))
     sent: list[Message] = []
 
@@ -47,7 +47,7 @@ def ask(ping: Callable[[], None], path: str = "/readyz") -> tuple[int, dict[str,
     "error", [Unavailable("The host db.internal refuses."), DiskFull("No room on /var/lib.")]
 )
 def test_not_ready_says_no_more(error: Exception) -> None:
-    """Whatever is wrong, the answer is 503, when to ask again, and the one word; it names no code and no text."""
+    """Each cause has one response: 503, Retry-After and one word, without a code or a text."""
 
     def ping() -> None:
         raise error
@@ -58,6 +58,6 @@ def test_not_ready_says_no_more(error: Exception) -> None:
 
 
 def test_ready() -> None:
-    """A database that answers: 200, and as little."""
+    """A database that answers: 200, with as little."""
     status, _, body = ask(lambda: None)
     assert (status, json.loads(body)) == (200, {"status": "ok"})

@@ -1,4 +1,4 @@
-"""A refusal arrives whole, and its connection goes on, however much of a body nobody wanted follows it."""
+"""A refusal arrives complete, and its connection stays open, whatever the size of the unread body after it."""
 
 from __future__ import annotations
 
@@ -30,40 +30,40 @@ REFUSALS: Final = {
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A server that outlives them all."""
+    """A server that survives all these requests."""
     with serving(f"sqlite:///{tmp_path_factory.mktemp('refused') / 'keystead.db'}") as started:
         yield started
 
 
 def connect(server: ServerProcess) -> socket.socket:
-    """A connection that gives up after a while."""
+    """Open a connection that times out after a while."""
     return socket.create_connection((HOST, server.port), timeout=30)
 
 
 def head(line: str, fields: str, length: int) -> bytes:
-    """The head of a request with a body of that length."""
+    """Return the head of a request with a body of that length."""
     return f"{line} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n{fields}\r\n".encode()
 
 
 def read_answer(connection: socket.socket) -> tuple[int, bytes]:
-    """Status and body of the next answer. EOFError where the connection ends within it."""
-    told = b""
-    while (end := told.find(b"\r\n\r\n")) < 0 or len(told) < end + 4 + length_in(told):
+    """Read the status and body of the next response. Raises EOFError if the connection closes within it."""
+    head = b""
+    while (end := head.find(b"\r\n\r\n")) < 0 or len(head) < end + 4 + length_in(head):
         part = connection.recv(65_536)
         if not part:
-            raise EOFError(told)
-        told += part
-    return int(told[9:12]), told[end + 4 :]
+            raise EOFError(head)
+        head += part
+    return int(head[9:12]), head[end + 4 :]
 
 
-def length_in(told: bytes) -> int:
-    """What an answer says of its length."""
-    (length,) = re.findall(rb"(?i)\r\ncontent-length: (\d+)", told)
+def length_in(head: bytes) -> int:
+    """Return the body length that a response declares."""
+    (length,) = re.findall(rb"(?i)\r\ncontent-length: (\d+)", head)
     return int(length)
 
 
 def refuse_on_and_on(server: ServerProcess, name: str, rounds: int) -> None:
-    """Send that request over one connection: its body with the head, or only once the answer is there."""
+    """Send that request repeatedly over one connection: its body with the head, or only after the response."""
     line, fields, status = REFUSALS[name]
     with connect(server) as connection:
         for size in SIZES if status != 413 else SIZES[-1:]:
@@ -74,22 +74,22 @@ def refuse_on_and_on(server: ServerProcess, name: str, rounds: int) -> None:
                 connection.sendall(sent)
                 assert select.select([connection], [], [], 30)[0], "it is not answered"
                 connection.sendall(body)
-                found, told = read_answer(connection)
-                assert found == status
-                assert b'"code"' in told
+                code, answer = read_answer(connection)
+                assert code == status
+                assert b'"code"' in answer
         connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
         assert read_answer(connection)[0] == 200
 
 
 @pytest.mark.parametrize("name", REFUSALS)
 def test_a_refusal_arrives_whole(server: ServerProcess, name: str) -> None:
-    """Bodies of 1 B, 16 KiB and 1 MiB, sent before and after the answer: it is read whole, and so is the next one."""
+    """Bodies of 1 B, 16 KiB and 1 MiB, sent before or after the answer: it is read whole, and so is the next one."""
     refuse_on_and_on(server, name, 1)
 
 
 @pytest.mark.parametrize("line", ["GET /v1/whoami", "POST /forward-auth/any"])
 def test_a_good_answer_that_asks_for_no_body(server: ServerProcess, line: str) -> None:
-    """A body that means nothing to the call does no harm to the connection either, on the lean path neither."""
+    """A body that the call ignores does not harm the connection, on the fast path or off it."""
     fields = f"Authorization: Bearer {server.token()}\r\n"
     with connect(server) as connection:
         for size in SIZES:
@@ -101,12 +101,12 @@ def test_a_good_answer_that_asks_for_no_body(server: ServerProcess, line: str) -
 @pytest.mark.prove
 @pytest.mark.parametrize("name", REFUSALS)
 def test_refusals_arrive_a_hundred_times(server: ServerProcess, name: str) -> None:
-    """The same, a hundred times each."""
+    """The guarantee holds a hundred times each."""
     refuse_on_and_on(server, name, 100)
 
 
 def test_a_body_without_a_length_is_taken_in_too(server: ServerProcess) -> None:
-    """In chunks, as clients stream: the refusal is there at once, and the connection goes on after the last chunk."""
+    """In chunks, as clients stream: the refusal comes immediately, and the connection stays usable afterwards."""
     with connect(server) as connection:
         for _ in range(3):
             connection.sendall(
@@ -118,8 +118,8 @@ def test_a_body_without_a_length_is_taken_in_too(server: ServerProcess) -> None:
 
 
 @pytest.mark.slow
-def test_nobody_is_read_for_ever(server: ServerProcess) -> None:
-    """A body of a gigabyte and one that trickles are answered, and cut off; so is one that is no body at all."""
+def test_no_body_is_read_forever(server: ServerProcess) -> None:
+    """A body of a gigabyte, one that trickles and one that is malformed are answered, then cut off."""
     with connect(server) as huge, connect(server) as slow, connect(server) as broken:
         slow.sendall(head("POST /v1/keys", "", 100_000) + b"a")
         assert read_answer(slow)[0] == 401
@@ -135,7 +135,7 @@ def test_nobody_is_read_for_ever(server: ServerProcess) -> None:
 
 
 def pushed(connection: socket.socket) -> int:
-    """How many bytes the other side takes before it ends the connection."""
+    """Return how many bytes the other side takes before it closes the connection."""
     count = 0
     with suppress(ConnectionError):
         while True:
@@ -144,7 +144,7 @@ def pushed(connection: socket.socket) -> int:
 
 
 def ended(connection: socket.socket) -> bool:
-    """Whether the other side ends it; TimeoutError where it does not."""
+    """Return whether the other side closes it. Raises TimeoutError if it does not."""
     with suppress(ConnectionError):
         return connection.recv(1) == b""
     return True

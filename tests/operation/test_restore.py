@@ -1,4 +1,4 @@
-"""A restored backup gives no life back to what was revoked since: the server refuses, `restore` does it again."""
+"""A restored backup revives no key that was revoked since: the server refuses it, and `restore` revokes again."""
 
 from __future__ import annotations
 
@@ -35,34 +35,34 @@ def embedded(tmp_path: Path) -> Iterator[ServerProcess]:
 
 
 def create(server: ServerProcess, token: str) -> dict[str, str]:
-    """A new key, with its token."""
-    made = server.call("POST", "/v1/keys", token=token, json={"description": "key"})
-    assert made.status_code == 201
-    return {"id": made.json()["id"], "token": made.json()["token"]}
+    """Create a key. Returns it with its token."""
+    response = server.call("POST", "/v1/keys", token=token, json={"description": "key"})
+    assert response.status_code == 201
+    return {"id": response.json()["id"], "token": response.json()["token"]}
 
 
 def revoke(server: ServerProcess, token: str, key: dict[str, str]) -> None:
-    """The end of a key, acknowledged."""
+    """Revoke a key, acknowledged."""
     assert server.call("DELETE", f"/v1/keys/{key['id']}", token=token).status_code == 204
 
 
 def begin(server: ServerProcess) -> CommandResult:
-    """A start that is expected to be refused."""
+    """Start a server that is expected to refuse."""
     for name in ("output", "log"):
         (server.data / name).unlink(missing_ok=True)
     return run_apart(("serve", "--port", str(server.port)), server._environment(), server.data)
 
 
 def restore(server: ServerProcess, *arguments: str) -> dict[str, Any]:
-    """`keystead restore`, and what it says."""
+    """Run `keystead restore`. Returns its output."""
     done = server.cli("restore", *arguments, "--json")
     assert done.returncode == 0, done.stderr
-    told: dict[str, Any] = json.loads(done.stdout)
-    return told
+    report: dict[str, Any] = json.loads(done.stdout)
+    return report
 
 
 def copied(server: ServerProcess, folder: Path) -> Path:
-    """The database's own files, copied while nobody uses them."""
+    """Copy the database's own files, while no process uses them."""
     folder.mkdir()
     for file in server.data.glob("keystead.db*"):
         if file.suffix in {".db", ".db-wal"}:
@@ -71,7 +71,7 @@ def copied(server: ServerProcess, folder: Path) -> Path:
 
 
 def put_back(server: ServerProcess, folder: Path) -> None:
-    """Those files in the place of the database's."""
+    """Put those files in the place of the database's."""
     for file in server.data.glob("keystead.db*"):
         file.unlink()
     for file in folder.iterdir():
@@ -82,9 +82,9 @@ def put_back(server: ServerProcess, folder: Path) -> None:
 def test_a_hundred_keys_that_were_revoked_since_the_backup_stay_dead(
     embedded: ServerProcess, tmp_path: Path
 ) -> None:
-    """Backup, 100 revocations, restore: 0 of 100 are accepted; the others live, what was made since is unknown."""
+    """Backup, 100 revocations, restore: 0 of 100 are accepted; the others work, and keys created since are unknown."""
     token = embedded.token()
-    doomed, kept = [create(embedded, token) for _ in range(100)], create(embedded, token)
+    doomed, spared = [create(embedded, token) for _ in range(100)], create(embedded, token)
     file = tmp_path / "backup"
     assert embedded.cli("backup", str(file)).returncode == 0
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
@@ -95,12 +95,12 @@ def test_a_hundred_keys_that_were_revoked_since_the_backup_stay_dead(
     assert refused.returncode == CONFIGURATION
     assert "Stop the server first" in refused.stderr
     embedded.stop()
-    said = restore(embedded, str(file))
-    assert said["done_again"] == {"keys revoked": 100}
-    assert Path(said["kept"]).exists()
+    report = restore(embedded, str(file))
+    assert report["done_again"] == {"keys revoked": 100}
+    assert Path(report["kept"]).exists()
     embedded.start()
     assert {verify(embedded, key["token"]) for key in doomed} == {DEAD}
-    assert (verify(embedded, kept["token"]), verify(embedded, late["token"])) == (LIVE, DEAD)
+    assert (verify(embedded, spared["token"]), verify(embedded, late["token"])) == (LIVE, DEAD)
     embedded.stop()
     embedded.start()
     assert restore(embedded)["done_again"] == {}
@@ -110,7 +110,7 @@ def test_a_hundred_keys_that_were_revoked_since_the_backup_stay_dead(
 def test_a_backup_that_is_put_in_place_by_hand_is_refused(
     embedded: ServerProcess, tmp_path: Path
 ) -> None:
-    """Where there is nothing but the file and the peppers, the server does not start on a backup as it was made."""
+    """With only the file and the peppers, the server does not start on a backup as it was taken."""
     token = embedded.token()
     file = tmp_path / "backup"
     embedded.cli("backup", str(file))
@@ -132,7 +132,7 @@ def test_a_backup_that_is_put_in_place_by_hand_is_refused(
 
 @pytest.mark.slow
 def test_a_copy_of_the_files_is_found_to_be_old(embedded: ServerProcess, tmp_path: Path) -> None:
-    """Without `keystead backup`, a copy of the database's files put back is refused by what the journal remembers."""
+    """Without `keystead backup`, an old copy of the database's files is refused because of the revocation log."""
     token = embedded.token()
     key = create(embedded, token)
     embedded.stop()
@@ -154,7 +154,7 @@ def test_a_copy_of_the_files_is_found_to_be_old(embedded: ServerProcess, tmp_pat
 def test_everything_that_took_authority_away_is_done_again(
     embedded: ServerProcess, tmp_path: Path
 ) -> None:
-    """A rotated and a narrowed key, a suspended workspace, a credential, sessions: none is as before the act."""
+    """A rotated and a narrowed key, a suspended workspace, a credential, sessions: each revocation is applied again."""
     token = embedded.token()
     rotated, narrowed, renamed = (create(embedded, token) for _ in range(3))
     installation = bootstrap.open_safely(embedded.settings)
@@ -183,7 +183,7 @@ def test_everything_that_took_authority_away_is_done_again(
 
 @pytest.mark.prove
 def test_a_backup_of_a_server_at_work_is_whole(embedded: ServerProcess, tmp_path: Path) -> None:
-    """Taken while four clients create and revoke, it is sound, and holds all that was acknowledged before it."""
+    """A backup taken while four clients create and revoke is sound, and has everything acknowledged before it."""
     token = embedded.token()
     file = tmp_path / "backup"
     with at_work([embedded], token) as changes_by_client:
@@ -203,15 +203,15 @@ def test_a_backup_of_a_server_at_work_is_whole(embedded: ServerProcess, tmp_path
 
 
 @pytest.mark.slow
-def test_an_older_postgresql_is_refused_and_made_safe(
+def test_an_older_postgresql_is_refused_until_restored(
     postgres: PostgresServer, tmp_path: Path
 ) -> None:
-    """A dump restored after a revocation: every server that acknowledged one refuses, until it is done again."""
+    """A dump restored after a revocation: every server that acknowledged one refuses, until it is applied again."""
     name = postgres.create_database()
     with serving(postgres.dsn(name)) as server:
         server.put_on("scale")
         token = server.token()
-        doomed, kept = create(server, token), create(server, token)
+        doomed, spared = create(server, token), create(server, token)
         server.stop()
         old = postgres.create_database(template=name)
         server.start()
@@ -224,11 +224,11 @@ def test_an_older_postgresql_is_refused_and_made_safe(
         assert restore(server)["done_again"] == {"keys revoked": 1}
         server.start()
         assert verify(server, doomed["token"]) == DEAD
-        assert verify(server, kept["token"]) == LIVE
+        assert verify(server, spared["token"]) == LIVE
 
 
 def test_the_journal_is_written_before_the_answer(embedded: ServerProcess) -> None:
-    """Each acknowledged revocation is in the file at once, which is private; creations are not in it."""
+    """Each acknowledged revocation is in the private file before its response; creations are not in it."""
     token = embedded.token()
     keys = [create(embedded, token) for _ in range(3)]
     journal = embedded.data / "endings"
@@ -242,15 +242,15 @@ def test_the_journal_is_written_before_the_answer(embedded: ServerProcess) -> No
     assert len(parse_entries(journal.read_bytes())) == 3
 
 
-def test_a_torn_line_of_the_journal_is_none() -> None:
-    """What a crash left half-written is passed over, and the lines after it count."""
+def test_a_torn_line_of_the_revocation_log_is_skipped() -> None:
+    """A line that a crash left half-written is skipped, and the lines after it count."""
     whole = b"\n2026-01-01T00:00:00Z key.revoked ws_1 7 key_1 ;\n"
-    assert [one.target_id for one in parse_entries(whole + whole[:-9] + whole)] == ["key_1"] * 2
+    assert [entry.target_id for entry in parse_entries(whole + whole[:-9] + whole)] == ["key_1"] * 2
 
 
 @pytest.mark.prove
 def test_a_backup_overwrites_nothing(embedded: ServerProcess, tmp_path: Path) -> None:
-    """A file that is there stays as it is; one that cannot be written is said in one line."""
+    """An existing file stays as it is; one that cannot be written is reported in one line."""
     file = tmp_path / "backup"
     file.write_text("precious")
     assert embedded.cli("backup", str(file)).returncode == CONFIGURATION
@@ -260,7 +260,7 @@ def test_a_backup_overwrites_nothing(embedded: ServerProcess, tmp_path: Path) ->
 
 
 def test_a_backup_writes_into_no_file_of_others(tmp_path: Path) -> None:
-    """What somebody put at the target, a dangling link too, or at a name beside it, is neither written nor followed."""
+    """A file at the target, a dangling link too, or at a name next to it, is neither written nor followed."""
     settings = Settings(data=tmp_path / "data")
     bootstrap.prepare(settings)
     target, elsewhere = tmp_path / "shared" / "backup", tmp_path / "elsewhere"
@@ -282,7 +282,7 @@ def test_a_backup_writes_into_no_file_of_others(tmp_path: Path) -> None:
 def test_a_target_that_appears_meanwhile_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A file that is put at the target while the copy is made is an error, and is not overwritten."""
+    """A file that appears at the target during the copy is an error, and is not overwritten."""
     settings, target = Settings(data=tmp_path / "data"), tmp_path / "backup"
     bootstrap.prepare(settings)
     back_up = backup.back_up
@@ -300,7 +300,7 @@ def test_a_target_that_appears_meanwhile_stays(
 
 @pytest.mark.prove
 def test_a_damaged_backup_is_refused(embedded: ServerProcess, tmp_path: Path) -> None:
-    """A file that is no database, and one with a page overwritten, replace nothing."""
+    """A file that is not a database, and one with an overwritten page, replace nothing."""
     token = embedded.token()
     file = tmp_path / "backup"
     embedded.cli("backup", str(file))

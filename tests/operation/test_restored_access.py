@@ -1,4 +1,4 @@
-"""What took access away since a backup, by every type of event: none of it is back after a restore (E12)."""
+"""Access that was revoked since a backup, by every type of event, stays revoked after a restore (E12)."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ HOOK: Final = WebhookDraft("CRM", "https://hooks.example.com/in", ("*",), {"X-To
 
 @dataclass
 class World:
-    """An installation, and in it one thing of each kind from which access can be taken."""
+    """An installation with one thing of each kind whose access can be revoked."""
 
     installation: Installation
     workspace_id: WorkspaceId = NONE
@@ -58,20 +58,20 @@ class World:
 
     @property
     def acting(self) -> Principal:
-        """Who runs the installation."""
+        """Return the operator."""
         return operator("tests", self.workspace_id)
 
     def furnish(self) -> World:
-        """All that is there when the backup is made."""
+        """Create everything that is there when the backup is taken."""
         services = self.installation.services
         self.workspace_id, self.other, self.resumed = (
             services.workspaces.create(name, plan_id=UNLIMITED).id
             for name in ("One", "Two", "Three")
         )
         for name in ("revoked", "rotated", "narrowed", "kept"):
-            made = services.keys.create(self.acting, KeyDraft(name))
-            assert made.token is not None
-            self.keys[name] = made.key.id, made.token.reveal()
+            created = services.keys.create(self.acting, KeyDraft(name))
+            assert created.token is not None
+            self.keys[name] = created.key.id, created.token.reveal()
         for name in ("updated", "deleted", "rotated", "disabled", "kept"):
             hook = services.webhooks.create(self.acting, replace(HOOK, name=name))
             self.hooks[name] = hook.endpoint.id
@@ -88,12 +88,12 @@ class World:
         return self
 
     def sign_in(self, name: str, password: str = RIGHT, email: str = "") -> Secret:
-        """A session of that person by their password; Invalid."""
+        """Sign that user in by password. Raises Invalid."""
         wanted = email or email_of(self.people[name])
         return self.installation.services.sign_in.with_password(wanted, Password(password)).secret
 
     def can_sign_in(self, name: str, password: str = RIGHT) -> bool:
-        """Whether that person's password signs them in."""
+        """Return whether that user's password signs them in."""
         try:
             self.sign_in(name, password)
         except Invalid:
@@ -101,22 +101,26 @@ class World:
         return True
 
     def verifies(self, name: str) -> bool:
-        """Whether that key is accepted."""
+        """Return whether that key is accepted."""
         verdict = self.installation.services.verifier.verify(self.keys[name][1])
         return isinstance(verdict, Verified)
 
     def hook(self, name: str) -> WebhookStatus | None:
-        """How that webhook stands; None where there is none."""
-        found = self.installation.services.webhooks.list(self.acting).items
-        return next((one.status for one in found if one.id == self.hooks[name]), None)
+        """Return the webhook, or None if there is none."""
+        webhooks = self.installation.services.webhooks.list(self.acting).items
+        return next(
+            (webhook.status for webhook in webhooks if webhook.id == self.hooks[name]), None
+        )
 
     def role(self, name: str) -> Role | None:
-        """That person's role; None where they are no member."""
-        found = self.installation.services.members.list(self.acting).items
-        return next((one.role for one in found if one.user.id == self.people[name].user.id), None)
+        """Return that user's role, or None if they are not a member."""
+        members = self.installation.services.members.list(self.acting).items
+        return next(
+            (member.role for member in members if member.user.id == self.people[name].user.id), None
+        )
 
     def accepts(self, name: str) -> bool:
-        """Whether that invitation's link is open."""
+        """Return whether that invitation's link is open."""
         try:
             self.installation.services.invitations.find(self.links[name][1])
         except Invalid:
@@ -124,7 +128,7 @@ class World:
         return True
 
     def suspended(self, workspace_id: WorkspaceId) -> bool:
-        """Whether that workspace is suspended."""
+        """Return whether that workspace is suspended."""
         return self.installation.services.workspaces.get(workspace_id).suspended_at is not None
 
 
@@ -207,12 +211,12 @@ ACTS: Final[Mapping[EventType, tuple[Callable[[World], object], Callable[[World]
     ),
     EventType.WORKSPACE_RESUMED: (_suspend_and_resume, lambda w: not w.suspended(w.resumed)),
 }
-"""For each type that takes access away: the act after the backup, and what must hold after the restore."""
+"""For each type of event that revokes access: the act after the backup, and what must hold after the restore."""
 
 
 @contextmanager
 def opened(settings: Settings) -> Iterator[Installation]:
-    """The installation of these settings, for a while."""
+    """Open the installation of these settings for the block."""
     installation = bootstrap.open_safely(settings)
     try:
         yield installation
@@ -222,14 +226,14 @@ def opened(settings: Settings) -> Iterator[Installation]:
 
 @dataclass
 class Place:
-    """Where an installation runs, and how it is copied and put back."""
+    """The location of an installation, and how it is copied and restored."""
 
     settings: Settings
     postgres: PostgresServer | None
     copy: str = ""
 
     def back_up(self) -> None:
-        """A copy of the database as it is now; nobody uses it."""
+        """Copy the database while no process uses it."""
         if self.postgres is None:
             bootstrap.back_up(self.settings, self.settings.data / "backup")
         else:
@@ -237,7 +241,7 @@ class Place:
             self.copy = self.postgres.create_database(template=name)
 
     def restore(self) -> Restored:
-        """The copy in service, by `keystead restore`."""
+        """Restore the copy with `keystead restore`."""
         if self.postgres is None:
             return bootstrap.restore(self.settings, BY, file=self.settings.data / "backup")
         url = server_url(self.postgres, self.postgres.create_database(template=self.copy))
@@ -261,7 +265,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
 
 @pytest.mark.slow_on("postgresql")
 def test_every_type_of_event_is_judged() -> None:
-    """Each type takes access away, always or by some attributes, or is named as none; each that does is tried here."""
+    """Each type revokes access, always or by some attributes, or is listed as harmless; the first are tried here."""
     assert set(REVOKING_CHANGES) == set(EventType)
     takers = {type for type, attributes in REVOKING_CHANGES.items() if attributes != frozenset()}
     assert takers == set(ACTS)
@@ -269,7 +273,7 @@ def test_every_type_of_event_is_judged() -> None:
 
 @pytest.mark.slow_on("postgresql")
 def test_nothing_comes_back(place: Place) -> None:
-    """After backup, acts of every type and a restore all is as the acts left it or stricter; the report names each."""
+    """After a backup, acts of every type and a restore, all is as the acts left it or stricter; the report has each."""
     with opened(place.settings) as installation:
         world = World(installation).furnish()
     place.back_up()
@@ -278,12 +282,12 @@ def test_nothing_comes_back(place: Place) -> None:
         for act, _ in ACTS.values():
             act(world)
         journal = {
-            one.type for one in parse_entries((place.settings.data / "endings").read_bytes())
+            entry.type for entry in parse_entries((place.settings.data / "endings").read_bytes())
         }
     assert journal >= set(ACTS)
     _require_named(world, place.restore())
     _require_gone(world, place)
-    place.restore()  # the journal knows of all of it the second time too
+    place.restore()  # the second time, the revocation log has all of it as well
     _require_gone(world, place)
 
 
@@ -298,7 +302,7 @@ def _require_gone(world: World, place: Place) -> None:
 
 
 def _require_named(world: World, restored: Restored) -> None:
-    done, named = restored.redone.done, "\n".join(restored.redone.named)
+    done, report = restored.redone.done, "\n".join(restored.redone.named)
     expected = {
         "keys revoked": 3,
         "webhooks deleted": 1,
@@ -313,15 +317,15 @@ def _require_named(world: World, restored: Restored) -> None:
     assert {name: done[name] for name in expected} == expected
     assert done["sessions ended"] >= 1
     for name in ("demoted", "password", "email"):
-        assert world.people[name].user.id in named
+        assert world.people[name].user.id in report
     guests = ["open.guest@example.com", "revoked.guest@example.com"]
     for text in [*guests, *(world.hooks[name] for name in ("updated", "rotated", "disabled"))]:
-        assert text in named
+        assert text in report
 
 
 @pytest.mark.slow_on("postgresql")
 def test_an_act_that_cannot_be_done_again_holds_up_no_other(place: Place) -> None:
-    """A role of a newer version stands in the journal: the report names it, and what follows is done again."""
+    """The log has a role of a newer version: the report names it, and what follows is applied."""
     with opened(place.settings) as installation:
         world = World(installation).furnish()
     place.back_up()
@@ -342,5 +346,5 @@ def test_an_act_that_cannot_be_done_again_holds_up_no_other(place: Place) -> Non
     with opened(place.settings) as installation:
         world.installation = installation
         assert not world.verifies("revoked")
-    [named] = restored.redone.to_look_at
-    assert newer.target_id in named
+    [finding] = restored.redone.to_look_at
+    assert newer.target_id in finding

@@ -1,4 +1,4 @@
-"""A real server starts, answers, bounds its clients, is renewed, stops, and is killed."""
+"""A real server starts, answers, bounds its clients, reloads, stops, and is killed."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def embedded(tmp_path: Path) -> Iterator[ServerProcess]:
 
 
 def connect(server: ServerProcess, sent: bytes) -> socket.socket:
-    """A connection on which that much was sent."""
+    """Open a connection and send that data."""
     connection = socket.create_connection((HOST, server.port), timeout=20)
     connection.sendall(sent)
     return connection
 
 
 def last_use(server: ServerProcess, watcher: str, description: str) -> str | None:
-    """When the key of that description was last used, as another key sees it."""
+    """Return when the key of that description was last used, as another key sees it."""
     listed = server.call("GET", f"/v1/keys?query={description}", token=watcher).json()["items"]
     used: str | None = listed[0]["last_used_at"]
     return used
@@ -49,7 +49,7 @@ def last_use(server: ServerProcess, watcher: str, description: str) -> str | Non
 
 @pytest.mark.slow
 def test_use_is_written_within_seconds_and_at_the_end(server: ServerProcess) -> None:
-    """The use of a key shows by itself soon after; one just before SIGTERM is written too, and the exit code is 0."""
+    """A key's use appears soon after; one just before SIGTERM is written too, and the exit code is 0."""
     watcher, used, late = (server.token(description=d) for d in ("watcher", "used", "late"))
     assert server.call("GET", "/v1/whoami", token=used).status_code == 200
     wait_until(lambda: last_use(server, watcher, "used") is not None, "the use shows")
@@ -61,7 +61,7 @@ def test_use_is_written_within_seconds_and_at_the_end(server: ServerProcess) -> 
 
 @pytest.mark.slow
 def test_a_database_that_is_away_is_said_to_be_away(private_postgres: PrivatePostgres) -> None:
-    """Without PostgreSQL /healthz is 200, /readyz and a live key get 503 with Retry-After; with it all is as before."""
+    """Without PostgreSQL /healthz is 200; /readyz and a live key get 503 with Retry-After; with it all works again."""
     with serving(private_postgres.dsn()) as server:
         token = server.token()
         assert server.call("GET", "/v1/whoami", token=token).status_code == 200
@@ -83,7 +83,7 @@ def test_a_database_that_is_away_is_said_to_be_away(private_postgres: PrivatePos
 
 @pytest.mark.slow
 def test_slow_and_big_heads_are_cut_off(embedded: ServerProcess) -> None:
-    """Half a head, and a connection that says nothing, are closed; a head over 32 KiB gets 431; others are served."""
+    """Half a head and a silent connection are closed; a head over 32 KiB gets 431; others are served."""
     slow = [
         connect(embedded, sent) for sent in (b"", b"GET / HT", b"GET / HTTP/1.1\r\nhost: x\r\nx: ")
     ]
@@ -102,7 +102,7 @@ def test_slow_and_big_heads_are_cut_off(embedded: ServerProcess) -> None:
 
 @pytest.mark.slow
 def test_a_running_request_ends_before_the_server(embedded: ServerProcess) -> None:
-    """A request whose body is still under way when SIGTERM comes is answered, and what it made is there."""
+    """A request whose body is still arriving at SIGTERM is answered, and has its effect."""
     token = embedded.token()
     body = b'{"description": "half-way"}'
     head = (
@@ -130,7 +130,7 @@ def _listens(server: ServerProcess) -> bool:
 
 @pytest.mark.slow
 def test_control_c_ends_all_processes_well(embedded: ServerProcess) -> None:
-    """SIGINT to the whole process group, as a terminal sends it, is a clean end: the parent alone acts on it."""
+    """SIGINT to the whole process group, as a terminal sends it, is a clean stop: only the parent acts on it."""
     (process,) = embedded.processes()
     os.kill(process, signal.SIGINT)
     assert embedded.call("GET", "/readyz").status_code == 200
@@ -142,7 +142,7 @@ def test_control_c_ends_all_processes_well(embedded: ServerProcess) -> None:
 
 @pytest.mark.slow
 def test_a_storm_of_signals_ends_the_server_as_one_does(embedded: ServerProcess) -> None:
-    """Hundreds of SIGINT, SIGTERM and SIGHUP in a row, as from an impatient hand: exit code 0, and nothing hangs."""
+    """Hundreds of SIGINT, SIGTERM and SIGHUP, as from an impatient operator: exit code 0, and nothing hangs."""
     with suppress(ProcessLookupError):
         for _ in range(200):
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -152,7 +152,7 @@ def test_a_storm_of_signals_ends_the_server_as_one_does(embedded: ServerProcess)
 
 @pytest.mark.slow
 def test_a_server_at_a_terminal_ends_with_it(tmp_path: Path) -> None:
-    """SIGHUP is what a closing terminal sends: a server that was started there does not go on unseen."""
+    """SIGHUP is what a closing terminal sends: a server that was started there does not keep running unseen."""
     with serving(f"sqlite:///{tmp_path / 'keystead.db'}", start=False) as server:
         server.port = free_port()
         terminal, stdin = os.openpty()
@@ -186,9 +186,10 @@ def test_processes_do_not_outlive_their_parent(embedded: ServerProcess) -> None:
 
 @pytest.mark.slow
 def test_a_renewal_takes_over_new_peppers_without_a_gap(server: ServerProcess) -> None:
-    """After SIGHUP new keys use the new pepper, those of the old one live on, and no request fails meanwhile.
+    """After SIGHUP new keys use the new pepper, those of the old one stay valid, and no request fails meanwhile.
 
-    A pepper file that could not start a server is not taken over: the processes go on as they are.
+    A pepper file with which no server could start is not loaded: the processes keep running
+    unchanged.
     """
     server.put_on("scale")
     token, path = server.token(), server.data / "peppers"
@@ -207,8 +208,8 @@ def test_a_renewal_takes_over_new_peppers_without_a_gap(server: ServerProcess) -
 
 
 @pytest.mark.slow
-def test_a_renewal_answers_whoever_has_connected(embedded: ServerProcess) -> None:
-    """A connection that was accepted just before its process is renewed has its request answered all the same."""
+def test_reloading_answers_open_connections(embedded: ServerProcess) -> None:
+    """A connection that was accepted just before its process reloads has its request answered all the same."""
     (before,) = embedded.processes()
     over, answers = threading.Event(), list[bytes]()
     askers = [threading.Thread(target=_ask, args=(embedded, over, answers)) for _ in range(20)]
@@ -223,7 +224,7 @@ def test_a_renewal_answers_whoever_has_connected(embedded: ServerProcess) -> Non
 
 
 def _ask(server: ServerProcess, over: threading.Event, answers: list[bytes]) -> None:
-    """Connects, hesitates, asks, and reads the answer to its end, again and again."""
+    """Connect, wait, send a request, and read the response to its end, repeatedly."""
     question = b"GET /v1/whoami HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     while not over.is_set():
         answer = b""
@@ -237,20 +238,20 @@ def _ask(server: ServerProcess, over: threading.Event, answers: list[bytes]) -> 
 
 
 def _pepper_of_new_key(server: ServerProcess, token: str) -> str:
-    made = server.call("POST", "/v1/keys", token=token, json={"description": "probe"})
-    assert made.status_code == 201
+    response = server.call("POST", "/v1/keys", token=token, json={"description": "probe"})
+    assert response.status_code == 201
     database = Database(server.database_url)
     try:
         with read_behind(database) as tx:
-            found = select(api_keys.c.pepper_id).where(api_keys.c.id == made.json()["id"])
-            return str(tx.execute(found).scalar_one())
+            query = select(api_keys.c.pepper_id).where(api_keys.c.id == response.json()["id"])
+            return str(tx.execute(query).scalar_one())
     finally:
         database.close()
 
 
 @pytest.mark.slow
 def test_a_local_start_prints_a_link_and_logs_none(embedded: ServerProcess) -> None:
-    """The printed link opens a page of the Developer area, once more after each start, and is in no line of the log."""
+    """The printed link opens a page of the Developer area, a new one after each start, and is in no line of the log."""
     wait_until(lambda: "Ctrl+C" in embedded.output(), "the greeting")
     first = embedded.sign_in_url
     assert httpx2.get(first, trust_env=False).status_code == 200
@@ -263,12 +264,12 @@ def test_a_local_start_prints_a_link_and_logs_none(embedded: ServerProcess) -> N
 
 @pytest.mark.slow
 def test_behind_a_proxy_no_link_is_printed(tmp_path: Path) -> None:
-    """Where the output may be kept in a log, it names the command that makes a link, and holds none."""
+    """If the output may be kept in a log, it names the command that creates a link, and contains no link."""
     arguments = ("--trusted-proxy", "127.0.0.1", "--public-url", "https://keys.example.com")
     with serving(f"sqlite:///{tmp_path / 'keystead.db'}", arguments=arguments) as server:
         wait_until(lambda: "keystead sign-in-link" in server.output(), "the greeting")
         assert "link=" not in server.output()
-        # The command finds the address in the data folder, where the server has written it.
+        # The command finds the address in the data folder, written there by the server.
         public = server.cli("sign-in-link")
         assert re.fullmatch(r"https://keys\.example\.com/sign-in\?link=\S{43}\n", public.stdout)
 

@@ -1,4 +1,4 @@
-"""A database that says nothing, under requests that go on arriving: everybody is refused within two seconds (R36)."""
+"""A silent database while requests keep arriving: each is refused within two seconds (R36)."""
 
 from __future__ import annotations
 
@@ -35,23 +35,23 @@ from tests.support.server_process import ServerProcess, serving
 
 LEAD_SECONDS: Final = 0.5
 MOST_THREADS: Final = 100
-"""All pools of a process together have fewer; a thread for each of the thousands that come would be more."""
+"""The bound on new threads: all pools of a process together have fewer, and one for each request would be more."""
 MOST_CONNECTIONS: Final = 50
-"""The same of connections to the database."""
+"""The bound on new connections to the database."""
 FORM: Final = {"content-type": "application/x-www-form-urlencoded"}
 JSON: Final = {"content-type": "application/json"}
 CLI: Final = Actor(PrincipalKind.OPERATOR, "cli", "root")
 WRONG: Final = {"live": {401, 403}, "dead": {200}, "unknown": {200}}
-"""What nobody may be told who asks with a key of that kind, whatever becomes of the database."""
+"""The answers that would be wrong for each kind of key, whatever happens to the database."""
 
 
 def bearer(token: str) -> dict[str, str]:
-    """The field that a client sends its token in."""
+    """Return the header field with that token."""
     return {"authorization": f"Bearer {token}"}
 
 
 def calls_to(server: ServerProcess) -> list[Call]:
-    """All kinds of requests that need the database: by keys, by services, by the product, by people."""
+    """Return requests of all kinds that need the database: by keys, services, the product, and users."""
     tokens = keys_of(server)
     server.put_on("scale")
     calls = []
@@ -65,7 +65,7 @@ def calls_to(server: ServerProcess) -> list[Call]:
 
 
 def calls_without_a_key(server: ServerProcess, live: str) -> list[Call]:
-    """Those that no verification of a key refuses before they come to their own reads."""
+    """Return requests that reach their own reads, because no verification of a key refuses them first."""
     installation = bootstrap.open_safely(server.settings)
     try:
         services = installation.services
@@ -78,9 +78,9 @@ def calls_without_a_key(server: ServerProcess, live: str) -> list[Call]:
         cookie = f"{SESSION}={services.sign_in.redeem(link).secret.reveal()}"
     finally:
         installation.close()
-    asked = urlencode({"token": live}).encode()
+    form = urlencode({"token": live}).encode()
     return [
-        Call("introspect", "POST", "/introspect", bearer(service) | FORM, asked),
+        Call("introspect", "POST", "/introspect", bearer(service) | FORM, form),
         Call("operator", "GET", "/operator/v1/workspaces", bearer(product)),
         Call("page", "GET", f"/w/{first}/keys", {"cookie": cookie}),
         Call("ready", "GET", "/readyz"),
@@ -89,7 +89,7 @@ def calls_without_a_key(server: ServerProcess, live: str) -> list[Call]:
 
 @dataclass
 class Away:
-    """A server, and when its database was taken away and given back (monotonic seconds)."""
+    """A server, and when its database was cut off and restored (monotonic seconds)."""
 
     server: ServerProcess
     port: int
@@ -100,24 +100,24 @@ class Away:
     connections: list[int] = field(default_factory=list)
 
     def begin(self) -> None:
-        """Away from now on."""
+        """Cut the database off from now on."""
         self.began = time.monotonic()
         self.outage[0]()
 
     def look(self) -> None:
-        """How many threads the server has now, and how many connections there are to the database."""
+        """Record the server's number of threads, and of connections to the database."""
         self.threads.append(threads_of(self.server))
         self.connections.append(connections_to(self.port))
 
     def end(self) -> None:
-        """Back from now on."""
+        """Restore the database from now on."""
         self.ended = time.monotonic()
         self.outage[1]()
 
 
 @contextmanager
 def without(postgres: PrivatePostgres, taking: Taking) -> Iterator[Away]:
-    """A server over PostgreSQL that can be taken away from it."""
+    """Start a server over PostgreSQL that can be cut off from it."""
     with relay_to(postgres.port) as relay:
         url = postgres.dsn().replace(str(postgres.port), str(relay.port))
         with serving(url) as server:
@@ -125,7 +125,7 @@ def without(postgres: PrivatePostgres, taking: Taking) -> Iterator[Away]:
 
 
 def endure(away: Away, rate: float, seconds: float, *, exactly: bool) -> list[Response]:
-    """An outage of that length under that many requests a second: in time, and back in time; what was told in it."""
+    """Run an outage of that length under that many requests a second; check the times. Returns the answers in it."""
     calls = calls_to(away.server)
     half = LEAD_SECONDS + seconds / 2
     over = LEAD_SECONDS + seconds
@@ -148,7 +148,7 @@ def endure(away: Away, rate: float, seconds: float, *, exactly: bool) -> list[Re
 
 
 def require_refusals(responses: list[Response]) -> None:
-    """All was 503, with Retry-After, whoever asked for whatever."""
+    """Check that each answer was 503 with Retry-After, for every caller and request."""
     assert responses
     assert [
         response for response in responses if response.status != 503 or not response.has_retry_after
@@ -156,12 +156,12 @@ def require_refusals(responses: list[Response]) -> None:
 
 
 @pytest.mark.slow
-def test_whoever_asks_a_silent_database_is_refused_in_time(
+def test_requests_to_a_silent_database_are_refused_in_time(
     private_postgres: PrivatePostgres,
 ) -> None:
-    """Verifications, reads and writes, by keys, services, the product and people: 503 within two seconds (R36).
+    """Verifications, reads and writes, by keys, services, the product and users: 503 within two seconds (R36).
 
-    On a machine that does other things the bound is wider by how late a request is answered that needs no database.
+    On a busy machine the bound is wider by the delay of a request that needs no database.
     """
     with without(private_postgres, silent) as away:
         require_refusals(endure(away, 80, 3.0, exactly=False))
@@ -179,7 +179,7 @@ def test_two_hundred_requests_a_second_for_half_a_minute(
 
 @pytest.mark.prove
 def test_a_database_that_takes_no_new_connection(private_postgres: PrivatePostgres) -> None:
-    """Its old ones are answered: what is told is true, or 503, and within two seconds."""
+    """Old connections are answered: each answer is true, or 503, and within two seconds."""
     with without(private_postgres, half_frozen) as away:
         responses = endure(away, 100, 10.0, exactly=False)
     assert {response.status for response in responses if response.name == "forward-auth live"} <= {

@@ -1,4 +1,4 @@
-"""The database away, silent, read-only, locked or moved under requests: 503 in time, nobody let in or called dead."""
+"""The database is away, silent, read-only, locked or moved under requests: 503 in time, and no wrong verdict."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ SHORT, LONG = 1.5, 30.0
 
 @dataclass
 class Watch:
-    """Clients that ask without a pause, and what they were told: by kind of key, how often which status."""
+    """Clients that send requests without a pause, and the statuses they got by kind of key."""
 
     server: ServerProcess
     tokens: dict[str, str] = field(repr=False)
@@ -49,21 +49,21 @@ class Watch:
     stopping: threading.Event = field(default_factory=threading.Event, repr=False)
 
     def ask(self, kind: str) -> None:
-        """One request after the other with the key of that kind, at least one, until told to stop."""
-        told = self.told.setdefault(kind, Counter())
+        """Send requests with the key of that kind, at least one, until stopped."""
+        statuses = self.told.setdefault(kind, Counter())
         bearer = {"authorization": f"Bearer {self.tokens[kind]}"}
         with httpx2.Client(base_url=self.server.base_url, headers=bearer, trust_env=False) as http:
             while True:
-                began = time.monotonic()
+                start = time.monotonic()
                 if kind == "create":
                     answer = http.post("/v1/keys", json={"description": "away"}, timeout=40)
                 else:
                     answer = http.get("/v1/whoami", timeout=40)
-                    self.slowest = max(self.slowest, time.monotonic() - began)
-                told[answer.status_code] += 1
-                began = time.monotonic()
+                    self.slowest = max(self.slowest, time.monotonic() - start)
+                statuses[answer.status_code] += 1
+                start = time.monotonic()
                 http.get("/healthz", timeout=40)
-                self.lag = max(self.lag, time.monotonic() - began)
+                self.lag = max(self.lag, time.monotonic() - start)
                 if answer.status_code == 503 and "retry-after" not in answer.headers:
                     self.without_retry += 1
                 if self.stopping.wait(0.005):
@@ -72,7 +72,7 @@ class Watch:
 
 @contextmanager
 def watched(server: ServerProcess, tokens: dict[str, str], clients: int) -> Iterator[Watch]:
-    """So many clients for each kind of key, while the block runs."""
+    """Run that many clients for each kind of key while the block runs."""
     watch = Watch(server, tokens)
     threads = [
         threading.Thread(target=watch.ask, args=(kind,)) for kind in tokens for _ in range(clients)
@@ -94,7 +94,7 @@ def endure(
     seconds: float,
     clients: int,
 ) -> Watch:
-    """An outage of that length under requests; what was told in it. Then all is well again within five seconds."""
+    """Run an outage of that length under requests; everything recovers within five seconds. Returns the answers."""
     tokens = keys_of(server)
     server.put_on("scale")
     with watched(server, tokens, clients) as before:
@@ -116,15 +116,15 @@ def endure(
 
 
 def require_refusals(watch: Watch, *, exactly: bool) -> None:
-    """All was 503, with Retry-After, in time: also for dead and unknown keys, of which nothing could be known."""
+    """Check that each answer was 503 with Retry-After, in time, for dead and unknown keys too."""
     assert watch.without_retry == 0
-    for kind, told in watch.told.items():
-        assert set(told) == {503}, f"{kind}: {told}"
+    for kind, statuses in watch.told.items():
+        assert set(statuses) == {503}, f"{kind}: {statuses}"
     assert watch.slowest < bound(watch.lag, exactly=exactly)
 
 
 def require_verdicts(watch: Watch) -> None:
-    """Keys were told apart as ever, and nothing was made."""
+    """Check that verdicts were as before, and that no key was created."""
     assert watch.without_retry == 0
     assert set(watch.told["live"]) == {LIVE}
     assert set(watch.told["dead"]) == set(watch.told["unknown"]) == {DEAD}
@@ -144,7 +144,7 @@ def endure_without_postgresql(
     seconds: float,
     clients: int,
 ) -> None:
-    """One outage of PostgreSQL."""
+    """Run one outage of PostgreSQL."""
     with relay_to(postgres.port) as relay:
         url = postgres.dsn().replace(str(postgres.port), str(relay.port))
         with serving(url) as server:
@@ -158,7 +158,7 @@ def test_without_postgresql_everything_is_503(
     private_postgres: PrivatePostgres,
     outage: Taking,
 ) -> None:
-    """A silent one for a while: 503 with Retry-After in time; no 401, nobody let in (R36)."""
+    """A silent one for a while: 503 with Retry-After in time; no 401, and no key is accepted (R36)."""
     endure_without_postgresql(private_postgres, outage, SHORT, 2)
 
 
@@ -168,7 +168,7 @@ def test_without_postgresql_for_half_a_minute(
     private_postgres: PrivatePostgres,
     outage: Taking,
 ) -> None:
-    """Thirty seconds."""
+    """The guarantee holds for thirty seconds."""
     endure_without_postgresql(private_postgres, outage, LONG, 4)
 
 
@@ -184,7 +184,7 @@ def embedded(tmp_path: Path) -> Iterator[ServerProcess]:
 
 @pytest.mark.prove
 def test_a_sqlite_that_is_locked_goes_on_verifying(embedded: ServerProcess) -> None:
-    """Another process holds the lock for longer than a change waits: 503 for changes, verdicts as ever."""
+    """Another process holds the lock for longer than a change waits: 503 for changes, verdicts as before."""
     other = sqlite_driver.connect(embedded.data / "keystead.db", isolation_level=None)
 
     def lock() -> None:
@@ -202,7 +202,7 @@ def test_a_sqlite_that_is_locked_goes_on_verifying(embedded: ServerProcess) -> N
 
 @pytest.mark.slow
 def test_a_sqlite_that_was_moved_away_is_no_database(embedded: ServerProcess) -> None:
-    """The file under another name: what is told is true, and no empty one takes its place."""
+    """The file under another name: each answer is true, and no empty file takes its place."""
     file = embedded.data / "keystead.db"
     away = embedded.data / "moved"
 
@@ -225,12 +225,12 @@ def test_a_sqlite_that_was_moved_away_is_no_database(embedded: ServerProcess) ->
 
 
 def revoke(server: ServerProcess, token: str, key: str) -> None:
-    """The end of a key, acknowledged."""
+    """Revoke a key, acknowledged."""
     assert server.call("DELETE", f"/v1/keys/{key}", token=token).status_code == 204
 
 
 def pausing(seconds: float, database_url: str) -> None:
-    """A server stands still while a key is revoked through another, and is asked before, meanwhile and after."""
+    """Pause a server while a key is revoked through another; query it before, meanwhile and after."""
     with (
         serving(database_url, workers=2) as paused,
         serving(database_url, data=paused.data) as other,
@@ -242,29 +242,29 @@ def pausing(seconds: float, database_url: str) -> None:
         paused.signal(signal.SIGSTOP, group=True)
         try:
             revoke(other, creator, own)
-            asked = [pool.submit(verify, paused, victim) for _ in range(8)]
+            pending = [pool.submit(verify, paused, victim) for _ in range(8)]
             time.sleep(seconds)
         finally:
             paused.signal(signal.SIGCONT, group=True)
-        assert {one.result() for one in asked} == {DEAD}
+        assert {future.result() for future in pending} == {DEAD}
         assert {verify(server, victim) for server in (paused, other) for _ in range(4)} == {DEAD}
 
 
 @pytest.mark.slow
 def test_a_server_that_was_paused_refuses_when_it_wakes(database_url: str) -> None:
-    """SIGSTOP to all of a server; what begins after the answer of a revocation elsewhere is refused (R29)."""
+    """SIGSTOP to all of a server; a request that begins after a revocation elsewhere is refused (R29)."""
     pausing(0.3, database_url)
 
 
 @pytest.mark.prove
 def test_a_server_that_was_paused_for_five_seconds_refuses(database_url: str) -> None:
-    """Five seconds."""
+    """The guarantee holds for five seconds."""
     pausing(5.0, database_url)
 
 
 @pytest.mark.slow
-def test_a_server_that_was_cut_off_lets_nobody_in(private_postgres: PrivatePostgres) -> None:
-    """A key is revoked while one server has lost the database: that one says 503, then 401, and never 200."""
+def test_a_server_that_was_cut_off_accepts_no_key(private_postgres: PrivatePostgres) -> None:
+    """A key is revoked while one server has lost the database: that one answers 503, then 401, and never 200."""
     with relay_to(private_postgres.port) as relay:
         url = private_postgres.dsn().replace(str(private_postgres.port), str(relay.port))
         with serving(url) as cut_off, serving(private_postgres.dsn(), data=cut_off.data) as other:
@@ -281,7 +281,7 @@ def test_a_server_that_was_cut_off_lets_nobody_in(private_postgres: PrivatePostg
 
 @pytest.mark.prove
 def test_a_server_that_is_killed_while_another_revokes(database_url: str) -> None:
-    """It comes back with nothing remembered: the key is refused."""
+    """It restarts with an empty cache: the key is refused."""
     with (
         serving(database_url) as killed,
         serving(database_url, data=killed.data) as other,

@@ -1,4 +1,4 @@
-"""Servers of this version and of a later one, side by side on one migrated PostgreSQL (R94)."""
+"""Servers of this version and of a later one, next to each other on one migrated PostgreSQL (R94)."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ ROUNDS: Final = 50
 
 
 def make(server: ServerProcess, token: str, number: int) -> dict[str, Any]:
-    """A new key."""
+    """Create a key."""
     answer = server.call("POST", "/v1/keys", token=token, json={"description": f"key {number}"})
     assert answer.status_code == 201, answer.text
-    made: dict[str, Any] = answer.json()
-    return made
+    key: dict[str, Any] = answer.json()
+    return key
 
 
 @pytest.mark.prove
 def test_two_versions_side_by_side(
     postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What one makes the other verifies; what one revokes the other refuses from the answer on.
+    """A key that one creates the other verifies; once one has acknowledged its revocation the other refuses it.
 
-    What one pushes the other finds.
+    Documents that one pushes the other finds.
     """
     with two_versions(postgres, tmp_path, monkeypatch) as (before, after):
         token = after.token()
@@ -53,5 +53,5 @@ def _push_and_find(before: ServerProcess, after: ServerProcess, token: str) -> N
     for server in (before, after):
         for word in ("herons", "weirs"):
             path = f"/v1/collections/docs/documents?query={word}"
-            found = server.call("GET", path, token=token).json()
-            assert [document["id"] for document in found["items"]] == [word], (server, found)
+            results = server.call("GET", path, token=token).json()
+            assert [document["id"] for document in results["items"]] == [word], (server, results)

@@ -1,4 +1,4 @@
-"""Answers that are never read: the connection is given up when nothing gets on for half a minute."""
+"""Responses that are never read: the connection is closed after half a minute without progress."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.server_process import HOST, ServerProcess, serving
 
 PAGE: Final = b"GET /openapi.json HTTP/1.1\r\nHost: a\r\n\r\n"
 PAGES: Final = 60
-"""Requests on one connection: their answers are more than the kernel keeps for a client that reads nothing."""
+"""The requests on one connection: their responses exceed what the kernel buffers for a client that reads nothing."""
 SMALL: Final = 4096
 LISTENING: Final = "0A"
 WAITING_TO_FORGET: Final = "06"
@@ -26,7 +26,7 @@ WAITING_TO_FORGET: Final = "06"
 
 @contextmanager
 def unread(port: int, number: int) -> Iterator[list[socket.socket]]:
-    """That many connections that send requests and read nothing."""
+    """Open that many connections that send requests and read nothing."""
     with ExitStack() as stack:
         yield [stack.enter_context(_mute(port)) for _ in range(number)]
 
@@ -43,20 +43,20 @@ def _mute(port: int) -> Iterator[socket.socket]:
 
 
 def held(port: int) -> int:
-    """How many connections to that port the kernel holds at the server's side; the client learns nothing of its end."""
+    """Return how many connections to that port the server's kernel has; the client cannot see that one has ended."""
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     ended = {LISTENING, WAITING_TO_FORGET}
     return sum(1 for row in rows if row[1].endswith(f":{port:04X}") and row[3] not in ended)
 
 
 def write_for_ever(connection: socket.socket) -> None:
-    """Writes until the connection fails."""
+    """Write until the connection fails."""
     while True:
         connection.sendall(b"x" * 65_536)
 
 
 def test_a_write_without_progress_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A connection accepted at a socket so bounded fails when its other end reads nothing, and not before."""
+    """A connection from such a bounded socket fails if its other end reads nothing, and not before."""
     monkeypatch.setattr(server_module, "UNREAD_SECONDS", 1)
     with socket.create_server((HOST, 0)) as listening, ExitStack() as stack:
         server_module._limit_unread(listening)
@@ -64,16 +64,16 @@ def test_a_write_without_progress_ends(monkeypatch: pytest.MonkeyPatch) -> None:
         connection = stack.enter_context(_mute(port))
         accepted = stack.enter_context(listening.accept()[0])
         accepted.settimeout(None)
-        began = time.monotonic()
+        start = time.monotonic()
         with pytest.raises(TimeoutError) as raised:
             write_for_ever(accepted)
         assert raised.value.errno is not None, "the kernel ended it, and no time-out of Python's"
-        assert time.monotonic() - began >= 1
+        assert time.monotonic() - start >= 1
         assert connection.fileno() > 0
 
 
 def unread_are_given_up(server: ServerProcess, number: int) -> None:
-    """Holds that many, and sees them go while an honest client is served."""
+    """Open that many, and check that they are closed while an honest client is served."""
     before, memory_before = held(server.port), memory_of(server)
     with unread(server.port, number):
         wait_until(lambda: held(server.port) >= before + number, "all are connected")
@@ -86,13 +86,13 @@ def unread_are_given_up(server: ServerProcess, number: int) -> None:
 
 @pytest.mark.slow
 def test_unread_answers_are_given_up(tmp_path: Path) -> None:
-    """Twenty connections that are never read are gone after half a minute, though their clients hold on."""
+    """Twenty connections that are never read are closed after half a minute, though their clients keep them open."""
     with serving(f"sqlite:///{tmp_path / 'keystead.db'}") as server:
         unread_are_given_up(server, 20)
 
 
 @pytest.mark.prove
 def test_three_hundred_unread(tmp_path: Path) -> None:
-    """As with twenty."""
+    """The guarantee holds for three hundred."""
     with serving(f"sqlite:///{tmp_path / 'keystead.db'}") as server:
         unread_are_given_up(server, 300)

@@ -1,4 +1,4 @@
-"""Bytes that are no HTTP/1.1, or two requests at once: refused by the server, or by the proxy of the guide."""
+"""Bytes that are not HTTP/1.1, or two requests in one: refused by the server, or by the proxy of the guide."""
 
 from __future__ import annotations
 
@@ -48,44 +48,44 @@ HIDDEN: Final = {
     "chunks and a length": POST + b"Transfer-Encoding: chunked\r\nContent-Length: 7\r\n" + CHUNK,
     "one length twice": POST + b"Content-Length: 7\r\nContent-Length: 7\r\n\r\ntoken=x",
 }
-"""What the server makes one request of, without telling the application: the proxy's to refuse."""
+"""The requests that the server reads as one, without informing the application: the proxy must refuse them."""
 CONTROL: Final = "a control in a value"
 OTHER_VERSIONS: Final = {"HTTP/0.9", "HTTP/1.2"}
 BARE: Final = {
     "LF for CRLF": b"GET /healthz HTTP/1.1\nHost: a\n\n",
     "LF once": b"GET /healthz HTTP/1.1\r\nHost: a\nX: y\r\n\r\n",
 }
-"""What server and proxy both take for CRLF; the proxy hands it on as CRLF."""
+"""The line end that server and proxy both take for CRLF; the proxy forwards it as CRLF."""
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A server, for all that does not end it."""
+    """A server that survives all these requests."""
     with serving(f"sqlite:///{tmp_path_factory.mktemp('wire') / 'keystead.db'}") as started:
         yield started
 
 
 @pytest.fixture(scope="module")
 def proxy(server: ServerProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """Nginx before it, with the configuration of the guide, without its certificate; the port."""
+    """Start nginx before it, with the guide's configuration except for its certificate. Returns the port."""
     with deployed(tmp_path_factory.mktemp("proxy"), server.port) as port:
         yield port
 
 
 def answers(port: int, sent: bytes) -> list[int]:
-    """The statuses that come back until the connection ends, or nothing more comes."""
-    told = b""
+    """Return the statuses that arrive until the connection closes or nothing more comes."""
+    received = b""
     with suppress(OSError), socket.create_connection((HOST, port), timeout=5) as connection:
         connection.sendall(sent)
         connection.settimeout(0.5)
         while part := connection.recv(65_536):
-            told += part
-    return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3})", told)]
+            received += part
+    return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3})", received)]
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_no_request_is_no_request(server: ServerProcess, name: str) -> None:
-    """One 400 (505 for a version), and what follows on the connection is not read as a request of somebody else."""
+def test_malformed_requests(server: ServerProcess, name: str) -> None:
+    """One 400 (505 for a version), and what follows on the connection is not read as another client's request."""
     assert answers(server.port, REFUSED[name]) in ([400], [505])
     after = answers(server.port, REFUSED[name] + SMUGGLED)
     assert after[:1] in ([400], [505])
@@ -101,7 +101,7 @@ def test_no_request_is_no_request(server: ServerProcess, name: str) -> None:
     "path", ["/healthz", "/openapi.json", "/docs", "/problems/invalid", "/sign-in", "/v1/whoami"]
 )
 def test_head_has_no_body(server: ServerProcess, path: str) -> None:
-    """HEAD is answered with the fields of GET, its length included, and the next answer begins where it ends."""
+    """HEAD is answered with the fields of GET, its length included, and the next answer begins directly after them."""
     headers = {"Authorization": f"Bearer {server.token()}"} if path == "/v1/whoami" else {}
     connection = HTTPConnection(HOST, server.port, timeout=20)
     shown = []
@@ -119,7 +119,7 @@ def test_head_has_no_body(server: ServerProcess, path: str) -> None:
 
 @pytest.mark.parametrize("name", HIDDEN)
 def test_what_the_server_settles_itself(server: ServerProcess, name: str) -> None:
-    """Two lengths of one body are read one way, always the same; where they could differ, the connection ends."""
+    """Two lengths of one body are always read the same way; if they could differ, the connection closes."""
     after = answers(server.port, HIDDEN[name] + SMUGGLED)
     assert after in ([405], [405, 200])
     assert (after == [405]) == ("chunks" in name)
@@ -127,13 +127,13 @@ def test_what_the_server_settles_itself(server: ServerProcess, name: str) -> Non
 
 @pytest.mark.parametrize("name", sorted({*REFUSED, *HIDDEN} - OTHER_VERSIONS - {CONTROL}))
 def test_the_proxy_refuses_it_all(server: ServerProcess, proxy: int, name: str) -> None:
-    """Behind the proxy of the guide every one is refused, those too that the server would settle."""
+    """Behind the proxy of the guide each is refused, also those that the server would resolve itself."""
     assert answers(proxy, (REFUSED | HIDDEN)[name] + SMUGGLED) in ([400], [501], [505])
     assert is_served(proxy)
 
 
 def test_what_the_proxy_leaves_to_the_server(proxy: int) -> None:
-    """It passes controls on, which are refused behind it, and makes HTTP/1.1 of the other versions that it knows."""
+    """It forwards control characters, which the server refuses, and makes HTTP/1.1 of the other versions it knows."""
     assert answers(proxy, REFUSED[CONTROL] + SMUGGLED) == [400, 200]
     assert answers(proxy, REFUSED["HTTP/1.2"]) == [200]
     assert answers(proxy, REFUSED["HTTP/0.9"]) == []
@@ -143,13 +143,13 @@ def test_what_the_proxy_leaves_to_the_server(proxy: int) -> None:
 def test_a_bare_line_feed_is_one_line_end_to_all(
     server: ServerProcess, proxy: int, name: str
 ) -> None:
-    """Neither server nor proxy reads two requests where the other reads one."""
+    """Neither server nor proxy reads two requests if the other reads one."""
     for port in (server.port, proxy):
         assert answers(port, BARE[name]) in ([200], [400])
 
 
 def test_sixteen_megabytes_of_head(server: ServerProcess) -> None:
-    """Refused while it is sent, without being kept."""
+    """It is refused while it arrives, without being stored."""
     before = memory_of(server)
     for _ in range(4):
         with socket.create_connection((HOST, server.port), timeout=20) as connection:
@@ -165,21 +165,21 @@ def test_sixteen_megabytes_of_head(server: ServerProcess) -> None:
 
 @contextmanager
 def slow(server: ServerProcess, number: int, sent: bytes) -> Iterator[list[socket.socket]]:
-    """That many connections on which a request was begun, and goes on for as long as it is read."""
+    """Open that many connections on which a request was begun, and continues for as long as it is read."""
     with ExitStack() as stack:
         yield [stack.enter_context(held(server.port, sent)) for _ in range(number)]
 
 
 @contextmanager
 def held(port: int, sent: bytes) -> Iterator[socket.socket]:
-    """One of them."""
+    """Open one of them."""
     with socket.create_connection((HOST, port), timeout=60) as connection:
         connection.sendall(sent)
         yield connection
 
 
 def ended(connections: list[socket.socket]) -> int:
-    """How many the server has ended, once all are; OSError where it waits for one of them."""
+    """Return how many the server has closed, once all are. Raises OSError if it waits for one of them."""
     count = 0
     for connection in connections:
         with suppress(ConnectionError):
@@ -189,8 +189,8 @@ def ended(connections: list[socket.socket]) -> int:
     return count
 
 
-def test_slow_heads_hold_nobody_up(server: ServerProcess) -> None:
-    """Two hundred half heads: everybody else is served meanwhile, each is ended, and no memory is lost to them."""
+def test_slow_heads_delay_no_other_client(server: ServerProcess) -> None:
+    """Two hundred half heads: other clients are served meanwhile, each is closed, and no memory leaks."""
     before = memory_of(server)
     with slow(server, 200, b"GET /healthz HTTP/1.1\r\nHost: a\r\nX: ") as connections:
         assert all(is_served(server.port) for _ in range(20))

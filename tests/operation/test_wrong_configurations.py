@@ -1,4 +1,4 @@
-"""An unsafe or wrong configuration refuses to start, with one clear line, and nothing secret in it."""
+"""A server with an unsafe or wrong configuration refuses to start, with one clear line that has no secret."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ PASSWORD = "correct-horse"
 
 @dataclass
 class Start:
-    """How a server is to be started: its arguments, its environment, its folder."""
+    """The arguments, the environment and the folder with which a server is started."""
 
     folder: Path
     arguments: list[str] = field(default_factory=list)
@@ -44,20 +44,20 @@ class Start:
 
     @property
     def data(self) -> Path:
-        """The data folder."""
+        """Return the data folder."""
         return self.folder / "data"
 
     @property
     def settings(self) -> Settings:
-        """Settings of an embedded installation in this place."""
+        """Return the settings of an embedded installation in this folder."""
         return Settings(data=self.data)
 
     def begin(self) -> None:
-        """Make a sound installation, as a first start does."""
+        """Create a sound installation, as a first start does."""
         bootstrap.prepare(self.settings)
 
     def refused(self) -> CommandResult:
-        """Start the server, which must end by itself."""
+        """Start the server, which must exit by itself."""
         own = {name: value for name, value in os.environ.items() if "KEYSTEAD" not in name}
         place = {"KEYSTEAD_DATA": str(self.data), "KEYSTEAD_PORT": "0"}
         try:
@@ -73,17 +73,17 @@ Spoil = Callable[[Start], object]
 
 
 def arguments(*given: str) -> Spoil:
-    """These arguments."""
+    """Start with these arguments."""
     return lambda start: start.arguments.extend(given)
 
 
 def environment(**given: str) -> Spoil:
-    """These names in the environment."""
+    """Start with these environment variables."""
     return lambda start: start.environment.update(given)
 
 
 def toml(content: str, mode: int = 0o600) -> Spoil:
-    """This settings file."""
+    """Start with this settings file."""
 
     def spoil(start: Start) -> None:
         path = start.folder / "keystead.toml"
@@ -93,8 +93,8 @@ def toml(content: str, mode: int = 0o600) -> Spoil:
     return spoil
 
 
-def begun(spoil: Spoil) -> Spoil:
-    """A sound installation that is spoilt afterwards."""
+def sound(spoil: Spoil) -> Spoil:
+    """Create a sound installation, to be spoilt afterwards."""
 
     def both(start: Start) -> None:
         start.begin()
@@ -104,17 +104,17 @@ def begun(spoil: Spoil) -> Spoil:
 
 
 def mode(name: str, bits: int) -> Spoil:
-    """That file or folder of a sound installation with those rights."""
-    return begun(lambda start: (start.data / name).chmod(bits))
+    """Give that file or folder of a sound installation that mode."""
+    return sound(lambda start: (start.data / name).chmod(bits))
 
 
 def peppers(content: str) -> Spoil:
-    """A pepper file of a sound installation with that content."""
-    return begun(lambda start: (start.data / "peppers").write_text(content))
+    """Give a sound installation a pepper file with that content."""
+    return sound(lambda start: (start.data / "peppers").write_text(content))
 
 
 def revision(number: str) -> Spoil:
-    """A database of another version."""
+    """Give the database another version."""
 
     def spoil(start: Start) -> None:
         with (
@@ -123,26 +123,26 @@ def revision(number: str) -> Spoil:
         ):
             tx.execute(text("UPDATE alembic_version SET version_num = :now"), {"now": number})
 
-    return begun(spoil)
+    return sound(spoil)
 
 
 def keys_without_pepper(start: Start) -> None:
-    """A live key, and the pepper file is gone."""
+    """Create a live key, and remove the pepper file."""
     start.begin()
     ServerProcess(start.settings.database_url, start.data).token()
     (start.data / "peppers").unlink()
 
 
 def keys_of_another_pepper(start: Start) -> None:
-    """A live key, and another pepper at hand."""
+    """Create a live key, and replace the pepper."""
     keys_without_pepper(start)
     start.environment["KEYSTEAD_PEPPERS"] = f"other:{SECRET}"
 
 
 def certificate(start: Start, *, form: str = "pkcs8", key_mode: int = 0o600) -> None:
-    """A certificate and its key, in that form and with those rights."""
+    """Write a certificate and its key, in that form and with that mode."""
     key, cert = start.folder / "key.pem", start.folder / "cert.pem"
-    made = (
+    command = (
         "openssl",
         "req",
         "-x509",
@@ -153,7 +153,7 @@ def certificate(start: Start, *, form: str = "pkcs8", key_mode: int = 0o600) -> 
         "-nodes",
     )
     subprocess.run(
-        [*made, "-subj", "/CN=localhost", "-keyout", key, "-out", cert],
+        [*command, "-subj", "/CN=localhost", "-keyout", key, "-out", cert],
         check=True,
         capture_output=True,
     )
@@ -164,7 +164,7 @@ def certificate(start: Start, *, form: str = "pkcs8", key_mode: int = 0o600) -> 
 
 
 def strangers_key(start: Start) -> None:
-    """The key of another certificate."""
+    """Use the key of another certificate."""
     certificate(start)
     (start.folder / "cert.pem").rename(start.folder / "other.pem")
     start.arguments = []
@@ -173,7 +173,7 @@ def strangers_key(start: Start) -> None:
 
 
 def port_in_use(start: Start) -> None:
-    """A port on which somebody else listens, who would share it."""
+    """Listen on the port from another process that would share it."""
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     listener.bind(("127.0.0.1", 0))
@@ -269,7 +269,7 @@ def test_a_wrong_configuration_refuses_to_start(name: str, tmp_path: Path) -> No
     assert PASSWORD not in ended.log
 
 
-# --- roles of PostgreSQL, and row security ---
+# --- roles of PostgreSQL, and row-level security ---
 
 WRONG_ROLES: dict[str, tuple[str, str]] = {
     "superuser": ("ALTER ROLE {login} SUPERUSER", "is a superuser"),
@@ -339,7 +339,7 @@ WRONG_ROLES: dict[str, tuple[str, str]] = {
         "may not read the schema's revision",
     ),
 }
-"""What is done to a sound database and to its login, and what is said of it."""
+"""The change to a sound database or its login, and the message that it causes."""
 
 
 @pytest.fixture(scope="module")
@@ -377,7 +377,7 @@ def settings(request: pytest.FixtureRequest, tmp_path: Path, roomy: PostgresServ
     ("settings", "name"), [(name, name) for name in WRONG_ROLES], indirect=["settings"]
 )
 def test_a_wrong_role_may_not_serve(settings: Settings, name: str) -> None:
-    """A login that row security does not hold, or walls with a gap, is refused by a line that says which (R51)."""
+    """A login that bypasses row-level security, or a gap in the policies, is refused by a line with the cause (R51)."""
     with pytest.raises(ConfigurationError, match="keystead migrate") as refused:
         bootstrap.prepare(settings)
     login = parse_url(settings.database_url).username
@@ -387,7 +387,7 @@ def test_a_wrong_role_may_not_serve(settings: Settings, name: str) -> None:
 
 @pytest.mark.parametrize("settings", ["superuser", "policy that is gone"], indirect=True)
 def test_a_wrong_role_refuses_to_start(settings: Settings, tmp_path: Path) -> None:
-    """The server ends with exit code 78 and that one line."""
+    """The server exits with code 78 and that one line."""
     ended = Start(tmp_path, environment={"KEYSTEAD_DATABASE": settings.database_url}).refused()
     assert (ended.code, ended.output) == (78, "")
     assert len(ended.log.splitlines()) == 1
@@ -395,7 +395,7 @@ def test_a_wrong_role_refuses_to_start(settings: Settings, tmp_path: Path) -> No
 
 
 def test_a_lost_pepper_is_never_replaced(tmp_path: Path) -> None:
-    """Where a live key is, a start without its pepper makes no other one, however often it is tried."""
+    """If there is a live key, a start without its pepper creates no other one, however often it is tried."""
     start = Start(tmp_path)
     keys_without_pepper(start)
     for _ in range(2):
@@ -406,7 +406,7 @@ def test_a_lost_pepper_is_never_replaced(tmp_path: Path) -> None:
 def test_a_postgresql_that_is_behind_is_left_as_it_is(
     tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    """On an empty PostgreSQL `serve` refuses and changes nothing; it names the command that mends it."""
+    """On an empty PostgreSQL `serve` refuses and changes nothing; it names the command that fixes it."""
     server: PostgresServer = request.getfixturevalue("postgres")
     installed_database(server)
     name = server.create_database()
@@ -422,7 +422,7 @@ def test_a_postgresql_that_is_behind_is_left_as_it_is(
 def test_a_second_server_without_the_pepper_refuses(
     tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    """On a PostgreSQL whose pepper was made elsewhere a server makes none of its own, even while there is no key."""
+    """On a PostgreSQL whose pepper is on another machine a server creates none, even if there is no key yet."""
     server = request.getfixturevalue("postgres")
     name = server.create_database()
     bootstrap.migrate(Settings(data=tmp_path / "first", database=server.dsn(name)))

@@ -1,4 +1,4 @@
-"""Whole installations on both engines."""
+"""Fixtures: whole installations on both engines."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ ODD_SCHEMES = (
 
 
 def _meaning(sandbox: SandboxInstallation, value: bytes) -> str:
-    """Verified, the denial's reason, or the name of the refusal."""
+    """Return verified, the denial's reason, or the name of the refusal."""
     try:
         text = read_bearer([(b"authorization", value)])
     except (Unauthenticated, InvalidToken, InvalidRequest) as refused:
@@ -95,7 +95,7 @@ def _meaning(sandbox: SandboxInstallation, value: bytes) -> str:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_twenty_thousand_values(sandbox: SandboxInstallation, seed: int) -> None:
-    """Of 200,000 values each is one token and verified, or refused: only the live token itself is ever accepted."""
+    """Each of 200,000 values is one token and verified, or refused: only the live token itself is ever accepted."""
     bunch = _bunch(sandbox)
     dice = random.Random(seed)
     kinds, schemes = list(MANGLES.values()), [*SCHEMES * 3, *ODD_SCHEMES]
@@ -127,7 +127,7 @@ def test_every_scheme(sandbox: SandboxInstallation) -> None:
 
 
 def test_never_two(sandbox: SandboxInstallation) -> None:
-    """Two fields are refused in any order and any case of their name, though both hold the live token."""
+    """Two fields are refused in any order and any case of their name, even if both contain the live token."""
     live = b"Bearer " + _bunch(sandbox).live
     for one, other in ((b"authorization", b"Authorization"), (b"AUTHORIZATION", b"authorization")):
         for values in ((live, live), (live, b"Basic eA=="), (b"", live)):

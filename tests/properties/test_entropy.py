@@ -1,4 +1,4 @@
-"""Tokens cannot be guessed: none comes twice, no character is likelier than another, no fork repeats one (E24)."""
+"""Tokens cannot be guessed: no duplicates, no character more likely than another, no repeats by forks (E24)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ for _ in range(4):
 
 
 def _expected(place: int) -> list[float]:
-    """How likely each digit is at a place of a number below 2**256 in base 62, the highest place being 0."""
+    """Return the probability of each digit at a place of a number below 2**256 in base 62; the highest place is 0."""
     unit = 62 ** (SECRET_WIDTH - 1 - place)
     cycles, rest = divmod(SPACE, 62 * unit)
     counts = [cycles * unit + min(max(rest - digit * unit, 0), unit) for digit in range(62)]
@@ -42,7 +42,7 @@ def _expected(place: int) -> list[float]:
 
 
 def _surprise(observed: Counter[str], expected: list[float], total: int) -> float:
-    """The probability of a chi-squared statistic at least as high (Wilson and Hilferty's approximation)."""
+    """Return the probability of a chi-squared statistic at least as high (Wilson and Hilferty's approximation)."""
     likely = [(ALPHABET[digit], total * p) for digit, p in enumerate(expected) if total * p >= 5]
     assert sum(observed.values()) == total
     statistic = sum((observed[digit] - mean) ** 2 / mean for digit, mean in likely)
@@ -71,19 +71,19 @@ def _examine(total: int) -> None:
 
 
 def test_twenty_thousand_tokens() -> None:
-    """Of 20,000 tokens none is like another, and every character of the secret is as likely as it should be."""
+    """20,000 tokens are all different, and every character of the secret is as likely as it should be."""
     _examine(20_000)
 
 
 @pytest.mark.prove
 @pytest.mark.timeout(600)
 def test_a_million_tokens() -> None:
-    """Of 1,000,000 tokens none is like another, and every character of the secret is as likely as it should be (R1)."""
+    """1,000,000 tokens are all different, and every character of the secret is as likely as it should be (R1)."""
     _examine(1_000_000)
 
 
 def test_forked_workers_share_nothing(tmp_path: Path) -> None:
-    """Four workers forked from one process mint no secret and no id that another of them minted."""
+    """Four workers forked from one process create no secret and no id twice."""
     subprocess.run([sys.executable, "-c", FORKED, tmp_path], check=True, timeout=60)
     tokens = [token for file in tmp_path.iterdir() for token in file.read_text().split()]
     assert len(tokens) == 8000
@@ -92,7 +92,7 @@ def test_forked_workers_share_nothing(tmp_path: Path) -> None:
 
 
 def test_sign_in_secrets() -> None:
-    """Of 20,000 sign-in secrets none is like another, and every bit of them is as often one as not."""
+    """20,000 sign-in secrets are all different, and every bit of them is set as often as not."""
     secrets = [Secret.fresh().reveal() for _ in range(20_000)]
     assert len(set(secrets)) == 20_000
     for column in list(zip(*secrets, strict=True))[:-1]:
@@ -103,7 +103,7 @@ def test_sign_in_secrets() -> None:
 
 
 def test_no_other_generator() -> None:
-    """Nothing that makes ids or secrets draws from `random`: every chance in it is the operating system's (R1)."""
+    """Nothing that creates ids or secrets draws from `random`: all randomness is the operating system's (R1)."""
     product = Path(keystead.__file__).parent
     for layer in ("domain", "storage", "services"):
         for file in (product / layer).rglob("*.py"):

@@ -1,4 +1,4 @@
-"""Every life a key can have, on both engines and in a model side by side: equal answers after every step (E26)."""
+"""Key lifecycles on both engines and in a model, next to each other: equal answers after every step (E26)."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ STATUSES = ("active", "expired", "revoked")
 PLACES = st.integers(0, 50)
 
 
-# --- the model: what a key's life is, in a page ---
+# --- the model: the rules of a key's lifecycle, in a page ---
 
 
 @dataclass
 class Key:
-    """A key as the rules know it; instants are seconds since the beginning, a key's name is its place."""
+    """A key of the model; times are seconds since the beginning, and a key's name is its place."""
 
     description: str
     scopes: frozenset[str]
@@ -55,7 +55,7 @@ class Key:
 
 @dataclass
 class Model:
-    """A workspace."""
+    """A workspace of the model."""
 
     limit: int
     now: int = 0
@@ -64,20 +64,20 @@ class Model:
     acts: list[tuple[str, int]] = field(default_factory=list)
 
     def status(self, key: Key) -> str:
-        """Revoked before expired before active."""
+        """Return the status: revoked before expired before active."""
         if key.revoked:
             return "revoked"
         return "expired" if key.ends is not None and key.ends <= self.now else "active"
 
     def active(self, successor: bool | None = None) -> list[Key]:
-        """The keys that live: all, or only those with or without a successor."""
+        """Return the active keys: all, or only those with or without a successor."""
         keys = [key for key in self.keys if self.status(key) == "active"]
         if successor is None:
             return keys
         return [key for key in keys if (key.successor is not None) == successor]
 
     def create(self, description: str, life: int | None, scopes: frozenset[str]) -> str:
-        """A new key, if there is room."""
+        """Create a key, if there is room."""
         if not self.has_room():
             return "limit-reached"
         return self._add(
@@ -85,7 +85,7 @@ class Model:
         )
 
     def rotate(self, place: int, overlap: int, life: int | None | str) -> str:
-        """A successor; the old key ends."""
+        """Create a successor; the old key ends."""
         old = self.keys[place]
         before = [key for key in self.active() if key.successor == place]
         counted, overlapping = self.active(successor=False), self.active(successor=True)
@@ -107,14 +107,14 @@ class Model:
         return "ok"
 
     def revoke(self, place: int) -> str:
-        """The end; again, nothing."""
+        """Revoke a key; a second time, do nothing."""
         if not self.keys[place].revoked:
             self.keys[place].revoked = True
             self.acts.append(("key.revoked", place))
         return "ok"
 
     def patch(self, place: int, change: dict[str, Any]) -> str:
-        """Other words, another end, fewer scopes."""
+        """Change the description, the expiry, or the scopes to fewer."""
         key = self.keys[place]
         after = {
             name: change.get(name, getattr(key, name)) for name in ("description", "scopes", "ends")
@@ -135,7 +135,7 @@ class Model:
         return "ok"
 
     def verify(self, place: int, scope: str) -> str:
-        """What the key's token is worth."""
+        """Return the verdict on the key's token."""
         key = self.keys[place]
         if self.status(key) != "active":
             return self.status(key)
@@ -147,22 +147,22 @@ class Model:
         return "verified"
 
     def has_room(self) -> bool:
-        """Whether another key fits."""
+        """Return whether another key fits."""
         return len(self.active(successor=False)) < self.limit
 
     def rotatable(self) -> list[int]:
-        """The places of keys that may have a successor."""
+        """Return the places of keys that may have a successor."""
         keys = enumerate(self.keys)
         overlapped = [key.successor for key in self.active()]
         free = self.active(successor=False)
         return [place for place, key in keys if key in free and place not in overlapped]
 
     def coming_ends(self) -> list[int]:
-        """When keys that live will expire."""
+        """Return when active keys will expire."""
         return [key.ends for key in self.active() if key.ends is not None]
 
     def flush(self) -> None:
-        """Shows what was noted of uses."""
+        """Show the uses that were noted."""
         for key in self.keys:
             key.shown, key.noted = key.noted if key.noted is not None else key.shown, None
 
@@ -172,7 +172,7 @@ class Model:
         return "ok"
 
 
-# --- the product on one engine, asked in the model's words ---
+# --- the product on one engine, with the model's methods ---
 
 
 class Product:
@@ -184,13 +184,13 @@ class Product:
         self.made: list[CreatedKey] = []
 
     def create(self, description: str, life: int | None, scopes: frozenset[str]) -> str:
-        """As the model's."""
+        """Create a key, like the model."""
         ends = None if life is None else self.sandbox.clock.now() + timedelta(seconds=life)
         draft = KeyDraft(description, ends, sorted(scopes))
         return self._made(lambda: self.sandbox.services.keys.create(self.tenant, draft))
 
     def rotate(self, place: int, overlap: int, life: int | None | str) -> str:
-        """As the model's."""
+        """Rotate a key, like the model."""
         ends: Any = life
         if life == "same":
             ends = UNSET
@@ -201,12 +201,12 @@ class Product:
         return self._made(lambda: keys.rotate(self.tenant, id, overlap=spared, expires_at=ends))
 
     def revoke(self, place: int) -> str:
-        """As the model's."""
+        """Revoke a key, like the model."""
         id = self.made[place].key.id
         return _outcome(lambda: self.sandbox.services.keys.revoke(self.tenant, id))
 
     def patch(self, place: int, change: dict[str, Any]) -> str:
-        """As the model's."""
+        """Change a key, like the model."""
         fields = dict(change)
         if "ends" in fields:
             ends = fields.pop("ends")
@@ -215,11 +215,11 @@ class Product:
         return _outcome(lambda: self.sandbox.services.keys.update(self.tenant, id, patch))
 
     def verify(self, place: int, scope: str) -> str:
-        """As the model's."""
+        """Verify a token, like the model."""
         return self.sandbox.verdict(self.made[place], scope)
 
     def operate(self, act: str | int) -> None:
-        """As the state machine's."""
+        """Operate the workspace, like the state machine."""
         workspaces, id = self.sandbox.services.workspaces, self.tenant.workspace_id
         match act:
             case int():
@@ -236,7 +236,7 @@ class Product:
     def listed(self, status: str | None = None, query: str = "") -> list[tuple[Any, ...]]:
         """Return what a list shows of the keys, page by page, the newest first."""
         wanted = None if status is None else KeyStatus(status)
-        places = {made.key.id: place for place, made in enumerate(self.made)}
+        places = {created.key.id: place for place, created in enumerate(self.made)}
         return [
             (
                 places[key.id],
@@ -251,8 +251,8 @@ class Product:
         ]
 
     def acts(self) -> list[tuple[str, int]]:
-        """What happened to which key."""
-        places = {str(made.key.id): place for place, made in enumerate(self.made)}
+        """Return the acts by type and key."""
+        places = {str(created.key.id): place for place, created in enumerate(self.made)}
         events = [e for e in self.sandbox.events(self.tenant) if e.target.type == "key"]
         return [(str(event.type), places[event.target.id]) for event in events]
 
@@ -275,11 +275,11 @@ def _seconds(instant: Any) -> int | None:
     return None if instant is None else round((instant - NOON).total_seconds())
 
 
-# --- side by side ---
+# --- comparison ---
 
 
 class LifeOfKeys(RuleBasedStateMachine):
-    """Does everything three times, and compares."""
+    """A state machine that does everything three times, and compares."""
 
     def __init__(self, sandboxes: list[SandboxInstallation]) -> None:
         super().__init__()
@@ -291,7 +291,7 @@ class LifeOfKeys(RuleBasedStateMachine):
         self.products = [Product(sandbox, limit=4) for sandbox in sandboxes]
 
     def agree(self, act: Callable[[Any], str]) -> None:
-        """All three answer alike."""
+        """Check that all three answers are equal."""
         expected = act(self.model)
         note(f"-> {expected}")
         for product in self.products:
@@ -299,7 +299,7 @@ class LifeOfKeys(RuleBasedStateMachine):
 
     @initialize(keys=st.lists(st.tuples(WORDS, LIVES, SETS), min_size=2, max_size=3))
     def begin(self, keys: list[tuple[str, int | None, frozenset[str]]]) -> None:
-        """A few keys to begin with."""
+        """Create a few keys to begin with."""
         for key in keys:
             self.agree(lambda side, key=key: side.create(*key))  # type: ignore[misc]
 
@@ -312,7 +312,7 @@ class LifeOfKeys(RuleBasedStateMachine):
     @precondition(lambda self: self.steps % 4 == 0 or self.model.rotatable())
     @rule(place=PLACES, overlap=st.sampled_from([0, 5, 50]), life=LIVES | st.just("same"))
     def rotate(self, place: int, overlap: int, life: int | None | str) -> None:
-        """A successor; mostly of a key that may have one."""
+        """Create a successor, mostly of a key that may have one."""
         places = self.model.rotatable() if place % 8 != 7 else []
         places = places or list(range(len(self.model.keys)))
         place = places[place % len(places)]
@@ -320,7 +320,7 @@ class LifeOfKeys(RuleBasedStateMachine):
 
     @rule(place=PLACES)
     def revoke(self, place: int) -> None:
-        """An end; more often a second one than of a key that lives."""
+        """Revoke a key, more often a revoked one than an active one."""
         ended = [n for n, key in enumerate(self.model.keys) if self.model.status(key) != "active"]
         places = ended if ended and place % 3 else list(range(len(self.model.keys)))
         place = places[place % len(places)]
@@ -333,7 +333,7 @@ class LifeOfKeys(RuleBasedStateMachine):
         ),
     )
     def patch(self, place: int, change: dict[str, Any]) -> None:
-        """A change, mostly of a key that lives."""
+        """Change a key, mostly an active one."""
         living = [n for n, key in enumerate(self.model.keys) if self.model.status(key) == "active"]
         places = living if living and place % 4 else list(range(len(self.model.keys)))
         place = places[place % len(places)]
@@ -345,7 +345,7 @@ class LifeOfKeys(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([1, 5, 50, 100]))
     def wait(self, seconds: int) -> None:
-        """Time passes, and keys expire."""
+        """Let time pass, and keys expire."""
         self.model.now += seconds
         for product in self.products:
             product.sandbox.clock.advance(seconds=seconds)
@@ -353,7 +353,7 @@ class LifeOfKeys(RuleBasedStateMachine):
     @precondition(lambda self: self.model.coming_ends())
     @rule(place=PLACES, early=st.booleans())
     def wait_for_an_end(self, place: int, early: bool) -> None:
-        """Time passes to the very second in which a key expires, or to the one before."""
+        """Let time pass to the very second in which a key expires, or to the one before."""
         ends = self.model.coming_ends()
         self.wait(ends[place % len(ends)] - early - self.model.now)
 
@@ -371,7 +371,7 @@ class LifeOfKeys(RuleBasedStateMachine):
 
     @invariant()
     def tokens_are_worth_what_they_should(self) -> None:
-        """Every token is worth what the model says, for one scope or another."""
+        """Check every token's verdict against the model, for each scope."""
         self.steps += 1
         scope = SCOPES[self.steps % len(SCOPES)]
         for place in range(len(self.model.keys)):
@@ -379,15 +379,15 @@ class LifeOfKeys(RuleBasedStateMachine):
 
     @invariant()
     def parts_of_lists_agree(self) -> None:
-        """A list of one status, and one of what is searched for, are parts of the whole list."""
+        """Check that a list of one status, or of a search, is a part of the whole list."""
         status, query = STATUSES[self.steps % len(STATUSES)], QUERIES[self.steps % len(QUERIES)]
         if self.steps % 2:
             return
         whole = self.expected()
         for product in self.products:
-            assert product.listed(status) == [one for one in whole if one[4] == status]
-            found = [one for one in whole if query.casefold() in one[1].casefold()]
-            assert product.listed(query=query) == found
+            assert product.listed(status) == [row for row in whole if row[4] == status]
+            matches = [row for row in whole if query.casefold() in row[1].casefold()]
+            assert product.listed(query=query) == matches
 
     def expected(self) -> list[tuple[Any, ...]]:
         """Return what a list should show."""
@@ -406,7 +406,7 @@ class LifeOfKeys(RuleBasedStateMachine):
 
     @invariant()
     def lists_agree(self) -> None:
-        """Every list is the model's, and its quota counts the model's keys."""
+        """Check that every list is the model's, and that its quota counts the model's keys."""
         expected = self.expected()
         for product in self.products:
             assert product.listed() == expected, product.sandbox.url
@@ -418,13 +418,13 @@ class LifeOfKeys(RuleBasedStateMachine):
 
     @invariant()
     def one_event_an_act(self) -> None:
-        """The events are the acts, one for each, in their order."""
+        """Check that each act has one event, in the order of the acts."""
         for product in self.products:
             assert product.acts() == self.model.acts, product.sandbox.url
 
     @invariant()
     def never_more_than_promised(self) -> None:
-        """No more keys count than the highest limit there ever was, and no more than twice as many live."""
+        """Check that no more keys count than the highest limit so far, and that at most twice as many are active."""
         assert len(self.model.active(successor=False)) <= self.most
         assert len(self.model.active()) <= 2 * self.most
 
@@ -455,18 +455,18 @@ def _live(sandboxes: list[SandboxInstallation], lives: int, steps: int, *phases:
 
 
 def test_lives(sandboxes: list[SandboxInstallation]) -> None:
-    """In a few lives SQLite, PostgreSQL and the model give equal answers, step by step."""
+    """In a few lifecycles SQLite, PostgreSQL and the model give equal answers, step by step."""
     _live(sandboxes, 5, 25, Phase.reuse, Phase.generate)
 
 
 @pytest.mark.slow
 def test_more_lives(sandboxes: list[SandboxInstallation]) -> None:
-    """In a dozen longer lives SQLite, PostgreSQL and the model give equal answers, step by step."""
+    """In a dozen longer lifecycles SQLite, PostgreSQL and the model give equal answers, step by step."""
     _live(sandboxes, 12, 30, Phase.reuse, Phase.generate)
 
 
 @pytest.mark.prove
 @pytest.mark.timeout(3600)
 def test_many_lives(sandboxes: list[SandboxInstallation]) -> None:
-    """In 2,000 lives of up to 50 steps SQLite, PostgreSQL and the model give equal answers, step by step."""
+    """In 2,000 lifecycles of up to 50 steps SQLite, PostgreSQL and the model give equal answers, step by step."""
     _live(sandboxes, 2_000, 50)

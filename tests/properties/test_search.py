@@ -94,42 +94,42 @@ def stores(
 
 
 def points(title: str, text: str, words: Sequence[str]) -> int | None:
-    """What a document earns, by the rule as it is written; None where it does not match."""
+    """Return a document's score, by the rule as it is written, or None if it does not match."""
     titled, texted, earned = words_of(title), words_of(text), 0
-    for place, asked in enumerate(words):
+    for place, word in enumerate(words):
         last = place == len(words) - 1
-        fits = {w for w in titled + texted if w == asked or (last and w.startswith(asked))}
+        fits = {w for w in titled + texted if w == word or (last and w.startswith(word))}
         if not fits:
             return None
         often = max(texted.count(w) for w in fits)
         earned += 4 * bool(fits & set(titled)) + sum(often >= least for least in (2, 4, 8))
-        earned += last and asked in fits
+        earned += last and word in fits
     return earned
 
 
-def expected(library: Library, asked: str) -> list[str] | None:
-    """The ids of the matches, the best first, of equals the newest; None for a query that is refused."""
-    words = words_of(asked)
+def expected(library: Library, query: str) -> list[str] | None:
+    """Return the ids of the matches, best first, equals newest first, or None for a query that is refused."""
+    words = words_of(query)
     if not 1 <= len(words) <= 10:
         return None
     unique = [*dict.fromkeys(words[:-1]), words[-1]]
-    found = [(points(*each, unique), number) for number, each in enumerate(library)]
-    ranked = sorted((earned, number) for earned, number in found if earned is not None)
+    scores = [(points(*each, unique), number) for number, each in enumerate(library)]
+    ranked = sorted((earned, number) for earned, number in scores if earned is not None)
     return [f"d{number}" for _, number in reversed(ranked)]
 
 
 def answered(
-    store: Store, tenant: Principal, name: str, asked: str, limit: int = 200
+    store: Store, tenant: Principal, name: str, query: str, limit: int = 200
 ) -> list[str] | None:
-    """What the engine answers."""
+    """Return the engine's answer."""
     try:
-        return [found.id for found in store.documents.search(tenant, name, asked, limit=limit)]
+        return [match.id for match in store.documents.search(tenant, name, query, limit=limit)]
     except Invalid:
         return None
 
 
 def shelved(stores: list[tuple[Store, Principal]], library: Library) -> str:
-    """A new collection on each engine that holds the library."""
+    """Create a collection on each engine that has the library."""
     name = f"c{next(_numbers)}"
     drafts = [DocumentDraft(f"d{n}", text, title=title) for n, (title, text) in enumerate(library)]
     for store, tenant in stores:
@@ -148,11 +148,11 @@ def test_both_engines_find_what_the_rule_says(
 ) -> None:
     """For any documents and queries, SQLite, PostgreSQL and the rule agree on the matches and on their order."""
     name = shelved(stores, library)
-    for asked in [*queries, *(text[:9] for _, text in library)]:
-        wanted = expected(library, asked)
+    for searched in [*queries, *(text[:9] for _, text in library)]:
+        wanted = expected(library, searched)
         for limit in (200, 2):
-            answers = [answered(store, tenant, name, asked, limit) for store, tenant in stores]
-            assert answers == [wanted and wanted[:limit]] * 2, asked
+            answers = [answered(store, tenant, name, searched, limit) for store, tenant in stores]
+            assert answers == [wanted and wanted[:limit]] * 2, searched
 
 
 @settings(max_examples=15)
@@ -160,23 +160,23 @@ def test_both_engines_find_what_the_rule_says(
 def test_search_follows_every_change(
     stores: list[tuple[Store, Principal]], library: Library, data: st.DataObject
 ) -> None:
-    """After documents were replaced and deleted, nothing of what they said before is found."""
+    """After documents were replaced and deleted, their former text is not found."""
     name = shelved(stores, library)
-    kept = list(library)
-    changes = data.draw(st.dictionaries(st.integers(0, len(kept) - 1), document, max_size=3))
+    remaining = list(library)
+    changes = data.draw(st.dictionaries(st.integers(0, len(remaining) - 1), document, max_size=3))
     for number, changed in changes.items():
-        kept[number] = changed
-    gone = data.draw(st.sets(st.integers(0, len(kept) - 1)))
+        remaining[number] = changed
+    gone = data.draw(st.sets(st.integers(0, len(remaining) - 1)))
     upserts = [
         DocumentDraft(f"d{n}", c[1], title=c[0]) for n, c in changes.items() if n not in gone
     ]
     for store, tenant in stores:
         store.documents.push(tenant, name, Push(upserts, [f"d{n}" for n in gone]))
-    for asked in [" ".join(words) for words in {*library, *kept}]:
-        answers = [answered(store, tenant, name, asked) for store, tenant in stores]
-        left = expected(kept, asked)
+    for query in [" ".join(words) for words in {*library, *remaining}]:
+        answers = [answered(store, tenant, name, query) for store, tenant in stores]
+        left = expected(remaining, query)
         wanted = None if left is None else [id for id in left if int(id[1:]) not in gone]
-        assert answers == [wanted] * 2, asked
+        assert answers == [wanted] * 2, query
 
 
 def test_a_noisy_neighbour_changes_nothing(stores: list[tuple[Store, Principal]]) -> None:
@@ -185,11 +185,11 @@ def test_a_noisy_neighbour_changes_nothing(stores: list[tuple[Store, Principal]]
     library = [(f"Guide {n} {'key' * (n == 3)}", text) for n, text in enumerate(texts)]
     name, queries = shelved(stores, library), ["key", "rot", "key rotate", "guide ke", "guide 3"]
     for store, tenant in stores:
-        before = [answered(store, tenant, name, asked) for asked in queries]
+        before = [answered(store, tenant, name, query) for query in queries]
         neighbour = store.tenant()
         store.documents.create_collection(neighbour, CollectionDraft(name))
         noise = [DocumentDraft(f"d{n}", texts[n % 10], title="key") for n in range(1000)]
         store.documents.push(neighbour, name, Push(noise))
-        assert [answered(store, tenant, name, asked) for asked in queries] == before
-        assert [expected(library, asked) for asked in queries] == before
+        assert [answered(store, tenant, name, query) for query in queries] == before
+        assert [expected(library, query) for query in queries] == before
         assert len(answered(store, neighbour, name, "key") or []) == 200

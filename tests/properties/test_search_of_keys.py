@@ -1,4 +1,4 @@
-"""Searching for keys: the same answers from both engines and from a definition of one line, whatever is asked."""
+"""Searching for keys: the same answers from both engines and from a definition of one line, for any query."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def shelf(
 
 
 def _found(shelf: Shelf, descriptions: list[str], queries: list[str]) -> list[list[list[str]]]:
-    """For each engine and each query the descriptions of what is found, the newest first."""
+    """Return the descriptions of the matches for each engine and query, newest first."""
     answers = []
     for sandbox, tenant in shelf:
         with write_behind(sandbox.database) as tx:
@@ -58,7 +58,7 @@ def test_equal_on_both_engines(shelf: Shelf, descriptions: list[str], queries: l
     """Both engines find what the definition says: the query's folded form within the description's, in any script."""
     queries = [
         query for query in queries if len(query) != 4
-    ]  # four characters also ask for the end of a token
+    ]  # four characters may also be the end of a token
     expected = [
         [text for text in reversed(descriptions) if fold_for_search(query) in fold_for_search(text)]
         for query in queries
@@ -70,14 +70,14 @@ def test_equal_on_both_engines(shelf: Shelf, descriptions: list[str], queries: l
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(LINES)
 def test_every_part_is_found(shelf: Shelf, description: str) -> None:
-    """Whatever part of a description is typed, the key is found by it, on both engines."""
+    """A key is found by every part of its description, on both engines."""
     parts = {description[begin:end] for begin, end in combinations(range(len(description) + 1), 2)}
     for answers in _found(shelf, [description], sorted(parts)):
         assert answers == [[description]] * len(parts)
 
 
 def test_wildcards_are_letters(shelf: Shelf) -> None:
-    """Percent, underscore and backslash mean themselves, on both engines."""
+    """Percent, underscore and backslash have no special meaning, on both engines."""
     descriptions = ["100%", "1000", "a_b", "a-b", "c\\d", "c/d"]
     expected = [["100%"], ["a_b"], ["c\\d"], ["c/d"], ["100%"], ["a_b"]]
     for answers in _found(shelf, descriptions, ["%", "_", "\\", "/", "0%", "a_"]):

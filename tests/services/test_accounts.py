@@ -1,4 +1,4 @@
-"""What people change of themselves: name, address, password, time zone, and where they are signed in."""
+"""What users change about themselves: name, email, password, time zone, and their sessions."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _enter(people: People, member: Member, text: str = RIGHT) -> Secret:
 
 
 def test_a_first_password(people: People, ada: Member) -> None:
-    """Who came by a link sets a password, signs in by it from then on, and it is recorded."""
+    """A user who came by a link sets a password and signs in by it from then on; the change is recorded."""
     people.clock.advance(minutes=1)
     admitted = people.accounts.change_password(people.signed_in(ada), Password(RIGHT))
     assert admitted.user.password_set_at == people.clock.now()
@@ -57,7 +57,7 @@ def test_a_first_password(people: People, ada: Member) -> None:
 
 
 def test_a_new_password_ends_the_others(people: People, ada: Member) -> None:
-    """Every other session, every unused link and every known device ends; this one goes on under a new secret (R59)."""
+    """All other sessions, unused links and known devices end; this session goes on under a new secret (R59)."""
     people.give_password(ada)
     first = people.sign_in.with_password(email_of(ada), Password(RIGHT), people.origin())
     others = [_enter(people, ada), people.signed_in(ada)]
@@ -79,15 +79,15 @@ def test_a_new_password_ends_the_others(people: People, ada: Member) -> None:
     assert again.device is not None
 
 
-def test_somebody_elses_sessions_stay(people: People, ada: Member) -> None:
-    """A password changed here ends nothing there."""
+def test_other_users_sessions_stay(people: People, ada: Member) -> None:
+    """A password changed here ends no session of another user."""
     other = people.signed_in(people.owner("Bo"))
     people.give_password(ada)
     assert people.stands(other)
 
 
-def test_the_present_password_is_asked(people: People, ada: Member) -> None:
-    """Signed in by the password, one gives it once more; by a one-time link, one need not: it was lost, perhaps."""
+def test_the_current_password_is_required(people: People, ada: Member) -> None:
+    """A session begun by password requires it again; one begun by a link does not, since it may have been lost."""
     people.give_password(ada)
     session = _enter(people, ada)
     for current in (None, Password(WRONG)):
@@ -103,7 +103,7 @@ def test_the_present_password_is_asked(people: People, ada: Member) -> None:
 
 
 def test_a_stolen_session_cannot_guess_it(people: People, ada: Member) -> None:
-    """Ten wrong present passwords end the session."""
+    """Ten wrong current passwords end the session."""
     people.give_password(ada)
     session = _enter(people, ada)
     for _ in range(9):
@@ -116,8 +116,8 @@ def test_a_stolen_session_cannot_guess_it(people: People, ada: Member) -> None:
 
 
 @pytest.mark.parametrize("text", ["short", "x" * 257, "passwordpassword", "ada quillfeather 1"])
-def test_what_is_no_password(people: People, ada: Member, text: str) -> None:
-    """A short, endless, common or personal one is refused, and nothing changes."""
+def test_unacceptable_passwords(people: People, ada: Member, text: str) -> None:
+    """A password that is short, endless, common or personal is refused, and nothing changes."""
     session = people.signed_in(ada)
     with pytest.raises(Invalid) as refused:
         people.accounts.change_password(session, Password(text))
@@ -126,34 +126,34 @@ def test_what_is_no_password(people: People, ada: Member, text: str) -> None:
 
 
 def test_a_workspaces_name_is_no_password(people: People, ada: Member) -> None:
-    """What the person's workspaces are called is what a guesser tries."""
+    """The names of a user's workspaces are what an attacker tries first."""
     people.sandbox.services.workspaces.rename(people.sandbox.tenant(), "no matter")
-    named = people.sandbox.services.workspaces.create(
+    workspace = people.sandbox.services.workspaces.create(
         "Zimmerwald Kites", owner="Cy", email=f"kites.{email_of(ada)}"
     )
-    owner = people.sandbox.services.workspaces.owner(named.id)
+    owner = people.sandbox.services.workspaces.owner(workspace.id)
     people.give_password(ada, "zimmerwald kites 7")
     with pytest.raises(Invalid, match="guessed"):
         people.give_password(owner, "zimmerwald kites 7")
 
 
 def test_the_products_name_is_no_password(people: People, ada: Member) -> None:
-    """What the product is called here is what a guesser tries."""
+    """The product's name is what an attacker tries first."""
     settings = Settings(database=people.sandbox.url, product_name="Zimmerwald Kites")
-    named = open_installation(settings, PEPPERS, people.clock)
+    renamed = open_installation(settings, PEPPERS, people.clock)
     try:
         with pytest.raises(Invalid, match="guessed"):
-            named.services.accounts.change_password(
+            renamed.services.accounts.change_password(
                 people.signed_in(ada), Password("zimmerwald kites 7")
             )
     finally:
-        named.close()
+        renamed.close()
 
 
 def test_without_an_address_there_is_no_password(people: People) -> None:
-    """A password without an address to sign in by would open nothing."""
-    made = people.sandbox.services.workspaces.create("W", owner="Nameless")
-    session = people.signed_in(people.sandbox.services.workspaces.owner(made.id))
+    """A password without an email to sign in by would be useless."""
+    workspace = people.sandbox.services.workspaces.create("W", owner="Nameless")
+    session = people.signed_in(people.sandbox.services.workspaces.owner(workspace.id))
     with pytest.raises(Invalid, match="/email"):
         people.accounts.change_password(session, Password(RIGHT))
 
@@ -162,7 +162,7 @@ def test_without_an_address_there_is_no_password(people: People) -> None:
 
 
 def test_a_late_change_needs_a_proof(people: People, ada: Member) -> None:
-    """After a quarter of an hour neither password nor address is changed, the right password notwithstanding (R69)."""
+    """After a quarter of an hour neither password nor email can be changed, even with the right password (R69)."""
     people.give_password(ada)
     session = _enter(people, ada)
     people.clock.advance(REAUTHENTICATION_AGE)
@@ -177,7 +177,7 @@ def test_a_late_change_needs_a_proof(people: People, ada: Member) -> None:
 
 
 def test_a_proof_that_grows_old_while_hashing(own_sandbox: SandboxInstallation) -> None:
-    """The proof is asked for again when the password is written: nothing slips through while it is hashed."""
+    """The proof is checked again when the password is written, since it may expire during hashing."""
     people = People(own_sandbox)
     ada = people.owner()
     session = people.signed_in(ada)
@@ -200,11 +200,11 @@ def _id(people: People, session: Secret) -> SessionId:
     return visitor.session.id
 
 
-# --- the address ---
+# --- the email ---
 
 
 def test_a_new_address(people: People, ada: Member) -> None:
-    """From the change on, the new address signs in and the old one doesn't; both are recorded."""
+    """From the change on, the new email signs in and the old one doesn't; both are recorded."""
     people.give_password(ada)
     new = f"New.{email_of(ada)}"
     user = people.accounts.change_email(people.signed_in(ada), new)
@@ -212,12 +212,12 @@ def test_a_new_address(people: People, ada: Member) -> None:
     people.sign_in.with_password(new.lower(), Password(RIGHT), people.origin())
     with pytest.raises(Invalid):
         _enter(people, ada)
-    told = people.events(ada.workspace_id, "member.email_changed")[-1]
-    assert told.data == {"from": email_of(ada), "to": new}
+    event = people.events(ada.workspace_id, "member.email_changed")[-1]
+    assert event.data == {"from": email_of(ada), "to": new}
 
 
 def test_an_address_is_one_persons(people: People, ada: Member) -> None:
-    """Another user's address is refused in any case of letters; your own may be written differently."""
+    """Another user's email is refused in any case of letters; your own may be written differently."""
     bo = people.owner("Bo")
     for taken in (email_of(bo), email_of(bo).upper()):
         with pytest.raises(EmailTaken):
@@ -228,8 +228,8 @@ def test_an_address_is_one_persons(people: People, ada: Member) -> None:
     assert people.events(bo.workspace_id, "member.email_changed") == []
 
 
-def test_of_many_who_take_one_address_one_gets_it(own_sandbox: SandboxInstallation) -> None:
-    """Of eight people who take one address concurrently, through two servers, one gets it; the others see why."""
+def test_one_of_many_gets_an_email(own_sandbox: SandboxInstallation) -> None:
+    """Of eight users who take one email concurrently, through two servers, one gets it; the others see why."""
     people = People(own_sandbox)
     servers = [people, PeopleServices(own_sandbox)]
     sessions = [people.signed_in(people.owner()) for _ in range(8)]
@@ -261,8 +261,8 @@ def test_of_many_who_take_one_address_one_gets_it(own_sandbox: SandboxInstallati
         "a\0@b",
     ],
 )
-def test_what_is_no_address(people: People, ada: Member, email: str) -> None:
-    """What mail could not reach by its form is refused."""
+def test_malformed_emails(people: People, ada: Member, email: str) -> None:
+    """An email that mail cannot reach by its form is refused."""
     with pytest.raises(Invalid):
         people.accounts.change_email(people.signed_in(ada), email)
 
@@ -271,7 +271,7 @@ def test_what_is_no_address(people: People, ada: Member, email: str) -> None:
 
 
 def test_a_name_and_a_zone(people: People, ada: Member) -> None:
-    """A name on one line, a zone that exists, or none; without a recent proof."""
+    """A name on one line, and a time zone that exists, or neither; without a recent proof."""
     session = people.signed_in(ada)
     people.clock.advance(REAUTHENTICATION_AGE)
     assert people.accounts.rename(session, "Ada L.").name == "Ada L."
@@ -295,7 +295,7 @@ def test_a_name_and_a_zone(people: People, ada: Member) -> None:
 
 
 def test_where_one_is_signed_in(people: People, ada: Member) -> None:
-    """The list has the sessions that stand, the newest first, and marks the one that asks."""
+    """The list has the active sessions, newest first, and marks the current one."""
     people.give_password(ada)
     people.clock.advance(minutes=5)
     home = people.sign_in.with_password(
@@ -320,7 +320,7 @@ def test_where_one_is_signed_in(people: People, ada: Member) -> None:
 
 
 def test_what_a_browser_calls_itself(people: People, ada: Member) -> None:
-    """Whatever a browser sends, what is kept of it can be stored and shown."""
+    """Whatever a browser sends, the part that is kept can be stored and shown."""
     link, _ = people.sign_in.make_link(ada)
     secret = people.sign_in.redeem(link, agent="A\0\x1b[31m\ud800" + "x" * 40_000).secret
     agent = people.accounts.sessions(secret)[0].session.agent
@@ -330,7 +330,7 @@ def test_what_a_browser_calls_itself(people: People, ada: Member) -> None:
 
 
 def test_idle_and_old_sessions_are_not_listed(people: People, ada: Member) -> None:
-    """What has ended by itself is gone from the list."""
+    """Expired sessions are gone from the list."""
     people.signed_in(ada)
     people.clock.advance(IDLE_LIMIT)
     here = people.signed_in(ada)
@@ -347,12 +347,12 @@ def test_ending_one_session(people: People, ada: Member) -> None:
     there_id, others_id = _id(people, there), _id(people, others)
     people.accounts.end_session(here, there_id)
     assert not people.stands(there)
-    told = []
+    refusals = []
     for absent in (there_id, others_id, SessionId("ses_0000000000000000000000")):
         with pytest.raises(NotFound) as refused:
             people.accounts.end_session(here, absent)
-        told.append(str(refused.value))
-    assert len(set(told)) == 1
+        refusals.append(str(refused.value))
+    assert len(set(refusals)) == 1
     assert people.stands(others)
     assert people.events(ada.workspace_id, "member.signed_out")[-1].data == {"sessions": 1}
 
@@ -371,13 +371,13 @@ def test_ending_all_others(people: People, ada: Member) -> None:
 
 
 def test_a_session_that_ended_does_nothing(people: People, ada: Member) -> None:
-    """Ended, timed out or never there: nothing of an account is seen or changed by it, and the answer is one."""
+    """With an ended, expired or unknown session no account is read or changed, and the answer is the same."""
     ended = people.signed_in(ada)
     people.sign_in.sign_out(ended)
     old = people.signed_in(ada)
     people.clock.advance(ABSOLUTE_LIMIT)
     accounts = people.accounts
-    told = set()
+    refusals = set()
     for secret in (ended, old, GONE):
         for act in (
             lambda s: accounts.rename(s, "X"),
@@ -389,8 +389,8 @@ def test_a_session_that_ended_does_nothing(people: People, ada: Member) -> None:
             lambda s: accounts.end_session(s, SessionId("ses_1")),
             lambda s: people.sign_in.reauthenticate(s, Password(RIGHT)),
         ):
-            told.add(_refusal(act, secret))
-    assert told == {SessionEnded}
+            refusals.add(_refusal(act, secret))
+    assert refusals == {SessionEnded}
 
 
 def _refusal(act: object, secret: Secret) -> type[KeysteadError] | None:
@@ -413,7 +413,7 @@ def test_signing_out_is_recorded_once(people: People, ada: Member) -> None:
 
 
 def test_a_products_user_has_no_account_here(people: People, ada: Member) -> None:
-    """Name, address and password are the product's; the time zone is theirs."""
+    """Name, email and password belong to the product; users may change only the time zone."""
     session = people.portal_session(ada)
     for act in (
         lambda s: people.accounts.rename(s, "X"),

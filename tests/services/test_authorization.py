@@ -71,15 +71,15 @@ class Stage:
         self.credential = services.credentials.create("other", OPERATOR)[0].id
 
     def actor(self, kind: PrincipalKind) -> Principal:
-        """A new principal of that kind that may do everything that its kind may."""
+        """Return a new principal of that kind that may do everything that its kind may."""
         if kind is KEY:
             ends = self.sandbox.clock.now() + timedelta(hours=1)
             return self.sandbox.caller(self.tenant, EVERYTHING, KEYS_WRITE, expires_at=ends)
         if kind is MEMBER:
             member = member_of(self.sandbox, self.tenant, Role.OWNER)
             return acting(member, self.sandbox.clock.now())
-        made: Credential = self.sandbox.services.credentials.create("backend", OPERATOR)[0]
-        return operator(made.name, self.tenant.workspace_id, id=made.id)
+        credential: Credential = self.sandbox.services.credentials.create("backend", OPERATOR)[0]
+        return operator(credential.name, self.tenant.workspace_id, id=credential.id)
 
 
 class UseCase(NamedTuple):
@@ -95,7 +95,7 @@ def _by(*kinds: PrincipalKind) -> frozenset[PrincipalKind]:
 
 ALL, PEOPLE, OPERATORS = _by(KEY, MEMBER, CREDENTIAL), _by(MEMBER, CREDENTIAL), _by(CREDENTIAL)
 ANY_ROLE: Final = frozenset({"Members.leave", "NotificationPreferences.choose"})
-"""What a member of any role may do: a demotion does not end it."""
+"""The changes that a member of any role may make: a demotion does not end them."""
 
 
 def _portal(stage: Stage, principal: Principal) -> object:
@@ -198,10 +198,10 @@ SYSTEM: Final = {
     "Workspaces.first",
     "Authorization._record_limit",
 }
-"""Changes by the system itself, which has no rights to lose."""
+"""The changes by the system itself, which has no rights to lose."""
 
 
-# --- what ends an actor ---
+# --- revocations of an actor's rights ---
 
 
 class Ending(NamedTuple):
@@ -272,7 +272,7 @@ def patient(
 
 @contextmanager
 def _watched(sandbox: SandboxInstallation) -> Iterator[Callable[[], int]]:
-    """How many changes wait for a lock."""
+    """Return how many changes wait for a lock."""
     if sandbox.database.is_sqlite:
         yield lambda: sandbox.database._writers.waiting
         return
@@ -287,7 +287,7 @@ def _watched(sandbox: SandboxInstallation) -> Iterator[Callable[[], int]]:
 
 
 def _refusals(stage: Stage, ending: Ending, names: tuple[str, ...]) -> dict[str, object]:
-    """What each change is answered that waits for the lock while its actor is ended."""
+    """Return each change's response, having waited for the lock while its actor lost the right."""
     sandbox, actor = stage.sandbox, stage.actor(ending.kind)
     workspace_id = stage.tenant.workspace_id
     purpose = ending.purpose
@@ -312,8 +312,8 @@ def _refusals(stage: Stage, ending: Ending, names: tuple[str, ...]) -> dict[str,
 
 
 @pytest.mark.parametrize("name", ENDINGS)
-def test_whoever_lost_the_right_changes_nothing(patient: SandboxInstallation, name: str) -> None:
-    """Each change that its actor may no longer make when its turn comes is refused, and leaves nothing (R103)."""
+def test_actors_that_lost_the_right_change_nothing(patient: SandboxInstallation, name: str) -> None:
+    """Each change that its actor may no longer make when it gets the lock is refused, and leaves nothing (R103)."""
     ending, stage = ENDINGS[name], Stage(patient)
     ended = [each for each, use_case in USE_CASES.items() if ending.kind in use_case.kinds]
     if ending.end is _demote:
@@ -333,8 +333,10 @@ def test_whoever_lost_the_right_changes_nothing(patient: SandboxInstallation, na
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [KEY, MEMBER, CREDENTIAL])
-def test_whoever_has_the_right_changes(patient: SandboxInstallation, kind: PrincipalKind) -> None:
-    """The same changes are made by actors that still stand, so what refuses them is the loss alone."""
+def test_actors_with_the_right_make_the_change(
+    patient: SandboxInstallation, kind: PrincipalKind
+) -> None:
+    """The same changes are made by actors that keep their rights, so only the loss causes the refusals."""
     for use_case in USE_CASES.values():
         if kind in use_case.kinds:
             stage = Stage(patient)
@@ -344,7 +346,7 @@ def test_whoever_has_the_right_changes(patient: SandboxInstallation, kind: Princ
 def test_every_change_is_in_the_table() -> None:
     """Every use case that opens a change is in the table, or in the list of the system's own."""
     openers = {"changing", "operating", "_changing", "_managing"}
-    found: set[str] = set()
+    names: set[str] = set()
     for path in sorted(SERVICES.glob("*.py")):
         for name, function in _functions(ast.parse(path.read_text())):
             calls = {
@@ -353,8 +355,8 @@ def test_every_change_is_in_the_table() -> None:
                 if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
             }
             if calls & openers and function.name not in openers:
-                found.add(name)
-    assert found == USE_CASES.keys() | SYSTEM
+                names.add(name)
+    assert names == USE_CASES.keys() | SYSTEM
 
 
 def _functions(module: ast.Module) -> Iterator[tuple[str, ast.FunctionDef]]:

@@ -36,7 +36,7 @@ def installation(database_url: str, tmp_path: Path) -> Iterator[Installation]:
 
 
 def a_key(installation: Installation) -> tuple[Principal, CreatedKey]:
-    """A principal of the first workspace, and a key there."""
+    """Return a principal of the first workspace, and a key in it."""
     principal = system(installation.services.workspaces.first().workspace_id)
     return principal, installation.services.keys.create(principal, KeyDraft("sync"))
 
@@ -44,14 +44,14 @@ def a_key(installation: Installation) -> tuple[Principal, CreatedKey]:
 def call(
     installation: Installation, created: CreatedKey, address: str, agent: str = "curl"
 ) -> None:
-    """One verification with the key's token."""
+    """Verify the key's token once."""
     assert created.token is not None
     verifier = installation.services.verifier
     verifier.verify(created.token.reveal(), address=address, agent=agent)
 
 
-def test_callers_are_told_apart_and_counted(installation: Installation) -> None:
-    """The owner sees each caller once, with how often it came, over any number of flushes."""
+def test_callers_are_distinguished_and_counted(installation: Installation) -> None:
+    """The owner sees each caller once, with the number of its requests, over any number of flushes."""
     principal, created = a_key(installation)
     usage = installation.services.usage
     for _ in range(2):
@@ -63,7 +63,7 @@ def test_callers_are_told_apart_and_counted(installation: Installation) -> None:
     assert seen == {("192.0.2.1", 4), ("192.0.2.2", 2)}
 
 
-def test_a_revoked_key_tells_who_still_calls(installation: Installation) -> None:
+def test_a_revoked_key_shows_its_callers(installation: Installation) -> None:
     """After a revocation the refused callers are listed with the reason, and the last use stays where it was."""
     principal, created = a_key(installation)
     services = installation.services
@@ -91,7 +91,7 @@ def test_a_stranger_leaves_no_trace(installation: Installation) -> None:
 
 
 def test_only_the_latest_callers_are_kept(installation: Installation) -> None:
-    """However many callers a key has met, ten served ones are shown, and the others are forgotten as it goes on."""
+    """With any number of callers the ten latest served ones are shown, and the others are forgotten at each flush."""
     principal, created = a_key(installation)
     usage = installation.services.usage
     for number in range(FLUSHES_A_ROUND + MAX_CALLERS + 5):

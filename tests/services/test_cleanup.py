@@ -1,4 +1,4 @@
-"""Retention: what is past its keeping time goes, in batches; what is younger, or still needed, stays."""
+"""Retention: rows past their retention time are deleted, in batches; younger ones, and those in use, stay."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _sequences(sandbox: SandboxInstallation, tenant: Principal) -> list[int]:
 
 
 def test_old_events_go_and_the_numbers_go_on(own_sandbox: SandboxInstallation) -> None:
-    """An event that is past its time is gone; the younger ones are there, numbered as before."""
+    """An event past its time is gone; the younger ones are there, numbered as before."""
     tenant = own_sandbox.tenant()
     own_sandbox.key(tenant, "old")
     old = _sequences(own_sandbox, tenant)
@@ -52,7 +52,7 @@ def test_old_events_go_and_the_numbers_go_on(own_sandbox: SandboxInstallation) -
 
 
 def test_what_is_kept_for_ever_stays(own_sandbox: SandboxInstallation) -> None:
-    """Without a time nothing is forgotten."""
+    """Without a retention time nothing is deleted."""
     tenant = own_sandbox.tenant()
     own_sandbox.key(tenant)
     own_sandbox.clock.advance(10_000 * DAY)
@@ -61,27 +61,27 @@ def test_what_is_kept_for_ever_stays(own_sandbox: SandboxInstallation) -> None:
 
 
 def test_an_event_stays_while_a_delivery_needs_it(own_sandbox: SandboxInstallation) -> None:
-    """A delivery that is still to be tried keeps its event, however old; once it is done, both go in their time."""
+    """A pending delivery keeps its event, however old; once it is done, both are deleted in their time."""
     tenant = own_sandbox.tenant()
     draft = WebhookDraft("receiver", "https://receiver.example/hook", ("*",))
     own_sandbox.services.webhooks.create(tenant, draft)
     own_sandbox.key(tenant, "told")
-    told = own_sandbox.events(tenant)[-1]
-    assert told.type is EventType.KEY_CREATED
+    latest = own_sandbox.events(tenant)[-1]
+    assert latest.type is EventType.KEY_CREATED
     own_sandbox.clock.advance(500 * DAY)
     _sweep(own_sandbox)
-    kept = [event.id for event in own_sandbox.events(tenant)]
-    assert told.id in kept
+    ids = [event.id for event in own_sandbox.events(tenant)]
+    assert latest.id in ids
     pending = own_sandbox.count(schema.deliveries)
     assert pending >= 1
     _settle_deliveries(own_sandbox)
-    assert _sweep(own_sandbox) == pending + len(kept)
+    assert _sweep(own_sandbox) == pending + len(ids)
     assert own_sandbox.events(tenant) == []
     assert own_sandbox.count(schema.deliveries) == 0
 
 
 def test_days_of_use_go(own_sandbox: SandboxInstallation) -> None:
-    """The use of a day long ago is forgotten, that of later days and the last use are not."""
+    """The use of a day long ago is deleted; that of later days and the last use are not."""
     tenant = own_sandbox.tenant()
     created = own_sandbox.key(tenant)
     days = []
@@ -97,7 +97,7 @@ def test_days_of_use_go(own_sandbox: SandboxInstallation) -> None:
 
 
 def test_callers_of_long_ago_go(own_sandbox: SandboxInstallation) -> None:
-    """An address that called long ago is forgotten, whether it was served or refused; those of late are kept."""
+    """An address that called long ago is deleted, served or refused; recent ones are kept."""
     tenant = own_sandbox.tenant()
     created = own_sandbox.key(tenant)
     principal, usage = own_sandbox.principal(created), own_sandbox.services.usage
@@ -109,7 +109,7 @@ def test_callers_of_long_ago_go(own_sandbox: SandboxInstallation) -> None:
         own_sandbox.flush()
     own_sandbox.clock.advance(31 * DAY)
     _sweep(own_sandbox)
-    callers = {told.caller.address for told in usage.callers(tenant, created.key.id)}
+    callers = {row.caller.address for row in usage.callers(tenant, created.key.id)}
     assert callers == {"192.0.2.2", "198.51.100.2"}
 
 
@@ -131,8 +131,8 @@ def test_more_than_a_batch(
     assert own_sandbox.events(young) == before
 
 
-def test_two_servers_sweep_at_once(own_sandbox: SandboxInstallation) -> None:
-    """What one server has forgotten the other does not find; neither fails, and nothing is left."""
+def test_two_servers_sweep_concurrently(own_sandbox: SandboxInstallation) -> None:
+    """Both sweep concurrently; neither fails, and nothing is left."""
     tenants = [own_sandbox.tenant() for _ in range(6)]
     for tenant in tenants:
         own_sandbox.key(tenant)

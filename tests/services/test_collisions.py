@@ -1,6 +1,6 @@
-"""Real collisions: on a PostgreSQL whose transactions are serializable, and in deadlocks, each use case is done once.
+"""Real conflicts: with serializable transactions and in deadlocks on PostgreSQL, each use case takes effect once.
 
-SQLite runs the same races; there the others wait, and nothing collides.
+SQLite runs the same races; there the other callers wait, and nothing conflicts.
 """
 
 from __future__ import annotations
@@ -70,20 +70,20 @@ _WAITING = (
 
 @dataclass
 class Strict:
-    """An installation whose PostgreSQL is serializable by default, and what it refused so far, by SQLSTATE."""
+    """An installation whose PostgreSQL is serializable by default, with its refusals so far, by SQLSTATE."""
 
     sandbox: SandboxInstallation
     refused: Counter[str] = field(default_factory=Counter)
 
     def listen(self, installation: Installation) -> None:
-        """Counts what this server's database refuses."""
+        """Count what this server's database refuses."""
 
         def note(context: Any) -> None:
             self.refused[str(getattr(context.original_exception, "sqlstate", ""))] += 1
 
         event.listen(installation.database.engine, "handle_error", note)
 
-    def race(self, acts: Sequence[Callable[[], object]], *held: str) -> list[Any]:
+    def race(self, acts: Sequence[Callable[[], object]], *statements: str) -> list[Any]:
         """Run all acts at the same time. Returns what each returned or raised.
 
         On PostgreSQL another caller has the rows first: it does `held`, waits until all are waiting, and commits.
@@ -98,7 +98,7 @@ class Strict:
                 return refusal
 
         before = self.refused[SERIALIZATION]
-        with ThreadPoolExecutor(len(acts)) as pool, self._held(held) as release:
+        with ThreadPoolExecutor(len(acts)) as pool, self._held(statements) as release:
             running = [pool.submit(run, act) for act in acts]
             release(len(acts))
             ended = [each.result(60) for each in running]
@@ -129,7 +129,7 @@ class Strict:
 
 
 def touch(tenant: Principal) -> str:
-    """Changes nothing of the workspace's row but its version, which is what a snapshot minds."""
+    """Change only the version of the workspace's row, which is what a snapshot conflicts on."""
     return f"UPDATE workspaces SET name = name WHERE id = '{tenant.workspace_id}'"
 
 
@@ -137,7 +137,7 @@ def touch(tenant: Principal) -> str:
 def strict_on(
     request: pytest.FixtureRequest, folders: pytest.TempPathFactory, engine: str
 ) -> Iterator[Strict]:
-    """A fresh installation on a strict database of that engine, where locks are waited for as long as it takes."""
+    """Open a fresh installation on a strict database of that engine, where locks are waited for as long as it takes."""
     with fresh_url(request, folders, engine) as url:
         prepare(url)
         if engine == "postgresql":
@@ -162,43 +162,43 @@ def strict(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Strict]:
     """One installation for all tests of the file, once on each engine."""
-    with strict_on(request, tmp_path_factory, request.param) as made:
-        yield made
+    with strict_on(request, tmp_path_factory, request.param) as opened:
+        yield opened
 
 
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A slow machine must not fail the test."""
+    """Longer waits: a slow machine must not fail the test."""
     monkeypatch.setattr(retry, "SECONDS", 60.0)
 
 
 @pytest.fixture
 def people(strict: Strict) -> People:
-    """People on it."""
+    """The users of the installation."""
     return People(strict.sandbox)
 
 
 def kinds(ended: Sequence[object]) -> Counter[type]:
-    """How often each kind of outcome came."""
-    return Counter(type(one) for one in ended)
+    """Return how often each kind of outcome came."""
+    return Counter(type(outcome) for outcome in ended)
 
 
 def test_the_limit_is_exact(strict: Strict) -> None:
-    """Of creations that all collide exactly so many succeed as there is room for, the others meet the limit."""
+    """Of creations that all conflict as many succeed as there is room, and the others get the limit's refusal."""
     sandbox = strict.sandbox
     tenant = sandbox.tenant(limit=3)
     ended = strict.race([lambda: sandbox.key(tenant)] * AT_ONCE, touch(tenant))
     assert kinds(ended)[LimitReached] == AT_ONCE - 3
-    assert len({one.key.id for one in ended if not isinstance(one, LimitReached)}) == 3
+    assert len({outcome.key.id for outcome in ended if not isinstance(outcome, LimitReached)}) == 3
     assert len(sandbox.ids(tenant)) == sandbox.used(tenant) == 3
     assert sandbox.happened(tenant) == ["key.created"] * 3
     events = sandbox.events(tenant)
-    assert [str(one.type) for one in events].count("limit.reached") == 1
-    assert [one.sequence for one in events] == list(range(1, len(events) + 1))
+    assert [str(event.type) for event in events].count("limit.reached") == 1
+    assert [event.sequence for event in events] == list(range(1, len(events) + 1))
 
 
 def test_one_try_is_not_enough(strict: Strict, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without retries the same race is refused, without an effect: so the other tests observe the retries."""
+    """Without retries the same race is refused, without an effect: so the other tests do exercise the retries."""
     sandbox = strict.sandbox
     tenant = sandbox.tenant(limit=AT_ONCE)
     monkeypatch.setattr(retry, "PAUSES", ())
@@ -214,9 +214,9 @@ def test_an_idempotency_key_holds(strict: Strict) -> None:
     tenant, once = sandbox.tenant(), Once("once", sha256(b"the same request").digest())
     ask = lambda: sandbox.services.keys.create(tenant, KeyDraft("sync"), once=once)  # noqa: E731
     ended = strict.race([ask] * AT_ONCE, touch(tenant))
-    made = [one for one in ended if not isinstance(one, IdempotencyInProgress)]
-    assert {one.key.id for one in made} == set(sandbox.ids(tenant))
-    assert sum(one.token is not None for one in made) == 1
+    keys = [outcome for outcome in ended if not isinstance(outcome, IdempotencyInProgress)]
+    assert {outcome.key.id for outcome in keys} == set(sandbox.ids(tenant))
+    assert sum(outcome.token is not None for outcome in keys) == 1
     assert sandbox.happened(tenant) == ["key.created"]
 
 
@@ -227,13 +227,13 @@ def test_one_successor(strict: Strict) -> None:
     old, hour = sandbox.key(tenant).key, timedelta(hours=1)
     rotate = lambda: sandbox.services.keys.rotate(tenant, old.id, overlap=hour)  # noqa: E731
     ended = strict.race([rotate] * AT_ONCE, touch(tenant))
-    assert sum(not isinstance(one, KeysteadError) for one in ended) == 1
+    assert sum(not isinstance(outcome, KeysteadError) for outcome in ended) == 1
     assert len(sandbox.ids(tenant)) == 2
     assert sandbox.happened(tenant) == ["key.created", "key.rotated"]
 
 
 def test_one_open_invitation_and_one_member(strict: Strict, people: People) -> None:
-    """Of concurrent invitations of one address one stays open; of those who use its link concurrently one joins."""
+    """Of concurrent invitations of one email one stays open; of users of its link concurrently one joins."""
     owner = people.owner()
     tenant, email = acting_operator(owner.workspace_id), f"guest.of.{email_of(owner)}"
     invite = lambda: people.invitations.invite(acting(owner), email, Role.ADMIN)[0]  # noqa: E731
@@ -270,9 +270,9 @@ def test_one_first_workspace(
             "LOCK TABLE plans IN SHARE ROW EXCLUSIVE MODE",
             "UPDATE plans SET name = name",
         )
-        assert len({one.workspace_id for one in ended}) == 1
+        assert len({outcome.workspace_id for outcome in ended}) == 1
         assert strict.sandbox.count(schema.workspaces) == strict.sandbox.count(schema.users) == 1
-        (owner,) = {one.workspace_id for one in ended}
+        (owner,) = {outcome.workspace_id for outcome in ended}
         assert len(strict.sandbox.events(acting_operator(owner))) == 2
 
 
@@ -317,22 +317,22 @@ def test_a_delivery_is_claimed_once(strict: Strict) -> None:
     sandbox = strict.sandbox
     tenant = sandbox.tenant()
     draft = WebhookDraft("CRM", "https://example.com/hooks", ("*",))
-    made = sandbox.services.webhooks.create(tenant, draft)
+    webhook = sandbox.services.webhooks.create(tenant, draft)
     sandbox.key(tenant)
-    row = f"UPDATE webhook_queues SET due_at = due_at WHERE webhook_id = '{made.endpoint.id}'"
+    row = f"UPDATE webhook_queues SET due_at = due_at WHERE webhook_id = '{webhook.endpoint.id}'"
     before = strict.refused[SERIALIZATION]
     with interloper(sandbox, "SKIP LOCKED", row):
         first = sandbox.services.deliveries.claim(endpoints=500, messages=10)
-    assert [batch.endpoint.id for batch in first].count(made.endpoint.id) == 1
+    assert [batch.endpoint.id for batch in first].count(webhook.endpoint.id) == 1
     second = sandbox.services.deliveries.claim(endpoints=500, messages=10)
-    assert made.endpoint.id not in {batch.endpoint.id for batch in second}
+    assert webhook.endpoint.id not in {batch.endpoint.id for batch in second}
     if not sandbox.database.is_sqlite:
         assert strict.refused[SERIALIZATION] == before + 1
 
 
 @contextmanager
 def interloper(sandbox: SandboxInstallation, at: str, does: str) -> Iterator[None]:
-    """Commit a change of another caller just before the first statement with those words; on PostgreSQL alone."""
+    """Commit another caller's change just before the first statement with those words; only on PostgreSQL."""
     done = sandbox.database.is_sqlite
 
     def interlope(_: Any, __: Any, statement: str, *___: Any) -> None:
@@ -354,12 +354,12 @@ def interloper(sandbox: SandboxInstallation, at: str, does: str) -> Iterator[Non
 def served(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Strict]:
-    """A strict PostgreSQL alone."""
-    with strict_on(request, tmp_path_factory, "postgresql") as made:
-        yield made
+    """A strict PostgreSQL."""
+    with strict_on(request, tmp_path_factory, "postgresql") as opened:
+        yield opened
 
 
-def test_a_deadlock_is_begun_anew(served: Strict) -> None:
+def test_a_deadlock_is_retried(served: Strict) -> None:
     """The transaction that PostgreSQL cancels to resolve a deadlock runs again, and takes effect once."""
     sandbox = served.sandbox
     tenant = sandbox.tenant()
@@ -370,7 +370,7 @@ def test_a_deadlock_is_begun_anew(served: Strict) -> None:
         psycopg.connect(as_owner(sandbox.url), autocommit=True) as watching,
     ):
         other.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
-        other.execute("SET deadlock_timeout = '1h'")  # so it is never this one that gives way
+        other.execute("SET deadlock_timeout = '1h'")  # PostgreSQL thus always cancels the other one
         other.execute("LOCK TABLE plans IN SHARE ROW EXCLUSIVE MODE")
         running = pool.submit(sandbox.limit, tenant, 7)
         wait_until(lambda: watching.execute(_WAITING).fetchone() == (1,), "the plan is waited for")
@@ -383,7 +383,7 @@ def test_a_deadlock_is_begun_anew(served: Strict) -> None:
 
 
 def test_one_session_for_a_link(strict: Strict, people: People) -> None:
-    """A one-time link that two redeem at the same time begins one session."""
+    """A one-time link that two clients redeem at the same time begins one session."""
     other, owner = PeopleServices(strict.sandbox), people.owner()
     link, _ = people.sign_in.make_link(owner)
     acts = [lambda: people.sign_in.redeem(link), lambda: other.sign_in.redeem(link)]

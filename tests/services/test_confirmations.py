@@ -48,7 +48,7 @@ class Mail:
         self.accounts.change_email(self.people.signed_in(member), email, self.people.origin())
 
     def send(self) -> list[tuple[str, str]]:
-        """Send what is due. Return to whom, and the text."""
+        """Send what is due. Returns the recipients, and the texts."""
         sent = []
         for outbox in (self.confirmations, self.digests):
             while claimed := outbox.claim():
@@ -59,15 +59,15 @@ class Mail:
         return sent
 
     def link(self) -> Secret:
-        """The link of the last email."""
+        """Return the link of the last email."""
         [text] = re.findall(r"\?link=(\S+)", self.emails[-1][1])
         return Secret(text)
 
     def email(self, member: Member) -> str | None:
-        """The member's email now."""
-        found = self.people.member(member)
-        assert found is not None
-        return found.user.email
+        """Return the member's present email."""
+        account = self.people.member(member)
+        assert account is not None
+        return account.user.email
 
     def has_news(self, member: Member) -> None:
         """Cause an event that the member's workspace reports by email."""
@@ -80,12 +80,12 @@ class Mail:
 
 @pytest.fixture
 def mail(own_sandbox: SandboxInstallation) -> Mail:
-    """On a sandbox of its own: emails are claimed over all users."""
+    """The mail of a sandbox of its own: emails are claimed over all users."""
     return Mail(People(own_sandbox))
 
 
 def test_an_email_changes_once_its_link_is_opened(mail: Mail) -> None:
-    """Until then the old one signs in; then the new one does, and the event says so."""
+    """Until then the old email signs in; then the new one does, and the event says so."""
     ada = mail.people.owner()
     mail.people.give_password(ada)
     mail.ask(ada)
@@ -105,7 +105,7 @@ def test_an_email_changes_once_its_link_is_opened(mail: Mail) -> None:
 
 
 def test_a_link_works_once_and_for_a_day(mail: Mail) -> None:
-    """Used, expired, replaced by a later one, or never made: it opens nothing."""
+    """A link that was used, expired, replaced by a later one, or never created opens nothing."""
     ada = mail.people.owner()
     mail.ask(ada)
     mail.send()
@@ -125,8 +125,8 @@ def test_a_link_works_once_and_for_a_day(mail: Mail) -> None:
     assert mail.email(ada) == "later@example.net"
 
 
-def test_of_many_who_use_one_link_one_does(mail: Mail) -> None:
-    """Eight at the same time: one confirms, the others find it used."""
+def test_one_of_many_uses_a_link(mail: Mail) -> None:
+    """Of eight at the same time one confirms, and the others find the link used."""
     ada = mail.people.owner()
     mail.ask(ada)
     mail.send()
@@ -143,7 +143,7 @@ def test_of_many_who_use_one_link_one_does(mail: Mail) -> None:
 
 
 def test_rows_hold_no_link(mail: Mail) -> None:
-    """A reader of the database can't open a link: it holds a digest of 256 random bits, and no message shows itself."""
+    """A reader of the database can't open a link: it has a digest of 256 random bits, and a repr hides the message."""
     ada = mail.people.owner()
     mail.ask(ada)
     [confirmation] = mail.confirmations.claim()
@@ -156,13 +156,13 @@ def test_rows_hold_no_link(mail: Mail) -> None:
 
 
 def test_a_taken_email_is_answered_as_a_free_one(mail: Mail) -> None:
-    """Asking reveals nothing, and sends the same message; only opening the link shows that it is taken."""
+    """Requesting reveals nothing, and sends the same message; only opening the link shows that it is taken."""
     ada, bo = mail.people.owner(), mail.people.owner("Bo")
-    asked = [
+    requests = [
         mail.accounts.change_email(mail.people.signed_in(ada), email)
         for email in (email_of(bo), email_of(bo).upper(), NEW)
     ]
-    assert asked[0] == asked[1] == asked[2]
+    assert requests[0] == requests[1] == requests[2]
     mail.ask(ada, email_of(bo))
     [(to, text)] = mail.send()
     assert to == email_of(bo)
@@ -173,7 +173,7 @@ def test_a_taken_email_is_answered_as_a_free_one(mail: Mail) -> None:
 
 
 def test_nothing_else_goes_to_an_email_before_it_is_confirmed(mail: Mail) -> None:
-    """One message, however much there is to report; after its link was opened, the news of that time."""
+    """One message, however much there is to report; after its link was opened, the news since then."""
     ada = mail.people.owner()
     without_mail = mail.people.accounts
     assert without_mail.change_email(mail.people.signed_in(ada), NEW).confirmed_email is None
@@ -192,7 +192,7 @@ def test_nothing_else_goes_to_an_email_before_it_is_confirmed(mail: Mail) -> Non
     assert "limit" in mail.emails[-1][1]
 
 
-def test_emails_that_somebody_vouches_for_are_confirmed(mail: Mail) -> None:
+def test_emails_vouched_for_are_confirmed(mail: Mail) -> None:
     """An operator, a product or an inviter vouches for an email: it needs no confirmation."""
     people = mail.people
     ada = people.owner()
@@ -222,13 +222,13 @@ def test_joining_by_an_invitation_confirms_its_own_email_alone(mail: Mail) -> No
             acting(host, people.clock.now()), invited, Role.DEVELOPER
         )
         people.invitations.join(link, session)
-        found = people.member(guest)
-        assert found is not None
-        assert found.user.confirmed_email == confirmed
+        member = people.member(guest)
+        assert member is not None
+        assert member.user.confirmed_email == confirmed
         people.accounts.change_email(session, f"gone.{invited}")
 
 
-def test_changes_and_letters_are_paced(mail: Mail) -> None:
+def test_changes_and_emails_are_rate_limited(mail: Mail) -> None:
     """Five changes an hour for one user, with mail and without; three messages a day to one email, from all users."""
     for accounts in (mail.accounts, mail.people.accounts):
         session = mail.people.signed_in(mail.people.owner())
@@ -246,7 +246,7 @@ def test_changes_and_letters_are_paced(mail: Mail) -> None:
 
 
 def test_a_new_password_takes_a_change_back(mail: Mail) -> None:
-    """A thief of a session who asked for another email doesn't get it after the password was changed."""
+    """A thief of a session who requested another email doesn't get it after the password was changed."""
     ada = mail.people.owner()
     mail.ask(ada)
     mail.send()
@@ -257,7 +257,7 @@ def test_a_new_password_takes_a_change_back(mail: Mail) -> None:
 
 @pytest.mark.parametrize("others", [True, False])
 def test_ending_sessions_takes_a_change_back(mail: Mail, others: bool) -> None:
-    """A change that was asked for in a session that its person ends afterwards is never made."""
+    """A change that was requested in a session which its user ends afterwards is never made."""
     ada = mail.people.owner()
     stolen = mail.people.signed_in(ada)
     mail.accounts.change_email(stolen, NEW, mail.people.origin())

@@ -1,4 +1,4 @@
-"""Credentials from cache: the answers of a read, none of its costs, and nothing that outlives its row."""
+"""Credentials from the cache: the answers of a read, without its cost, and never after the row changed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ BY = Actor(PrincipalKind.OPERATOR, "cli", "root")
 
 
 class WatchedLookup:
-    """The real lookup, with a count of what it is asked, and something to do once a row has been read."""
+    """The real lookup, with a count of its reads, and a hook that runs once a row has been read."""
 
     def __init__(self, lookup: Lookup[CredentialRecord]) -> None:
         self.asked = 0
@@ -43,11 +43,11 @@ class WatchedLookup:
         self._lookup = lookup
 
     def find(self, credential_id: str) -> CredentialRecord | None:
-        """As the real one."""
+        """Call the real one."""
         return self._lookup.find(credential_id)
 
     async def find_on_loop(self, credential_id: str) -> CredentialRecord | None:
-        """As the real one."""
+        """Call the real one."""
         self.asked += 1
         record = await self._lookup.find_on_loop(credential_id)
         then, self.then = self.then, lambda: None
@@ -67,26 +67,26 @@ def shared(
 
 @pytest.fixture
 def sandbox(shared: SandboxInstallation) -> SandboxInstallation:
-    """The same, at noon."""
+    """The same installation, at noon."""
     shared.clock.set(NOON)
     return shared
 
 
 def generation_file_of(sandbox: SandboxInstallation) -> GenerationFile:
-    """The installation's own view."""
+    """Return the installation's own view."""
     assert sandbox.database.generation_file is not None
     return sandbox.database.generation_file
 
 
 @pytest.fixture
 def lookup(sandbox: SandboxInstallation) -> WatchedLookup:
-    """Counts what the verifier asks the database."""
+    """A lookup that counts the verifier's reads."""
     return WatchedLookup(sandbox.installation.reads.lookup(CREDENTIAL))
 
 
 @pytest.fixture
 def cache(sandbox: SandboxInstallation) -> CredentialCache:
-    """Empty."""
+    """An empty cache."""
     return VerificationCache(generation_file_of(sandbox), capacity=10)
 
 
@@ -94,23 +94,23 @@ def cache(sandbox: SandboxInstallation) -> CredentialCache:
 def verifier(
     sandbox: SandboxInstallation, lookup: WatchedLookup, cache: CredentialCache
 ) -> CredentialVerifier:
-    """A server that remembers."""
+    """A server with a cache."""
     return CredentialVerifier(lookup, PEPPERS, sandbox.clock, cache)
 
 
 def made(sandbox: SandboxInstallation, kind: CredentialKind = SERVICE) -> tuple[CredentialId, str]:
-    """Id and token of a new credential."""
+    """Create a credential. Returns its id and token."""
     credential, token = sandbox.services.credentials.create("search", BY, kind)
     return credential.id, token.reveal()
 
 
 def check(verifier: CredentialVerifier, text: str, *kinds: CredentialKind) -> ActingCredential:
-    """Which credential calls with that token."""
+    """Return the credential that calls with that token."""
     return asyncio.run(verifier.verify(text, *(kinds or CredentialKind)))
 
 
 def refused(verifier: CredentialVerifier, text: str, *kinds: CredentialKind) -> bool:
-    """Whether none does."""
+    """Return whether the token is refused."""
     try:
         check(verifier, text, *kinds)
     except InvalidToken:
@@ -131,7 +131,7 @@ def test_the_second_check_costs_no_read(
     assert lookup.asked == 4
 
 
-def test_who_is_remembered_is_still_of_one_kind(
+def test_a_cached_credential_keeps_its_kind(
     sandbox: SandboxInstallation, lookup: WatchedLookup, verifier: CredentialVerifier
 ) -> None:
     """A cached service is still not an operator."""
@@ -147,8 +147,8 @@ def test_who_is_remembered_is_still_of_one_kind(
     assert lookup.asked == 1
 
 
-def test_the_end_is_seen_at_once_by_every_server(sandbox: SandboxInstallation) -> None:
-    """What one server revokes is dead for every server that remembers it."""
+def test_a_revocation_holds_immediately_on_every_server(sandbox: SandboxInstallation) -> None:
+    """A credential that one server revokes is refused by every server that has it in its cache."""
     id, text = made(sandbox)
     servers = [sandbox.another(), sandbox.another(), sandbox.installation]
     for server in servers * 2:
@@ -159,7 +159,7 @@ def test_the_end_is_seen_at_once_by_every_server(sandbox: SandboxInstallation) -
             calling(server, text, SERVICE)
 
 
-def test_a_read_that_the_end_overtook_is_not_remembered(
+def test_a_read_that_a_revocation_overtook_is_not_cached(
     sandbox: SandboxInstallation, lookup: WatchedLookup, verifier: CredentialVerifier
 ) -> None:
     """A row read before the revocation, and answered after it, is not in the cache of a later check (R32)."""
@@ -169,10 +169,10 @@ def test_a_read_that_the_end_overtook_is_not_remembered(
     assert refused(verifier, text)
 
 
-def test_while_invalid_nothing_is_remembered(
+def test_while_invalid_nothing_is_cached(
     sandbox: SandboxInstallation, lookup: WatchedLookup, verifier: CredentialVerifier
 ) -> None:
-    """While the mark stands every check reads its row, and none is kept for the time when it is gone."""
+    """While the generation is invalid every check reads its row, and none is cached for later."""
     _, text = made(sandbox)
     generation_file_of(sandbox).invalidate()
     for _ in range(3):
@@ -185,7 +185,7 @@ def test_while_invalid_nothing_is_remembered(
 
 
 def test_a_hand_on_the_file(sandbox: SandboxInstallation, verifier: CredentialVerifier) -> None:
-    """What is changed without Keystead, as with sqlite3 by hand, is seen after a minute at the latest."""
+    """A change made without Keystead, as with sqlite3 by hand, is seen after a minute at the latest."""
     id, text = made(sandbox)
     check(verifier, text)
     with closing(sqlite_driver.connect(sqlite_file(sandbox), isolation_level=None)) as hand:
@@ -196,7 +196,7 @@ def test_a_hand_on_the_file(sandbox: SandboxInstallation, verifier: CredentialVe
     assert refused(verifier, text)
 
 
-def test_before_it_was_read_nothing_is_remembered(
+def test_a_clock_set_back_uses_no_cache(
     sandbox: SandboxInstallation, lookup: WatchedLookup, verifier: CredentialVerifier
 ) -> None:
     """With a clock that was set back the row is read: the age of the entry is unknown."""
@@ -210,7 +210,7 @@ def test_before_it_was_read_nothing_is_remembered(
 def test_a_changed_character_is_another_token(
     sandbox: SandboxInstallation, verifier: CredentialVerifier
 ) -> None:
-    """Nothing but the whole text is remembered: no other text passes for it."""
+    """The cache is keyed by the whole text: no other text matches it."""
     _, text = made(sandbox)
     check(verifier, text)
     for place in range(len(text)):
@@ -224,7 +224,7 @@ def test_so_many_and_no_more(
     cache: CredentialCache,
     verifier: CredentialVerifier,
 ) -> None:
-    """A full cache drops what was not used; strangers fill no part of it."""
+    """A full cache drops the least recently used; strangers' tokens take no space."""
     texts = [made(sandbox)[1] for _ in range(11)]
     for text in texts[:10]:
         check(verifier, text)
@@ -249,23 +249,23 @@ def test_nothing_of_a_token_is_kept(
     ahead: list[object] = [cache]
     seen = set()
     while ahead:
-        found = ahead.pop()
-        if id(found) in seen or isinstance(found, type | type(sys)):
+        referrer = ahead.pop()
+        if id(referrer) in seen or isinstance(referrer, type | type(sys)):
             continue
-        seen.add(id(found))
-        assert found != record.digest
-        if isinstance(found, str):
-            assert text[-40:-10] not in found
-        if isinstance(found, bytes):
-            assert text[-40:-10].encode() not in found
-        ahead += gc.get_referents(found)
+        seen.add(id(referrer))
+        assert referrer != record.digest
+        if isinstance(referrer, str):
+            assert text[-40:-10] not in referrer
+        if isinstance(referrer, bytes):
+            assert text[-40:-10].encode() not in referrer
+        ahead += gc.get_referents(referrer)
     assert len(cache) == 1
 
 
-def test_a_server_that_reads_remembers_nothing(
+def test_a_server_that_reads_caches_nothing(
     sandbox: SandboxInstallation, lookup: WatchedLookup
 ) -> None:
-    """`verification = "read"` is without this cache too."""
+    """`verification = "read"` disables this cache too."""
     _, text = made(sandbox)
     verifier = CredentialVerifier(lookup, PEPPERS, sandbox.clock)
     for _ in range(3):

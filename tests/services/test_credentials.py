@@ -1,4 +1,4 @@
-"""Credentials of the product's own services: they act as operators, and no key does, nor the reverse."""
+"""Credentials of the product's own services: they act as operators; keys don't, and they don't act as keys."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_credential_is_made(sandbox: SandboxInstallation) -> None:
 @pytest.mark.parametrize("kind", CredentialKind)
 @pytest.mark.parametrize("prefix", ["ks", "a" * 20, "acme_live"])
 def test_any_prefix(sandbox: SandboxInstallation, prefix: str, kind: CredentialKind) -> None:
-    """The longest prefix leaves room for the ending."""
+    """The longest prefix leaves room for the rest of the token."""
     credentials = Credentials(sandbox.database, sandbox.clock, PEPPERS, prefix=prefix)
     credential, token = credentials.create("Backend", OPERATOR, kind)
     assert token.reveal().startswith(f"{prefix}_{kind}_")
@@ -55,7 +55,7 @@ def test_any_prefix(sandbox: SandboxInstallation, prefix: str, kind: CredentialK
 
 
 def test_a_service_is_no_operator(sandbox: SandboxInstallation) -> None:
-    """A service's credential stands only where services are asked for, and an operator's ending makes it none."""
+    """A service's credential is accepted only by endpoints for services; an operator's prefix makes it invalid."""
     credential, token = sandbox.services.credentials.create(
         "Gateway", OPERATOR, CredentialKind.SERVICE
     )
@@ -94,12 +94,12 @@ def _with_prefix(text: str, prefix: str) -> str:
 
 
 def test_near_misses(sandbox: SandboxInstallation) -> None:
-    """Another secret, another id, a cut one, nothing at all: refused alike."""
+    """Another secret, another id, a truncated one, an empty one: refused alike."""
     _, token = _made(sandbox)
     text = token.reveal()
     other = "A" if text[40] != "A" else "B"
     changed = text[:40] + other + text[41:-CHECKSUM_WIDTH]
-    told = set()
+    refusals = set()
     for wrong in (
         changed + checksum(changed),
         text[:-1],
@@ -110,11 +110,11 @@ def test_near_misses(sandbox: SandboxInstallation) -> None:
     ):
         with pytest.raises(InvalidToken) as refused:
             calling(sandbox.installation, wrong)
-        told.add(str(refused.value))
-    assert len(told) == 1
+        refusals.add(str(refused.value))
+    assert len(refusals) == 1
 
 
-def test_revoked_at_once(sandbox: SandboxInstallation) -> None:
+def test_revoked_immediately(sandbox: SandboxInstallation) -> None:
     """From the revocation on no server accepts it; revoking again changes nothing; an unknown one is not found."""
     id, token = _made(sandbox)
     another = sandbox.another()
@@ -132,7 +132,7 @@ def test_revoked_at_once(sandbox: SandboxInstallation) -> None:
 
 
 def test_the_list(own_sandbox: SandboxInstallation) -> None:
-    """All are listed, the newest first, revoked ones too; none shows its token."""
+    """All are listed, newest first, revoked ones too; none shows its token."""
     (one, first), (two, second) = _made(own_sandbox, "One"), _later(own_sandbox, "Two")
     own_sandbox.services.credentials.revoke(one, OPERATOR)
     listed = own_sandbox.services.credentials.list()
@@ -167,7 +167,7 @@ def test_an_event_of_the_installation(own_sandbox: SandboxInstallation) -> None:
 def test_the_servers_log_each_event_once(
     own_sandbox: SandboxInstallation, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What happened to the installation is in the log of one of its servers, by id and name, and in no other."""
+    """An event of the installation is in the log of exactly one of its servers, by id and name."""
     credential, token = own_sandbox.services.credentials.create("Backend", OPERATOR)
     databases = own_sandbox.database, own_sandbox.another().database
     logs = [InstallationLog(database, own_sandbox.clock) for database in databases] * 2
@@ -209,7 +209,7 @@ def test_without_its_pepper(own_sandbox: SandboxInstallation) -> None:
 
 
 def test_what_is_stored_is_no_token(own_sandbox: SandboxInstallation) -> None:
-    """The rows hold a digest and no part of the secret."""
+    """The rows have a digest and no part of the secret."""
     _, token = _made(own_sandbox)
     with read_behind(own_sandbox.database) as tx:
         row = tx.execute(schema.credentials.select()).one()

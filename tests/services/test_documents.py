@@ -1,4 +1,4 @@
-"""Collections and documents, on both engines: made, seen, pushed, counted, listed and deleted."""
+"""Collections and documents, on both engines: created, read, pushed, counted, listed and deleted."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ def many(count: int, start: int = 0) -> Push:
 
 
 def ids_of(store: Store, tenant: Principal, name: str = "docs") -> list[str]:
-    """The ids of a collection's documents, as the list gives them."""
+    """Return the ids of a collection's documents, as the list returns them."""
     return [document.id for document in store.documents.list(tenant, name, limit=200).items]
 
 
-def told(store: Store, tenant: Principal) -> list[tuple[EventType, dict[str, object]]]:
-    """What the events say, the oldest first, without the making of the collection."""
+def recorded(store: Store, tenant: Principal) -> list[tuple[EventType, dict[str, object]]]:
+    """Return the contents of the events, oldest first, without the creation of the collection."""
     return [(event.type, dict(event.data)) for event in store.events(tenant)[1:]]
 
 
@@ -69,12 +69,12 @@ def told(store: Store, tenant: Principal) -> list[tuple[EventType, dict[str, obj
 
 
 def test_a_new_collection(store: Store) -> None:
-    """It is empty, titled by its name by default, and an event names its creator."""
+    """A new collection is empty, titled by its name by default, and an event names its creator."""
     tenant = store.tenant()
-    made = store.documents.create_collection(tenant, CollectionDraft("docs"), ORIGIN)
-    assert (made.name, made.title, made.documents) == ("docs", "docs", 0)
-    assert made.created_at == made.updated_at == store.clock.now()
-    assert store.documents.get_collection(tenant, "docs") == made
+    collection = store.documents.create_collection(tenant, CollectionDraft("docs"), ORIGIN)
+    assert (collection.name, collection.title, collection.documents) == ("docs", "docs", 0)
+    assert collection.created_at == collection.updated_at == store.clock.now()
+    assert store.documents.get_collection(tenant, "docs") == collection
     titled = store.documents.create_collection(tenant, CollectionDraft("notes", "My notes"))
     assert titled.title == "My notes"
     event = store.events(tenant)[0]
@@ -87,7 +87,7 @@ def test_a_new_collection(store: Store) -> None:
 
 
 def test_a_name_is_taken_once_in_each_workspace(store: Store) -> None:
-    """The same name again is refused here, and free elsewhere."""
+    """A name is refused twice in one workspace, and free in another."""
     one, other = store.shelf(), store.tenant()
     with pytest.raises(NameTaken):
         store.documents.create_collection(one, CollectionDraft("docs"))
@@ -108,7 +108,7 @@ def test_collections_are_limited(store: Store) -> None:
 
 
 def test_collections_come_newest_first_in_pages(store: Store) -> None:
-    """Pages neither repeat nor miss, even within one instant, and later ones stay out."""
+    """Pages neither repeat nor miss collections, even of the same time; later ones are not included."""
     tenant = store.tenant()
     for number in range(5):
         store.documents.create_collection(tenant, CollectionDraft(f"c{number}"))
@@ -122,7 +122,7 @@ def test_collections_come_newest_first_in_pages(store: Store) -> None:
 
 
 def test_a_collection_is_retitled(store: Store) -> None:
-    """A new title is kept, with its instant and an event; the same title again is nothing."""
+    """A new title is stored, with its time and an event; the same title again changes nothing."""
     tenant = store.shelf()
     before = store.documents.get_collection(tenant, "docs")
     later = store.clock.advance(seconds=1)
@@ -133,7 +133,7 @@ def test_a_collection_is_retitled(store: Store) -> None:
     assert store.documents.update_collection(tenant, "docs", CollectionPatch("Handbook")) == changed
     assert store.documents.update_collection(tenant, "docs", CollectionPatch()) == changed
     assert store.documents.get_collection(tenant, "docs") == changed
-    assert [type for type, _ in told(store, tenant)] == ["collection.updated"]
+    assert [type for type, _ in recorded(store, tenant)] == ["collection.updated"]
 
 
 def test_a_collection_with_documents_goes_only_when_they_are_to_go_too(store: Store) -> None:
@@ -144,13 +144,13 @@ def test_a_collection_with_documents_goes_only_when_they_are_to_go_too(store: St
     assert ids_of(store, tenant) == ["a"]
     store.documents.delete_collection(tenant, "docs", with_documents=True)
     assert_gone(store, tenant)
-    assert told(store, tenant)[-1] == ("collection.deleted", {"documents": 1})
+    assert recorded(store, tenant)[-1] == ("collection.deleted", {"documents": 1})
     store.documents.create_collection(tenant, CollectionDraft("docs"))
     assert ids_of(store, tenant) == []
 
 
 def test_a_large_collection_goes_whole(store: Store) -> None:
-    """Many documents go in several transactions; none is left, and nothing of the neighbour's is touched."""
+    """Many documents are deleted in several transactions; none is left, and a neighbour's stay."""
     tenant, neighbour = store.shelf(many(DELETED_AT_ONCE)), store.shelf(many(3))
     store.documents.push(tenant, "docs", many(5, start=DELETED_AT_ONCE))
     store.documents.delete_collection(tenant, "docs", with_documents=True)
@@ -159,12 +159,12 @@ def test_a_large_collection_goes_whole(store: Store) -> None:
 
 
 def test_a_deletion_that_was_cut_short_is_finished(store: Store) -> None:
-    """Once answered for, a collection is gone for everybody; what is left of its rows goes at the next start."""
+    """Once acknowledged, a deleted collection is gone for all; its remaining rows are deleted at the next start."""
     tenant = store.shelf(many(3))
     with store.database.write(tenant.workspace_id) as tx:
-        found = collections.find_collection(tx, tenant.workspace_id, "docs")
-        assert found is not None
-        collections.unname_collection(tx, found)
+        collection = collections.find_collection(tx, tenant.workspace_id, "docs")
+        assert collection is not None
+        collections.unname_collection(tx, collection)
     assert store.documents.list_collections(tenant).items == []
     with store.database.read(tenant.workspace_id) as tx:
         assert collections.count_collections(tx, tenant.workspace_id) == 0
@@ -176,7 +176,7 @@ def test_a_deletion_that_was_cut_short_is_finished(store: Store) -> None:
 
 
 def assert_gone(store: Store, tenant: Principal) -> None:
-    """The workspace has neither collections nor documents, in any row."""
+    """Check that the workspace has neither collections nor documents, in any row."""
     with pytest.raises(NotFound):
         store.documents.get_collection(tenant, "docs")
     with store.database.read(tenant.workspace_id) as tx:
@@ -193,16 +193,23 @@ def test_a_document_is_put(store: Store) -> None:
     tenant = store.shelf()
     put = store.documents.put(tenant, "docs", A)
     assert put.created
-    kept = store.documents.get(tenant, "docs", "a")
-    assert kept == put.document
-    assert (kept.id, kept.text, kept.title, kept.url) == (A.id, A.text, A.title, A.url)
-    assert kept.attributes == A.attributes
-    assert kept.created_at == kept.updated_at == store.clock.now()
-    assert told(store, tenant) == [("documents.pushed", {"created": 1, "updated": 0, "id": "a"})]
+    document = store.documents.get(tenant, "docs", "a")
+    assert document == put.document
+    assert (document.id, document.text, document.title, document.url) == (
+        A.id,
+        A.text,
+        A.title,
+        A.url,
+    )
+    assert document.attributes == A.attributes
+    assert document.created_at == document.updated_at == store.clock.now()
+    assert recorded(store, tenant) == [
+        ("documents.pushed", {"created": 1, "updated": 0, "id": "a"})
+    ]
 
 
 def test_a_put_replaces_the_whole_document(store: Store) -> None:
-    """What the second put leaves out is gone; the first instant stays."""
+    """What the second put omits is gone; the creation time stays."""
     tenant = store.shelf(Push([A]))
     before = store.documents.get(tenant, "docs", "a")
     later = store.clock.advance(seconds=1)
@@ -212,7 +219,7 @@ def test_a_put_replaces_the_whole_document(store: Store) -> None:
     assert put.document.attributes == {}
     assert (put.document.created_at, put.document.updated_at) == (before.created_at, later)
     assert store.documents.get_collection(tenant, "docs").documents == 1
-    assert told(store, tenant)[-1] == (
+    assert recorded(store, tenant)[-1] == (
         "documents.pushed",
         {"created": 0, "updated": 1, "id": "a"},
     )
@@ -227,13 +234,13 @@ def test_the_same_put_again_changes_nothing(store: Store) -> None:
     again = store.documents.put(tenant, "docs", A)
     assert (again.document, again.created) == (first, False)
     assert store.documents.get_collection(tenant, "docs") == before
-    assert len(told(store, tenant)) == 1
+    assert len(recorded(store, tenant)) == 1
 
 
 @settings(max_examples=40)
 @given(st.data())
-def test_text_that_is_taken_is_given_back_unchanged(store: Store, data: st.DataObject) -> None:
-    """Whatever can be stored comes back to the character, on both engines."""
+def test_accepted_text_is_returned_unchanged(store: Store, data: st.DataObject) -> None:
+    """Any text that can be stored is returned unchanged, to the character, on both engines."""
     scalars = st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | STORABLE
     values = st.recursive(
         scalars | st.floats(allow_nan=False, allow_infinity=False),
@@ -251,9 +258,13 @@ def test_text_that_is_taken_is_given_back_unchanged(store: Store, data: st.DataO
         store.documents.put(tenant, "docs", draft)
     except Invalid:
         return
-    kept = store.documents.get(tenant, "docs", "same")
-    assert (kept.text, kept.title, kept.attributes) == (draft.text, draft.title, draft.attributes)
-    assert list(kept.attributes) == list(draft.attributes)
+    document = store.documents.get(tenant, "docs", "same")
+    assert (document.text, document.title, document.attributes) == (
+        draft.text,
+        draft.title,
+        draft.attributes,
+    )
+    assert list(document.attributes) == list(draft.attributes)
     assert store.documents.push(tenant, "docs", Push([draft])) == PushReport(0, 0, 1, 0)
 
 
@@ -263,7 +274,7 @@ def test_a_document_is_deleted_once(store: Store) -> None:
     store.documents.delete(tenant, "docs", "a")
     assert ids_of(store, tenant) == ["b"]
     assert store.documents.get_collection(tenant, "docs").documents == 1
-    assert told(store, tenant)[1:] == [("documents.deleted", {"deleted": 1, "id": "a"})]
+    assert recorded(store, tenant)[1:] == [("documents.deleted", {"deleted": 1, "id": "a"})]
     with pytest.raises(NotFound):
         store.documents.delete(tenant, "docs", "a")
 
@@ -279,20 +290,20 @@ def test_a_push_reports_what_became_of_it(store: Store) -> None:
     assert sorted(ids_of(store, tenant)) == ["a", "b", "d"]
     assert store.documents.get(tenant, "docs", "b").text == "Beta"
     assert store.documents.get_collection(tenant, "docs").documents == 3
-    assert told(store, tenant)[1:] == [
+    assert recorded(store, tenant)[1:] == [
         ("documents.pushed", {"created": 1, "updated": 1}),
         ("documents.deleted", {"deleted": 1}),
     ]
     assert store.documents.push(tenant, "docs", push) == PushReport(0, 0, 3, 0)
-    assert len(told(store, tenant)) == 3
+    assert len(recorded(store, tenant)) == 3
 
 
 def test_a_refused_push_leaves_nothing(store: Store) -> None:
-    """One bad entry, or one document too many, and no entry is written, none deleted, nothing counted."""
+    """With one bad entry, or one document too many, no entry is written, deleted or counted."""
     tenant = store.tenant(documents=2)
     store.documents.create_collection(tenant, CollectionDraft("docs"))
     store.documents.push(tenant, "docs", Push([A]))
-    before = store.documents.get_collection(tenant, "docs"), told(store, tenant)
+    before = store.documents.get_collection(tenant, "docs"), recorded(store, tenant)
     with pytest.raises(LimitReached):
         store.documents.push(
             tenant, "docs", replace(many(2), upsert=[*many(2).upsert, replace(A, text="x")])
@@ -301,12 +312,12 @@ def test_a_refused_push_leaves_nothing(store: Store) -> None:
         store.documents.push(
             tenant, "docs", Push([DocumentDraft("b", ""), DocumentDraft("c", "\0")], ["a"])
         )
-    assert (store.documents.get_collection(tenant, "docs"), told(store, tenant)) == before
+    assert (store.documents.get_collection(tenant, "docs"), recorded(store, tenant)) == before
     assert store.documents.get(tenant, "docs", "a").text == A.text
 
 
-def test_room_is_asked_of_what_is_left_at_the_end(store: Store) -> None:
-    """At the limit, as many may come as go, over all collections together."""
+def test_room_is_checked_after_deletions(store: Store) -> None:
+    """At the limit a push may add as many as it deletes, over all collections together."""
     tenant = store.tenant(documents=3)
     for name in ("docs", "other"):
         store.documents.create_collection(tenant, CollectionDraft(name))
@@ -320,7 +331,7 @@ def test_room_is_asked_of_what_is_left_at_the_end(store: Store) -> None:
 
 
 def test_a_lowered_limit_stops_new_documents_only(store: Store) -> None:
-    """Beyond the limit, documents can be changed and deleted, and none can be added."""
+    """Beyond the limit documents can be changed and deleted, and none can be added."""
     tenant = store.shelf(many(4))
     store.limit(tenant, "scale", {"documents": 2})
     changed = Push([DocumentDraft("n0", "changed")])
@@ -332,8 +343,8 @@ def test_a_lowered_limit_stops_new_documents_only(store: Store) -> None:
         store.documents.push(tenant, "docs", Push([A], ["n1"]))
 
 
-def test_a_limit_holds_when_many_push_at_once(store: Store) -> None:
-    """Of twenty puts at a limit of seven, from eight threads, exactly seven are taken, and counted."""
+def test_a_limit_holds_under_concurrent_pushes(store: Store) -> None:
+    """Of twenty puts at a limit of seven, from eight threads, exactly seven are accepted, and counted."""
     tenant = store.tenant(documents=7)
     store.documents.create_collection(tenant, CollectionDraft("docs"))
 
@@ -349,21 +360,21 @@ def test_a_limit_holds_when_many_push_at_once(store: Store) -> None:
     assert store.documents.get_collection(tenant, "docs").documents == 7
 
 
-def test_the_same_document_from_many_at_once_is_there_once(store: Store) -> None:
+def test_concurrent_puts_create_one_document(store: Store) -> None:
     """Of eight equal puts at the same time one creates, and the count is one."""
     tenant = store.shelf()
     with ThreadPoolExecutor(8) as pool:
         puts = list(pool.map(lambda _: store.documents.put(tenant, "docs", A), range(8)))
     assert sum(put.created for put in puts) == 1
     assert store.documents.get_collection(tenant, "docs").documents == 1
-    assert len(told(store, tenant)) == 1
+    assert len(recorded(store, tenant)) == 1
 
 
 # Lists
 
 
 def test_documents_come_newest_first_in_pages(store: Store) -> None:
-    """By creation, not by change; pages neither repeat nor miss, and what comes later stays out."""
+    """By creation, not by change; pages neither repeat nor miss, and later documents are not included."""
     tenant = store.shelf(many(5))
     store.documents.put(tenant, "docs", DocumentDraft("n0", "changed"))
     first = store.documents.list(tenant, "docs", limit=2)
@@ -377,7 +388,7 @@ def test_documents_come_newest_first_in_pages(store: Store) -> None:
     assert ids_of(store, tenant) == ["n3", "a", "n2", "n1", "n0"]
 
 
-def test_positions_tell_nothing_of_the_neighbours(store: Store) -> None:
+def test_positions_reveal_nothing_of_neighbours(store: Store) -> None:
     """The position where a page continues doesn't depend on other workspaces and collections."""
     store.shelf(many(50))
     tenant = store.shelf(many(4))
@@ -387,7 +398,7 @@ def test_positions_tell_nothing_of_the_neighbours(store: Store) -> None:
     assert store.documents.list(tenant, "other", limit=2).next == 3
 
 
-# Who may, and what is not there
+# Scopes, and what does not exist
 
 CALLS: list[tuple[str, Callable[[Documents, Principal], object]]] = [
     (scopes.COLLECTIONS_READ, lambda d, p: d.list_collections(p)),
@@ -408,20 +419,20 @@ CALLS: list[tuple[str, Callable[[Documents, Principal], object]]] = [
 def test_each_call_needs_its_scope(
     store: Store, scope: str, call: Callable[[Documents, Principal], object]
 ) -> None:
-    """With every other scope it is refused, before anything is looked up or changed; with its own it is done."""
+    """With every other scope it is refused, before anything is read or changed; with its own it is done."""
     tenant = store.shelf(Push([A]))
     others = replace(tenant, scopes=Scopes(set(scopes.BUILT_IN) - {scope, scopes.EVERYTHING}))
-    before = told(store, tenant)
+    before = recorded(store, tenant)
     with pytest.raises(InsufficientScope) as refused:
         call(store.documents, others)
     assert refused.value.scope == scope
-    assert told(store, tenant) == before
+    assert recorded(store, tenant) == before
     call(store.documents, replace(tenant, scopes=Scopes([scope])))
 
 
 @pytest.mark.parametrize("name", ["theirs", "nowhere", "no slug", "", "a\0b", "\ud800", "x" * 70])
 def test_what_belongs_to_others_is_as_if_it_were_not(store: Store, name: str) -> None:
-    """A collection of another workspace, one that never was, and what cannot be a name: all the same NotFound."""
+    """A collection of another workspace, one that never existed, and an impossible name: the same NotFound."""
     store.shelf(Push([A]), name="theirs")
     tenant = store.shelf(Push([A]))
     bad = DocumentDraft("not an id", "\0")
@@ -442,7 +453,7 @@ def test_what_belongs_to_others_is_as_if_it_were_not(store: Store, name: str) ->
 
 @pytest.mark.parametrize("id", ["absent", "no id", "", "..", "a\0b", "\ud800", "x" * 129])
 def test_a_document_that_is_not_there(store: Store, id: str) -> None:
-    """An absent id and what cannot be an id are the same NotFound."""
+    """An absent id and an impossible id are the same NotFound."""
     tenant = store.shelf(Push([A]))
     assert store.documents.version(tenant, "docs", "a") is not None
     assert store.documents.version(tenant, "docs", id) is None
@@ -454,7 +465,7 @@ def test_a_document_that_is_not_there(store: Store, id: str) -> None:
 
 
 def answer(call: Callable[[], object]) -> tuple[type[KeysteadError], str]:
-    """The refusal that a call ends in."""
+    """Return the refusal that a call ends in."""
     with pytest.raises(KeysteadError) as refused:
         call()
     return type(refused.value), refused.value.detail

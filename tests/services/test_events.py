@@ -22,9 +22,9 @@ def test_no_gaps(sandbox: SandboxInstallation) -> None:
 
     def act(number: int) -> None:
         try:
-            made = servers[number % 2].keys.create(tenant, KeyDraft("sync"))
-            servers[(number + 1) % 2].keys.rotate(tenant, made.key.id, overlap=HOUR)
-            servers[number % 2].keys.revoke(tenant, made.key.id)
+            created = servers[number % 2].keys.create(tenant, KeyDraft("sync"))
+            servers[(number + 1) % 2].keys.rotate(tenant, created.key.id, overlap=HOUR)
+            servers[number % 2].keys.revoke(tenant, created.key.id)
         except KeysteadError as refused:
             assert refused.code == "limit-reached"  # noqa: PT017
 
@@ -74,8 +74,8 @@ def test_by_type(sandbox: SandboxInstallation) -> None:
     created = sandbox.key(tenant)
     sandbox.services.keys.revoke(tenant, created.key.id)
 
-    def types(*asked: EventType) -> list[str]:
-        return [str(e.type) for e in sandbox.services.events.list(tenant, types=asked).items]
+    def types(*chosen: EventType) -> list[str]:
+        return [str(e.type) for e in sandbox.services.events.list(tenant, types=chosen).items]
 
     assert types(EventType.KEY_REVOKED) == ["key.revoked"]
     assert types(EventType.KEY_CREATED, EventType.KEY_REVOKED) == ["key.revoked", "key.created"]
@@ -84,7 +84,7 @@ def test_by_type(sandbox: SandboxInstallation) -> None:
 
 
 def test_by_target(sandbox: SandboxInstallation) -> None:
-    """Events can be asked for by what they are about: one key's own, page by page, and no neighbour's."""
+    """Events can be filtered by their target: one key's own, page by page, and no neighbour's."""
     tenant, neighbour = sandbox.tenant(), sandbox.tenant()
     one, other = sandbox.key(tenant).key, sandbox.key(tenant).key
     keys = sandbox.services.keys
@@ -109,7 +109,7 @@ def test_by_target(sandbox: SandboxInstallation) -> None:
 
 
 def test_a_workspaces_own(sandbox: SandboxInstallation) -> None:
-    """Another workspace's events are not to be seen, and leave no gap in one's own (R49)."""
+    """Another workspace's events are not visible, and leave no gap in one's own (R49)."""
     tenant, other = sandbox.tenant(), sandbox.tenant()
     for who in (tenant, other, tenant, other):
         sandbox.key(who)
@@ -118,7 +118,7 @@ def test_a_workspaces_own(sandbox: SandboxInstallation) -> None:
 
 
 def test_reading_needs_a_scope(sandbox: SandboxInstallation) -> None:
-    """Reading events takes `events:read`."""
+    """Reading events requires `events:read`."""
     tenant = sandbox.tenant()
     assert sandbox.services.events.list(sandbox.caller(tenant, "events:read")).items
     with pytest.raises(InsufficientScope):
@@ -126,7 +126,7 @@ def test_reading_needs_a_scope(sandbox: SandboxInstallation) -> None:
 
 
 def test_what_failed_did_not_happen(sandbox: SandboxInstallation) -> None:
-    """An act that is undone on its way leaves neither its change nor its event: both or none are committed."""
+    """An act that is rolled back leaves neither its change nor its event: both or none are committed."""
     tenant = sandbox.tenant()
     created = sandbox.key(tenant)
     before = sandbox.events(tenant)

@@ -15,7 +15,7 @@ from tests.support.people import WRONG, People, email_of
 
 
 def test_spent_links_and_old_sessions_are_forgotten(own_sandbox: SandboxInstallation) -> None:
-    """A link goes a day after it expired, a session thirty days after it began; until then both stay."""
+    """A link is deleted a day after it expired, a session thirty days after it began; until then both stay."""
     services, clock = own_sandbox.services, own_sandbox.clock
     sweep = ExpiredRows(own_sandbox.database, clock).run
     secret, _ = services.sign_in.make_link(services.workspaces.first())
@@ -28,7 +28,7 @@ def test_spent_links_and_old_sessions_are_forgotten(own_sandbox: SandboxInstalla
 
 
 def test_more_than_a_batch_is_swept(own_sandbox: SandboxInstallation) -> None:
-    """One sweep forgets all that is due, however many batches that takes, and leaves what is not due."""
+    """One sweep deletes all that is due, in any number of batches, and leaves what is not due."""
     services, clock = own_sandbox.services, own_sandbox.clock
     owner = services.workspaces.first()
     for _ in range(BATCH + 1):
@@ -40,7 +40,7 @@ def test_more_than_a_batch_is_swept(own_sandbox: SandboxInstallation) -> None:
 
 
 def test_devices_and_wrong_passwords_are_forgotten(own_sandbox: SandboxInstallation) -> None:
-    """A device goes 180 days after its last sign-in, a count of wrong passwords 90 days after the last of them."""
+    """A device is deleted 180 days after its last sign-in, a count of wrong passwords 90 days after the last."""
     people = People(own_sandbox)
     sweep = ExpiredRows(own_sandbox.database, own_sandbox.clock).run
     ada = people.owner()
@@ -49,7 +49,7 @@ def test_devices_and_wrong_passwords_are_forgotten(own_sandbox: SandboxInstallat
         people.sign_in.with_password(email_of(ada), Password(WRONG), people.origin())
     own_sandbox.clock.advance(days=90)
     sweep()
-    # The account's and the address's wrong password, and the tries at a new password that the person has used.
+    # One row each: the account's and the address's wrong password, and the user's try at a new one.
     assert own_sandbox.count(throttles) == 3
     own_sandbox.clock.advance(seconds=1)
     sweep()

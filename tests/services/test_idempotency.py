@@ -1,4 +1,4 @@
-"""Idempotency-Key: the same request twice makes one key, and its token is nowhere to be read."""
+"""Idempotency-Key: the same request twice creates one key, and its token is stored nowhere."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _idempotency(sandbox: SandboxInstallation) -> Idempotency:
 
 
 def test_the_same_again(sandbox: SandboxInstallation) -> None:
-    """The same request again answers the same key without its token, and makes no second key or event."""
+    """The same request again returns the same key without its token, and creates no second key or event."""
     tenant = sandbox.tenant()
     first, again = _create(sandbox, tenant), _create(sandbox, tenant)
     assert first.token is not None
@@ -51,7 +51,7 @@ def test_the_same_again(sandbox: SandboxInstallation) -> None:
 
 
 def test_a_rotation_again(sandbox: SandboxInstallation) -> None:
-    """The same rotation again answers the same successor, though the old key has ended since."""
+    """The same rotation again returns the same successor, though the old key has ended since."""
     tenant = sandbox.tenant()
     old = sandbox.key(tenant)
     rotate = sandbox.services.keys.rotate
@@ -98,9 +98,9 @@ def test_many_at_once(sandbox: SandboxInstallation) -> None:
             return "in progress"
 
     with ThreadPoolExecutor(25) as pool:
-        told = set(pool.map(attempt, range(50)))
+        outcomes = set(pool.map(attempt, range(50)))
     assert len(sandbox.ids(tenant)) == 1
-    assert told - {"in progress"} == set(sandbox.ids(tenant))
+    assert outcomes - {"in progress"} == set(sandbox.ids(tenant))
 
 
 def test_an_abandoned_request_is_taken_over(sandbox: SandboxInstallation) -> None:
@@ -109,19 +109,19 @@ def test_an_abandoned_request_is_taken_over(sandbox: SandboxInstallation) -> Non
     dying = _idempotency(sandbox).run(tenant, ONCE)
     dying.__enter__()
     sandbox.clock.advance(MINUTE)
-    made = _create(sandbox, tenant)
-    assert _create(sandbox, tenant) == CreatedKey(made.key, None)
-    assert sandbox.ids(tenant) == [made.key.id]
+    created = _create(sandbox, tenant)
+    assert _create(sandbox, tenant) == CreatedKey(created.key, None)
+    assert sandbox.ids(tenant) == [created.key.id]
 
 
 def test_a_slow_request_that_was_taken_over_makes_nothing(sandbox: SandboxInstallation) -> None:
-    """A request that wakes up after another took it over makes no second key, and leaves the other's result alone."""
+    """A request that wakes up after another took it over creates no second key, and leaves the other's result alone."""
     tenant = sandbox.tenant()
-    made: list[CreatedKey] = []
+    created: list[CreatedKey] = []
     slow = _idempotency(sandbox).run(tenant, ONCE)
     run = slow.__enter__()
     sandbox.clock.advance(MINUTE)
-    made.append(_create(sandbox, tenant))
+    created.append(_create(sandbox, tenant))
     with (
         sandbox.database.write(tenant.workspace_id) as tx,
         pytest.raises(IdempotencyInProgress) as late,
@@ -129,12 +129,12 @@ def test_a_slow_request_that_was_taken_over_makes_nothing(sandbox: SandboxInstal
         run.finish(tx, "key_late")
     with pytest.raises(IdempotencyInProgress):
         slow.gen.throw(late.value)
-    assert _create(sandbox, tenant) == CreatedKey(made[0].key, None)
-    assert sandbox.ids(tenant) == [made[0].key.id]
+    assert _create(sandbox, tenant) == CreatedKey(created[0].key, None)
+    assert sandbox.ids(tenant) == [created[0].key.id]
 
 
 def test_a_refused_request_frees_its_key(sandbox: SandboxInstallation) -> None:
-    """A request that was refused may be sent again, and with another body, under the same Idempotency-Key."""
+    """A refused request may be sent again, also with another body, under the same Idempotency-Key."""
     tenant = sandbox.tenant(limit=1)
     full = sandbox.key(tenant)
     for refusal, description in ((LimitReached, "sync"), (Invalid, "")):
@@ -156,9 +156,9 @@ def test_callers_and_workspaces_are_apart(sandbox: SandboxInstallation) -> None:
     """Each caller has Idempotency-Keys of its own, also those of one workspace (R41)."""
     tenant, other = sandbox.tenant(), sandbox.tenant()
     child = sandbox.caller(tenant, EVERYTHING, KEYS_WRITE)
-    made = [_create(sandbox, who) for who in (tenant, child, other)]
-    assert all(one.token is not None for one in made)
-    assert len({one.key.id for one in made}) == 3
+    keys = [_create(sandbox, who) for who in (tenant, child, other)]
+    assert all(key.token is not None for key in keys)
+    assert len({key.key.id for key in keys}) == 3
     with pytest.raises(IdempotencyMismatch):
         _create(sandbox, child, Once("retry-1", OTHER_BODY))
 
@@ -176,7 +176,7 @@ def test_forgotten_after_a_day(sandbox: SandboxInstallation) -> None:
 
 
 def test_rights_come_first(sandbox: SandboxInstallation) -> None:
-    """Who may not make keys learns nothing of what an Idempotency-Key made."""
+    """A caller that may not create keys learns nothing of what an Idempotency-Key created."""
     tenant = sandbox.tenant()
     _create(sandbox, tenant)
     nobody = sandbox.caller(tenant, EVERYTHING)

@@ -1,4 +1,4 @@
-"""Invitations: a link that makes one member, once, within seven days, while the plan has room."""
+"""Invitations: a link that adds one member, once, within seven days, while the plan has room."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def ada(people: People) -> Member:
 
 @pytest.fixture
 def email(people: People) -> str:
-    """Return an unused address."""
+    """Return an unused email."""
     return f"guest.{people.origin().address}@example.com"
 
 
@@ -64,7 +64,7 @@ def _limit(people: People, owner: Member, members: int) -> None:
 
 
 def test_a_new_person(people: People, ada: Member, email: str) -> None:
-    """The link makes a user of that address and role, signed in and fresh, with a password that works."""
+    """The link creates a user of that email and role, signed in and fresh, with a working password."""
     origin = people.origin()
     link = _invite(people, ada, email, Role.ADMIN)
     signed_in = people.invitations.accept(link, "Bo", Password(RIGHT), origin, "Firefox")
@@ -90,8 +90,8 @@ def test_without_a_password(people: People, ada: Member, email: str) -> None:
     assert people.stands(people.signed_in(member))
 
 
-def test_a_person_who_is_here_already(people: People, ada: Member, email: str) -> None:
-    """Who is signed in joins as they are, whatever address the link was made for, in the session they have."""
+def test_a_user_with_an_account(people: People, ada: Member, email: str) -> None:
+    """A signed-in user joins with their account and session, whatever email the link is for."""
     bo = people.owner("Bo")
     session = people.signed_in(bo)
     joined = people.invitations.join(_invite(people, ada, email), session)
@@ -100,8 +100,8 @@ def test_a_person_who_is_here_already(people: People, ada: Member, email: str) -
     assert people.sign_in.member(session, bo.workspace_id).role is Role.OWNER
 
 
-def test_an_address_that_signs_somebody_in(people: People, ada: Member) -> None:
-    """A link for the address of an account makes no second one: its person signs in and joins, with the same link."""
+def test_an_email_that_has_an_account(people: People, ada: Member) -> None:
+    """A link for the email of an account creates no second one: its user signs in and joins, with the same link."""
     bo = people.owner("Bo")
     link = _invite(people, ada, email_of(bo).upper())
     with pytest.raises(EmailTaken):
@@ -111,7 +111,7 @@ def test_an_address_that_signs_somebody_in(people: People, ada: Member) -> None:
 
 @pytest.mark.parametrize("text", ["short", "passwordpassword", "guest guest guest"])
 def test_a_bad_password_uses_nothing_up(people: People, ada: Member, email: str, text: str) -> None:
-    """A password or a name that will not do is refused, and the link still works."""
+    """An unacceptable password or name is refused, and the link still works."""
     link = _invite(people, ada, email)
     assert _refusal(people.invitations.accept, link, "Bo", Password(text)) is Invalid
     assert _refusal(people.invitations.accept, link, "two\nlines") is Invalid
@@ -131,24 +131,24 @@ def _ways(people: People) -> list[Callable[[Secret], object]]:
 
 
 def test_a_link_that_does_not_stand(people: People, ada: Member, email: str) -> None:
-    """Used, revoked, replaced, expired or never there: every way of using it is refused in the same words."""
+    """A link that was used, revoked, replaced, expired or never created: each use is refused in the same words."""
     used, replaced, expired = (_invite(people, ada, f"{n}{email}") for n in range(3))
     people.invitations.accept(used, "Bo")
     _invite(people, ada, f"1{email}".upper())
     revoked, invitation = people.invitations.invite(acting(ada), email, Role.VIEWER)
     people.invitations.revoke(acting(ada), invitation.id)
     people.clock.advance(INVITATION_LIFETIME)
-    told = set()
+    refusals = set()
     for way in _ways(people):
         for link in (used, replaced, expired, revoked, Secret.fresh()):
             with pytest.raises(Invalid) as refused:
                 way(link)
-            told.add(str(refused.value))
-    assert len(told) == 1
+            refusals.add(str(refused.value))
+    assert len(refusals) == 1
 
 
 def test_seven_days(people: People, ada: Member, email: str) -> None:
-    """A link works until the last instant before its end, and not from it on."""
+    """A link works until the last microsecond before its expiry, and not from it on."""
     early, late = _invite(people, ada, email), _invite(people, ada, f"x{email}")
     assert timedelta(days=7) == INVITATION_LIFETIME
     people.clock.advance(INVITATION_LIFETIME - MOMENT)
@@ -158,7 +158,7 @@ def test_seven_days(people: People, ada: Member, email: str) -> None:
 
 
 def test_looking_uses_nothing_up(people: People, ada: Member, email: str) -> None:
-    """What fetches links, such as a mail scanner, does no harm."""
+    """Fetching a link, as a mail scanner does, does no harm."""
     link = _invite(people, ada, email)
     assert people.invitations.find(link) == people.invitations.find(link)
     opened = people.invitations.find(link)
@@ -167,8 +167,8 @@ def test_looking_uses_nothing_up(people: People, ada: Member, email: str) -> Non
 
 
 @pytest.mark.parametrize("way", ["accept", "join"])
-def test_one_of_many_at_once(own_sandbox: SandboxInstallation, way: str) -> None:
-    """Of 12 who use one link concurrently, through two servers, one becomes a member; the others leave no rows."""
+def test_one_of_many_concurrent_uses(own_sandbox: SandboxInstallation, way: str) -> None:
+    """Of 12 uses of one link at a time, through two servers, one adds a member; the others leave no rows."""
     people = People(own_sandbox)
     servers = [people, PeopleServices(own_sandbox)]
     ada = people.owner()
@@ -208,7 +208,7 @@ def test_who_invites_whom(people: People, ada: Member, email: str, role: Role, g
 
 
 def test_only_owners_replace_an_owners_invitation(people: People, ada: Member, email: str) -> None:
-    """Inviting an address again revokes its open invitation, which takes the right to revoke that one."""
+    """Inviting an email again revokes its open invitation, which requires the right to revoke that one."""
     admin = acting(people.join(ada, Role.ADMIN))
     link, _ = people.invitations.invite(acting(ada), email, Role.OWNER)
     before = people.events(ada.workspace_id)
@@ -220,20 +220,20 @@ def test_only_owners_replace_an_owners_invitation(people: People, ada: Member, e
     assert _refusal(people.invitations.accept, link, "Otto") is Invalid
 
 
-def test_who_is_a_member_already(people: People, ada: Member) -> None:
-    """A member's address is not invited again, and a member does not join twice; the link stays for another."""
+def test_an_existing_member(people: People, ada: Member) -> None:
+    """A member's email is not invited again, and a member does not join twice; the link stays for another."""
     bo = people.join(ada, Role.VIEWER)
     assert _refusal(_invite, people, ada, email_of(bo).upper()) is Invalid
     link = _invite(people, ada, f"x{email_of(bo)}", Role.ADMIN)
     assert _refusal(people.invitations.join, link, people.signed_in(bo)) is Invalid
-    found = people.member(bo)
-    assert found is not None
-    assert found.role is Role.VIEWER
+    member = people.member(bo)
+    assert member is not None
+    assert member.role is Role.VIEWER
     assert people.invitations.accept(link, "Cy").member.role is Role.ADMIN
 
 
 def test_seen_in_pages(people: People, ada: Member, email: str) -> None:
-    """All invitations are listed, the newest first, each as what it is; none shows its link."""
+    """All invitations are listed, newest first, each with its status; none shows its link."""
     for number in range(3):
         _invite(people, ada, f"{number}{email}")
         people.clock.advance(seconds=1)
@@ -241,46 +241,48 @@ def test_seen_in_pages(people: People, ada: Member, email: str) -> None:
     people.invitations.accept(link, "Bo")
     page = people.invitations.list(acting(ada), limit=3)
     rest = people.invitations.list(acting(ada), limit=3, before=page.next)
-    found = page.items + rest.items
-    assert [one.email for one in found] == [f"{number}{email}" for number in (3, 2, 1, 0)]
+    invitations = page.items + rest.items
+    assert [invitation.email for invitation in invitations] == [
+        f"{number}{email}" for number in (3, 2, 1, 0)
+    ]
     assert rest.next is None
     now = people.clock.now()
-    assert [one.status(now) for one in found[:2]] == [
+    assert [invitation.status(now) for invitation in invitations[:2]] == [
         InvitationStatus.ACCEPTED,
         InvitationStatus.OPEN,
     ]
-    assert found[1].status(now + INVITATION_LIFETIME) is InvitationStatus.EXPIRED
-    assert link.reveal() not in repr(found)
+    assert invitations[1].status(now + INVITATION_LIFETIME) is InvitationStatus.EXPIRED
+    assert link.reveal() not in repr(invitations)
 
 
 def test_another_workspaces_invitations(people: People, ada: Member, email: str) -> None:
-    """They are not listed, and an id of theirs is answered like one that never existed (R48)."""
+    """They are not listed, and an id of theirs gets the same answer as one that never existed (R48)."""
     stranger = people.owner("Stranger")
     link, foreign = people.invitations.invite(acting(stranger), email, Role.VIEWER)
-    told = set()
+    refusals = set()
     for id in (foreign.id, ABSENT):
         with pytest.raises(NotFound) as refused:
             people.invitations.revoke(acting(ada), id)
-        told.add(str(refused.value))
-    assert len(told) == 1
+        refusals.add(str(refused.value))
+    assert len(refusals) == 1
     assert people.invitations.list(acting(ada)).items == []
     assert people.invitations.accept(link, "Bo").member.workspace_id == stranger.workspace_id
 
 
 def test_revoking_again(people: People, ada: Member, email: str) -> None:
-    """Revoking what was revoked or accepted changes nothing, and adds no event."""
+    """Revoking an invitation that was revoked or accepted changes nothing, and adds no event."""
     _, first = people.invitations.invite(acting(ada), email, Role.VIEWER)
     link, second = people.invitations.invite(acting(ada), f"x{email}", Role.VIEWER)
     people.invitations.accept(link, "Bo")
     ended = [people.invitations.revoke(acting(ada), first.id).revoked_at for _ in range(2)]
     assert ended[0] == ended[1] == people.clock.now()
-    kept = people.invitations.revoke(acting(ada), second.id)
-    assert kept.status(people.clock.now()) is InvitationStatus.ACCEPTED
+    revoked = people.invitations.revoke(acting(ada), second.id)
+    assert revoked.status(people.clock.now()) is InvitationStatus.ACCEPTED
     assert len(people.events(ada.workspace_id, "member.invitation_revoked")) == 1
 
 
 def test_so_many_open_at_a_time(people: People, ada: Member, email: str) -> None:
-    """At most a hundred are open; a new link for an address replaces its old one, and revoking makes room."""
+    """At most a hundred are open; a new link for an email replaces its old one, and revoking makes room."""
     for number in range(MAX_OPEN - 1):
         _invite(people, ada, f"{number}{email}")
     link = _invite(people, ada, f"last{email}")
@@ -327,7 +329,7 @@ def test_what_is_recorded(people: People, ada: Member, email: str) -> None:
 
 
 def test_the_plans_room_counts_when_one_joins(people: People, ada: Member, email: str) -> None:
-    """Inviting takes no place. Joining without room is refused, without a new user; the link works later."""
+    """Inviting takes no room. Joining without room is refused, without a new user; the link works later."""
     _limit(people, ada, 2)
     links = [_invite(people, ada, f"{number}{email}") for number in range(3)]
     first = people.invitations.accept(links[0], "Bo").member
@@ -357,11 +359,11 @@ def test_exactly_so_many_members(own_sandbox: SandboxInstallation) -> None:
     assert len(people.members.list(acting_operator(ada.workspace_id)).items) == 5
 
 
-# --- who may not join ---
+# --- users who may not join ---
 
 
 def test_only_a_standing_session_joins(people: People, ada: Member, email: str) -> None:
-    """A session that has ended joins nothing, and the link still works."""
+    """A session that has ended cannot join, and the link still works."""
     link, session = _invite(people, ada, email), people.signed_in(people.owner())
     people.sign_in.sign_out(session)
     for dead in (session, Secret.fresh()):
@@ -375,11 +377,11 @@ def test_a_products_user_stays_where_they_are(people: People, ada: Member, email
     assert _refusal(people.invitations.join, _invite(people, ada, email), session) is Forbidden
 
 
-# --- what a link may cost ---
+# --- the cost of a link ---
 
 
 def test_one_link_brings_few_passwords(people: People, ada: Member, email: str) -> None:
-    """After so many passwords that were estimated one waits; other links go on, and this one does later."""
+    """After a number of estimated passwords a link must wait; other links don't, and this one works later."""
     link = _invite(people, ada, email)
     guessable = Password("passwordpassword")
     for _ in range(NEW_PASSWORD.most):
@@ -392,7 +394,7 @@ def test_one_link_brings_few_passwords(people: People, ada: Member, email: str) 
 
 
 def test_what_costs_nothing_is_no_try(people: People, ada: Member, email: str) -> None:
-    """A short password, and an address that is taken, are refused before anything is counted or estimated."""
+    """A short password, and an email that is taken, are refused before anything is counted or estimated."""
     link, taken = _invite(people, ada, email), _invite(people, ada, email_of(people.owner()))
     for _ in range(NEW_PASSWORD.most + 1):
         assert _refusal(people.invitations.accept, link, "Bo", Password("short")) is Invalid

@@ -1,4 +1,4 @@
-"""Isolation: a failing item is found with few calls, and a dead store or a general failure gives no item up."""
+"""Isolation: a failing item is found in few calls; an unavailable store or a general failure gives no item up."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.clocks import ManualClock
 
 
 class Bench:
-    """An isolation of numbers, and what it reports."""
+    """An isolation of numbers, and its reports."""
 
     def __init__(self) -> None:
         self.clock = ManualClock()
@@ -30,7 +30,7 @@ class Bench:
         self.calls: list[list[int]] = []
 
     def work_but(self, *poisoned: int, error: Exception | None = None) -> None:
-        """Work on a thousand numbers together, of which some fail."""
+        """Return work on a thousand numbers together, of which some fail."""
 
         def work(part: Sequence[int]) -> None:
             self.calls.append(list(part))
@@ -40,13 +40,13 @@ class Bench:
         self.isolation.together(range(1000), work)
 
     def done(self) -> set[int]:
-        """The numbers of the calls that succeeded."""
+        """Return the numbers of the calls that succeeded."""
         failed = {failure.item for failure in self.reported}
         return {n for call in self.calls for n in call if str(n) not in failed}
 
 
 def test_few_calls_find_the_one_at_fault() -> None:
-    """Two of a thousand: everything else is done, in some forty calls; held back, they cost the next run nothing."""
+    """Two of a thousand fail: the others are done, in some forty calls; held back, they cost the next run nothing."""
     bench = Bench()
     bench.work_but(3, 700)
     assert {failure.item for failure in bench.reported} == {"3", "700"}
@@ -117,7 +117,7 @@ def test_memory_is_bounded() -> None:
 
 
 def test_all_parts_run_before_the_first_error_is_raised() -> None:
-    """One search that fails leaves no other out."""
+    """One search that fails does not prevent the others."""
     ran: list[int] = []
 
     def part(number: int) -> int:

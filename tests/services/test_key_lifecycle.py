@@ -18,19 +18,21 @@ DAY = timedelta(days=1)
 
 
 def look(sandbox: SandboxInstallation) -> int:
-    """One look of a server."""
+    """Run one server's search."""
     return KeyLifecycle(sandbox.database, sandbox.clock).run()
 
 
-def told(sandbox: SandboxInstallation, tenant: Principal, kind: str = "key.") -> list[Event]:
-    """What happened to the tenant's keys by itself, the oldest first."""
-    made = {"key.created", "key.revoked", "key.updated", "key.rotated"}
+def recorded(sandbox: SandboxInstallation, tenant: Principal, kind: str = "key.") -> list[Event]:
+    """Return what happened to the tenant's keys because of time, oldest first."""
+    acts = {"key.created", "key.revoked", "key.updated", "key.rotated"}
     events = sandbox.events(tenant)
-    return [event for event in events if event.type.startswith(kind) and event.type not in made]
+    return [event for event in events if event.type.startswith(kind) and event.type not in acts]
 
 
-def test_a_key_s_end_is_told_14_7_and_1_days_before_and_then(sandbox: SandboxInstallation) -> None:
-    """Each once, on the day it comes, with the days that are left; by the system, about the key."""
+def test_an_expiry_is_announced_14_7_and_1_days_before_and_then(
+    sandbox: SandboxInstallation,
+) -> None:
+    """Each once, on its day, with the days that are left; by the system, about the key."""
     tenant = sandbox.tenant()
     look(sandbox)
     created = sandbox.key(tenant, expires_at=sandbox.clock.now() + 20 * DAY).key
@@ -38,7 +40,7 @@ def test_a_key_s_end_is_told_14_7_and_1_days_before_and_then(sandbox: SandboxIns
     for day in range(22):
         look(sandbox)
         look(sandbox)
-        for event in told(sandbox, tenant)[len(heard) :]:
+        for event in recorded(sandbox, tenant)[len(heard) :]:
             heard[day] = (str(event.type), event.data.get("days"))
             assert (event.target.id, event.actor.name) == (created.id, "Keystead")
         sandbox.clock.advance(DAY)
@@ -51,18 +53,18 @@ def test_a_key_s_end_is_told_14_7_and_1_days_before_and_then(sandbox: SandboxIns
 
 
 def test_a_short_life_is_not_announced_at_its_beginning(sandbox: SandboxInstallation) -> None:
-    """A key made for three days is spoken of one day before its end, not when it is made."""
+    """A key created for three days is announced one day before its expiry, not when it is created."""
     tenant = sandbox.tenant()
     look(sandbox)
     sandbox.key(tenant, expires_at=sandbox.clock.now() + 3 * DAY)
     look(sandbox)
-    assert told(sandbox, tenant) == []
+    assert recorded(sandbox, tenant) == []
     sandbox.clock.advance(2 * DAY)
     look(sandbox)
-    assert [event.data["days"] for event in told(sandbox, tenant)] == [1]
+    assert [event.data["days"] for event in recorded(sandbox, tenant)] == [1]
 
 
-def test_a_moved_end_is_told_anew(sandbox: SandboxInstallation) -> None:
+def test_a_moved_expiry_is_announced_again(sandbox: SandboxInstallation) -> None:
     """A postponed expiry is announced again; a key without expiry, or a revoked one, gets no event."""
     tenant = sandbox.tenant()
     look(sandbox)
@@ -79,12 +81,12 @@ def test_a_moved_end_is_told_anew(sandbox: SandboxInstallation) -> None:
     for _ in range(40):
         sandbox.clock.advance(DAY)
         look(sandbox)
-    found = told(sandbox, tenant, "key.expir")
-    assert [event.data.get("days") for event in found] == [14, 14, 7, 1, None]
-    assert {event.target.id for event in found} == {moved.id}
+    events = recorded(sandbox, tenant, "key.expir")
+    assert [event.data.get("days") for event in events] == [14, 14, 7, 1, None]
+    assert {event.target.id for event in events} == {moved.id}
 
 
-def test_ends_during_an_outage_are_told_after_it(sandbox: SandboxInstallation) -> None:
+def test_expiries_during_an_outage_are_reported_after_it(sandbox: SandboxInstallation) -> None:
     """Servers that were off for days find every key that expired meanwhile, and record each once."""
     tenant = sandbox.tenant()
     look(sandbox)
@@ -94,12 +96,14 @@ def test_ends_during_an_outage_are_told_after_it(sandbox: SandboxInstallation) -
     ]
     sandbox.clock.advance(5 * DAY)
     look(sandbox)
-    expired = told(sandbox, tenant, "key.expired")
+    expired = recorded(sandbox, tenant, "key.expired")
     assert sorted(event.target.id for event in expired) == sorted(key.id for key in keys)
 
 
 @pytest.mark.slow_on("postgresql")
-def test_disuse_is_told_after_30_days_and_every_30_days(own_sandbox: SandboxInstallation) -> None:
+def test_disuse_is_reported_after_30_days_and_every_30_days(
+    own_sandbox: SandboxInstallation,
+) -> None:
     """A key never used since its creation, and one no longer used, get an event; a used one doesn't."""
     sandbox = own_sandbox
     tenant = sandbox.tenant()
@@ -111,7 +115,7 @@ def test_disuse_is_told_after_30_days_and_every_30_days(own_sandbox: SandboxInst
             sandbox.flush()
         sandbox.clock.advance(DAY + timedelta(seconds=1))
         look(sandbox)
-        new = told(sandbox, tenant)[len(heard) :]
+        new = recorded(sandbox, tenant)[len(heard) :]
         heard += [(day + 1, str(e.type), e.target.id, e.data["last_used_at"]) for e in new]
     assert heard == [
         (30, "key.unused", idle.key.id, None),
@@ -119,7 +123,7 @@ def test_disuse_is_told_after_30_days_and_every_30_days(own_sandbox: SandboxInst
     ]
 
 
-def test_an_ended_key_that_is_still_called_is_told_once_a_day(sandbox: SandboxInstallation) -> None:
+def test_calls_with_an_ended_key_are_reported_once_a_day(sandbox: SandboxInstallation) -> None:
     """The event names the caller; a refusal of an active key for its scope adds no event."""
     tenant = sandbox.tenant()
     look(sandbox)
@@ -133,7 +137,7 @@ def test_an_ended_key_that_is_still_called_is_told_once_a_day(sandbox: SandboxIn
         sandbox.flush()
         look(sandbox)
         sandbox.clock.advance(seconds=90)
-    (event,) = told(sandbox, tenant)
+    (event,) = recorded(sandbox, tenant)
     assert (str(event.type), event.target.id) == ("key.refused", revoked.key.id)
     assert event.data["reason"] == "revoked"
     callers: Any = event.data["callers"]
@@ -142,11 +146,11 @@ def test_an_ended_key_that_is_still_called_is_told_once_a_day(sandbox: SandboxIn
     sandbox.services.verifier.verify(text_of(revoked), address="192.0.2.8")
     sandbox.flush()
     look(sandbox)
-    assert len(told(sandbox, tenant)) == 2
+    assert len(recorded(sandbox, tenant)) == 2
 
 
-def test_servers_that_look_at_once_tell_once(sandbox: SandboxInstallation) -> None:
-    """Four servers look at the same moment, again and again: one event for each key and fact."""
+def test_concurrent_runs_report_once(sandbox: SandboxInstallation) -> None:
+    """Four servers search at the same moment, repeatedly: one event for each key and fact."""
     tenant = sandbox.tenant()
     look(sandbox)
     keys = [sandbox.key(tenant, expires_at=sandbox.clock.now() + 15 * DAY).key for _ in range(20)]
@@ -158,14 +162,14 @@ def test_servers_that_look_at_once_tell_once(sandbox: SandboxInstallation) -> No
             thread.start()
         for thread in threads:
             thread.join()
-    found = [(str(event.type), event.target.id) for event in told(sandbox, tenant)]
-    assert sorted(found) == sorted(
+    events = [(str(event.type), event.target.id) for event in recorded(sandbox, tenant)]
+    assert sorted(events) == sorted(
         (type, key.id) for key in keys for type in ("key.expired", "key.expiring")
     )
 
 
 @pytest.mark.parametrize("kind", ["expired", "refused"])
-def test_a_look_that_failed_half_way_tells_the_rest_later(
+def test_a_run_that_failed_half_way_is_completed_later(
     sandbox: SandboxInstallation, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A server that dies between two keys skips none and repeats none: the next run goes on."""
@@ -191,5 +195,5 @@ def test_a_look_that_failed_half_way_tells_the_rest_later(
     with pytest.raises(SystemExit):
         watch.run()
     look(sandbox)
-    found = [event.target.id for event in told(sandbox, tenant, f"key.{kind}")]
-    assert sorted(found) == sorted(created.key.id for created in keys)
+    ids = [event.target.id for event in recorded(sandbox, tenant, f"key.{kind}")]
+    assert sorted(ids) == sorted(created.key.id for created in keys)

@@ -1,4 +1,4 @@
-"""Keys: created, seen, changed, revoked; and who may."""
+"""Keys: created, read, changed, revoked; and the callers who may."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _member(
 
 
 def test_a_created_key_is_whole(sandbox: SandboxInstallation) -> None:
-    """A created key is what was asked for, its token reads as that key's, and a get answers the same."""
+    """A created key is as requested, its token parses as that key's, and a get returns the same."""
     tenant = sandbox.tenant()
     created = sandbox.key(tenant, "data-warehouse sync", expires_at=NOON + HOUR, scopes=[KEYS_READ])
     key, token = created.key, parse(text_of(created))
@@ -85,13 +85,13 @@ def test_descriptions_need_not_differ(sandbox: SandboxInstallation) -> None:
 
 
 def test_ids_follow_creation(sandbox: SandboxInstallation) -> None:
-    """Keys are listed newest first in the order they were made in, also where the clock stands still or runs back."""
+    """Keys are listed newest first in the order of creation, also if the clock stands still or runs back."""
     tenant = sandbox.tenant()
-    made = [sandbox.key(tenant).key.id for _ in range(20)]
+    ids = [sandbox.key(tenant).key.id for _ in range(20)]
     sandbox.clock.set(NOON - timedelta(days=30))
-    made += [sandbox.key(tenant).key.id for _ in range(5)]
-    assert made == sorted(made)
-    assert sandbox.ids(tenant, limit=7) == made[::-1]
+    ids += [sandbox.key(tenant).key.id for _ in range(5)]
+    assert ids == sorted(ids)
+    assert sandbox.ids(tenant, limit=7) == ids[::-1]
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_a_refused_key_leaves_nothing(sandbox: SandboxInstallation, draft: dict[
 
 
 def test_no_key_without_keys_write(sandbox: SandboxInstallation) -> None:
-    """A key without `keys:write` makes, changes, rotates and ends no key, `*` or not; nor does a viewer."""
+    """A key without `keys:write` creates, changes, rotates and revokes no key, with `*` or not; nor does a viewer."""
     tenant = sandbox.tenant()
     target = sandbox.key(tenant).key.id
     keys = sandbox.services.keys
@@ -136,7 +136,7 @@ def test_no_key_without_keys_write(sandbox: SandboxInstallation) -> None:
 
 
 def test_reading_needs_keys_read(sandbox: SandboxInstallation) -> None:
-    """Listing and reading keys takes `keys:read`, or `*`."""
+    """Listing and reading keys requires `keys:read`, or `*`."""
     tenant = sandbox.tenant()
     blind = sandbox.caller(tenant, "documents:read", KEYS_WRITE)
     with pytest.raises(InsufficientScope):
@@ -148,7 +148,7 @@ def test_reading_needs_keys_read(sandbox: SandboxInstallation) -> None:
 
 
 def test_a_key_sees_itself(sandbox: SandboxInstallation) -> None:
-    """A key without any reading scope still sees itself, and itself only."""
+    """A key without any reading scope still sees itself, and only itself."""
     tenant = sandbox.tenant()
     blind = sandbox.caller(tenant, "documents:read")
     assert sandbox.services.keys.whoami(blind).key.id == blind.id
@@ -187,10 +187,10 @@ def test_what_a_key_passes_on(sandbox: SandboxInstallation) -> None:
     assert (child.created_by.kind, child.created_by.id) == ("key", maker.id)
 
 
-# --- seen ---
+# --- read ---
 
 
-def test_another_workspaces_key_is_none(sandbox: SandboxInstallation) -> None:
+def test_another_workspaces_key_does_not_exist(sandbox: SandboxInstallation) -> None:
     """Every method answers for a key of another workspace exactly as for one that never existed (R48)."""
     tenant, other = sandbox.tenant(), sandbox.tenant()
     foreign = sandbox.key(other).key.id
@@ -205,12 +205,12 @@ def test_another_workspaces_key_is_none(sandbox: SandboxInstallation) -> None:
         lambda id: keys.rotate(tenant, id, overlap=timedelta(days=9)),
     ]
     for act in methods:
-        told = []
+        refusals = []
         for id in (foreign, ABSENT, KeyId("nonsense"), KeyId("key_\x00"), KeyId("key_\ud800")):
             with pytest.raises(NotFound) as refused:
                 act(id)
-            told.append((type(refused.value), refused.value.args, refused.value.extras()))
-        assert len({str(one) for one in told}) == 1
+            refusals.append((type(refused.value), refused.value.args, refused.value.extras()))
+        assert len({str(refusal) for refusal in refusals}) == 1
     assert sandbox.happened(other) == ["key.created"]
     assert sandbox.happened(tenant) == []
 
@@ -228,7 +228,7 @@ def test_lists_keep_to_the_workspace(sandbox: SandboxInstallation) -> None:
 
 
 def test_status_and_quota(sandbox: SandboxInstallation) -> None:
-    """Status is derived from now; expired and revoked keys are listed and do not count."""
+    """Status is derived from the time; expired and revoked keys are listed and do not count."""
     tenant = sandbox.tenant(limit=5)
     active, expiring, ended = (
         sandbox.key(tenant),
@@ -251,18 +251,18 @@ def test_status_and_quota(sandbox: SandboxInstallation) -> None:
 def test_search(sandbox: SandboxInstallation) -> None:
     """A search finds a part of the description in any case, the exact id, or the last four characters of the token."""
     tenant = sandbox.tenant()
-    one = sandbox.key(tenant, "Data-Warehouse 100% sync_a\\b")
+    match = sandbox.key(tenant, "Data-Warehouse 100% sync_a\\b")
     sandbox.key(tenant, "other")
-    for query in ("warehouse", "DATA-", "100%", "%", "c_a", "_", "\\", one.key.id):
-        assert sandbox.ids(tenant, query=query) == [one.key.id], query
-    assert one.key.id in sandbox.ids(tenant, query=text_of(one)[-4:])
-    for query in ("ware%sample", "sync.a", one.key.id[:-1], "x" * 200, "100$"):
+    for query in ("warehouse", "DATA-", "100%", "%", "c_a", "_", "\\", match.key.id):
+        assert sandbox.ids(tenant, query=query) == [match.key.id], query
+    assert match.key.id in sandbox.ids(tenant, query=text_of(match)[-4:])
+    for query in ("ware%sample", "sync.a", match.key.id[:-1], "x" * 200, "100$"):
         assert sandbox.ids(tenant, query=query) == [], query
 
 
 @pytest.mark.parametrize("query", ["x" * 201, "a\x00", "\ud800", "a\nb"])
 def test_searches_that_cannot_be(sandbox: SandboxInstallation, query: str) -> None:
-    """A search for what no description can hold is refused, and never an error of the database's."""
+    """A search for a text that no description can have is refused, and is never a database error."""
     with pytest.raises(Invalid):
         sandbox.services.keys.list(sandbox.tenant(), query=query)
 
@@ -271,7 +271,7 @@ def test_searches_that_cannot_be(sandbox: SandboxInstallation, query: str) -> No
 
 
 def test_a_change_is_kept_and_recorded(sandbox: SandboxInstallation) -> None:
-    """A change is seen by a get, by the search and by the next verification, and names its fields in one event."""
+    """A change appears in a get, in the search and in the next verification, and names its fields in one event."""
     tenant = sandbox.tenant()
     created = sandbox.key(tenant, "old words", scopes=["documents:read", "documents:write"])
     patch = KeyPatch("new words", NOON + HOUR, ["documents:read"])
@@ -297,7 +297,7 @@ def test_no_difference_no_event(sandbox: SandboxInstallation) -> None:
 
 
 def test_ended_keys_stay_ended(sandbox: SandboxInstallation) -> None:
-    """No change, and nothing else, makes a revoked or an expired key valid again (R33)."""
+    """No change makes a revoked or an expired key valid again (R33)."""
     tenant = sandbox.tenant()
     revoked, expired = sandbox.key(tenant), sandbox.key(tenant, expires_at=NOON + HOUR)
     sandbox.services.keys.revoke(tenant, revoked.key.id)
@@ -319,7 +319,7 @@ def test_ended_keys_stay_ended(sandbox: SandboxInstallation) -> None:
 
 
 def test_roles(sandbox: SandboxInstallation) -> None:
-    """A developer changes, rotates and ends the keys that they made, an admin every key."""
+    """A developer changes, rotates and revokes the keys that they created, an admin every key."""
     tenant = sandbox.tenant()
     keys = sandbox.services.keys
     ada, bo = (
@@ -344,7 +344,7 @@ def test_roles(sandbox: SandboxInstallation) -> None:
 
 
 def test_revocation_is_immediate_and_once(sandbox: SandboxInstallation) -> None:
-    """From the answer on the key is refused; a second revocation has the same answer and leaves no second event."""
+    """From the response on the key is refused; a second revocation has the same response and leaves no second event."""
     tenant = sandbox.tenant()
     created = sandbox.key(tenant)
     assert sandbox.verdict(created) == "verified"
@@ -388,7 +388,7 @@ def test_any_key_is_revoked_by_a_key_manager(sandbox: SandboxInstallation) -> No
     assert sandbox.verdict(wide) == "revoked"
 
 
-# --- kept ---
+# --- secrets and use ---
 
 
 def test_no_token_is_kept(sandbox: SandboxInstallation) -> None:
@@ -414,7 +414,7 @@ def test_no_token_is_kept(sandbox: SandboxInstallation) -> None:
 
 
 def test_last_use_is_shown(sandbox: SandboxInstallation) -> None:
-    """A key's last use appears after a flush: when, from where, by what."""
+    """A key's last use appears after a flush: its time, its address, its client."""
     tenant = sandbox.tenant()
     created = sandbox.key(tenant)
     sandbox.services.verifier.verify(text_of(created), address="192.0.2.1", agent="curl/8")
@@ -425,12 +425,12 @@ def test_last_use_is_shown(sandbox: SandboxInstallation) -> None:
     assert sandbox.keys(tenant)[0].last_use == used
 
 
-# --- a key that ends while it asks ---
+# --- a key that ends while its request runs ---
 
 
 @pytest.mark.parametrize("end", ["revoked", "expired", "suspended", "narrowed"])
 def test_a_key_does_not_go_on_in_its_children(sandbox: SandboxInstallation, end: str) -> None:
-    """What a key asked for before its end and what would be done after it is not done: no child, change or rotation."""
+    """A request that began before its key ended, and continues after, creates, changes and rotates nothing."""
     tenant = sandbox.tenant()
     keys = sandbox.services.keys
     created = sandbox.key(tenant, scopes=[KEYS_READ, KEYS_WRITE], expires_at=NOON + HOUR)
@@ -460,7 +460,7 @@ def test_a_key_does_not_go_on_in_its_children(sandbox: SandboxInstallation, end:
 
 
 def test_a_child_is_within_what_its_maker_is_by_now(sandbox: SandboxInstallation) -> None:
-    """A key that was narrowed or shortened while it asked makes a child within what it is now."""
+    """A key that was narrowed or shortened during its request creates a child within its present bounds."""
     tenant = sandbox.tenant()
     created = sandbox.key(tenant, scopes=[KEYS_READ, KEYS_WRITE])
     verified = sandbox.principal(created)
@@ -474,7 +474,7 @@ def test_a_child_is_within_what_its_maker_is_by_now(sandbox: SandboxInstallation
 
 
 def test_a_key_that_ends_itself_twice(sandbox: SandboxInstallation) -> None:
-    """Two requests of a key to end itself are both answered, and leave one event."""
+    """Two requests of a key to revoke itself both succeed, and leave one event."""
     tenant = sandbox.tenant()
     created = sandbox.key(tenant)
     itself = sandbox.principal(created)
@@ -486,12 +486,12 @@ def test_a_key_that_ends_itself_twice(sandbox: SandboxInstallation) -> None:
 def test_pages_while_keys_are_made(sandbox: SandboxInstallation) -> None:
     """A list read page by page returns each key once, also while others are created and revoked."""
     tenant = sandbox.tenant()
-    made = [sandbox.key(tenant, f"key {number}").key.id for number in range(9)]
+    ids = [sandbox.key(tenant, f"key {number}").key.id for number in range(9)]
     seen: list[KeyId] = []
     before = None
     while not seen or before is not None:
         page = sandbox.services.keys.list(tenant, limit=2, before=before)
         seen, before = seen + [key.id for key in page.items], page.next
         sandbox.key(tenant, "later")
-        sandbox.services.keys.revoke(tenant, made[len(seen) % len(made)])
-    assert seen == made[::-1]
+        sandbox.services.keys.revoke(tenant, ids[len(seen) % len(ids)])
+    assert seen == ids[::-1]

@@ -22,7 +22,7 @@ THREADS = 32
 
 
 def _at_once(acts: list[Callable[[], CreatedKey]]) -> list[CreatedKey]:
-    """Does all of it in 32 threads; what was not refused for the limit."""
+    """Call all of them in 32 threads. Returns the results that the limit did not refuse."""
 
     def attempt(act: Callable[[], CreatedKey]) -> CreatedKey | None:
         try:
@@ -31,7 +31,7 @@ def _at_once(acts: list[Callable[[], CreatedKey]]) -> list[CreatedKey]:
             return None
 
     with ThreadPoolExecutor(THREADS) as pool:
-        return [made for made in pool.map(attempt, acts) if made is not None]
+        return [result for result in pool.map(attempt, acts) if result is not None]
 
 
 @pytest.mark.slow_on("postgresql")
@@ -40,21 +40,21 @@ def test_exactly_as_many_as_the_limit(sandbox: SandboxInstallation, room: int) -
     """Of 64 concurrent creations through two servers exactly the limit succeeds, and those keys verify (R39)."""
     tenant = sandbox.tenant(limit=room)
     servers = cycle([sandbox.installation, sandbox.another()])
-    made = _at_once(
+    keys = _at_once(
         [
             lambda server=server: server.services.keys.create(tenant, KeyDraft("sync"))  # type: ignore[misc]
             for server, _ in zip(servers, range(2 * THREADS), strict=False)
         ]
     )
-    assert len(made) == room
-    assert sorted(key.key.id for key in made) == sorted(sandbox.ids(tenant))
-    assert [sandbox.verdict(key) for key in made] == ["verified"] * room
+    assert len(keys) == room
+    assert sorted(key.key.id for key in keys) == sorted(sandbox.ids(tenant))
+    assert [sandbox.verdict(key) for key in keys] == ["verified"] * room
     assert sandbox.used(tenant) == room
     assert sandbox.happened(tenant) == ["key.created"] * room
 
 
 def test_places_that_come_free_are_filled_once(sandbox: SandboxInstallation) -> None:
-    """While creations, revocations and rotations race, the limit is never passed, and never stays below for long."""
+    """While creations, revocations and rotations race, the limit is never passed, and room is soon used."""
     tenant = sandbox.tenant(limit=6)
     keys = sandbox.services.keys
     first = [sandbox.key(tenant) for _ in range(6)]
@@ -64,10 +64,10 @@ def test_places_that_come_free_are_filled_once(sandbox: SandboxInstallation) -> 
         return keys.create(tenant, KeyDraft("next"))
 
     acts: list[Callable[[], CreatedKey]] = []
-    for made in first[:3]:
-        acts += [lambda id=made.key.id: revoke_and_create(id)] * 4  # type: ignore[misc]
-    for made in first[3:]:
-        acts.append(lambda id=made.key.id: keys.rotate(tenant, id, overlap=HOUR))  # type: ignore[misc]
+    for created in first[:3]:
+        acts += [lambda id=created.key.id: revoke_and_create(id)] * 4  # type: ignore[misc]
+    for created in first[3:]:
+        acts.append(lambda id=created.key.id: keys.rotate(tenant, id, overlap=HOUR))  # type: ignore[misc]
     acts += [lambda: keys.create(tenant, KeyDraft("more"))] * 12
     _at_once(acts)
     assert sandbox.used(tenant) == 6
@@ -77,14 +77,14 @@ def test_places_that_come_free_are_filled_once(sandbox: SandboxInstallation) -> 
 
 
 def test_workspaces_do_not_share_a_limit(sandbox: SandboxInstallation) -> None:
-    """Another workspace's keys take no place (R58)."""
+    """Another workspace's keys do not count (R58)."""
     one, other = sandbox.tenant(limit=2), sandbox.tenant(limit=2)
     _at_once([lambda tenant=tenant: sandbox.key(tenant) for tenant in [one, other] * 8])  # type: ignore[misc]
     assert (sandbox.used(one), sandbox.used(other)) == (2, 2)
 
 
 def test_ended_keys_take_no_place(sandbox: SandboxInstallation) -> None:
-    """A revocation frees its place immediately, an expiry at its time, and each of them one place (R40)."""
+    """A revocation frees its place immediately, an expiry at its time, and each frees one place (R40)."""
     tenant = sandbox.tenant(limit=2)
     one, _ = sandbox.key(tenant), sandbox.key(tenant, expires_at=NOON + HOUR)
     with pytest.raises(LimitReached):
@@ -104,7 +104,7 @@ def test_ended_keys_take_no_place(sandbox: SandboxInstallation) -> None:
 
 
 def test_a_lowered_limit_stops_creation_only(sandbox: SandboxInstallation) -> None:
-    """Under a lowered limit every key goes on, is changed, rotated and revoked; there is only no room for another."""
+    """Under a lowered limit every key works, and is changed, rotated and revoked; only creating is refused."""
     tenant = sandbox.tenant(limit=5)
     keys = [sandbox.key(tenant) for _ in range(5)]
     sandbox.limit(tenant, 2)
@@ -125,7 +125,7 @@ def test_a_lowered_limit_stops_creation_only(sandbox: SandboxInstallation) -> No
 
 
 def test_no_limit(sandbox: SandboxInstallation) -> None:
-    """A plan without a limit refuses none, and says so."""
+    """A plan without a limit refuses no key, and says so."""
     tenant = sandbox.tenant()
     for _ in range(30):
         sandbox.key(tenant)
@@ -141,7 +141,7 @@ def test_no_room_at_all(sandbox: SandboxInstallation) -> None:
 
 
 def test_what_a_full_limit_offers(sandbox: SandboxInstallation) -> None:
-    """A refusal names five keys that cost least to revoke: never used, oldest first, then longest unused."""
+    """A refusal names five keys that are safest to revoke: never used, oldest first, then longest unused."""
     tenant = sandbox.tenant(limit=7)
     used = [sandbox.key(tenant, f"used {n}") for n in range(4)]
     never = [sandbox.key(tenant, f"never {n}") for n in range(3)]
@@ -153,10 +153,10 @@ def test_what_a_full_limit_offers(sandbox: SandboxInstallation) -> None:
         sandbox.key(tenant)
     extras = refused.value.extras()
     assert (extras["limit"], extras["used"], extras["plan"]) == (7, 7, "Scale")
-    assert [one["id"] for one in refused.value.candidates] == [
+    assert [candidate["id"] for candidate in refused.value.candidates] == [
         key.key.id for key in (*never, used[2], used[0])
     ]
-    assert [one["last_used_at"] for one in refused.value.candidates] == [
+    assert [candidate["last_used_at"] for candidate in refused.value.candidates] == [
         None,
         None,
         None,
@@ -175,7 +175,7 @@ def test_only_what_frees_a_place_is_offered(sandbox: SandboxInstallation) -> Non
     counted = sandbox.key(tenant)
     with pytest.raises(LimitReached) as refused:
         sandbox.key(tenant)
-    ids = [one["id"] for one in refused.value.candidates]
+    ids = [candidate["id"] for candidate in refused.value.candidates]
     assert ids == [successor.key.id, counted.key.id]
     assert not {rotated.key.id, revoked.key.id, expired.key.id} & set(ids)
 

@@ -73,17 +73,17 @@ def test_who_removes_whom(people: People, ada: Member, role: Role, target: Role)
 @pytest.mark.parametrize("role", Role)
 @pytest.mark.parametrize("before", Role)
 @pytest.mark.parametrize("after", Role)
-def test_who_makes_whom_what(
+def test_who_may_assign_which_role(
     people: People, ada: Member, role: Role, before: Role, after: Role
 ) -> None:
-    """Assigning a role takes the right to assign both the old and the new; only owners make and unmake owners."""
+    """Assigning a role requires the right to assign both the old and the new; only owners add and demote owners."""
     actor, target = people.join(ada, role), people.join(ada, before)
     refused = _refusal(people.members.change_role, acting(actor), target.user.id, after)
     allowed = {before, after} <= APPOINTS[role]
     assert refused is (None if allowed else Forbidden)
-    found = people.member(target)
-    assert found is not None
-    assert found.role is (after if allowed else before)
+    member = people.member(target)
+    assert member is not None
+    assert member.role is (after if allowed else before)
 
 
 @pytest.mark.parametrize("role", Role)
@@ -91,13 +91,13 @@ def test_everybody_sees_the_members(people: People, ada: Member, role: Role) -> 
     """Every member sees the other members, with roles and dates."""
     people.clock.advance(minutes=1)
     bo = people.join(ada, role)
-    found = {m.user.id: m for m in people.members.list(acting(bo)).items}
-    assert found.keys() == {ada.user.id, bo.user.id}
-    assert (found[bo.user.id].role, found[bo.user.id].joined_at) == (role, people.clock.now())
+    members = {m.user.id: m for m in people.members.list(acting(bo)).items}
+    assert members.keys() == {ada.user.id, bo.user.id}
+    assert (members[bo.user.id].role, members[bo.user.id].joined_at) == (role, people.clock.now())
 
 
 def test_no_key_touches_people(people: People, ada: Member) -> None:
-    """The widest key neither sees nor changes members, invitations or the workspace (R56)."""
+    """A key with all scopes neither sees nor changes members, invitations or the workspace (R56)."""
     bo = people.join(ada, Role.VIEWER)
     rights = Scopes([EVERYTHING, KEYS_WRITE])
     key = of_key(KeyId("key_1"), "all", ada.workspace_id, rights, None)
@@ -114,7 +114,7 @@ def test_no_key_touches_people(people: People, ada: Member) -> None:
 
 
 def test_the_operator_may(people: People, ada: Member) -> None:
-    """Who runs the installation changes everybody, but leaves the last owner too."""
+    """The operator of the installation changes all members, except the last owner."""
     operator = acting_operator(ada.workspace_id)
     bo = people.join(ada, Role.VIEWER)
     assert people.members.change_role(operator, bo.user.id, Role.OWNER).role is Role.OWNER
@@ -127,7 +127,7 @@ def test_the_operator_may(people: People, ada: Member) -> None:
 
 
 def test_the_last_owner_stays(people: People, ada: Member) -> None:
-    """The only owner neither leaves, nor is removed, nor becomes anything else; with a second one, all of it."""
+    """The only owner cannot leave, be removed, or get another role; with a second owner, all are possible."""
     principal = acting(ada)
     for act in (
         (people.members.leave, principal),
@@ -141,7 +141,7 @@ def test_the_last_owner_stays(people: People, ada: Member) -> None:
 
 
 @pytest.mark.parametrize("way", ["each other", "themselves", "leaving", "removing each other"])
-def test_two_owners_at_once(own_sandbox: SandboxInstallation, way: str) -> None:
+def test_two_concurrent_owners(own_sandbox: SandboxInstallation, way: str) -> None:
     """When two owners demote themselves or one another concurrently, through two servers, one owner stays."""
     people = People(own_sandbox)
     servers = [people.members, PeopleServices(own_sandbox).members]
@@ -188,22 +188,22 @@ def test_a_role_lost_a_moment_ago(people: People, ada: Member) -> None:
 # --- from the next request on ---
 
 
-def test_removal_holds_at_once(people: People, ada: Member) -> None:
+def test_removal_holds_immediately(people: People, ada: Member) -> None:
     """A removed member's session and links no longer open the workspace, on any server; keys keep working."""
     bo = people.join(ada, Role.ADMIN)
     session, (link, _) = people.signed_in(bo), people.sign_in.make_link(bo)
     member = people.sign_in.member(session, ada.workspace_id)
-    made = people.sandbox.services.keys.create(acting(member), KeyDraft("sync"))
+    created = people.sandbox.services.keys.create(acting(member), KeyDraft("sync"))
     people.members.remove(acting(ada), bo.user.id)
     for server in (people, PeopleServices(people.sandbox)):
         with pytest.raises(NotFound):
             server.sign_in.member(session, ada.workspace_id)
         with pytest.raises(Invalid):
             server.sign_in.redeem(link)
-    assert people.sandbox.verdict(made) == "verified"
+    assert people.sandbox.verdict(created) == "verified"
 
 
-def test_a_new_role_holds_at_once(people: People, ada: Member) -> None:
+def test_a_new_role_holds_immediately(people: People, ada: Member) -> None:
     """A demoted member's next request has the rights of the new role."""
     bo = people.join(ada, Role.ADMIN)
     session = people.signed_in(bo)
@@ -214,7 +214,7 @@ def test_a_new_role_holds_at_once(people: People, ada: Member) -> None:
 
 
 def test_a_removed_member_holds_no_way_back(people: People, ada: Member) -> None:
-    """Links to invitations that a member made end with the membership, or with the right to make them."""
+    """Links to invitations that a member created end with the membership, or with the right to create them."""
     bo, cy = people.join(ada, Role.ADMIN), people.join(ada, Role.OWNER)
     as_admin = people.invitations.invite(acting(bo), "a@example.com", Role.ADMIN)[0]
     as_owner = people.invitations.invite(acting(cy), "b@example.com", Role.OWNER)[0]
@@ -230,8 +230,8 @@ def test_a_removed_member_holds_no_way_back(people: People, ada: Member) -> None
     assert len(people.events(ada.workspace_id, "member.invitation_revoked")) == 2
 
 
-def test_keys_tell_that_their_maker_left(people: People, ada: Member) -> None:
-    """The keys of a former member are marked, in the list and alone; if the user joins again, the mark goes."""
+def test_keys_of_a_former_member_are_marked(people: People, ada: Member) -> None:
+    """The keys of a former member are marked, in the list and on their own, until the user joins again."""
     keys = people.sandbox.services.keys
     bo = people.join(ada, Role.DEVELOPER)
     session = people.signed_in(bo)
@@ -254,9 +254,9 @@ def test_a_member_elsewhere_is_no_member_here(people: People, ada: Member) -> No
     elsewhere = people.owner("Cy")
     link, _ = people.invitations.invite(acting(elsewhere), "bo@example.org", Role.ADMIN)
     people.invitations.join(link, people.signed_in(bo))
-    made = people.sandbox.services.keys.create(acting(bo), KeyDraft("theirs")).key
+    key = people.sandbox.services.keys.create(acting(bo), KeyDraft("theirs")).key
     people.members.leave(acting(bo))
-    assert people.sandbox.services.keys.get(acting(ada), made.id).creator_left
+    assert people.sandbox.services.keys.get(acting(ada), key.id).creator_left
     page = people.members.list(acting(elsewhere))
     assert bo.user.id in {member.user.id for member in page.items}
 
@@ -265,9 +265,9 @@ def test_a_member_elsewhere_is_no_member_here(people: People, ada: Member) -> No
 
 
 def test_another_workspaces_members(people: People, ada: Member) -> None:
-    """An id of another workspace's member is answered like one that never existed, and changes nothing (R48)."""
+    """An id of another workspace's member gets the same answer as one that never existed, and changes nothing (R48)."""
     stranger = people.owner("Stranger")
-    told = set()
+    refusals = set()
     for user_id in (stranger.user.id, ABSENT):
         for act in (
             lambda u: people.members.remove(acting(ada), u),
@@ -275,8 +275,8 @@ def test_another_workspaces_members(people: People, ada: Member) -> None:
         ):
             with pytest.raises(NotFound) as refused:
                 act(user_id)
-            told.add(str(refused.value))
-    assert len(told) == 1
+            refusals.add(str(refused.value))
+    assert len(refusals) == 1
     assert people.member(stranger) == stranger
 
 
@@ -295,7 +295,7 @@ def test_roles_are_of_a_workspace(people: People, ada: Member) -> None:
 @pytest.mark.parametrize(
     "tail", ["", "1", "\0" * 22, "x" * 5000, "'" * 22, "é" * 22, "\ud800" * 22]
 )
-def test_what_is_no_id(people: People, ada: Member, tail: str) -> None:
+def test_malformed_ids(people: People, ada: Member, tail: str) -> None:
     """A malformed id gets the same answer as an unknown one."""
     principal, session = acting(ada), people.signed_in(ada)
     operator = people.sandbox.services.credentials
@@ -325,21 +325,21 @@ def test_found_by_address(people: People, ada: Member) -> None:
 
 
 def test_pages_of_members(people: People, ada: Member) -> None:
-    """Pages hold every member once, in one order, however small they are."""
+    """Pages have every member once, in one order, however small they are."""
     expected = {ada.user.id, *(people.join(ada, Role.VIEWER).user.id for _ in range(6))}
-    found: list[UserId] = []
+    ids: list[UserId] = []
     after: UserId | None = None
     while True:
         page = people.members.list(acting(ada), limit=3, after=after)
-        found += [member.user.id for member in page.items]
+        ids += [member.user.id for member in page.items]
         after = page.next
         if after is None:
             break
-    assert found == sorted(expected)
+    assert ids == sorted(expected)
 
 
 def test_what_is_recorded(people: People, ada: Member) -> None:
-    """Each change of people adds one event, with actor, origin and what changed; no change, no event."""
+    """Each change of members adds one event, with actor, origin and what changed; no change, no event."""
     bo = people.join(ada, Role.VIEWER)
     origin = people.origin()
     people.members.change_role(acting(ada), bo.user.id, Role.ADMIN, origin)
@@ -357,7 +357,7 @@ def test_what_is_recorded(people: People, ada: Member) -> None:
 
 
 def test_an_owners_address_is_one_persons(people: People, ada: Member) -> None:
-    """A workspace is not created if its owner's address is taken or malformed."""
+    """A workspace is not created if its owner's email is taken or malformed."""
     create, workspaces = (
         people.sandbox.services.workspaces.create,
         people.sandbox.services.workspaces,
@@ -378,5 +378,5 @@ def test_another_name(people: People, ada: Member) -> None:
         assert rename(acting(admin), "Rockets").name == "Rockets"
     assert _refusal(rename, acting(developer), "Mine") is Forbidden
     assert _refusal(rename, acting(admin), "two\nlines") is Invalid
-    told = [event.data for event in people.events(ada.workspace_id, "workspace.updated")]
-    assert told == [{"from": before, "to": "Rockets"}]
+    changes = [event.data for event in people.events(ada.workspace_id, "workspace.updated")]
+    assert changes == [{"from": before, "to": "Rockets"}]

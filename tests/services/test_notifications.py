@@ -37,24 +37,24 @@ class Place:
         self.tenant, self.owner = self.workspace("Acme", "owner@acme.example")
 
     def workspace(self, name: str, email: str) -> tuple[Principal, Member]:
-        """A workspace with room for three keys, and its owner."""
+        """Create a workspace with room for three keys, and its owner."""
         services = self.sandbox.services
-        made = services.workspaces.create(name, plan_id="scale", owner="Owner", email=email)
+        created = services.workspaces.create(name, plan_id="scale", owner="Owner", email=email)
         self.sandbox.clock.advance(seconds=1)
-        acting = operator("tests", made.id)
+        acting = operator("tests", created.id)
         self.sandbox.limit(acting, 3)
         member = services.members.list(acting).items[0]
         return acting, member
 
     def ending(self, ahead: timedelta) -> CreatedKey:
-        """A key of which there will be news in that time: it ends two weeks after."""
+        """Create a key that will be news after that time: it expires two weeks later."""
         ends = (self.sandbox.clock.now() + ahead + 14 * DAY).replace(microsecond=0)
         created = self.sandbox.key(self.tenant, "nightly", expires_at=ends)
         self.watch.run()
         return created
 
     def fill(self, tenant: Principal | None = None) -> None:
-        """Meets the limit of keys."""
+        """Reach the limit of keys."""
         acting = tenant or self.tenant
         for number in range(3 - self.sandbox.used(acting)):
             self.sandbox.key(acting, f"key {number}")
@@ -62,16 +62,16 @@ class Place:
             self.sandbox.key(acting, "one too many")
 
     def due(self, passed: timedelta = GATHERING_DELAY) -> list[Digest]:
-        """What a worker claims after that time."""
+        """Return what a worker claims after that time."""
         self.sandbox.clock.advance(passed)
         return self.digests.claim()
 
     def emails(self, digests: list[Digest]) -> list[tuple[str, str, str]]:
-        """To whom, with which subject, and the text."""
+        """Return recipients, subjects and texts."""
         return [(email.to, email.subject, email.text) for d in digests for email in d.emails]
 
 
-def test_a_digest_tells_of_a_limit(place: Place) -> None:
+def test_a_digest_reports_a_limit(place: Place) -> None:
     """A reached limit is reported to the owner, once, a quarter of an hour later."""
     place.fill()
     assert place.due(GATHERING_DELAY - timedelta(seconds=2)) == []
@@ -99,8 +99,8 @@ def test_a_day_has_one_digest(place: Place) -> None:
     assert "limit" not in text.lower()
 
 
-def test_what_comes_while_a_digest_is_sent_is_told_next(place: Place) -> None:
-    """News between the claim and the settling are not lost: they are due a day later."""
+def test_news_during_a_sending_is_in_the_next_digest(place: Place) -> None:
+    """News between the claim and the settling is not lost: it is due a day later."""
     place.ending(timedelta(minutes=16))
     place.fill()
     [first] = place.due()
@@ -111,8 +111,8 @@ def test_what_comes_while_a_digest_is_sent_is_told_next(place: Place) -> None:
     assert len(place.emails([second])) == 1
 
 
-def test_what_is_true_no_more_is_not_told(place: Place) -> None:
-    """A key that was revoked meanwhile needs no warning that it ends."""
+def test_outdated_news_is_not_sent(place: Place) -> None:
+    """A key that was revoked meanwhile needs no warning that it expires."""
     created = place.ending(timedelta(hours=1))
     place.sandbox.clock.advance(hours=2)
     assert place.watch.run() == 1
@@ -122,7 +122,7 @@ def test_what_is_true_no_more_is_not_told(place: Place) -> None:
 
 
 def test_two_workers_never_claim_the_same(place: Place) -> None:
-    """A claimed digest is another worker's once its lease has run out, and not before."""
+    """A claimed digest can be claimed by another worker once its lease has expired, and not before."""
     place.fill()
     [first] = place.due()
     assert place.digests.claim() == []
@@ -133,7 +133,7 @@ def test_two_workers_never_claim_the_same(place: Place) -> None:
 
 
 def test_a_digest_that_cannot_be_sent_comes_again(place: Place) -> None:
-    """Where mail is away, the digest waits longer each time, and loses nothing."""
+    """While mail is unavailable, the digest waits longer each time, and loses nothing."""
     place.fill()
     [digest] = place.due()
     for minutes in (5, 10, 20):
@@ -144,7 +144,7 @@ def test_a_digest_that_cannot_be_sent_comes_again(place: Place) -> None:
 
 
 def test_a_workspace_that_cannot_be_read_holds_up_no_other(place: Place) -> None:
-    """The database cancels what takes too long in one workspace: the others' digests are sent, its own comes later."""
+    """The database cancels a slow query in one workspace: the others' digests are sent, its own comes later."""
     other, _ = place.workspace("Other", "owner@other.example")
     place.fill()
     place.fill(other)
@@ -162,7 +162,7 @@ def test_a_workspace_that_cannot_be_read_holds_up_no_other(place: Place) -> None
     ]
 
 
-def test_who_was_ahead_is_told_of_the_rest(place: Place) -> None:
+def test_a_member_who_was_ahead_gets_the_rest(place: Place) -> None:
     """One email was sent, another failed, and more happened since: the first member gets the news a day later."""
     link, _ = place.sandbox.services.invitations.invite(
         acting(place.owner, place.sandbox.clock.now()), "beside@acme.example", Role.ADMIN
@@ -179,29 +179,29 @@ def test_who_was_ahead_is_told_of_the_rest(place: Place) -> None:
     place.digests.settle(again)
     [rest] = place.due(INTERVAL)
     assert [email.to for email in rest.emails] == [first.to]
-    assert "nightly" not in rest.emails[0].text  # that was in its first email
+    assert "nightly" not in rest.emails[0].text  # the news of its first email
     place.digests.settle(rest)
     assert place.due(INTERVAL) == []
 
 
 def test_old_news_is_no_news(place: Place) -> None:
-    """After a long time without mail, the first digest reports what is recent."""
+    """After a long time without mail, the first digest reports only what is recent."""
     place.fill()
     [digest] = place.due(MAX_EVENT_AGE + DAY)
     assert digest.emails == []
 
 
-def test_a_workspace_is_told_of_itself_alone(place: Place) -> None:
+def test_a_workspace_gets_only_its_own_news(place: Place) -> None:
     """Each workspace's digest goes to its own members, with its own keys."""
     other, _ = place.workspace("Other", "owner@other.example")
     place.fill()
     place.fill(other)
-    told = place.emails(place.due())
-    assert {(to, subject.partition(":")[0]) for to, subject, _ in told} == {
+    emails = place.emails(place.due())
+    assert {(to, subject.partition(":")[0]) for to, subject, _ in emails} == {
         ("owner@acme.example", "Acme"),
         ("owner@other.example", "Other"),
     }
-    for to, _, text in told:
+    for to, _, text in emails:
         assert (other.workspace_id in text) == (to == "owner@other.example")
 
 
@@ -218,7 +218,7 @@ def test_members_choose(place: Place) -> None:
     assert notices.get(owner) == frozenset()
 
 
-def test_by_default_developers_are_told_nothing(place: Place) -> None:
+def test_by_default_developers_get_no_digest(place: Place) -> None:
     """A member who doesn't manage the workspace gets the topics that they choose, and no others."""
     viewer = of_member(
         Member(place.owner.workspace_id, place.owner.user, Role.VIEWER, place.owner.joined_at)

@@ -1,4 +1,4 @@
-"""The n-th statement or commit fails, for every n: nothing is claimed that is not so, nothing is left half done."""
+"""The n-th statement or commit fails, for every n: no wrong answer, and nothing is left half done."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_whichever_step_loses_its_answer(sandbox: SandboxInstallation, use_case:
 def test_whichever_step_fails(
     sandbox: SandboxInstallation, use_case: UseCase, fault: Fault
 ) -> None:
-    """The same where the step was not done."""
+    """The guarantee holds if the step was not done."""
     fail_each_step(sandbox, use_case, fault)
 
 
@@ -79,22 +79,22 @@ def test_whichever_read_of_a_verification_fails(
     monkeypatch: pytest.MonkeyPatch,
     number: int,
 ) -> None:
-    """The lookup's own connection breaks: no dead key is let in, no live one called dead; then all is well."""
+    """The lookup's own connection breaks: no dead key is accepted, no live one called dead; then all is well."""
     for engine in ("sqlite", "postgresql"):
         with fresh_sandbox(request, tmp_path_factory, engine) as sandbox:
             tenant = sandbox.tenant()
             live, dead = sandbox.key(tenant), sandbox.key(tenant)
             sandbox.services.keys.revoke(tenant, dead.key.id)
             with failing_lookups(monkeypatch, number):
-                told = [verdict_of(sandbox, key) for _ in range(4) for key in (live, dead)]
-            assert set(told[0::2]) <= {"verified", "unavailable"}
-            assert set(told[1::2]) <= {"revoked", "unavailable"}
+                verdicts = [verdict_of(sandbox, key) for _ in range(4) for key in (live, dead)]
+            assert set(verdicts[0::2]) <= {"verified", "unavailable"}
+            assert set(verdicts[1::2]) <= {"revoked", "unavailable"}
             assert [sandbox.verdict(key) for key in (live, dead)] == ["verified", "revoked"]
 
 
 @contextmanager
 def failing_lookups(monkeypatch: pytest.MonkeyPatch, number: int) -> Iterator[None]:
-    """Every so many executions on a connection of the lookup end in the driver's error."""
+    """Fail every n-th execution on a connection of the lookup with the driver's error."""
     steps = 0
 
     def harm(driver: Any) -> None:

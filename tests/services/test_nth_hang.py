@@ -1,4 +1,4 @@
-"""The n-th statement or commit hangs, for every n: who waits for PostgreSQL gives up in time, and nothing is let in."""
+"""The n-th statement or commit hangs, for every n: waits for PostgreSQL end in time, and no dead key is accepted."""
 
 from __future__ import annotations
 
@@ -42,25 +42,25 @@ NEVER, UNANSWERED = "never arrives", "is not answered"
 
 @dataclass
 class Hanging(Saboteur):
-    """From the chosen step on nothing comes back from PostgreSQL; whether it arrives there is `fate`."""
+    """A saboteur after whose step nothing comes back from PostgreSQL; whether the step arrives there is `fate`."""
 
     relay: Relay
     fate: str
 
     def harm(self, connection: Any, act: Callable[[], Any]) -> Any:
-        """Goes on through a relay that carries nothing, or no answers."""
+        """Do the step through a relay that carries nothing, or no answers."""
         (self.relay.withhold if self.fate == UNANSWERED else self.relay.silence)()
         return act()
 
 
 @dataclass
 class Stalling(Saboteur):
-    """Does the chosen step only after something else."""
+    """A saboteur that does the chosen step after something else."""
 
     meanwhile: Callable[[], None] = lambda: None
 
     def harm(self, connection: Any, act: Callable[[], Any]) -> Any:
-        """The step, at last."""
+        """Do something else, then the step."""
         self.meanwhile()
         return act()
 
@@ -69,7 +69,7 @@ class Stalling(Saboteur):
 def relayed(
     request: pytest.FixtureRequest, folders: pytest.TempPathFactory
 ) -> Iterator[tuple[SandboxInstallation, Relay]]:
-    """An installation whose every connection to PostgreSQL is carried by a relay."""
+    """Open an installation whose every connection to PostgreSQL goes through a relay."""
     with fresh_url(request, folders, "postgresql") as url:
         prepare(url)
         with relay_to(make_url(url).port or 0) as relay:
@@ -82,9 +82,9 @@ def relayed(
 def on_relay(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[SandboxInstallation, Relay]]:
-    """The same, of the test's own."""
-    with relayed(request, tmp_path_factory) as made:
-        yield made
+    """The same for one test."""
+    with relayed(request, tmp_path_factory) as opened:
+        yield opened
 
 
 @pytest.mark.slow
@@ -101,7 +101,7 @@ def test_whichever_step_of_a_revocation_is_not_answered(
 def test_whichever_step_hangs(
     on_relay: tuple[SandboxInstallation, Relay], use_case: UseCase, fate: str
 ) -> None:
-    """The same for every act, whether or not the step arrives."""
+    """The guarantee holds for every act, whether or not the step arrives."""
     hang_at_each_step(*on_relay, use_case, fate)
 
 
@@ -140,7 +140,7 @@ def hang_at_each_step(
 def test_whichever_step_takes_its_time_in_sqlite(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, use_case: UseCase
 ) -> None:
-    """While a statement or commit hangs in this process, verdicts are given as ever, and right; then it is done."""
+    """While a statement or commit hangs in this process, verdicts continue, and are right; then it is done."""
     fired = 0
     with fresh_sandbox(request, tmp_path_factory, "sqlite") as sandbox:
         saboteur = Stalling(sandbox)
@@ -161,7 +161,7 @@ def test_whichever_step_takes_its_time_in_sqlite(
 
 
 def witnesses(sandbox: SandboxInstallation) -> tuple[CreatedKey, CreatedKey]:
-    """A live key and a dead one, of a workspace in which nothing else happens."""
+    """Create a live key and a dead one, in a workspace of their own."""
     tenant = sandbox.tenant()
     live, dead = sandbox.key(tenant), sandbox.key(tenant)
     sandbox.services.keys.revoke(tenant, dead.key.id)
@@ -169,21 +169,21 @@ def witnesses(sandbox: SandboxInstallation) -> tuple[CreatedKey, CreatedKey]:
 
 
 def require_verdicts(sandbox: SandboxInstallation, live: CreatedKey, dead: CreatedKey) -> None:
-    """Each outcome is recognized, again and again."""
-    told = [verdict_of(sandbox, key) for key in (live, dead, live, dead)]
-    assert told == ["verified", "revoked"] * 2
+    """Check that each outcome is recognized, repeatedly."""
+    verdicts = [verdict_of(sandbox, key) for key in (live, dead, live, dead)]
+    assert verdicts == ["verified", "revoked"] * 2
 
 
 def is_back(sandbox: SandboxInstallation, live: CreatedKey) -> bool:
-    """Whether there are verdicts again."""
+    """Return whether there are verdicts again."""
     return verdict_of(sandbox, live) != "unavailable"
 
 
 def open_transactions(sandbox: SandboxInstallation) -> int:
     """Return how many connections PostgreSQL keeps for clients that have gone."""
-    asked = (
+    query = (
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
         " AND pid <> pg_backend_pid() AND state LIKE 'idle in transaction%'"
     )
     with read_behind(sandbox.database) as tx:
-        return int(tx.execute(text(asked)).scalar_one())
+        return int(tx.execute(text(query)).scalar_one())

@@ -1,4 +1,4 @@
-"""Signing in by e-mail and password: one answer to strangers, so many tries, and the owner always gets in."""
+"""Signing in by email and password: one answer to strangers, limited tries, and the owner always gets in."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _enter(
 def _refused(
     server: PeopleServices, email: str, text: str, origin: Origin, device: Secret | None = None
 ) -> str | None:
-    """Why one does not get in: the words; None where one does."""
+    """Return the words of the refusal, or None for success."""
     try:
         _enter(server, email, text, origin, device)
     except (Invalid, RateLimited) as refusal:
@@ -64,7 +64,7 @@ def _refused(
     return None
 
 
-# --- who gets in ---
+# --- signing in ---
 
 
 @pytest.mark.slow_on("postgresql")
@@ -95,14 +95,14 @@ def test_a_password_signs_in(people: People, ada: Member) -> None:
 @pytest.mark.slow_on("postgresql")
 @pytest.mark.parametrize("write", [str.upper, str.title, lambda e: e.replace("p", "\uff50")])
 def test_an_address_however_it_is_written(people: People, ada: Member, write: object) -> None:
-    """An address is found in any case and any compatible form."""
+    """An email is found in any case and any compatible form."""
     assert callable(write)
     assert _enter(people, write(email_of(ada))).user.id == ada.user.id
 
 
 @pytest.mark.slow_on("postgresql")
 def test_each_session_is_new(people: People, ada: Member) -> None:
-    """Two sign-ins are two sessions, and neither is what the browser had before (R59)."""
+    """Two sign-ins are two sessions, and neither is the browser's former one (R59)."""
     device = Secret.fresh()
     secrets = [_enter(people, email_of(ada), device=device).secret for _ in range(2)]
     assert len({secret.reveal() for secret in (*secrets, device)}) == 3
@@ -111,37 +111,37 @@ def test_each_session_is_new(people: People, ada: Member) -> None:
 
 
 @pytest.mark.slow_on("postgresql")
-def test_nobody_tells_who_exists(people: People, ada: Member) -> None:
-    """Unknown, without a password, with another one, a product's own: one answer, and the same work (R68)."""
+def test_refusals_reveal_no_account(people: People, ada: Member) -> None:
+    """Unknown email, no password, a wrong one, a product's user: one answer, and the same work (R68)."""
     bare = people.owner("Cy")
-    told = set()
+    refusals = set()
     for email in (email_of(ada), email_of(bare), f"x{email_of(ada)}", f"no {email_of(ada)}"):
         before = people.hasher.verified
-        told.add(_refused(people, email, WRONG, people.origin()))
+        refusals.add(_refused(people, email, WRONG, people.origin()))
         assert people.hasher.verified == before + 1
-    assert len(told) == 1
+    assert len(refusals) == 1
 
 
 @pytest.mark.slow_on("postgresql")
 @pytest.mark.parametrize(
     "email", ["", "x" * 255, "nul\0@example.com", "half\ud800@example.com", "a\nb@c"]
 )
-def test_what_is_no_address(people: People, email: str) -> None:
-    """A malformed address gets the same answer as an unknown one."""
+def test_malformed_emails(people: People, email: str) -> None:
+    """A malformed email gets the same answer as an unknown one."""
     office = people.origin()
     plain = _refused(people, f"nobody.{office.address}@example.com", WRONG, office)
     assert _refused(people, email, WRONG, office) == plain
 
 
 @pytest.mark.slow_on("postgresql")
-def test_waits_tell_nothing_either(people: People, ada: Member) -> None:
-    """After as many failures the unknown address has to wait as long as the known one, in the same words."""
+def test_waits_reveal_nothing_either(people: People, ada: Member) -> None:
+    """After as many failures an unknown email has to wait as long as a known one, in the same words."""
     histories = []
     for email in (email_of(ada), f"x{email_of(ada)}"):
-        told = [_refused(people, email, WRONG, people.origin()) for _ in range(8)]
+        refusals = [_refused(people, email, WRONG, people.origin()) for _ in range(8)]
         people.clock.advance(ACCOUNT.first)
-        told += [_refused(people, email, WRONG, people.origin()) for _ in range(3)]
-        histories.append(told)
+        refusals += [_refused(people, email, WRONG, people.origin()) for _ in range(3)]
+        histories.append(refusals)
     assert histories[0] == histories[1]
     assert any("RateLimited" in str(line) for line in histories[0])
 
@@ -156,7 +156,7 @@ def test_a_password_of_before(people: People, ada: Member) -> None:
 
 @pytest.mark.slow_on("postgresql")
 def test_a_password_that_changes_in_the_meantime(people: People, ada: Member) -> None:
-    """Who began to sign in with a password that was changed before they got in does not get in."""
+    """A sign-in with a password that was changed before it ended is refused."""
     meanwhile: list[str] = []
 
     class Interrupted(PasswordHasher):
@@ -175,7 +175,7 @@ def test_a_password_that_changes_in_the_meantime(people: People, ada: Member) ->
 
 @pytest.mark.slow_on("postgresql")
 def test_a_weak_hash_is_renewed(people: People, ada: Member) -> None:
-    """After the parameters grew, the next sign-in stores a hash of the new ones, and the one after it works."""
+    """After stronger parameters are set, the next sign-in stores a new hash, and the one after it works."""
     stronger = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
     grown = SignIn(people.sandbox.database, people.clock, Passwords(stronger))
     for _ in range(2):
@@ -188,7 +188,7 @@ def test_a_weak_hash_is_renewed(people: People, ada: Member) -> None:
 
 @pytest.mark.slow_on("postgresql")
 def test_a_member_of_nothing(people: People, ada: Member) -> None:
-    """Who was removed everywhere can still sign in, and is a member of nothing: an invitation may wait for them."""
+    """A user who was removed everywhere can still sign in, as a member of no workspace: an invitation may wait."""
     people.members.change_role(acting(ada), people.join(ada, Role.ADMIN).user.id, Role.OWNER)
     people.members.leave(acting(ada))
     admitted = _enter(people, email_of(ada))
@@ -197,7 +197,7 @@ def test_a_member_of_nothing(people: People, ada: Member) -> None:
     assert people.sign_in.memberships(admitted.secret) == []
 
 
-# --- so many tries ---
+# --- a bounded number of tries ---
 
 
 def _guess(
@@ -248,8 +248,8 @@ def test_a_patient_attacker(people: People, ada: Member) -> None:
         assert "one-time link" in str(_refused(people, email_of(ada), RIGHT, people.origin()))
     assert people.hasher.verified == 100
     _enter(people, email_of(ada), origin=people.origin(), device=device)
-    told = people.events(ada.workspace_id, "member.signed_in")[-1].data
-    assert told == {"by": "password", "wrong_passwords_before": 100}
+    data = people.events(ada.workspace_id, "member.signed_in")[-1].data
+    assert data == {"by": "password", "wrong_passwords_before": 100}
 
 
 @pytest.mark.slow_on("postgresql")
@@ -319,7 +319,7 @@ def test_a_few_mistakes_are_forgiven(people: People, ada: Member) -> None:
 
 @pytest.mark.slow_on("postgresql")
 def test_what_was_not_looked_at_is_not_counted(people: People, ada: Member) -> None:
-    """A sign-in refused because too many hashes run loses no try."""
+    """A sign-in that is refused because too many hashes run doesn't count as a try."""
     full = Passwords(people.hasher, at_once=0, waiting=1, wait_seconds=0)
     busy = SignIn(people.sandbox.database, people.clock, full)
     office = people.origin()
@@ -331,7 +331,7 @@ def test_what_was_not_looked_at_is_not_counted(people: People, ada: Member) -> N
 
 @pytest.mark.slow_on("postgresql")
 def test_a_flood_keeps_no_known_device_out(people: People, ada: Member) -> None:
-    """While strangers take every place for hashing, the owner gets in on a known device, and proves it again."""
+    """While strangers take every slot for hashing, the owner gets in on a known device, and proves it again."""
     device = _enter(people, email_of(ada)).device
     full = Passwords(people.hasher, at_once=0, waiting=0, wait_seconds=0)
     busy = SignIn(people.sandbox.database, people.clock, full)
@@ -357,7 +357,7 @@ def test_a_hash_that_is_not_renewed_now(people: People, ada: Member) -> None:
 
 @pytest.mark.slow_on("postgresql")
 def test_a_device_is_known_after_one_sign_in(people: People, ada: Member) -> None:
-    """The first sign-in hands the browser a secret; a later one with it hands out none, a link neither."""
+    """The first sign-in gives the browser a secret; a later one with it gives out no other, and a link never does."""
     device = _enter(people, email_of(ada)).device
     assert device is not None
     assert _enter(people, email_of(ada), device=device).device is None
@@ -378,7 +378,7 @@ def test_a_device_opens_nothing(people: People, ada: Member) -> None:
 
 @pytest.mark.slow_on("postgresql")
 def test_a_device_has_an_allowance_of_its_own(people: People, ada: Member) -> None:
-    """Twenty wrong passwords on a known device and it is a stranger again; strangers' tries were not used up by it."""
+    """After twenty wrong passwords a known device is a stranger again; strangers' tries are not reduced by it."""
     device = _enter(people, email_of(ada)).device
     people.hasher.verified = 0
     for _ in range(DEVICE.most or 0):
@@ -388,13 +388,13 @@ def test_a_device_has_an_allowance_of_its_own(people: People, ada: Member) -> No
         people.clock.advance(DEVICE.longest)
     assert people.hasher.verified == DEVICE.most
     for _ in range(ACCOUNT.free):
-        told = _refused(people, email_of(ada), WRONG, people.origin(), device)
-        assert "RateLimited" not in str(told)
+        refusal = _refused(people, email_of(ada), WRONG, people.origin(), device)
+        assert "RateLimited" not in str(refusal)
     assert "RateLimited" in str(_refused(people, email_of(ada), RIGHT, people.origin(), device))
     people.sign_in.redeem(people.sign_in.make_link(ada)[0], device=device)
     _refused(people, email_of(ada), WRONG, people.origin(), device)
     strangers = [_refused(people, email_of(ada), WRONG, people.origin()) for _ in range(5)]
-    assert all("RateLimited" not in str(told) for told in strangers)
+    assert all("RateLimited" not in str(refusal) for refusal in strangers)
 
 
 @pytest.mark.slow_on("postgresql")
@@ -411,7 +411,7 @@ def test_a_device_waits_too(people: People, ada: Member) -> None:
 
 @pytest.mark.slow_on("postgresql")
 def test_a_device_is_known_to_one_person(people: People, ada: Member) -> None:
-    """Another person's device is a stranger to this account, and gets a secret of its own."""
+    """Another user's device is a stranger to this account, and gets a secret of its own."""
     bo = people.owner("Bo")
     people.give_password(bo)
     device = _enter(people, email_of(ada)).device
@@ -442,7 +442,7 @@ def test_devices_are_forgotten(people: People, ada: Member) -> None:
     assert _enter(people, email_of(ada), device=devices[0]).device is not None
 
 
-# --- proving oneself again ---
+# --- reauthentication ---
 
 
 @pytest.mark.slow_on("postgresql")

@@ -1,4 +1,4 @@
-"""The slow hash: its parameters, its strength, its bounds."""
+"""The slow hash: its parameters, its strength, its limits."""
 
 from __future__ import annotations
 
@@ -21,18 +21,22 @@ CONTEXT = ["Acme Rockets", "Ada Lovelace", "ada.lovelace@example.com"]
 
 @pytest.fixture
 def passwords() -> Passwords:
-    """As in the product, but cheap."""
+    """Passwords as in the product, but cheap."""
     return Passwords(CHEAP, product="Rocketry")
 
 
 def test_the_real_parameters() -> None:
-    """What is stored is argon2id of at least 19 MiB, two passes and a salt of 16 bytes, and it verifies."""
+    """The stored hash is argon2id of at least 19 MiB, two passes and a salt of 16 bytes, and it verifies."""
     passwords = Passwords()
     stored = passwords.hash(SENTENCE)
-    found = extract_parameters(stored)
+    parameters = extract_parameters(stored)
     assert stored.startswith("$argon2id$v=19$")
-    assert (found.memory_cost, found.time_cost, found.parallelism) == (19 * 1024, 2, 1)
-    assert (found.salt_len, found.hash_len) == (16, 32)
+    assert (parameters.memory_cost, parameters.time_cost, parameters.parallelism) == (
+        19 * 1024,
+        2,
+        1,
+    )
+    assert (parameters.salt_len, parameters.hash_len) == (16, 32)
     assert passwords.verify(stored, SENTENCE)
     assert not passwords.verify(stored, Password("zebra lamp ocean 7 pic"))
     assert not passwords.verify(None, SENTENCE)
@@ -52,30 +56,30 @@ def test_every_character_counts(passwords: Passwords) -> None:
 
 
 def test_without_a_stored_hash_one_of_the_same_cost_is_computed() -> None:
-    """For a person without a password the same work is done, and no password fits."""
-    asked: list[str] = []
+    """For a user without a password the same work is done, and no password matches."""
+    hashes: list[str] = []
 
     class Noting(PasswordHasher):
         def verify(self, hash: str | bytes, password: str | bytes) -> Literal[True]:  # noqa: A002
-            asked.append(str(hash))
+            hashes.append(str(hash))
             return super().verify(hash, password)
 
     passwords = Passwords(Noting(time_cost=1, memory_cost=8, parallelism=1))
     stored = passwords.hash(SENTENCE)
     assert not passwords.verify(None, SENTENCE)
     assert not passwords.verify(stored, Password("another sentence of words"))
-    assert [extract_parameters(one) for one in asked] == [extract_parameters(stored)] * 2
+    assert [extract_parameters(hashed) for hashed in hashes] == [extract_parameters(stored)] * 2
 
 
 @pytest.mark.parametrize("text", ["", "x" * 257, "\0" * 20, "\ud800" * 20])
 def test_what_can_be_no_password_is_never_hashed(text: str) -> None:
-    """An empty, an endless or an unwritable one is wrong for everybody, at no cost."""
+    """An empty, an endless or an unencodable password is wrong for every user, at no cost."""
     passwords = Passwords(CHEAP, at_once=0, waiting=0)
     assert not passwords.verify(None, Password(text))
 
 
-def test_a_weaker_hash_is_made_anew(passwords: Passwords) -> None:
-    """After the parameters grew, a verified password gets a new hash; one of today's parameters stays."""
+def test_a_weaker_hash_is_replaced(passwords: Passwords) -> None:
+    """After stronger parameters are set, a verified password gets a new hash; one with the current parameters stays."""
     stored = passwords.hash(SENTENCE)
     assert passwords.rehash(stored, SENTENCE) is None
     stronger = Passwords(PasswordHasher(time_cost=2, memory_cost=16, parallelism=1))
@@ -137,13 +141,13 @@ def test_what_is_easily_guessed(passwords: Passwords, text: str) -> None:
     ],
 )
 def test_what_people_choose(passwords: Passwords, text: str) -> None:
-    """A few words that do not belong together are enough, in any script; so is a generator's password."""
+    """A few unrelated words are enough, in any script; so is a generator's password."""
     assert passwords.hash(Password(text), CONTEXT)
 
 
 @pytest.mark.parametrize("text", ["1!|7+4@({[<69$5", "4@8({[<3691!|70$5+%2" * 2, "p4@$$5w0|2d" * 3])
 def test_signs_for_letters_are_estimated_in_few_steps(text: str) -> None:
-    """Whatever signs replace letters in a password, the estimate tries few combinations of them."""
+    """With any signs in place of letters in a password, the estimate tries few combinations of them."""
     tried = [
         enumerate_l33t_subs(relevant_l33t_subtable(form, L33T_TABLE))
         for form in Password(text).forms()
@@ -151,8 +155,8 @@ def test_signs_for_letters_are_estimated_in_few_steps(text: str) -> None:
     assert all(len(combinations) <= 6 for combinations in tried)
 
 
-def test_names_count_only_for_who_bears_them(passwords: Passwords) -> None:
-    """The same text is guessed easily for one account and not for another."""
+def test_names_count_only_for_their_bearers(passwords: Passwords) -> None:
+    """The same text is easily guessed for one account and not for another."""
     text = Password("quillfeather-zimmerwald-9")
     assert passwords.hash(text, ["Bo", "bo@example.org"])
     with pytest.raises(Invalid, match="easily guessed"):
@@ -160,7 +164,7 @@ def test_names_count_only_for_who_bears_them(passwords: Passwords) -> None:
 
 
 class Slow(PasswordHasher):
-    """Hashes only on a signal, and counts concurrent ones."""
+    """A hash that waits for a signal, and counts concurrent calls."""
 
     def __init__(self) -> None:
         super().__init__(time_cost=1, memory_cost=8, parallelism=1)
@@ -170,7 +174,7 @@ class Slow(PasswordHasher):
         self._lock = threading.Lock()
 
     def verify(self, hash: str | bytes, password: str | bytes) -> Literal[True]:  # noqa: A002
-        """Waits, then says no."""
+        """Wait, then refuse."""
         with self._lock:
             self.running += 1
             self.most = max(self.most, self.running)
@@ -188,8 +192,8 @@ def _try(passwords: Passwords, refused: list[RateLimited]) -> None:
         refused.append(error)
 
 
-def test_so_many_at_once_and_no_more() -> None:
-    """Of 40 concurrent ones two are hashed at a time, three may wait, and the others are refused immediately."""
+def test_concurrent_hashes_are_bounded() -> None:
+    """Of 40 concurrent calls two are hashed at a time, three may wait, and the others are refused immediately."""
     slow = Slow()
     passwords = Passwords(slow, at_once=2, waiting=3, wait_seconds=30)
     refused: list[RateLimited] = []
@@ -207,8 +211,8 @@ def test_so_many_at_once_and_no_more() -> None:
     assert all(error.retry_after > 0 for error in refused)
 
 
-def test_who_waits_too_long_is_sent_away() -> None:
-    """A place that does not get free in time is a refusal, not an endless wait; afterwards places are free again."""
+def test_a_wait_for_a_slot_is_bounded() -> None:
+    """A slot that does not become free in time is a refusal, not an endless wait; afterwards slots are free again."""
     slow = Slow()
     passwords = Passwords(slow, at_once=1, waiting=1, wait_seconds=0.01)
     holder = threading.Thread(target=_try, args=(passwords, []))
@@ -249,7 +253,7 @@ def test_one_owner_leaves_places_to_others() -> None:
     assert 0 < len(refused) <= 16
 
 
-def test_new_passwords_have_a_lane_of_their_own() -> None:
+def test_new_passwords_have_slots_of_their_own() -> None:
     """While signing in is full, a new password is hashed; and the other way round."""
     full = Passwords(CHEAP, at_once=0, waiting=0)
     assert full.hash(SENTENCE)

@@ -35,7 +35,7 @@ def test_applying_again_changes_nothing(own_sandbox: SandboxInstallation) -> Non
 
 
 def test_a_plan_in_use_stays(own_sandbox: SandboxInstallation) -> None:
-    """A plan that a workspace is on cannot go: the refusal names it, and nothing is changed."""
+    """A plan that a workspace is on cannot be removed: the refusal names it, and nothing changes."""
     own_sandbox.services.workspaces.create("W", plan_id="team")
     with pytest.raises(Invalid, match="team"):
         own_sandbox.services.plans.apply([SOLO])
@@ -44,13 +44,13 @@ def test_a_plan_in_use_stays(own_sandbox: SandboxInstallation) -> None:
 
 @pytest.mark.parametrize("wanted", [[], [SOLO, SOLO]], ids=["none", "twice"])
 def test_plans_that_cannot_be(own_sandbox: SandboxInstallation, wanted: list[Plan]) -> None:
-    """There is always a plan, and each id stands for one."""
+    """There is always a plan, and each id is unique."""
     with pytest.raises(Invalid):
         own_sandbox.services.plans.apply(wanted)
 
 
-def test_a_changed_limit_holds_at_once(own_sandbox: SandboxInstallation) -> None:
-    """A plan's new limit holds for its workspaces from the next creation on; a workspace's own limit goes first."""
+def test_a_changed_limit_holds_immediately(own_sandbox: SandboxInstallation) -> None:
+    """A plan's new limit holds for its workspaces from the next creation on; a workspace's own limit has priority."""
     plans, workspaces = own_sandbox.services.plans, own_sandbox.services.workspaces
     tenant, special = own_sandbox.tenant(), own_sandbox.tenant(limit=7)
     plans.apply([*DEFAULT_PLANS[:2], Plan("scale", "Scale", Limits(api_keys=2), 2)])
@@ -62,8 +62,8 @@ def test_a_changed_limit_holds_at_once(own_sandbox: SandboxInstallation) -> None
 
 def test_what_is_used(sandbox: SandboxInstallation) -> None:
     """A workspace's use has each limit: keys, collections, documents, webhooks, members."""
-    made = sandbox.services.workspaces.create("W", plan_id="free", owner="Ada")
-    tenant = operator("tests", made.id)
+    workspace = sandbox.services.workspaces.create("W", plan_id="free", owner="Ada")
+    tenant = operator("tests", workspace.id)
     sandbox.services.keys.create(tenant, KeyDraft("sync"))
     use = sandbox.services.plans.use(tenant)
     assert use.plan == DEFAULT_PLANS[0]
@@ -77,7 +77,7 @@ def test_what_is_used(sandbox: SandboxInstallation) -> None:
 
 
 def test_who_sees_the_plan(sandbox: SandboxInstallation) -> None:
-    """Reading the plan takes `plan:read`."""
+    """Reading the plan requires `plan:read`."""
     tenant = sandbox.tenant()
     assert sandbox.services.plans.use(sandbox.caller(tenant, "plan:read")).plan.id == "scale"
     with pytest.raises(InsufficientScope):
@@ -96,7 +96,7 @@ def test_overrides_that_cannot_be(sandbox: SandboxInstallation, overrides: dict[
 
 
 def test_a_change_of_plan_is_recorded(sandbox: SandboxInstallation) -> None:
-    """Putting a workspace on a plan is an event with the plan and the workspace's own limits."""
+    """Assigning a plan to a workspace is an event with the plan and the workspace's own limits."""
     tenant = sandbox.tenant()
     sandbox.services.workspaces.set_plan(tenant.workspace_id, "free", {"api_keys": 9})
     event = sandbox.events(tenant)[-1]

@@ -36,21 +36,21 @@ def ada(people: People) -> Member:
     return people.owner()
 
 
-def _request(owner: Member, user_id: str = "u1", **asked: Any) -> PortalRequest:
-    user = PortalUser(user_id, asked.pop("name", "Pat"), asked.pop("email", None))
-    return PortalRequest(owner.workspace_id, user, asked.pop("role", Role.ADMIN), **asked)
+def _request(owner: Member, user_id: str = "u1", **fields: Any) -> PortalRequest:
+    user = PortalUser(user_id, fields.pop("name", "Pat"), fields.pop("email", None))
+    return PortalRequest(owner.workspace_id, user, fields.pop("role", Role.ADMIN), **fields)
 
 
-def _link(people: People, owner: Member, user_id: str = "u1", **asked: Any) -> Secret:
-    return people.portal.create(PRODUCT, _request(owner, user_id, **asked))[0]
+def _link(people: People, owner: Member, user_id: str = "u1", **fields: Any) -> Secret:
+    return people.portal.create(PRODUCT, _request(owner, user_id, **fields))[0]
 
 
-def _member(people: People, owner: Member, user_id: str = "u1", **asked: Any) -> Member:
-    return people.sign_in.redeem(_link(people, owner, user_id, **asked)).member
+def _member(people: People, owner: Member, user_id: str = "u1", **fields: Any) -> Member:
+    return people.sign_in.redeem(_link(people, owner, user_id, **fields)).member
 
 
 def test_a_customer_lands_in_their_workspace(people: People, ada: Member) -> None:
-    """The link signs the product's user in, as what the product says they are, for five minutes and once."""
+    """The link signs the product's user in, as the product describes them, for five minutes and once."""
     origin = people.origin()
     link, until = people.portal.create(
         PRODUCT, _request(ada, role=Role.DEVELOPER, email="pat@example.org", return_url=BACK)
@@ -73,7 +73,7 @@ def test_a_customer_lands_in_their_workspace(people: People, ada: Member) -> Non
 
 
 def test_five_minutes(people: People, ada: Member) -> None:
-    """The link works until the last instant before its end, and not from it on."""
+    """The link works until the last microsecond before its expiry, and not from it on."""
     early, late = _link(people, ada), _link(people, ada)
     people.clock.advance(PORTAL_LINK_LIFETIME - MOMENT)
     assert people.stands(people.sign_in.redeem(early).secret)
@@ -83,20 +83,20 @@ def test_five_minutes(people: People, ada: Member) -> None:
 
 
 def test_the_same_user_again(people: People, ada: Member) -> None:
-    """By the product's own id it is the same person; name, address and role become what the product says now."""
+    """By the product's own id it is the same user; name, email and role become those of the request."""
     first = _member(people, ada, name="Pat", email="pat@example.org", role=Role.ADMIN)
     again = _member(people, ada, name="Pat B.", email=None, role=Role.VIEWER)
     assert again.user.id == first.user.id
     assert (again.user.name, again.user.email, again.role) == ("Pat B.", None, Role.VIEWER)
     other = _member(people, ada, "u2", name="Pat B.")
     assert other.user.id != first.user.id
-    told = people.events(ada.workspace_id, "member.added", "member.role_changed")[1:]
-    assert [(event.actor.id, event.data["name"]) for event in told] == [
+    events = people.events(ada.workspace_id, "member.added", "member.role_changed")[1:]
+    assert [(event.actor.id, event.data["name"]) for event in events] == [
         (PRODUCT.id, "Pat"),
         (PRODUCT.id, "Pat B."),
         (PRODUCT.id, "Pat B."),
     ]
-    assert told[1].data == {"name": "Pat B.", "from": "admin", "to": "viewer"}
+    assert events[1].data == {"name": "Pat B.", "from": "admin", "to": "viewer"}
 
 
 def test_one_id_in_two_workspaces_is_two_people(people: People, ada: Member) -> None:
@@ -111,7 +111,7 @@ def test_one_id_in_two_workspaces_is_two_people(people: People, ada: Member) -> 
 
 
 def test_an_address_takes_over_no_account(people: People, ada: Member) -> None:
-    """A product's user with the address of an account is another person, and the account stays as it is."""
+    """A product's user with the email of an account is another user, and the account stays as it is."""
     people.give_password(ada)
     pat = _member(people, ada, email=email_of(ada), name="Not Ada")
     assert pat.user.id != ada.user.id
@@ -121,7 +121,7 @@ def test_an_address_takes_over_no_account(people: People, ada: Member) -> None:
 
 
 def test_a_products_user_has_no_other_way_in(people: People, ada: Member) -> None:
-    """Their address and whatever password open nothing, and leave the address free for an account."""
+    """Their email and any password fail, and the email stays free for an account."""
     email = f"pat.{email_of(ada)}"
     _member(people, ada, email=email)
     with pytest.raises(Invalid):
@@ -129,8 +129,8 @@ def test_a_products_user_has_no_other_way_in(people: People, ada: Member) -> Non
     link, _ = people.invitations.invite(acting(ada), email, Role.VIEWER)
     account = people.invitations.accept(link, "Pat", Password(RIGHT)).member
     assert not account.user.is_of_portal
-    found = people.sign_in.with_password(email, Password(RIGHT), people.origin())
-    assert found.user.id == account.user.id
+    session = people.sign_in.with_password(email, Password(RIGHT), people.origin())
+    assert session.user.id == account.user.id
 
 
 def test_the_product_makes_no_owners(people: People, ada: Member) -> None:
@@ -143,7 +143,7 @@ def test_the_product_makes_no_owners(people: People, ada: Member) -> None:
 
 
 def test_a_proof_is_given_by_the_product(people: People, ada: Member) -> None:
-    """After a quarter of an hour full rights need a trip back to the product; a new link is a new proof."""
+    """After a quarter of an hour full rights require a new link from the product, which is a new proof."""
     member = _member(people, ada, return_url=BACK)
     keys = people.sandbox.services.keys
     keys.create(of_member(member), KeyDraft("now"))
@@ -194,7 +194,7 @@ def test_back_to_the_product_only(people: People, ada: Member, url: str) -> None
     ["https://app.example.com", "https://app.example.com:443/a?b#c", "http://localhost:3000/x"],
 )
 def test_back_to_a_configured_origin(people: People, ada: Member, url: str) -> None:
-    """Any path of a configured origin will do; its usual port may be written out."""
+    """Any path of a configured origin is accepted; its default port may be written out."""
     member = _member(people, ada, return_url=url)
     assert member.authentication is not None
     assert member.authentication.return_url == url
@@ -211,15 +211,15 @@ def test_back_to_a_configured_origin(people: People, ada: Member, url: str) -> N
         ({"email": "no address"}, "/user/email"),
     ],
 )
-def test_what_is_no_user(people: People, ada: Member, asked: dict[str, str], pointer: str) -> None:
-    """Each value of a request has a form, and a refusal names the one that has not."""
+def test_invalid_users(people: People, ada: Member, asked: dict[str, str], pointer: str) -> None:
+    """Each value of a request has a form, and a refusal names the one that is wrong."""
     with pytest.raises(Invalid) as refused:
         _link(people, ada, **asked)
     assert [error.pointer for error in refused.value.errors] == [pointer]
 
 
 def test_an_unknown_workspace(people: People, ada: Member) -> None:
-    """A workspace that never was has no portal."""
+    """A workspace that never existed has no portal."""
     request = PortalRequest(
         WorkspaceId("ws_0000000000000000000000"), PortalUser("u1", "Pat"), Role.VIEWER
     )
@@ -228,7 +228,7 @@ def test_an_unknown_workspace(people: People, ada: Member) -> None:
 
 
 def test_customers_take_places(people: People, ada: Member) -> None:
-    """The plan's limit of members holds for the product's users too; those who are members come back in any case."""
+    """The plan's limit of members holds for the product's users too; existing members come back in any case."""
     people.sandbox.services.workspaces.set_plan(ada.workspace_id, UNLIMITED, {"members": 2})
     first = _member(people, ada)
     with pytest.raises(LimitReached):
@@ -239,7 +239,7 @@ def test_customers_take_places(people: People, ada: Member) -> None:
 
 
 def test_a_removed_customer(people: People, ada: Member) -> None:
-    """A removed customer is out immediately; the product may let the same person in again."""
+    """A removed customer loses access immediately; the product may let the same user in again."""
     session = people.portal_session(ada)
     unused = _link(people, ada)
     pat = people.sign_in.memberships(session)[0]
@@ -251,7 +251,7 @@ def test_a_removed_customer(people: People, ada: Member) -> None:
 
 
 def test_a_demotion_by_the_product(people: People, ada: Member) -> None:
-    """A product that makes its admin a viewer takes the links back that they made as admin."""
+    """A product that makes its admin a viewer revokes the links that they created as admin."""
     pat = _member(people, ada, role=Role.ADMIN)
     link, _ = people.invitations.invite(of_member(pat), f"x.{email_of(ada)}", Role.ADMIN)
     _link(people, ada, role=Role.VIEWER)
@@ -259,7 +259,7 @@ def test_a_demotion_by_the_product(people: People, ada: Member) -> None:
         people.invitations.find(link)
 
 
-def test_one_person_however_many_links_at_once(own_sandbox: SandboxInstallation) -> None:
+def test_concurrent_links_create_one_user(own_sandbox: SandboxInstallation) -> None:
     """Twelve concurrent links for a new user, through two servers, all sign in one and the same person."""
     people = People(own_sandbox)
     servers = [people, PeopleServices(own_sandbox)]

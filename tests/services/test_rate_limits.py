@@ -52,7 +52,7 @@ def ticker() -> Ticker:
 
 @pytest.fixture
 def verifier(sandbox: SandboxInstallation, ticker: Ticker) -> Verifier:
-    """Counts in memory, by the test's seconds."""
+    """A verifier that counts in memory, by the test's seconds."""
     limiter = RateLimiter(sandbox.database, MemoryCounters(ticker), seconds=ticker)
     return _verifier(sandbox, limiter)
 
@@ -65,24 +65,24 @@ def _verifier(sandbox: SandboxInstallation, limiter: RateLimiter) -> Verifier:
 
 
 def verdict(verifier: Verifier, created: CreatedKey, required: str | None = None) -> str:
-    """What the token is worth now, in a word."""
-    found = verifier.verify(text_of(created), required)
-    return str(found.reason) if isinstance(found, Denied) else "verified"
+    """Return the present verdict on the token, in a word."""
+    outcome = verifier.verify(text_of(created), required)
+    return str(outcome.reason) if isinstance(outcome, Denied) else "verified"
 
 
 def verdicts(verifier: Verifier, created: CreatedKey, times: int) -> Counter[str]:
-    """How often what was answered."""
+    """Return how often each verdict came."""
     return Counter(verdict(verifier, created) for _ in range(times))
 
 
 def at_once(servers: list[Installation], created: CreatedKey, times: int) -> Counter[str]:
-    """The same from eight threads, over all the servers in turn."""
+    """Verify from eight threads, over all the servers in turn. Returns how often each verdict came."""
     with ThreadPoolExecutor(8) as threads:
-        asked = [
+        futures = [
             threads.submit(verdict, servers[turn % len(servers)].services.verifier, created)
             for turn in range(times)
         ]
-        return Counter(one.result() for one in asked)
+        return Counter(future.result() for future in futures)
 
 
 # --- how many pass ---
@@ -130,7 +130,7 @@ def test_a_window_begins_with_the_first_request_and_ends(
 def test_a_neighbour_takes_nothing(
     sandbox: SandboxInstallation, where: str, valkey_url: str
 ) -> None:
-    """A workspace that floods is held as a whole, all its keys together, and another loses no request by it (R49)."""
+    """A workspace that floods is limited as a whole, all its keys together, and another loses no request (R49)."""
     loud, quiet = (
         rate_limited_tenant(sandbox, workspace=5),
         rate_limited_tenant(sandbox, workspace=5),
@@ -151,7 +151,7 @@ def test_a_neighbour_takes_nothing(
 def test_what_a_key_is_refused_takes_nothing_from_its_workspace(
     sandbox: SandboxInstallation, where: str, valkey_url: str
 ) -> None:
-    """One key that runs wild has its own share, and the workspace's other keys have the rest."""
+    """One key that runs wild has its own limit, and the workspace's other keys have the rest."""
     tenant = rate_limited_tenant(sandbox, key=2, workspace=5)
     keys = [sandbox.key(tenant) for _ in range(3)]
     with rate_limited_servers(sandbox, "memory" if where == "memory" else valkey_url) as (server,):
@@ -170,7 +170,7 @@ def test_ended_windows_are_forgotten(ticker: Ticker) -> None:
     assert len(counters) <= 20_000
 
 
-# --- where the numbers stand ---
+# --- the settings of limits ---
 
 
 def test_off_by_default(sandbox: SandboxInstallation) -> None:
@@ -194,7 +194,7 @@ def test_a_key_without_rate_limits_is_not_counted(
 def test_a_rate_limit_of_its_own_replaces_the_plans(
     sandbox: SandboxInstallation, verifier: Verifier, ticker: Ticker
 ) -> None:
-    """Fewer or more than the plan says, for that key alone; taken away, the plan's holds again. Within five seconds."""
+    """Within five seconds a key's own limit, lower or higher, replaces the plan's; removed, the plan's holds again."""
     tenant = rate_limited_tenant(sandbox, key=3)
     fewer, more, plain = (sandbox.key(tenant) for _ in range(3))
     rates = sandbox.services.key_rates
@@ -211,7 +211,7 @@ def test_a_rate_limit_of_its_own_replaces_the_plans(
 
 
 def test_a_rotation_keeps_the_rate_limit(sandbox: SandboxInstallation) -> None:
-    """The successor has the rate limit that its predecessor had of its own."""
+    """The successor has its predecessor's own rate limit."""
     tenant = sandbox.tenant()
     rates, old = sandbox.services.key_rates, sandbox.key(tenant)
     rates.set(tenant, old.key.id, 9)
@@ -219,8 +219,8 @@ def test_a_rotation_keeps_the_rate_limit(sandbox: SandboxInstallation) -> None:
     assert rates.get(tenant, new.key.id)[0] == 9
 
 
-def test_only_who_runs_the_installation_sets_them(sandbox: SandboxInstallation) -> None:
-    """No key frees itself, no operator acts on a key of another workspace, and no number is refused in silence."""
+def test_only_operators_set_them(sandbox: SandboxInstallation) -> None:
+    """No key changes its limit, no operator acts on another workspace's key, and a wrong number is refused aloud."""
     tenant, rates = sandbox.tenant(), sandbox.services.key_rates
     created = sandbox.key(tenant, scopes=("*", "keys:write"))
     with pytest.raises(Forbidden):
@@ -245,25 +245,25 @@ def test_a_change_is_on_record_once(sandbox: SandboxInstallation) -> None:
     assert (last.data["changed"], last.data["per_minute"]) == (["rate_limit"], 5)
 
 
-# --- what comes first ---
+# --- the order of checks ---
 
 
-def test_what_is_dead_is_told_so_before_it_is_too_fast(
+def test_dead_keys_are_refused_before_rate_limits(
     sandbox: SandboxInstallation, verifier: Verifier
 ) -> None:
-    """Revoked, expired, suspended and too narrow come before too fast, and take nothing: 401, 403, then 429."""
+    """Revoked, expired, suspended and too narrow come before too fast, and are not counted: 401, 403, then 429."""
     tenant, other = rate_limited_tenant(sandbox, key=1), rate_limited_tenant(sandbox, key=1)
     ends = sandbox.clock.now() + timedelta(hours=1)
     dead, aged, narrow = (
         sandbox.key(tenant, expires_at=ends, scopes=("events:read",)) for _ in range(3)
     )
-    held = sandbox.key(other, expires_at=None)
-    for key in (dead, aged, held):
+    suspended = sandbox.key(other, expires_at=None)
+    for key in (dead, aged, suspended):
         assert verdicts(verifier, key, 2) == {"verified": 1, "rate_limited": 1}
     sandbox.services.keys.revoke(tenant, dead.key.id)
     sandbox.services.workspaces.suspend(other.workspace_id)
     assert verdict(verifier, dead) == "revoked"
-    assert verdict(verifier, held) == "suspended"
+    assert verdict(verifier, suspended) == "suspended"
     assert verdict(verifier, narrow, "documents:write") == "insufficient_scope"
     assert verdicts(verifier, narrow, 2) == {"verified": 1, "rate_limited": 1}
     assert verdict(verifier, narrow, "documents:write") == "insufficient_scope"
@@ -272,7 +272,7 @@ def test_what_is_dead_is_told_so_before_it_is_too_fast(
 
 
 def test_what_came_too_fast_is_no_use(sandbox: SandboxInstallation) -> None:
-    """A refused request is noted as one that was refused, and not as a use of the key."""
+    """A rate-limited request is noted as a refusal, and not as a use of the key."""
     tenant = rate_limited_tenant(sandbox, key=2)
     created = sandbox.key(tenant)
     with rate_limited_servers(sandbox, "memory") as (server,):
@@ -288,7 +288,7 @@ def test_what_came_too_fast_is_no_use(sandbox: SandboxInstallation) -> None:
         }
 
 
-def test_metrics_tell_what_came_too_fast(sandbox: SandboxInstallation) -> None:
+def test_metrics_count_rate_limited_requests(sandbox: SandboxInstallation) -> None:
     """Each request is one verdict, on threads and on an event loop: verified, or too fast, and never both."""
     created = sandbox.key(rate_limited_tenant(sandbox, key=3))
     metrics = Metrics()
@@ -297,12 +297,12 @@ def test_metrics_tell_what_came_too_fast(sandbox: SandboxInstallation) -> None:
         verdicts(verifier, created, 2)
         for _ in range(3):
             asyncio.run(verifier.verify_on_loop(text_of(created)))
-    told = {
+    counts = {
         sample.labels["verdict"]: sample.value
         for sample in next(iter(metrics._verifications.collect())).samples
         if sample.name.endswith("_total")
     }
-    assert told == {"verified": 3, "rate_limited": 2}
+    assert counts == {"verified": 3, "rate_limited": 2}
 
 
 # --- without a counter ---
@@ -310,7 +310,7 @@ def test_metrics_tell_what_came_too_fast(sandbox: SandboxInstallation) -> None:
 
 @pytest.fixture
 def silent() -> Iterator[tuple[str, socket.socket]]:
-    """The URL of something that takes connections and never answers, and where they arrive."""
+    """The URL of a server that accepts connections and never answers, and its listening socket."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setblocking(False)
         yield f"valkey://127.0.0.1:{listener.getsockname()[1]}", listener
@@ -329,7 +329,7 @@ def _arrived(listener: socket.socket) -> int:
 def test_a_silent_counter_holds_up_one_request_in_five_seconds(
     sandbox: SandboxInstallation, ticker: Ticker, silent: tuple[str, socket.socket]
 ) -> None:
-    """Requests pass while the counter is away; it is tried once, and once more after five seconds."""
+    """Requests pass while the counter is unavailable; it is tried once, and once more after five seconds."""
     url, listener = silent
     created = sandbox.key(rate_limited_tenant(sandbox, key=1))
     with closing(ValkeyCounters(url)) as counters:
@@ -349,12 +349,12 @@ def test_an_event_loop_goes_on_while_a_counter_is_silent(
     first, second = sandbox.key(tenant), sandbox.key(tenant)
 
     async def turns_meanwhile(verifier: Verifier) -> int:
-        asked = asyncio.create_task(verifier.verify_on_loop(text_of(second)))
+        task = asyncio.create_task(verifier.verify_on_loop(text_of(second)))
         turns = 0
-        while not asked.done():
+        while not task.done():
             await asyncio.sleep(0)
             turns += 1
-        assert isinstance(await asked, Verified)
+        assert isinstance(await task, Verified)
         return turns
 
     with closing(ValkeyCounters(silent[0])) as counters:
@@ -389,7 +389,7 @@ def test_numbers_that_cannot_be_read_are_as_a_counter_that_is_away(
 def test_counting_goes_on_when_the_counter_is_back(
     sandbox: SandboxInstallation, ticker: Ticker
 ) -> None:
-    """A stopped Valkey lets all pass, on an event loop too; the one in its place counts within five seconds."""
+    """Without Valkey all requests pass, on an event loop too; a new one counts within five seconds."""
     created = sandbox.key(rate_limited_tenant(sandbox, key=2))
     port = free_port()
     with ValkeyServer(port=port):
@@ -397,8 +397,8 @@ def test_counting_goes_on_when_the_counter_is_back(
     with closing(ValkeyCounters(f"valkey://127.0.0.1:{port}")) as counters:
         verifier = _verifier(sandbox, RateLimiter(sandbox.database, counters, seconds=ticker))
         assert verdicts(verifier, created, 5) == {"verified": 5}
-        found = asyncio.run(verifier.verify_on_loop(text_of(created)))
-        assert isinstance(found, Verified)
+        outcome = asyncio.run(verifier.verify_on_loop(text_of(created)))
+        assert isinstance(outcome, Verified)
         with ValkeyServer(port=port):
             ticker.now += RETRY_SECONDS
             assert verdicts(verifier, created, 5) == {"verified": 2, "rate_limited": 3}
@@ -410,7 +410,7 @@ def test_counting_goes_on_when_the_counter_is_back(
 def test_no_dead_key_gains_by_a_counter_that_is_away(
     sandbox: SandboxInstallation, when_away: str
 ) -> None:
-    """While the counter is away, an active key passes or not, as configured; a dead one is always refused."""
+    """While the counter is unavailable, an active key passes or not, as configured; a dead one is always refused."""
     tenant = rate_limited_tenant(sandbox, key=1)
     live, dead = sandbox.key(tenant), sandbox.key(tenant)
     free = sandbox.key(sandbox.tenant())
@@ -443,7 +443,7 @@ def test_no_dead_key_gains_by_a_counter_that_is_away(
     ],
 )
 def test_wrong_settings_are_refused(given: dict[str, object], says: str) -> None:
-    """What would count wrongly, or show a password, does not start; the password is not repeated."""
+    """A setting that would count wrongly, or show a password, prevents the start; the password is not repeated."""
     with pytest.raises(ConfigurationError, match=says) as refused:
         read_settings(**given)
     assert "hunter2" not in str(refused.value)

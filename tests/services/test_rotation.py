@@ -24,19 +24,19 @@ HOUR = timedelta(hours=1)
 
 
 def test_without_overlap(sandbox: SandboxInstallation) -> None:
-    """Without an overlap the old key is dead when its successor is born; the record ties them together."""
+    """Without an overlap the old key ends when its successor is created; the event refers to both."""
     tenant = sandbox.tenant()
     old = sandbox.key(tenant, "sync", scopes=["documents:read"])
     new = sandbox.services.keys.rotate(tenant, old.key.id)
     assert (sandbox.verdict(old), sandbox.verdict(new)) == ("revoked", "verified")
     assert (new.key.description, new.key.scopes) == ("sync", old.key.scopes)
     assert text_of(new) != text_of(old)
-    kept = sandbox.services.keys.get(tenant, old.key.id)
-    assert (kept.rotated_to, kept.revoked_at) == (new.key.id, NOON)
+    key = sandbox.services.keys.get(tenant, old.key.id)
+    assert (key.rotated_to, key.revoked_at) == (new.key.id, NOON)
 
 
 def test_with_overlap(sandbox: SandboxInstallation) -> None:
-    """In an overlap both keys work, until the very instant at which it ends."""
+    """In an overlap both keys work, until exactly its end."""
     tenant = sandbox.tenant()
     old = sandbox.key(tenant)
     new = sandbox.services.keys.rotate(tenant, old.key.id, overlap=HOUR)
@@ -98,7 +98,7 @@ def test_at_the_limit(sandbox: SandboxInstallation) -> None:
 
 
 def test_no_chains(sandbox: SandboxInstallation) -> None:
-    """A key that was rotated is not rotated again, and its successor not before the overlap has ended or was ended."""
+    """A rotated key is not rotated again, and its successor only after the overlap has ended or was ended."""
     tenant = sandbox.tenant()
     rotate = sandbox.services.keys.rotate
     old = sandbox.key(tenant)
@@ -115,29 +115,29 @@ def test_no_chains(sandbox: SandboxInstallation) -> None:
 
 
 def test_at_most_twice_the_limit(sandbox: SandboxInstallation) -> None:
-    """Successors revoked during overlaps make no room for ever more overlaps: of 3 allowed, at most 6 keys live."""
+    """Revoking successors during overlaps makes no room for more overlaps: of 3 allowed, at most 6 keys are active."""
     tenant = sandbox.tenant(limit=3)
-    made = [sandbox.key(tenant) for _ in range(3)]
+    keys = [sandbox.key(tenant) for _ in range(3)]
     lives = []
     for _ in range(4):
-        for place, old in enumerate(made):
+        for place, old in enumerate(keys):
             try:
                 new = sandbox.services.keys.rotate(tenant, old.key.id, overlap=24 * HOUR)
             except (LimitReached, RotationInProgress):
                 continue
             sandbox.services.keys.revoke(tenant, new.key.id)
-            made[place] = sandbox.key(tenant)
+            keys[place] = sandbox.key(tenant)
         lives.append(len(sandbox.ids(tenant, status=KeyStatus.ACTIVE)))
     assert max(lives) == 6
     assert sandbox.used(tenant) == 3
 
 
 def test_under_a_lowered_limit_every_key_may_rotate(sandbox: SandboxInstallation) -> None:
-    """Where more keys live than a lowered limit allows, each of them may still have a successor and an overlap."""
+    """If more keys are active than a lowered limit allows, each may still have a successor and an overlap."""
     tenant = sandbox.tenant(limit=3)
-    made = [sandbox.key(tenant) for _ in range(3)]
+    keys = [sandbox.key(tenant) for _ in range(3)]
     sandbox.limit(tenant, 1)
-    for old in made:
+    for old in keys:
         sandbox.services.keys.rotate(tenant, old.key.id, overlap=HOUR)
     assert len(sandbox.ids(tenant, status=KeyStatus.ACTIVE)) == 6
 
@@ -182,7 +182,7 @@ def test_ended_keys_are_not_rotated(sandbox: SandboxInstallation) -> None:
 
 
 def test_a_refused_rotation_changes_nothing(sandbox: SandboxInstallation) -> None:
-    """An overlap or an expiry that cannot be leaves the key as it was."""
+    """An impossible overlap or expiry leaves the key as it was."""
     tenant = sandbox.tenant()
     old = sandbox.key(tenant)
     for overlap, expires_at in ((timedelta(days=8), None), (-HOUR, None), (HOUR, NOON)):
@@ -205,7 +205,7 @@ def test_one_successor(sandbox: SandboxInstallation, overlap: timedelta) -> None
             return refused.code
 
     with ThreadPoolExecutor(16) as pool:
-        told = list(pool.map(rotate, range(16)))
+        outcomes = list(pool.map(rotate, range(16)))
     refusal = "rotation-in-progress" if overlap else "key-revoked"
-    assert told.count(refusal) == 15
+    assert outcomes.count(refusal) == 15
     assert len(sandbox.ids(tenant)) == 2

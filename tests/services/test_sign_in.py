@@ -28,8 +28,8 @@ INSTANT = timedelta(microseconds=1)
 def owner(sandbox: SandboxInstallation) -> Member:
     """The owner of a new workspace."""
     address = f"{new_id('ada', NOON)}@example.com"
-    made = sandbox.services.workspaces.create("W", owner="Ada", email=address)
-    return sandbox.services.workspaces.owner(made.id)
+    workspace = sandbox.services.workspaces.create("W", owner="Ada", email=address)
+    return sandbox.services.workspaces.owner(workspace.id)
 
 
 def _link(sandbox: SandboxInstallation, member: Member) -> Secret:
@@ -45,7 +45,7 @@ def _stands(sandbox: SandboxInstallation, session: Secret) -> bool:
 
 
 def test_a_link_signs_in(sandbox: SandboxInstallation, owner: Member) -> None:
-    """A link signs its member in, and the session is theirs; the act is recorded with where it came from."""
+    """A link signs its member in, and the session is theirs; the act is recorded with its origin."""
     secret, until = sandbox.services.sign_in.make_link(owner)
     assert until == NOON + LINK_LIFETIME
     origin = Origin("192.0.2.1", "req_1")
@@ -70,18 +70,18 @@ def test_a_link_signs_in(sandbox: SandboxInstallation, owner: Member) -> None:
 
 
 def test_a_link_works_once(sandbox: SandboxInstallation, owner: Member) -> None:
-    """A link that was used is refused like one that never was."""
+    """A used link is refused like one that never existed."""
     link = _link(sandbox, owner)
     sandbox.services.sign_in.redeem(link)
-    told = []
+    refusals = []
     for secret in (link, Secret.fresh()):
         with pytest.raises(Invalid) as refused:
             sandbox.services.sign_in.redeem(secret)
-        told.append(str(refused.value))
-    assert told[0] == told[1]
+        refusals.append(str(refused.value))
+    assert refusals[0] == refusals[1]
 
 
-def test_one_of_many_at_once(sandbox: SandboxInstallation, owner: Member) -> None:
+def test_one_of_many_concurrent_uses(sandbox: SandboxInstallation, owner: Member) -> None:
     """Of 16 concurrent uses of one link, through two servers, one signs in and leaves one event (R70)."""
     link = _link(sandbox, owner)
     servers: list[SignIn] = [sandbox.services.sign_in, sandbox.another().services.sign_in]
@@ -105,7 +105,7 @@ def test_one_of_many_at_once(sandbox: SandboxInstallation, owner: Member) -> Non
 
 
 def test_a_link_expires(sandbox: SandboxInstallation, owner: Member) -> None:
-    """A link works until the last instant before its end, and not from it on."""
+    """A link works until the last microsecond before its expiry, and not from it on."""
     early, late = _link(sandbox, owner), _link(sandbox, owner)
     sandbox.clock.advance(LINK_LIFETIME - INSTANT)
     sandbox.services.sign_in.redeem(early)
@@ -148,14 +148,14 @@ def test_sessions_end_after_a_day(sandbox: SandboxInstallation, owner: Member) -
 
 
 def test_reading_writes_once_a_minute(sandbox: SandboxInstallation, owner: Member) -> None:
-    """A session's use is written down at most once a minute, and only forward."""
+    """A session's use is written at most once a minute, and only forward."""
     session = _signed_in(sandbox, owner)
 
     def seen() -> timedelta:
         with read_behind(sandbox.database) as tx:
-            found = sessions.find_session(tx, session.fingerprint())
-        assert found is not None
-        return found.seen_at - NOON
+            stored = sessions.find_session(tx, session.fingerprint())
+        assert stored is not None
+        return stored.seen_at - NOON
 
     for seconds, expected in ((59, 0), (60, 60), (90, 60), (30, 60), (120, 120)):
         sandbox.clock.set(NOON + timedelta(seconds=seconds))
@@ -176,15 +176,15 @@ def test_signing_out(sandbox: SandboxInstallation, owner: Member) -> None:
 def test_a_session_opens_its_own_workspaces_only(
     sandbox: SandboxInstallation, owner: Member
 ) -> None:
-    """Another workspace is to a session as one that never existed (R48)."""
+    """For a session another workspace is like one that never existed (R48)."""
     session = _signed_in(sandbox, owner)
     stranger = sandbox.services.workspaces.create("Other", owner="Bo")
-    told = []
+    refusals = []
     for id in (stranger.id, "ws_0000000000000000000000", ""):
         with pytest.raises(NotFound) as refused:
             sandbox.services.sign_in.member(session, id)  # type: ignore[arg-type]
-        told.append(str(refused.value))
-    assert len(set(told)) == 1
+        refusals.append(str(refused.value))
+    assert len(set(refusals)) == 1
 
 
 def test_a_leaver(sandbox: SandboxInstallation, owner: Member) -> None:
@@ -199,9 +199,9 @@ def test_a_leaver(sandbox: SandboxInstallation, owner: Member) -> None:
 
 
 def test_reading_on_while_nothing_can_be_written(own_sandbox: SandboxInstallation) -> None:
-    """On a database that takes no writes, who is signed in still reads; a link stays unused until it can be."""
-    made = own_sandbox.services.workspaces.create("W", owner="Ada")
-    owner = own_sandbox.services.workspaces.owner(made.id)
+    """On a database that takes no writes, a signed-in user still reads; a link stays unused until writes work."""
+    workspace = own_sandbox.services.workspaces.create("W", owner="Ada")
+    owner = own_sandbox.services.workspaces.owner(workspace.id)
     session, link = _signed_in(own_sandbox, owner), _link(own_sandbox, owner)
     own_sandbox.clock.advance(minutes=5)
     with read_only(own_sandbox.database):

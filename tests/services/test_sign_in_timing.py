@@ -23,21 +23,21 @@ from tests.support.installations import SandboxInstallation
 from tests.support.people import RIGHT, WRONG, People, email_of
 
 PAIRS = 2_000
-"""Ten times fewer than for tokens: the gate is five milliseconds, a hash's own spread below one."""
+"""The number of pairs: fewer than for tokens, since the bound is 5 ms, and a hash's spread below 1 ms."""
 GATE_SECONDS = 0.005
 HOME = Origin("192.0.2.1")
 RESAMPLES = 1_000
 
 
 def _seconds(act: Callable[[], object]) -> float:
-    began = time.perf_counter()
+    start = time.perf_counter()
     with pytest.raises(Invalid):
         act()
-    return time.perf_counter() - began
+    return time.perf_counter() - start
 
 
 def _interval(differences: list[float]) -> tuple[float, float]:
-    """The 99 % interval of the median, by resampling: the samples are not independent, so no t-test."""
+    """Return the 99 % interval of the median, by resampling: the samples are not independent, so no t-test."""
     chance = random.Random(18)
     medians = sorted(
         statistics.median(chance.choices(differences, k=len(differences))) for _ in range(RESAMPLES)
@@ -48,7 +48,7 @@ def _interval(differences: list[float]) -> tuple[float, float]:
 def _measured(
     sign_in: SignIn, sandbox: SandboxInstallation, known: str, unknown: str
 ) -> list[float]:
-    """By how many seconds each refusal of the known address took longer, the order of the two being chance."""
+    """Return by how many seconds each refusal of the known email took longer; the order of the two is random."""
     chance, differences = random.Random(17), []
     for _ in range(PAIRS):
         taken = {}
@@ -63,7 +63,7 @@ def _measured(
 
 @pytest.mark.prove
 def test_known_and_unknown_take_as_long(own_sandbox: SandboxInstallation) -> None:
-    """The median difference of paired refusals, known against unknown, lies within five milliseconds (R68)."""
+    """The median difference of paired refusals, known against unknown, is within five milliseconds (R68)."""
     people, real = People(own_sandbox), Passwords()
     ada = people.owner()
     accounts = Accounts(own_sandbox.database, own_sandbox.clock, real)

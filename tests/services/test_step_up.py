@@ -1,4 +1,4 @@
-"""Every act of the step-up table, tried in a session whose proof is just too old, and in one where it is not."""
+"""Every act of the step-up table, tried in a session whose proof is just too old, and in one whose proof is not."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ class Stage:
 
     @property
     def principal(self) -> Principal:
-        """The owner as they act in that session."""
+        """Return the owner as a principal of that session."""
         visitor = self.people.sign_in.visitor(self.session)
         assert visitor is not None
         return acting(visitor.members[0], visitor.session.signed_in_at)
 
     def state(self) -> int:
-        """How much has happened in the workspace."""
+        """Return the number of events in the workspace."""
         return len(self.people.events(self.owner.workspace_id))
 
 
@@ -130,7 +130,7 @@ def test_every_act_of_the_table_is_tried() -> None:
 
 @pytest.mark.parametrize(("act", "name"), CASES, ids=[f"{a}-{n}" for a, n in CASES])
 def test_an_old_proof_is_asked_for_again(stage: Stage, act: SensitiveAction, name: str) -> None:
-    """At 15 minutes the act is refused and nothing happens; it goes through with a proof given again."""
+    """At 15 minutes the act is refused and has no effect; it succeeds with a new proof."""
     stage.people.clock.advance(REAUTHENTICATION_AGE)
     before = stage.state()
     with pytest.raises(ReauthenticationRequired) as refused:
@@ -143,7 +143,7 @@ def test_an_old_proof_is_asked_for_again(stage: Stage, act: SensitiveAction, nam
 
 @pytest.mark.parametrize("name", FREE)
 def test_what_widens_nothing_asks_for_nothing(stage: Stage, name: str) -> None:
-    """Ordinary keys, taking access away and inviting viewers go on in a long session."""
+    """Ordinary keys, revoking access and inviting viewers work in a long session."""
     stage.people.clock.advance(REAUTHENTICATION_AGE)
     FREE[name](stage)
 

@@ -1,4 +1,4 @@
-"""What a thief of the whole database can do with it: nothing (E23)."""
+"""A thief of the whole database can do nothing with it (E23)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support.installations import PEPPERS, SandboxInstallation, sqlite_fil
 
 
 def _in_every_form(secret: bytes) -> Iterator[bytes]:
-    """A secret as it could lie somewhere: as it is, reversed, in hex and in base64."""
+    """Return the forms in which a secret could be stored: as it is, reversed, in hex and in base64."""
     for form in (secret, secret[::-1]):
         yield from (form, form.hex().encode(), form.hex().upper().encode())
         yield from (
@@ -32,19 +32,19 @@ def _in_every_form(secret: bytes) -> Iterator[bytes]:
 
 
 def _values(sandbox: SandboxInstallation) -> set[bytes]:
-    """Every value of every row of every table."""
-    found = set()
+    """Return every value of every row of every table."""
+    values = set()
     with read_behind(sandbox.database) as tx:
         for table in metadata.sorted_tables:
             for row in tx.execute(select(table)):
-                found |= {
+                values |= {
                     value if isinstance(value, bytes) else str(value).encode() for value in row
                 }
-    return found
+    return values
 
 
 def _dump(sandbox: SandboxInstallation) -> bytes:
-    """All that lies on disk of an embedded database, its log too; of PostgreSQL every value."""
+    """Return everything on disk of an embedded database, its log too, or every value of PostgreSQL."""
     values = b"\n".join(_values(sandbox))
     if not sandbox.database.is_sqlite:
         return values
@@ -55,18 +55,18 @@ def _dump(sandbox: SandboxInstallation) -> bytes:
 
 @pytest.fixture
 def secrets(own_sandbox: SandboxInstallation) -> list[CreatedKey]:
-    """An installation in which everything that holds a secret was used: keys, rotations, links, sessions, retries."""
-    made = own_sandbox.services.workspaces.create("W", owner="Ada")
+    """Open an installation in which everything with a secret was used: keys, rotations, links, sessions, retries."""
+    workspace = own_sandbox.services.workspaces.create("W", owner="Ada")
     tenant, keys = own_sandbox.tenant(), own_sandbox.services.keys
     created = [own_sandbox.key(tenant, f"key {number}") for number in range(5)]
     created.append(keys.create(tenant, KeyDraft("retried"), once=Once("retry", b"x" * 32)))
     created.append(keys.rotate(tenant, created[0].key.id, overlap=timedelta(hours=1)))
     keys.revoke(tenant, created[1].key.id)
-    for one in created:
-        own_sandbox.services.verifier.verify(text_of(one), address="192.0.2.1", agent="curl/8")
+    for key in created:
+        own_sandbox.services.verifier.verify(text_of(key), address="192.0.2.1", agent="curl/8")
     own_sandbox.flush()
     sign_in = own_sandbox.services.sign_in
-    owner = own_sandbox.services.workspaces.owner(made.id)
+    owner = own_sandbox.services.workspaces.owner(workspace.id)
     sign_in.redeem(sign_in.make_link(owner)[0])
     sign_in.make_link(owner)
     return created
@@ -75,7 +75,7 @@ def secrets(own_sandbox: SandboxInstallation) -> list[CreatedKey]:
 def test_nothing_stored_is_a_token(
     own_sandbox: SandboxInstallation, secrets: list[CreatedKey]
 ) -> None:
-    """No stored value authenticates as a token: not as it is, in no writing of it, and not put into a token's form."""
+    """No stored value authenticates as a token: not as it is, in any encoding, or in a token's form."""
     assert isinstance(own_sandbox.verify(secrets[0]), Verified)
     heads = [text_of(created)[:26] for created in secrets]
     tried = 0
@@ -92,7 +92,7 @@ def test_nothing_stored_is_a_token(
 def test_nothing_stored_signs_in(
     own_sandbox: SandboxInstallation, secrets: list[CreatedKey]
 ) -> None:
-    """No stored value is a sign-in link or a session, in any writing of it."""
+    """No stored value is a sign-in link or a session, in any encoding."""
     sign_in = own_sandbox.services.sign_in
     forms = {form for value in _values(own_sandbox) for form in _in_every_form(value)}
     for form in forms:
@@ -105,7 +105,7 @@ def test_nothing_stored_signs_in(
 
 
 def test_no_secret_is_stored(own_sandbox: SandboxInstallation, secrets: list[CreatedKey]) -> None:
-    """No part of a token's secret, no sign-in secret or pepper lies in the database, its log or its index (R5)."""
+    """No part of a token's secret, no sign-in secret or pepper is in the database, its log or its index (R5)."""
     sign_in = own_sandbox.services.sign_in
     owner = own_sandbox.services.workspaces.first()
     link = sign_in.make_link(owner)[0]

@@ -1,4 +1,4 @@
-"""The use of keys: noted without a write, flushed forward-only, lost by no failure."""
+"""The use of keys: noted without a write, flushed forward-only, and never lost by a failure."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_a_failed_flush_keeps_the_notes(own_sandbox: SandboxInstallation) -> Non
 
 @pytest.fixture
 def hasty_threads() -> Iterator[None]:
-    """Threads that take turns as often as the interpreter can, so that a race is lost soon."""
+    """Threads that switch as often as the interpreter can, so that a race is lost soon."""
     usual = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     yield
@@ -134,7 +134,7 @@ def hasty_threads() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("hasty_threads")
-def test_uses_beside_flushes(sandbox: SandboxInstallation) -> None:
+def test_uses_during_flushes(sandbox: SandboxInstallation) -> None:
     """Of uses noted by eight threads while two others flush, none is lost and none counted twice."""
     tenant = sandbox.tenant()
     created = sandbox.key(tenant)
@@ -178,7 +178,7 @@ def test_servers_flush_side_by_side(sandbox: SandboxInstallation) -> None:
 
 @pytest.mark.parametrize("agent", ["a\x00b", "\ud800", "x" * 5000, "\x1b[2J", "ü" * 300], ids=ascii)
 def test_no_agent_holds_up_the_others(sandbox: SandboxInstallation, agent: str) -> None:
-    """Whatever a client calls itself, its use is written, and so is that of the others."""
+    """Any client name is accepted: its use is written, and so is that of the others."""
     tenant = sandbox.tenant()
     odd, plain = sandbox.key(tenant), sandbox.key(tenant)
     sandbox.flush()
@@ -192,7 +192,7 @@ def test_no_agent_holds_up_the_others(sandbox: SandboxInstallation, agent: str) 
 
 
 def test_use_is_the_workspaces_own(sandbox: SandboxInstallation) -> None:
-    """Another workspace's key has no use to be seen, and none is seen without `keys:read` (R49)."""
+    """Another workspace's key has no visible use, and no use is visible without `keys:read` (R49)."""
     tenant, other = sandbox.tenant(), sandbox.tenant()
     created = sandbox.key(tenant)
     _use(sandbox, created)
@@ -204,7 +204,7 @@ def test_use_is_the_workspaces_own(sandbox: SandboxInstallation) -> None:
 
 
 def test_closing_flushes(own_sandbox: SandboxInstallation) -> None:
-    """A server that is closed writes what it noted."""
+    """A server that is closed writes its notes."""
     created, server = own_sandbox.key(own_sandbox.tenant()), own_sandbox.another()
     server.services.verifier.verify(text_of(created))
     own_sandbox.more.remove(server)
@@ -213,7 +213,7 @@ def test_closing_flushes(own_sandbox: SandboxInstallation) -> None:
 
 
 def test_ever_new_callers_fill_no_memory(sandbox: SandboxInstallation) -> None:
-    """A key that calls under more names than are kept apart loses no use, neither the last one nor in the count."""
+    """A key that calls under more names than are distinguished loses no use, neither the last one nor in the count."""
     created = sandbox.key(tenant := sandbox.tenant())
     user, usage = sandbox.principal(created), sandbox.services.usage
     at = to_microseconds(sandbox.clock.now())

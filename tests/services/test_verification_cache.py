@@ -1,4 +1,4 @@
-"""Verifying from memory: the answers of a read, none of its costs, and nothing that outlives what it was read from."""
+"""Verifying from the cache: the answers of a read, without its cost, and never after the row changed."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ READ, WRITE = "documents:read", "documents:write"
 
 
 class WatchedLookup:
-    """The real lookup, with a count of what it is asked, and something to do once a row has been read."""
+    """The real lookup, with a count of its reads, and a hook that runs once a row has been read."""
 
     def __init__(self, lookup: Lookup[KeyRecord]) -> None:
         self.asked = 0
@@ -50,7 +50,7 @@ class WatchedLookup:
         self._lookup = lookup
 
     def find(self, key_id: str) -> KeyRecord | None:
-        """As the real one."""
+        """Call the real one."""
         self.asked += 1
         record = self._lookup.find(key_id)
         then, self.then = self.then, lambda: None
@@ -58,7 +58,7 @@ class WatchedLookup:
         return record
 
     async def find_on_loop(self, key_id: str) -> KeyRecord | None:
-        """As the real one."""
+        """Call the real one."""
         return self.find(key_id)
 
 
@@ -74,39 +74,39 @@ def shared(
 
 @pytest.fixture
 def sandbox(shared: SandboxInstallation) -> SandboxInstallation:
-    """The same, at noon."""
+    """The same installation, at noon."""
     shared.clock.set(NOON)
     return shared
 
 
 def generation_file_of(sandbox: SandboxInstallation) -> GenerationFile:
-    """The installation's own view."""
+    """Return the installation's own view."""
     assert sandbox.database.generation_file is not None
     return sandbox.database.generation_file
 
 
 @pytest.fixture
 def lookup(sandbox: SandboxInstallation) -> WatchedLookup:
-    """Counts what the verifier asks the database."""
+    """A lookup that counts the verifier's reads."""
     return WatchedLookup(sandbox.installation.reads.lookup(KEY))
 
 
 @pytest.fixture
 def usage(sandbox: SandboxInstallation) -> Usage:
-    """Notes of these tests alone."""
+    """The use that these tests alone have noted."""
     return Usage(sandbox.database)
 
 
 @pytest.fixture
 def verifier(sandbox: SandboxInstallation, lookup: WatchedLookup, usage: Usage) -> Verifier:
-    """A server that remembers."""
+    """A server with a cache."""
     return Verifier(
         lookup, PEPPERS, sandbox.clock, usage, VerificationCache(generation_file_of(sandbox))
     )
 
 
 def reader_of(sandbox: SandboxInstallation) -> Verifier:
-    """A server that remembers nothing."""
+    """Return a server without a cache."""
     return Verifier(
         sandbox.installation.reads.lookup(KEY), PEPPERS, sandbox.clock, Usage(sandbox.database)
     )
@@ -129,7 +129,7 @@ def test_the_second_answer_costs_no_read(
 
 
 def test_every_use_is_noted(sandbox: SandboxInstallation, verifier: Verifier, usage: Usage) -> None:
-    """Uses and refusals that were answered from memory count as all others do."""
+    """Uses and refusals that were answered from the cache count as all others do."""
     tenant = sandbox.tenant()
     created = sandbox.key(tenant, scopes=[READ])
     for scope in (READ, READ, READ, WRITE, WRITE):
@@ -162,11 +162,11 @@ def _suspend(sandbox: SandboxInstallation, tenant: Principal, _: CreatedKey) -> 
 
 
 @pytest.mark.parametrize("act", [_revoke, _rotate, _narrow, _suspend])
-def test_every_end_is_seen_at_once_by_every_server(
+def test_every_end_holds_immediately_on_every_server(
     sandbox: SandboxInstallation,
     act: Callable[[SandboxInstallation, Principal, CreatedKey], object],
 ) -> None:
-    """What one server ends is ended for every server that remembers the key (R29-R31)."""
+    """A key that one server ends is refused by every server that has it in its cache (R29-R31)."""
     tenant = sandbox.tenant()
     created = sandbox.key(tenant, scopes=[READ, "keys:read"])
     servers = [sandbox.another(), sandbox.another()]
@@ -177,7 +177,7 @@ def test_every_end_is_seen_at_once_by_every_server(
         assert not isinstance(server.services.verifier.verify(text_of(created), READ), Verified)
 
 
-def test_a_read_that_the_end_overtook_is_not_remembered(
+def test_a_read_that_a_revocation_overtook_is_not_cached(
     sandbox: SandboxInstallation, lookup: WatchedLookup, verifier: Verifier
 ) -> None:
     """A row read before the revocation, and answered after it, is not in the cache of a later verification (R32)."""
@@ -188,10 +188,10 @@ def test_a_read_that_the_end_overtook_is_not_remembered(
     assert not isinstance(verifier.verify(text_of(created)), Verified)
 
 
-def test_while_invalid_nothing_is_remembered(
+def test_while_invalid_nothing_is_cached(
     sandbox: SandboxInstallation, lookup: WatchedLookup, verifier: Verifier
 ) -> None:
-    """While the mark stands every verification reads its row, and none is kept for the time when it is gone."""
+    """While the generation is invalid every verification reads its row, and none is cached for later."""
     text = text_of(sandbox.key(sandbox.tenant()))
     generation_file_of(sandbox).invalidate()
     for _ in range(3):
@@ -204,7 +204,7 @@ def test_while_invalid_nothing_is_remembered(
 
 
 def test_a_hand_on_the_file(sandbox: SandboxInstallation, verifier: Verifier) -> None:
-    """What is changed without Keystead, as with sqlite3 by hand, is seen after a minute at the latest."""
+    """A change made without Keystead, as with sqlite3 by hand, is seen after a minute at the latest."""
     created = sandbox.key(sandbox.tenant())
     verifier.verify(text_of(created))
     with closing(sqlite_driver.connect(sqlite_file(sandbox), isolation_level=None)) as hand:
@@ -216,14 +216,14 @@ def test_a_hand_on_the_file(sandbox: SandboxInstallation, verifier: Verifier) ->
 
 
 def test_expiry_to_the_microsecond(sandbox: SandboxInstallation, verifier: Verifier) -> None:
-    """A remembered key expires at its instant and not later; a clock set back is not trusted with it."""
+    """A cached key expires at its time and not later; a clock that was set back is not trusted with it."""
     created = sandbox.key(sandbox.tenant(), expires_at=NOON + timedelta(seconds=10))
     for after, verdict in ((0, "V"), (9_999_999, "V"), (10_000_000, "D"), (-1, "V"), (5, "V")):
         sandbox.clock.set(NOON + timedelta(microseconds=after))
         assert type(verifier.verify(text_of(created))).__name__[0] == verdict
 
 
-def test_before_it_was_read_nothing_is_remembered(
+def test_a_clock_set_back_uses_no_cache(
     sandbox: SandboxInstallation, lookup: WatchedLookup, verifier: Verifier
 ) -> None:
     """With a clock that was set back the row is read: the age of the entry is unknown."""
@@ -244,7 +244,7 @@ def test_garbage(lookup: WatchedLookup, verifier: Verifier, text: str) -> None:
 def test_a_changed_character_is_another_token(
     sandbox: SandboxInstallation, verifier: Verifier
 ) -> None:
-    """Nothing but the whole text is remembered: no other text is answered by it."""
+    """The cache is keyed by the whole text: no other text matches it."""
     text = text_of(sandbox.key(sandbox.tenant()))
     verifier.verify(text)
     for place in range(len(text)):
@@ -255,7 +255,7 @@ def test_a_changed_character_is_another_token(
 def test_so_many_and_no_more(
     sandbox: SandboxInstallation, lookup: WatchedLookup, usage: Usage
 ) -> None:
-    """When full, it drops what was not used; a key in use stays."""
+    """A full cache drops the least recently used; a key in use stays."""
     cache: KeyCache = VerificationCache(generation_file_of(sandbox), capacity=10)
     verifier = Verifier(lookup, PEPPERS, sandbox.clock, usage, cache)
     tenant = sandbox.tenant()
@@ -277,20 +277,20 @@ def test_nothing_of_a_token_is_kept(sandbox: SandboxInstallation, verifier: Veri
     ahead: list[object] = [verifier._cache]
     seen = set()
     while ahead:
-        found = ahead.pop()
-        if id(found) in seen or isinstance(found, type | type(sys)):
+        referrer = ahead.pop()
+        if id(referrer) in seen or isinstance(referrer, type | type(sys)):
             continue
-        seen.add(id(found))
-        assert found != record.digest
-        if isinstance(found, str):
-            assert text[-40:-10] not in found
-        if isinstance(found, bytes):
-            assert text[-40:-10].encode() not in found
-        ahead += gc.get_referents(found)
+        seen.add(id(referrer))
+        assert referrer != record.digest
+        if isinstance(referrer, str):
+            assert text[-40:-10] not in referrer
+        if isinstance(referrer, bytes):
+            assert text[-40:-10].encode() not in referrer
+        ahead += gc.get_referents(referrer)
 
 
 def test_what_an_entry_takes(sandbox: SandboxInstallation) -> None:
-    """A remembered key takes less than 1,600 bytes, so that a full memory takes less than 160 MB."""
+    """A cached key takes less than 1,600 bytes, so that a full cache takes less than 160 MB."""
     tenant = sandbox.tenant()
     texts = [text_of(sandbox.key(tenant, "a description of usual length")) for _ in range(150)]
     cache: KeyCache = VerificationCache(generation_file_of(sandbox))
@@ -310,7 +310,7 @@ def test_what_an_entry_takes(sandbox: SandboxInstallation) -> None:
 
 
 def test_threads(sandbox: SandboxInstallation, verifier: Verifier) -> None:
-    """Four threads of one server, one memory: none accepts what began after the end was answered."""
+    """Four threads of one server share one cache: none accepts what began after the revocation was acknowledged."""
     tenant = sandbox.tenant()
     for _ in range(4):
         created = sandbox.key(tenant)
@@ -331,7 +331,7 @@ def test_threads(sandbox: SandboxInstallation, verifier: Verifier) -> None:
             for _ in range(3):
                 assert not isinstance(verifier.verify(text), Verified)
             go_on.set()
-            assert sum(one.result() for one in hammering) == 0
+            assert sum(future.result() for future in hammering) == 0
 
 
 # --- between processes ---
@@ -340,13 +340,13 @@ def test_threads(sandbox: SandboxInstallation, verifier: Verifier) -> None:
 def _race(
     request: pytest.FixtureRequest, folders: pytest.TempPathFactory, keys: int, fault: str = ""
 ) -> int:
-    """How many of so many keys were accepted after an answer by which they had ended."""
+    """Return how many of that many keys were accepted after an acknowledged revocation."""
     with fresh_sandbox(request, folders, "sqlite") as sandbox:
         tenant = sandbox.tenant()
         created = [sandbox.key(tenant) for _ in range(keys)]
-        tokens, ids = [text_of(one) for one in created], [one.key.id for one in created]
+        tokens, ids = [text_of(key) for key in created], [key.key.id for key in created]
         wrong, seen = race(Race(sandbox.url, tenant.workspace_id, tokens, ids, fault), 4)
-    assert sum(one.reads for one in seen) < sum(one.verifications for one in seen)
+    assert sum(key.reads for key in seen) < sum(key.verifications for key in seen)
     return wrong
 
 
@@ -354,7 +354,7 @@ def _race(
 def test_a_race_of_servers(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Four processes verify keys that two of them end: none is accepted after an answer by which it had ended (E1)."""
+    """Four processes verify keys that two of them revoke: none is accepted after an acknowledged revocation (E1)."""
     assert _race(request, tmp_path_factory, 40) == 0
 
 
@@ -363,7 +363,7 @@ def test_a_race_of_servers(
 def test_the_race_finds_what_is_planted(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, fault: str
 ) -> None:
-    """Without the mark, or with a cache that holds for a moment, the race sees keys accepted after their end."""
+    """Without the generation, or with a cache that holds for a moment, the race sees keys accepted after their end."""
     assert _race(request, tmp_path_factory, 25, fault) > 0
 
 
@@ -379,7 +379,7 @@ def test_a_long_race_of_servers(
     keys: int,
     wrong: bool,
 ) -> None:
-    """The same with thousands of keys, with writers delayed between commit and publication, and a shorter cache."""
+    """The guarantee holds for thousands of keys, with delays between commit and publication, and a shorter cache."""
     assert (_race(request, tmp_path_factory, keys, fault) > 0) is wrong
 
 
@@ -462,10 +462,10 @@ def _change(
 
 
 class _NoNotes(Usage):
-    """Notes nothing."""
+    """Notes that are discarded."""
 
     def __init__(self) -> None:
         pass
 
     def note(self, *_: object) -> None:
-        """Nothing."""
+        """Discard the note."""

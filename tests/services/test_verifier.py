@@ -1,4 +1,4 @@
-"""Verification: what each token is worth, at what cost, and what happens when something is missing."""
+"""Verification: each token's verdict, its cost, and what happens when something is missing."""
 
 from __future__ import annotations
 
@@ -41,26 +41,26 @@ HOUR = timedelta(hours=1)
 
 
 class CountedLookup:
-    """The real lookup, with a count of what it is asked."""
+    """The real lookup, with a count of its reads."""
 
     def __init__(self, lookup: Lookup[KeyRecord]) -> None:
         self.asked = 0
         self._lookup = lookup
 
     def find(self, key_id: str) -> KeyRecord | None:
-        """As the real one."""
+        """Call the real one."""
         self.asked += 1
         return self._lookup.find(key_id)
 
     async def find_on_loop(self, key_id: str) -> KeyRecord | None:
-        """As the real one."""
+        """Call the real one."""
         self.asked += 1
         return await self._lookup.find_on_loop(key_id)
 
 
 @pytest.fixture
 def lookup(sandbox: SandboxInstallation) -> CountedLookup:
-    """Counts what the verifier asks the database."""
+    """A lookup that counts the verifier's reads."""
     return CountedLookup(sandbox.installation.reads.lookup(KEY))
 
 
@@ -71,7 +71,7 @@ def verifier(sandbox: SandboxInstallation, lookup: CountedLookup) -> Verifier:
 
 
 def _malformed(token: str) -> Iterator[str]:
-    """Endless texts that are nearly tokens, or not at all."""
+    """Yield endless texts that are nearly tokens, or nothing like them."""
     dice = random.Random(7)
     everything = ALPHABET + "_-. \t\n\x00é漢😀"
     while True:
@@ -92,7 +92,7 @@ def _malformed(token: str) -> Iterator[str]:
 def test_malformed_tokens_cost_no_lookup(
     sandbox: SandboxInstallation, lookup: CountedLookup, verifier: Verifier
 ) -> None:
-    """Of 50,000 malformed tokens an engine, none is looked up: garbage ends before any I/O (R3)."""
+    """Of 50,000 malformed tokens an engine, none is looked up: garbage is refused before any I/O (R3)."""
     token = text_of(sandbox.key(sandbox.tenant()))
     for text in islice(_malformed(token), 50_000):
         assert verifier.verify(text) is MALFORMED, text
@@ -104,7 +104,7 @@ def test_malformed_tokens_cost_no_lookup(
 def test_a_verification_is_one_lookup(
     sandbox: SandboxInstallation, lookup: CountedLookup, verifier: Verifier
 ) -> None:
-    """Every well-formed token is one lookup, be it live, dead or unknown; nothing is remembered between them."""
+    """Every well-formed token is one lookup, be it live, dead or unknown; nothing is cached between them."""
     tenant = sandbox.tenant()
     live, dead = sandbox.key(tenant), sandbox.key(tenant)
     sandbox.services.keys.revoke(tenant, dead.key.id)
@@ -145,8 +145,8 @@ def test_who_is_verified(sandbox: SandboxInstallation) -> None:
     assert sandbox.verdict(created, "documents:write") == "insufficient_scope"
 
 
-def test_denials_tell_the_owner(sandbox: SandboxInstallation) -> None:
-    """A denial names key and workspace where the secret was right, and nothing to a stranger."""
+def test_denials_name_the_key_to_its_owner(sandbox: SandboxInstallation) -> None:
+    """A denial names key and workspace if the secret was right, and nothing to a stranger."""
     tenant = sandbox.tenant()
     created = sandbox.key(tenant)
     sandbox.services.keys.revoke(tenant, created.key.id)
@@ -159,7 +159,7 @@ def test_denials_tell_the_owner(sandbox: SandboxInstallation) -> None:
 
 
 def test_expiry_to_the_microsecond(sandbox: SandboxInstallation) -> None:
-    """A key is accepted up to the last microsecond before its expiry and refused from it on; time back revives none."""
+    """A key is accepted up to the last microsecond before its expiry and refused from it on, even if time runs back."""
     tenant = sandbox.tenant()
     created = sandbox.key(tenant, expires_at=NOON + timedelta(seconds=3))
     sandbox.clock.set(NOON + timedelta(seconds=3, microseconds=-1))
@@ -183,7 +183,7 @@ def test_suspended_workspace(sandbox: SandboxInstallation) -> None:
 
 
 def test_narrowing_is_immediate(sandbox: SandboxInstallation) -> None:
-    """A scope taken away is gone with the answer, on every server (R31)."""
+    """A scope that is taken away is gone with the response, on every server (R31)."""
     tenant = sandbox.tenant()
     created = sandbox.key(tenant, scopes=["documents:read", "documents:write"])
     server = sandbox.another()
@@ -218,7 +218,7 @@ def test_a_missing_pepper(sandbox: SandboxInstallation) -> None:
 
 @pytest.mark.parametrize("end", ["revoked", "expired", "suspended"])
 def test_a_dead_keys_pepper_may_be_gone(sandbox: SandboxInstallation, end: str) -> None:
-    """A key that has ended is refused like any invalid one, though its pepper has been taken away since."""
+    """A key that has ended is refused like any invalid one, even if its pepper has been removed since."""
     tenant = sandbox.tenant()
     created = sandbox.key(tenant, expires_at=NOON + HOUR)
     match end:
@@ -252,7 +252,7 @@ def test_a_damaged_digest(sandbox: SandboxInstallation) -> None:
 
 
 def test_no_write_on_the_read_path(own_sandbox: SandboxInstallation) -> None:
-    """Verifications write nothing: on a database that cannot be written they go on as before (R43, R44)."""
+    """Verifications write nothing: on a database that cannot be written they work as before (R43, R44)."""
     tenant = own_sandbox.tenant()
     created = own_sandbox.key(tenant)
     dead = own_sandbox.key(tenant)
@@ -266,15 +266,15 @@ def test_no_write_on_the_read_path(own_sandbox: SandboxInstallation) -> None:
 def test_verification_goes_on_without_a_writers_connection(
     own_sandbox: SandboxInstallation,
 ) -> None:
-    """However many wait for a workspace's lock, a verification is not among them."""
+    """However many changes wait for a workspace's lock, a verification is not among them."""
     tenant = own_sandbox.tenant()
     created = own_sandbox.key(tenant)
     database: Database = own_sandbox.database
-    held = [database.engine.connect() for _ in range(32)]
+    connections = [database.engine.connect() for _ in range(32)]
     try:
         assert own_sandbox.verdict(created) == "verified"
     finally:
-        for connection in held:
+        for connection in connections:
             connection.close()
 
 

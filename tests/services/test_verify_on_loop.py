@@ -33,8 +33,8 @@ def test_the_same_answers_as_from_a_thread(sandbox: SandboxInstallation) -> None
     verifier = sandbox.services.verifier
 
     async def on_loop() -> list[object]:
-        asked = [(text, scope) for text in texts for scope in (None, "documents:write")]
-        return list(await asyncio.gather(*(verifier.verify_on_loop(*one) for one in asked)))
+        calls = [(text, scope) for text in texts for scope in (None, "documents:write")]
+        return list(await asyncio.gather(*(verifier.verify_on_loop(*call) for call in calls)))
 
     off_loop = [
         verifier.verify(text, scope) for text in texts for scope in (None, "documents:write")
@@ -60,7 +60,7 @@ def test_uses_on_the_loop_are_noted(sandbox: SandboxInstallation) -> None:
 
 
 def test_a_missing_pepper_on_the_loop(sandbox: SandboxInstallation) -> None:
-    """A living key whose pepper is not at hand is unavailable there too."""
+    """A living key whose pepper is missing is unavailable there too."""
     created = sandbox.key(sandbox.tenant())
     other = sandbox.another(Peppers(Pepper("p2", bytes(range(50, 90)))))
     with pytest.raises(Unavailable):
@@ -77,14 +77,14 @@ def test_a_missing_pepper_on_the_loop(sandbox: SandboxInstallation) -> None:
         ("postgresql://localhost/name", "read", False),
     ],
 )
-def test_who_remembers(database: str, chosen: str | None, remembers: bool) -> None:
+def test_which_servers_cache(database: str, chosen: str | None, remembers: bool) -> None:
     """Servers on SQLite cache verifications by default; on PostgreSQL they don't."""
     settings = Settings.model_validate({"database": database, "verification": chosen})
     assert settings.caches_verifications is remembers
 
 
-def test_no_stamp_on_postgresql() -> None:
-    """To ask for it there is a wrong configuration, said in one line."""
-    asked = {"database": "postgresql://localhost/name", "verification": "stamp"}
+def test_no_generation_file_on_postgresql() -> None:
+    """Setting it there is a wrong configuration, reported in one line."""
+    values = {"database": "postgresql://localhost/name", "verification": "stamp"}
     with pytest.raises(ValidationError, match="verification = stamp` needs SQLite"):
-        Settings.model_validate(asked)
+        Settings.model_validate(values)

@@ -1,4 +1,4 @@
-"""Workspaces: made, first of all once, suspended, resumed, found."""
+"""Workspaces: created, first of all once, suspended, resumed, found."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ABSENT = WorkspaceId("ws_0000000000000000000000")
 
 
 def test_the_first_workspace(own_sandbox: SandboxInstallation) -> None:
-    """A new installation's first workspace is made once, with an owner, on the smallest plan; then it is there."""
+    """A new installation's first workspace is created once, with an owner, on the smallest plan; then it is there."""
     first = own_sandbox.services.workspaces.first()
     assert first.role is Role.OWNER
     assert own_sandbox.services.workspaces.first() == first
@@ -35,7 +35,7 @@ def test_the_first_workspace(own_sandbox: SandboxInstallation) -> None:
 
 
 @pytest.mark.parametrize("planned", [True, False], ids=["with plans", "without plans"])
-def test_many_firsts_at_once(own_sandbox: SandboxInstallation, planned: bool) -> None:
+def test_concurrent_first_workspaces(own_sandbox: SandboxInstallation, planned: bool) -> None:
     """Eight servers that start concurrently on an empty installation create one first workspace (R70)."""
     if not planned:
         with write_behind(own_sandbox.database) as tx:
@@ -49,32 +49,32 @@ def test_many_firsts_at_once(own_sandbox: SandboxInstallation, planned: bool) ->
         return server.services.workspaces.first().workspace_id
 
     with ThreadPoolExecutor(8) as pool:
-        made = list(pool.map(first, servers))
-    assert len(set(made)) == 1
+        workspaces = list(pool.map(first, servers))
+    assert len(set(workspaces)) == 1
     assert own_sandbox.count(schema.workspaces) == own_sandbox.count(schema.users) == 1
     assert [plan.id for plan in own_sandbox.services.plans.all()] == ["free", "team", "scale"]
 
 
 def test_a_workspace_before_the_first(own_sandbox: SandboxInstallation) -> None:
-    """A workspace can be made on an installation that has no plans yet; it gets the default ones with it."""
+    """A workspace can be created on an installation that has no plans yet; it gets the default ones with it."""
     with write_behind(own_sandbox.database) as tx:
         tx.execute(delete(schema.plans))
     assert own_sandbox.services.workspaces.create("W").plan_id == "free"
 
 
 def test_a_workspace_is_made(sandbox: SandboxInstallation) -> None:
-    """A workspace has the name, the plan and the owner that it was made with."""
-    made = sandbox.services.workspaces.create(
+    """A workspace has the name, the plan and the owner that it was created with."""
+    workspace = sandbox.services.workspaces.create(
         "Acme", plan_id="team", owner="Ada", email="a@b.example"
     )
-    assert (made.name, made.plan_id, made.created_at, made.suspended_at) == (
+    assert (workspace.name, workspace.plan_id, workspace.created_at, workspace.suspended_at) == (
         "Acme",
         "team",
         NOON,
         None,
     )
-    assert sandbox.services.workspaces.get(made.id) == made
-    owner = sandbox.services.workspaces.owner(made.id)
+    assert sandbox.services.workspaces.get(workspace.id) == workspace
+    owner = sandbox.services.workspaces.owner(workspace.id)
     assert (owner.user.name, owner.user.email, owner.role) == ("Ada", "a@b.example", Role.OWNER)
 
 
@@ -92,7 +92,7 @@ def test_a_workspace_is_made(sandbox: SandboxInstallation) -> None:
 def test_refused_workspaces(
     sandbox: SandboxInstallation, asked: dict[str, str], pointer: str
 ) -> None:
-    """What cannot be is pointed at, and nothing of it is made."""
+    """An impossible value is named, and nothing is created."""
     before = sandbox.count(schema.workspaces), sandbox.count(schema.users)
     with pytest.raises(Invalid) as refused:
         sandbox.services.workspaces.create(**asked)  # type: ignore[arg-type]
@@ -117,7 +117,7 @@ def test_suspension_is_recorded_once(sandbox: SandboxInstallation) -> None:
 
 
 def test_a_suspended_workspace_can_be_cleaned_up(sandbox: SandboxInstallation) -> None:
-    """In a suspended workspace keys are still revoked and listed: suspension stops use, not care."""
+    """In a suspended workspace keys can still be revoked and listed: suspension stops use, not administration."""
     tenant = sandbox.tenant()
     created = sandbox.key(tenant)
     sandbox.services.workspaces.suspend(tenant.workspace_id)
@@ -143,7 +143,7 @@ def test_absent_workspaces(sandbox: SandboxInstallation) -> None:
 
 
 def test_found_by_name(sandbox: SandboxInstallation) -> None:
-    """A workspace is found by its id, or by a name that it alone bears."""
+    """A workspace is found by its id, or by a name that it alone has."""
     workspaces = sandbox.services.workspaces
     one, twin = workspaces.create("Only one"), workspaces.create("Twins")
     workspaces.create("Twins")
@@ -156,11 +156,11 @@ def test_found_by_name(sandbox: SandboxInstallation) -> None:
 
 
 def test_pages(own_sandbox: SandboxInstallation) -> None:
-    """Workspaces are listed newest first, page by page, each once, also while others are made."""
+    """Workspaces are listed newest first, page by page, each once, also while others are created."""
     workspaces = own_sandbox.services.workspaces
-    made = []
+    ids = []
     for number in range(7):
-        made.append(workspaces.create(f"W{number}").id)
+        ids.append(workspaces.create(f"W{number}").id)
         own_sandbox.clock.advance(seconds=1)
     seen: list[WorkspaceId] = []
     before = None
@@ -169,4 +169,4 @@ def test_pages(own_sandbox: SandboxInstallation) -> None:
         seen, before = seen + [workspace.id for workspace in page.items], page.next
         workspaces.create("later")
         own_sandbox.clock.advance(seconds=1)
-    assert seen == made[::-1]
+    assert seen == ids[::-1]

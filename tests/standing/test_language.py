@@ -20,40 +20,11 @@ REWRITTEN_LATER = (
 )
 """Modules that other work replaces."""
 
-EXEMPT = (
-    "tests/*",
-    "tests/keystead_prove/*",
-    "tests/operation/*",
-    "tests/storage/maintenance/*",
-    "tests/storage/row_security/*",
-    "tests/storage/schema/*",
-    "tests/storage/tables/*",
-    "tests/worker/*",
-)
-"""Folders and files that still have banned words. Remove a line when its folder is clean."""
 
-EXEMPT_HEADS = (
-    "tests/*",
-    "tests/keystead_prove/*",
-    "tests/operation/*",
-    "tests/properties/*",
-    "tests/services/*",
-    "tests/storage/*",
-    "tests/storage/engine/*",
-    "tests/storage/freshness/*",
-    "tests/storage/maintenance/*",
-    "tests/storage/row_security/*",
-    "tests/storage/tables/*",
-    "tests/support/*",
-    "tests/worker/*",
-)
-"""Folders and files that still have docstrings without a verb. Remove a line when its folder is clean."""
-
-
-def checked(exempt: tuple[str, ...]) -> list[Path]:
+def checked() -> list[Path]:
     """Return the files that are checked: those of the repository that no exempt pattern matches."""
     roots = [ROOT / name for name in (*CHECKED, *CHECKED_AT_THE_TOP)]
-    patterns = (*exempt, *REWRITTEN_LATER, *THE_CHECKER)
+    patterns = (*REWRITTEN_LATER, *THE_CHECKER)
     return [
         file
         for file in files_in(roots)
@@ -63,15 +34,15 @@ def checked(exempt: tuple[str, ...]) -> list[Path]:
 
 def test_no_text_has_a_banned_word() -> None:
     """Docstrings, comments, texts for people and Markdown use none of the banned words."""
-    assert [str(finding) for finding in banned_words(checked(EXEMPT))] == []
+    assert [str(finding) for finding in banned_words(checked())] == []
 
 
 def test_docstrings_of_functions_begin_with_a_verb() -> None:
     """A function says in the imperative what it does."""
-    assert [str(finding) for finding in wrong_heads(checked(EXEMPT_HEADS))] == []
+    assert [str(finding) for finding in wrong_heads(checked())] == []
 
 
-@pytest.mark.parametrize("pattern", [*EXEMPT, *EXEMPT_HEADS, *REWRITTEN_LATER])
+@pytest.mark.parametrize("pattern", REWRITTEN_LATER)
 def test_what_is_exempt_exists(pattern: str) -> None:
     """An exemption for a file that is gone is removed with it."""
     assert any(ROOT.glob(pattern)), pattern

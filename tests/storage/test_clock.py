@@ -28,7 +28,7 @@ HALTING_SQL = f"""
 
 @pytest.fixture
 def database(postgres: PostgresServer) -> Iterator[Database]:
-    """PostgreSQL, with nothing in it."""
+    """PostgreSQL without tables."""
     opened = Database(postgres.dsn())
     yield opened
     opened.close()
@@ -38,11 +38,11 @@ def _bracketed(
     clock: DatabaseClock, connection: psycopg.Connection[tuple[int]]
 ) -> tuple[int, int, int]:
     before = connection.execute(NOW_SQL).fetchone()
-    told = clock.microseconds()
+    reading = clock.microseconds()
     after = connection.execute(NOW_SQL).fetchone()
     assert before is not None
     assert after is not None
-    return before[0], told, after[0]
+    return before[0], reading, after[0]
 
 
 def test_the_databases_time(database: Database, postgres: PostgresServer) -> None:
@@ -51,8 +51,8 @@ def test_the_databases_time(database: Database, postgres: PostgresServer) -> Non
     with psycopg.connect(postgres.dsn(), autocommit=True) as connection:
         errors = []
         for _ in range(20):
-            before, told, after = _bracketed(clock, connection)
-            errors.append(max(before - told, told - after, 0))
+            before, reading, after = _bracketed(clock, connection)
+            errors.append(max(before - reading, reading - after, 0))
     assert min(errors) < 50 * MILLISECOND
 
 
@@ -67,8 +67,8 @@ def test_each_engine_has_its_clock(database: Database, tmp_path: Path) -> None:
 def test_the_machines_time() -> None:
     """The system's clock returns microseconds since 1970, and the same as a datetime."""
     clock = SystemClock()
-    before, told, after = time.time_ns() // 1000, clock.microseconds(), clock.now()
-    assert before <= told <= to_microseconds(after)
+    before, reading, after = time.time_ns() // 1000, clock.microseconds(), clock.now()
+    assert before <= reading <= to_microseconds(after)
 
 
 def test_time_never_runs_back(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,10 +78,10 @@ def test_time_never_runs_back(database: Database, monkeypatch: pytest.MonkeyPatc
     clock = DatabaseClock(database)
     with ThreadPoolExecutor(1) as pool:
         asking = pool.submit(lambda: [clock.microseconds() for _ in range(40)])
-        told = [clock.microseconds()]
+        times = [clock.microseconds()]
         while not asking.done():
-            told.append(clock.microseconds())
-    assert min(later - earlier for earlier, later in pairwise(told)) > -MILLISECOND / 10
+            times.append(clock.microseconds())
+    assert min(later - earlier for earlier, later in pairwise(times)) > -MILLISECOND / 10
 
 
 def test_the_machines_own_clock_does_not_matter(
@@ -99,7 +99,7 @@ def test_the_machines_own_clock_does_not_matter(
 def test_time_goes_on_while_the_database_is_away(
     private_postgres: PrivatePostgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While PostgreSQL is away the clock goes on, and queries again when it is back; it cannot begin without it."""
+    """While PostgreSQL is away the clock goes on, and queries it again once it is back; it cannot start without it."""
     monkeypatch.setattr(clocks, "RESAMPLE_SECONDS", 0.0)
     database = Database(private_postgres.dsn())
     clock = DatabaseClock(database)
@@ -111,8 +111,8 @@ def test_time_goes_on_while_the_database_is_away(
         DatabaseClock(database)
     private_postgres.start()
     with psycopg.connect(private_postgres.dsn(), autocommit=True) as connection:
-        told = [_bracketed(clock, connection) for _ in range(5)]
-    assert min(max(b - t, t - a, 0) for b, t, a in told) < 50 * MILLISECOND
+        times = [_bracketed(clock, connection) for _ in range(5)]
+    assert min(max(b - t, t - a, 0) for b, t, a in times) < 50 * MILLISECOND
     database.close()
 
 
@@ -121,5 +121,5 @@ def test_many_threads_ask(database: Database, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(clocks, "RESAMPLE_SECONDS", 0.0)
     clock = DatabaseClock(database)
     with ThreadPoolExecutor(16) as pool:
-        told = list(pool.map(lambda _: clock.microseconds(), range(400)))
-    assert max(told) - min(told) < 30_000 * MILLISECOND
+        times = list(pool.map(lambda _: clock.microseconds(), range(400)))
+    assert max(times) - min(times) < 30_000 * MILLISECOND

@@ -75,15 +75,15 @@ def _rename(tx: Tx, tenant: Principal, name: str) -> None:
 
 def _name(database: Database, tenant: Principal) -> str:
     with database.read(tenant.workspace_id) as tx:
-        named = select(workspaces.c.name).where(workspaces.c.id == tenant.workspace_id)
-        return str(tx.execute(named).scalar_one())
+        query = select(workspaces.c.name).where(workspaces.c.id == tenant.workspace_id)
+        return str(tx.execute(query).scalar_one())
 
 
 # --- transactions ---
 
 
 def test_both_or_neither(sandbox: SandboxInstallation) -> None:
-    """A write is kept when its block ends, and undone when it raises; the connection is returned clean either way."""
+    """A write is kept if its block ends, and undone if it raises; the connection is returned clean either way."""
     tenant = sandbox.tenant()
     with sandbox.database.write(tenant.workspace_id) as tx:
         _rename(tx, tenant, "kept")
@@ -218,12 +218,12 @@ print(len([path for path in libraries if "libsqlite3" in path or "pysqlite3" in 
     assert (ran.stdout.strip(), ran.stderr) == ("1", "")
 
 
-# --- what becomes of errors ---
+# --- the translation of errors ---
 
 
 @pytest.mark.parametrize("act", ["duplicate", "digest", "reference", "missing"])
-def test_faults_tell_no_values(sandbox: SandboxInstallation, act: str) -> None:
-    """A refused statement is this program's fault; the error names the statement, and no value of the row."""
+def test_faults_show_no_values(sandbox: SandboxInstallation, act: str) -> None:
+    """A refused statement is a fault of this program; the error has the statement, and no value of the row."""
     tenant = sandbox.tenant()
     created = sandbox.key(tenant, "secret description")
     with read_behind(sandbox.database) as tx:
@@ -237,12 +237,12 @@ def test_faults_tell_no_values(sandbox: SandboxInstallation, act: str) -> None:
     }
     with pytest.raises(StatementFault) as fault, write_behind(sandbox.database) as tx:
         tx.execute(insert(api_keys), {**row, **change[act]})
-    told = "".join(traceback.format_exception(fault.value))
-    assert "INSERT INTO api_keys" in told
+    trace = "".join(traceback.format_exception(fault.value))
+    assert "INSERT INTO api_keys" in trace
     for value in (stored.id, stored.hint, "secret description", tenant.workspace_id):
-        assert value not in told
+        assert value not in trace
     for written in (stored.digest.hex(), repr(stored.digest)[2:-1], stored.digest[:31].hex()):
-        assert written not in told
+        assert written not in trace
 
 
 def test_a_wrong_argument_is_no_outage(sandbox: SandboxInstallation) -> None:
@@ -306,10 +306,10 @@ def test_no_connection_left(sandbox: SandboxInstallation, monkeypatch: pytest.Mo
     """If every connection is in use, a thread that waits too long for one gets Unavailable."""
     database = Database(sandbox.url)
     monkeypatch.setattr(database.engine.pool, "_timeout", 0.05)
-    held = [database.engine.connect() for _ in range(2 * POOL_SIZE)]
+    connections = [database.engine.connect() for _ in range(2 * POOL_SIZE)]
     with pytest.raises(Unavailable):
         database.ping()
-    for connection in held:
+    for connection in connections:
         connection.close()
     database.ping()
     database.close()
@@ -370,7 +370,7 @@ def test_a_commit_with_a_warning_is_in_doubt(served: SandboxInstallation) -> Non
     served.key(tenant)
 
 
-def test_a_warning_on_the_way_is_none_of_the_commit(served: SandboxInstallation) -> None:
+def test_a_warning_before_the_commit_does_not_matter(served: SandboxInstallation) -> None:
     """PostgreSQL's warnings before the commit, or notices at it, do not put the commit in doubt."""
     tenant = served.tenant()
     _deferred(served, "RAISE NOTICE 'nothing to worry about'")
@@ -475,13 +475,13 @@ def test_no_password_in_sight() -> None:
 def test_a_write_waits_for_the_disk_whatever_the_server_is_set_to(
     served: SandboxInstallation, careless: str
 ) -> None:
-    """On PostgreSQL a role or database that does not wait for the disk at commit does so for our writes."""
-    asked = text("SELECT current_setting('synchronous_commit')")
+    """On PostgreSQL our writes wait for the disk at commit, even if the role or the database is set not to."""
+    query = text("SELECT current_setting('synchronous_commit')")
     database = served.database
     with _tuned(database.engine, f"SET synchronous_commit = {careless}"):
         database.engine.dispose()
         with database.write_across(Purpose.PEOPLE) as tx:
-            assert tx.execute(asked).scalar_one() == "on"
+            assert tx.execute(query).scalar_one() == "on"
         with database.read_across(Purpose.PEOPLE) as tx:
-            assert tx.execute(asked).scalar_one() == careless
+            assert tx.execute(query).scalar_one() == careless
     database.engine.dispose()

@@ -1,4 +1,4 @@
-"""One workspace next to another that hammers the database: what it waits for, and what it does not (R58, E14)."""
+"""One workspace next to another that floods the database: what it waits for, and what it does not (R58, E14)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _beside_a_change(
         act()
 
 
-def test_reading_waits_for_nobody(sandbox: SandboxInstallation) -> None:
+def test_reading_does_not_wait(sandbox: SandboxInstallation) -> None:
     """While a workspace changes, another verifies, lists and counts, on both engines (R58)."""
     loud, quiet = sandbox.tenant(), sandbox.tenant()
     created = sandbox.key(quiet)
@@ -64,12 +64,12 @@ def test_everybody_has_a_turn(sandbox: SandboxInstallation) -> None:
             with sandbox.database.write(principal.workspace_id):
                 order.append(name)
 
-    asked = [(loud, f"loud {number}", 3) for number in range(LOUD)] + [(quiet, "quiet", 1)]
+    requests = [(loud, f"loud {number}", 3) for number in range(LOUD)] + [(quiet, "quiet", 1)]
     threads = []
     writers = sandbox.database._writers
     with sandbox.database.write(loud.workspace_id):
-        for one in asked:
-            threads.append(threading.Thread(target=write, args=one))
+        for request in requests:
+            threads.append(threading.Thread(target=write, args=request))
             threads[-1].start()
             wait_until(lambda: writers.waiting == len(threads), "the writer waits")
     for thread in threads:
@@ -79,7 +79,7 @@ def test_everybody_has_a_turn(sandbox: SandboxInstallation) -> None:
 
 
 def test_a_full_neighbour_takes_no_place(sandbox: SandboxInstallation) -> None:
-    """A workspace that asks for more than its limit leaves another's limit and list as they were (R58)."""
+    """A workspace that requests more than its limit leaves another's limit and list as they were (R58)."""
     loud, quiet = sandbox.tenant(limit=2), sandbox.tenant(limit=2)
     sandbox.key(quiet)
     for _ in range(2):

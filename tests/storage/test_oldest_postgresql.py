@@ -34,7 +34,7 @@ def test_it_is_the_oldest(aged: SandboxInstallation) -> None:
 
 @pytest.mark.slow
 def test_a_furnished_house(aged: SandboxInstallation) -> None:
-    """People, keys of every kind, their use, documents and events: everything that pages show can be created."""
+    """Users, keys of every kind, their use, documents and events: everything that pages show can be created."""
     sample = furnish(aged.installation, aged.clock, NOON + timedelta(days=1))
     services = aged.services
     shown = services.keys.list(sample.principal, limit=100).items
@@ -47,28 +47,28 @@ def test_a_furnished_house(aged: SandboxInstallation) -> None:
 
 @pytest.mark.slow
 def test_search_and_pushes(aged: SandboxInstallation) -> None:
-    """Documents are pushed, changed, found by their words, and gone again."""
+    """Documents are pushed, changed, found by their words, and deleted."""
     tenant, documents = aged.tenant(), aged.services.documents
     documents.create_collection(tenant, CollectionDraft("docs"))
     documents.push(
         tenant, "docs", Push([DocumentDraft("a", "herons"), DocumentDraft("b", "weirs")])
     )
     documents.push(tenant, "docs", Push([DocumentDraft("a", "kestrels")], delete=["b"]))
-    found = {
+    ids = {
         word: [d.id for d in documents.search(tenant, "docs", word)]
         for word in ("kestrels", "herons", "weirs")
     }
-    assert found == {"kestrels": ["a"], "herons": [], "weirs": []}
+    assert ids == {"kestrels": ["a"], "herons": [], "weirs": []}
 
 
 @pytest.mark.slow
 def test_a_server_on_it(oldest_postgres: PostgresServer) -> None:
-    """A key is created, used and revoked over HTTP; after the revocation's answer it is refused."""
+    """A key is created, used and revoked over HTTP; after the revocation's response it is refused."""
     with serving(server_url(oldest_postgres, installed_database(oldest_postgres))) as server:
-        made = server.call(
+        response = server.call(
             "POST", "/v1/keys", token=server.token(), json={"description": "x"}
         ).json()
-        assert server.call("GET", "/v1/whoami", token=made["token"]).status_code == 200
-        gone = server.call("DELETE", f"/v1/keys/{made['id']}", token=server.token())
+        assert server.call("GET", "/v1/whoami", token=response["token"]).status_code == 200
+        gone = server.call("DELETE", f"/v1/keys/{response['id']}", token=server.token())
         assert gone.status_code == 204
-        assert server.call("GET", "/v1/whoami", token=made["token"]).status_code == 401
+        assert server.call("GET", "/v1/whoami", token=response["token"]).status_code == 401

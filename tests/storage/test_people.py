@@ -1,4 +1,4 @@
-"""What the rows themselves guarantee about people, for every writer."""
+"""Guarantees of the rows about users, for every writer."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _write(sandbox: SandboxInstallation, act: Callable[[Tx], object]) -> None:
 
 
 def test_an_address_is_one_persons(sandbox: SandboxInstallation) -> None:
-    """Neither a new user nor a change takes an email that another has, in any case; many may be without one."""
+    """Neither a new user nor a change takes another user's email, in any case; many users may have no email."""
     email = _address()
     ada, bo = _user(email), _user(_address())
     for user in (ada, bo, _user(), _user()):
@@ -55,9 +55,9 @@ def test_an_address_is_one_persons(sandbox: SandboxInstallation) -> None:
     with pytest.raises(EmailTaken):
         _write(sandbox, lambda tx: users.set_email(tx, bo.id, email.lower()))
     with read_behind(sandbox.database) as tx:
-        found = users.find_account(tx, email.swapcase())
-        assert found is not None
-        assert found.user == ada
+        account = users.find_account(tx, email.swapcase())
+        assert account is not None
+        assert account.user == ada
         assert users.get_user(tx, bo.id) == bo
 
 
@@ -77,7 +77,7 @@ def test_an_account_hides_its_hash() -> None:
 def test_a_products_user_is_nothing_else(
     sandbox: SandboxInstallation, values: dict[str, object]
 ) -> None:
-    """The database refuses a product's user with a password, an address to sign in by, or without the product's id."""
+    """The database refuses a product's user with a password, with an email, or without the product's id."""
     workspace_id = sandbox.tenant().workspace_id
     user = _user(portal_workspace_id=workspace_id)
     _write(sandbox, lambda tx: users.insert_user(tx, user, portal_user_id="u1"))
@@ -134,14 +134,14 @@ def test_a_session_that_ended_is_not_renewed(sandbox: SandboxInstallation) -> No
 def test_the_first_revocation_stays(sandbox: SandboxInstallation) -> None:
     """A second revocation of a credential leaves the first in place."""
     id = CredentialId(new_id("op", NOON))
-    made = Credential(id, CredentialKind.OPERATOR, "Backend", "ks_op_…abcd", NOON, MAKER)
+    credential = Credential(id, CredentialKind.OPERATOR, "Backend", "ks_op_…abcd", NOON, MAKER)
     later = NOON + timedelta(days=1)
     with write_behind(sandbox.database) as tx:
-        credentials.insert_credential(tx, made, Digest("p1", bytes(32)))
+        credentials.insert_credential(tx, credential, Digest("p1", bytes(32)))
         credentials.revoke_credential(tx, id, NOON, "root")
         credentials.revoke_credential(tx, id, later, "other")
         assert credentials.find_credential(tx, id) == replace(
-            made, revoked_at=NOON, revoked_by="root"
+            credential, revoked_at=NOON, revoked_by="root"
         )
 
 
@@ -165,7 +165,7 @@ def test_counting_failures(sandbox: SandboxInstallation) -> None:
         assert throttles.find_failures(tx, [one]) == {one: NO_FAILURES}
 
 
-def test_nobody_counts_at_the_same_time(sandbox: SandboxInstallation) -> None:
+def test_concurrent_failures_are_all_counted(sandbox: SandboxInstallation) -> None:
     """Sixteen threads that each count one failure of the same two subjects, in either order, count sixteen."""
     subjects = [Subject(new_id("account", NOON)), Subject(new_id("address", NOON))]
     gate = threading.Barrier(16)
@@ -173,9 +173,11 @@ def test_nobody_counts_at_the_same_time(sandbox: SandboxInstallation) -> None:
     def count(number: int) -> None:
         gate.wait(30)
         with write_behind(sandbox.database) as tx:
-            found = throttles.lock_failures(tx, subjects[:: 1 if number % 2 else -1], NOON)
+            failures = throttles.lock_failures(tx, subjects[:: 1 if number % 2 else -1], NOON)
             for subject in subjects:
-                throttles.set_failures(tx, subject, ThrottleState(found[subject].count + 1, NOON))
+                throttles.set_failures(
+                    tx, subject, ThrottleState(failures[subject].count + 1, NOON)
+                )
 
     threads = [threading.Thread(target=count, args=(number,)) for number in range(16)]
     for thread in threads:
@@ -183,8 +185,8 @@ def test_nobody_counts_at_the_same_time(sandbox: SandboxInstallation) -> None:
     for thread in threads:
         thread.join()
     with read_behind(sandbox.database) as tx:
-        found = throttles.find_failures(tx, subjects)
-    assert [found[subject].count for subject in subjects] == [16, 16]
+        failures = throttles.find_failures(tx, subjects)
+    assert [failures[subject].count for subject in subjects] == [16, 16]
 
 
 # --- plans ---

@@ -49,7 +49,7 @@ def test_many_share_two_connections(pooled: SandboxInstallation) -> None:
     tenants = [pooled.tenant() for _ in range(8)]
 
     def one(number: int) -> bool:
-        """Retry when a busy machine lets the time for a lock run out: that is refused without effect."""
+        """Retry if the time for a lock runs out on a busy machine: that is refused without effect."""
         for _ in range(10):
             with suppress(Unavailable):
                 return go_round(number)
@@ -77,13 +77,13 @@ def test_no_workspace_is_left_behind(
 def test_a_connection_begins_without_settings(url: str) -> None:
     """Time-outs and time zone are in force all the same, as the role's settings."""
     with closing(Database(url)) as database, database.read_across(Purpose.SERVER) as tx:
-        asked = "SELECT name, setting FROM pg_settings WHERE name IN ('lock_timeout', 'statement_timeout', 'TimeZone')"
-        found = {row.name: row.setting for row in tx.exec_driver_sql(asked)}
-    assert found == {"lock_timeout": "5000", "statement_timeout": "20000", "TimeZone": "UTC"}
+        query = "SELECT name, setting FROM pg_settings WHERE name IN ('lock_timeout', 'statement_timeout', 'TimeZone')"
+        settings = {row.name: row.setting for row in tx.exec_driver_sql(query)}
+    assert settings == {"lock_timeout": "5000", "statement_timeout": "20000", "TimeZone": "UTC"}
 
 
 def test_the_url_has_to_say_so(url: str) -> None:
-    """Without the parameter in the URL the pooler refuses, and the error names the fix."""
+    """Without the parameter in the URL the pooler refuses, and the error explains the fix."""
     with (
         closing(Database(url.partition("?")[0])) as database,
         pytest.raises(Unavailable, match="pgbouncer=true"),

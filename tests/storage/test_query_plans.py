@@ -35,7 +35,7 @@ from tests.support.installations import ENGINES, UNLIMITED, SandboxInstallation,
 WORKSPACES = 100
 ROWS = 10_000
 OLDEST = 350
-"""How many of the oldest rows are the tenant's, with few others: an old workspace must not pay for newer ones."""
+"""The number of the oldest rows, most of them the tenant's: an old workspace must not pay for newer ones."""
 
 GROWING = (
     "api_keys",
@@ -123,13 +123,13 @@ def crowd(
 
 
 def _rows(tenants: list[Principal]) -> dict[Any, list[dict[str, Any]]]:
-    found: dict[Any, list[dict[str, Any]]] = {workspaces: [], api_keys: [], key_use: [], events: []}
+    rows: dict[Any, list[dict[str, Any]]] = {workspaces: [], api_keys: [], key_use: [], events: []}
     for number in range(ROWS):
         tenant = tenants[0 if number < OLDEST else number % WORKSPACES]
         workspace_id = tenant.workspace_id
         key_id = assemble("ks", number, bytes(32)).key_id
         by = {"kind": "operator", "id": "tests", "name": "tests"}
-        found[api_keys].append(
+        rows[api_keys].append(
             {
                 "id": key_id,
                 "workspace_id": workspace_id,
@@ -144,10 +144,8 @@ def _rows(tenants: list[Principal]) -> dict[Any, list[dict[str, Any]]]:
                 **{f"created_by_{name}": value for name, value in by.items()},
             }
         )
-        found[key_use].append(
-            {"key_id": key_id, "workspace_id": workspace_id, "last_used_at": NOON}
-        )
-        found[events].append(
+        rows[key_use].append({"key_id": key_id, "workspace_id": workspace_id, "last_used_at": NOON})
+        rows[events].append(
             {
                 "workspace_id": workspace_id,
                 "sequence": number,
@@ -160,7 +158,7 @@ def _rows(tenants: list[Principal]) -> dict[Any, list[dict[str, Any]]]:
                 **{f"actor_{name}": value for name, value in by.items()},
             }
         )
-    found[workspaces] = [
+    rows[workspaces] = [
         {
             "id": one.workspace_id,
             "name": "W",
@@ -170,7 +168,7 @@ def _rows(tenants: list[Principal]) -> dict[Any, list[dict[str, Any]]]:
         }
         for one in tenants
     ]
-    return found
+    return rows
 
 
 @contextmanager
@@ -192,18 +190,18 @@ def _plans(crowd: Crowd, act: Callable[[], object]) -> list[str]:
     with _watched(crowd.sandbox) as seen:
         act()
     assert seen
-    explain, found = "EXPLAIN QUERY PLAN ", []
+    explain, plans = "EXPLAIN QUERY PLAN ", []
     with crowd.sandbox.database.engine.connect() as connection:
         if not crowd.sandbox.database.is_sqlite:
-            explain = "EXPLAIN "  # which scans small tables, unless there is no other way
+            explain = "EXPLAIN "  # PostgreSQL scans small tables if it may
             connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
         for sql, values in seen:
             if sql.startswith("SELECT set_config("):
                 connection.exec_driver_sql(sql, values)
             else:
                 plan = connection.exec_driver_sql(explain + sql, values)
-                found.append("\n".join([sql, *(str(row[-1]) for row in plan)]))
-    return found
+                plans.append("\n".join([sql, *(str(row[-1]) for row in plan)]))
+    return plans
 
 
 def _scans(plan: str) -> list[str]:
@@ -284,13 +282,13 @@ def test_no_sorting(crowd: Crowd, name: str) -> None:
 )
 def test_the_index_made_for_it(crowd: Crowd, name: str, index: str, condition: str) -> None:
     """A query with an index of its own uses it."""
-    asked = [plan for plan in _plans(crowd, lambda: ACTS[name](crowd)) if condition in plan]
-    assert asked
-    for plan in asked:
+    plans = [plan for plan in _plans(crowd, lambda: ACTS[name](crowd)) if condition in plan]
+    assert plans
+    for plan in plans:
         assert index in plan, plan
 
 
-def test_habits_are_counted_among_the_workspaces_keys(crowd: Crowd) -> None:
+def test_key_hygiene_is_counted_among_the_workspaces_keys(crowd: Crowd) -> None:
     """The count reads the live keys of one workspace by their index; how it joins their use is the engine's choice."""
     [counted] = [
         p

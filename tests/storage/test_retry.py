@@ -73,13 +73,13 @@ def at_statement(
 
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No pauses, and no time limit."""
+    """Retry without pauses and without a time limit."""
     monkeypatch.setattr(retry, "PAUSES", (0.0,) * len(retry.PAUSES))
     monkeypatch.setattr(retry, "SECONDS", 60.0)
 
 
 def codes(sandbox: SandboxInstallation, among: dict[str, list[str]]) -> list[str]:
-    """The engine's codes of conflicts."""
+    """Return the engine's codes of conflicts."""
     return among["sqlite" if sandbox.database.is_sqlite else "postgresql"]
 
 
@@ -88,9 +88,9 @@ def test_it_gives_up(sandbox: SandboxInstallation, refused: Callable[..., Any]) 
     """Work that conflicts each time is refused after ten attempts, as unavailable, without effect."""
     tenant = sandbox.tenant()
     for code in codes(sandbox, CODES):
-        with refused(sandbox, code) as tried, pytest.raises(Unavailable) as told:
+        with refused(sandbox, code) as tried, pytest.raises(Unavailable) as refusal:
             sandbox.key(tenant)
-        assert type(told.value) is Unavailable
+        assert type(refusal.value) is Unavailable
         assert len(tried) == len(retry.PAUSES) + 1 == 10
     assert (sandbox.ids(tenant), sandbox.happened(tenant), sandbox.used(tenant)) == ([], [], 0)
     sandbox.key(tenant)
@@ -112,10 +112,13 @@ def test_nothing_else_is_tried_again(
     """Not retried: what may have been done, what waited long enough, what would fail again."""
     tenant = sandbox.tenant()
     for code in codes(sandbox, OTHERS):
-        with refused(sandbox, code) as tried, pytest.raises((StorageError, StatementFault)) as told:
+        with (
+            refused(sandbox, code) as tried,
+            pytest.raises((StorageError, StatementFault)) as refusal,
+        ):
             sandbox.key(tenant)
         assert len(tried) == 1, code
-        assert not isinstance(told.value, RolledBack)
+        assert not isinstance(refusal.value, RolledBack)
 
 
 def test_an_ambiguous_commit_is_in_doubt(sandbox: SandboxInstallation) -> None:

@@ -30,7 +30,7 @@ from tests.support.installations import (
 )
 
 WORKSPACES, ENDPOINTS, EVENTS = 40, 4, 60
-"""Each workspace has these endpoints, each endpoint a delivery of every event: some ten thousand."""
+"""The endpoints of each workspace; each endpoint has a delivery of every event: some ten thousand."""
 GROWING = ("deliveries", "delivery_attempts", "events", "webhook_endpoints", "webhook_queues")
 SEARCHED = ("api_keys", "key_callers")
 
@@ -71,12 +71,12 @@ class Crowd:
 
 
 def webhook_id(workspace: int, endpoint: int) -> WebhookId:
-    """An id of the right form."""
+    """Return an id of the right form."""
     return WebhookId(f"wh_{workspace * ENDPOINTS + endpoint:022}")
 
 
 def delivery_id(workspace: int, endpoint: int, number: int) -> DeliveryId:
-    """An id of the right form."""
+    """Return an id of the right form."""
     return DeliveryId(f"dlv_{(workspace * ENDPOINTS + endpoint) * EVENTS + number:022}")
 
 
@@ -84,7 +84,7 @@ def delivery_id(workspace: int, endpoint: int, number: int) -> DeliveryId:
 def crowd(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Crowd]:
-    """The statistics are those of a database in use."""
+    """Many workspaces with many deliveries, and the statistics of a database in use."""
     with fresh_sandbox(request, tmp_path_factory, request.param) as sandbox:
         with write_behind(sandbox.database) as tx:
             for table, rows in _rows().items():
@@ -101,15 +101,15 @@ def _rows() -> dict[Any, list[dict[str, Any]]]:
         schema.workspaces, schema.events, schema.webhook_endpoints, schema.webhook_queues,
         schema.deliveries, schema.delivery_attempts,
     )  # fmt: skip
-    found: dict[Any, list[dict[str, Any]]] = {table: [] for table in tables}
+    rows: dict[Any, list[dict[str, Any]]] = {table: [] for table in tables}
     for place in range(WORKSPACES):
         own = {"workspace_id": WorkspaceId(f"ws_{place:022}")}
-        found[schema.workspaces].append(
+        rows[schema.workspaces].append(
             {"id": own["workspace_id"], "name": "W", "plan_id": UNLIMITED, "created_at": NOON}
             | {"last_event": EVENTS}
         )
         for number in range(EVENTS):
-            found[schema.events].append(
+            rows[schema.events].append(
                 own | actor | {"sequence": number, "id": f"evt_{number:022}", "type": "key.created"}
                 | {"occurred_at": NOON, "target_type": "key", "target_id": "key_1", "data": {}}
             )  # fmt: skip
@@ -119,29 +119,29 @@ def _rows() -> dict[Any, list[dict[str, Any]]]:
             sealed = seal_secrets(
                 Sealing(PEPPERS), WebhookSecrets("whsec_x"), place_of(own["workspace_id"], id)
             )
-            found[schema.webhook_endpoints].append(
+            rows[schema.webhook_endpoints].append(
                 own | creator | {"id": id, "name": "x", "url": "https://example.com/"}
                 | {"event_types": "*", "status": "active", "created_at": NOON, "header_names": []}
                 | {"pepper_id": sealed.pepper_id, "sealed": sealed.value}
             )  # fmt: skip
             due = NOON if endpoint == 1 else None
-            found[schema.webhook_queues].append(which | {"due_at": due})
+            rows[schema.webhook_queues].append(which | {"due_at": due})
             for number in range(EVENTS):
                 pending = endpoint == 1 and number >= EVENTS - 20
                 status = "pending" if pending else "failed" if number == 3 else "delivered"
                 delivery = delivery_id(place, endpoint, number)
-                found[schema.deliveries].append(
+                rows[schema.deliveries].append(
                     which | {"id": delivery, "event_sequence": number, "status": status}
                     | {"created_at": NOON, "started_at": NOON, "step": 0 if pending else 1}
                     | {"attempts": 0 if pending else 1}
                     | {"next_attempt_at": NOON if pending else None}
                 )  # fmt: skip
                 if not pending:
-                    found[schema.delivery_attempts].append(
+                    rows[schema.delivery_attempts].append(
                         own | {"delivery_id": delivery, "number": 1, "at": NOON, "status": 200}
                         | {"milliseconds": 1}
                     )  # fmt: skip
-    return found
+    return rows
 
 
 def _plans(crowd: Crowd, act: Callable[[], object]) -> list[str]:
@@ -158,7 +158,7 @@ def _plans(crowd: Crowd, act: Callable[[], object]) -> list[str]:
         act()
     finally:
         event.remove(engine, "before_cursor_execute", note)
-    explain, found = "EXPLAIN QUERY PLAN ", []
+    explain, plans = "EXPLAIN QUERY PLAN ", []
     with engine.connect() as connection:
         if not crowd.sandbox.database.is_sqlite:
             explain = "EXPLAIN "
@@ -168,9 +168,9 @@ def _plans(crowd: Crowd, act: Callable[[], object]) -> list[str]:
                 connection.exec_driver_sql(sql, values)
             else:
                 plan = connection.exec_driver_sql(explain + sql, values)
-                found.append("\n".join([sql, *(str(row[-1]) for row in plan)]))
-    assert found
-    return found
+                plans.append("\n".join([sql, *(str(row[-1]) for row in plan)]))
+    assert plans
+    return plans
 
 
 def _scans(plan: str) -> list[str]:
@@ -225,8 +225,8 @@ def test_the_searches_over_keys_go_along_an_index(crowd: Crowd) -> None:
     crowd.look()
     crowd.sandbox.clock.advance(timedelta(days=2))
     plans = _plans(crowd, crowd.look)
-    asked = "\n".join(plans)
-    assert "api_keys_by_expiry" in asked
-    assert "key_callers_refused" in asked
+    text = "\n".join(plans)
+    assert "api_keys_by_expiry" in text
+    assert "key_callers_refused" in text
     walks = [plan for plan in plans if _scans(plan)]
     assert all("api_keys.id > " in plan and "LIMIT" in plan for plan in walks), walks

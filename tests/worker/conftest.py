@@ -23,12 +23,12 @@ def installation(database_url: str) -> Iterator[Installation]:
 
 @pytest.fixture
 def tenant(installation: Installation) -> Principal:
-    """Who may do everything in a workspace without limits."""
+    """The owner of a workspace without limits."""
     return operator("tests", installation.services.workspaces.create("W", plan_id="scale").id)
 
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    """A receiver that takes everything."""
+    """A receiver that accepts everything."""
     with Receiver() as receiver:
         yield receiver

@@ -1,4 +1,4 @@
-"""Receivers that do their worst, beside honest ones: each spoils what is its own, and nothing else."""
+"""Hostile receivers next to honest ones: each spoils its own deliveries, and no others."""
 
 from __future__ import annotations
 
@@ -131,12 +131,12 @@ HOSTILE: dict[str, tuple[Script, AttemptError]] = {
 }
 ENCRYPTED = {"slow TLS", "bad certificate"}
 FLOODS = {"endless headers", "a gigabyte", "a gzip bomb"}
-"""They send so much that a busy machine may meet the time-out of the attempt first."""
+"""The scripts that send so much that a busy machine may meet the time-out of the attempt first."""
 
 
 @contextmanager
 def hostile(script: Script, tls: ssl.SSLContext | None = None) -> Iterator[int]:
-    """A listener that plays a script on each connection; its port."""
+    """Start a listener that plays a script on each connection. Returns its port."""
     with socket.create_server((HOST, 0), backlog=256) as listener:
         listener.settimeout(0.1)
         stopping, open_ones = threading.Event(), list[socket.socket]()
@@ -170,18 +170,18 @@ def hostile(script: Script, tls: ssl.SSLContext | None = None) -> Iterator[int]:
 def among(
     installation: Installation, tenant: Principal, folder: Path, events: int, seconds: float
 ) -> dict[str, list[float]]:
-    """The honest ones' delays, in seconds, of so many events beside all hostile receivers; and what became of those."""
+    """Send that many events next to all hostile receivers. Returns the honest delays (seconds) and the outcomes."""
     certificate = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     certificate.load_cert_chain(*self_signed(folder))
     delays: dict[str, list[float]] = {"honest": []}
     with ExitStack() as stack:
-        made = {}
+        endpoints = {}
         for name, (script, _) in HOSTILE.items():
             port = stack.enter_context(
                 hostile(script, certificate if name == "bad certificate" else None)
             )
             scheme = "https" if name in ENCRYPTED else "http"
-            made[name] = create_webhook(
+            endpoints[name] = create_webhook(
                 installation, tenant, f"{scheme}://{HOST}:{port}/", "key.created"
             )
         honest = [stack.enter_context(Receiver()) for _ in range(10)]
@@ -189,15 +189,15 @@ def among(
             create_webhook(installation, tenant, receiver.url, "key.created")
         stack.enter_context(delivering(installation, seconds=seconds))
         for number in range(events):
-            began = time.monotonic()
+            start = time.monotonic()
             installation.services.keys.create(tenant, KeyDraft(f"sync {number}"))
             for receiver in honest:
                 receiver.wait_for(number + 1)
-                delays["honest"].append(time.monotonic() - began)
-        _wait_for_attempts(installation, tenant, [each.endpoint.id for each in made.values()])
+                delays["honest"].append(time.monotonic() - start)
+        _wait_for_attempts(installation, tenant, [each.endpoint.id for each in endpoints.values()])
         for name, (_, expected) in HOSTILE.items():
             page = installation.services.webhooks.deliveries(
-                tenant, made[name].endpoint.id, limit=200
+                tenant, endpoints[name].endpoint.id, limit=200
             )
             tried = [attempt for each in page.items for attempt in each.attempts]
             errors = {attempt.error for attempt in tried}
@@ -207,7 +207,7 @@ def among(
                 DeliveryStatus.PENDING,
                 DeliveryStatus.FAILED,
             }
-        gone = installation.services.webhooks.get(tenant, made["gone"].endpoint.id)
+        gone = installation.services.webhooks.get(tenant, endpoints["gone"].endpoint.id)
         assert gone.status is WebhookStatus.DISABLED
         for receiver in honest:
             assert set(receiver.counts().values()) == {1}
@@ -215,7 +215,7 @@ def among(
 
 
 def _wait_for_attempts(installation: Installation, tenant: Principal, ids: list[object]) -> None:
-    """Until each hostile receiver had its first attempt settled."""
+    """Wait until each hostile receiver had its first attempt settled."""
     deadline = time.monotonic() + 60
     waiting = set(ids)
     while waiting and time.monotonic() < deadline:
@@ -231,10 +231,10 @@ def _wait_for_attempts(installation: Installation, tenant: Principal, ids: list[
 def test_hostile_receivers_spoil_nothing_of_the_honest(
     installation: Installation, tenant: Principal, tmp_path: Path
 ) -> None:
-    """Ten honest receivers get each event once while fourteen others never let go: nobody waits for those.
+    """Ten honest receivers get each event once, without waiting for fourteen others that hold their connections.
 
-    That the honest ones have all their events before the hostile ones' attempts can have ended says so; and this
-    process's memory does not grow with what is thrown at it.
+    The honest ones have all their events before the hostile ones' attempts can have ended; and this
+    process's memory does not grow with what they send.
     """
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     among(installation, tenant, tmp_path, events=3, seconds=6)

@@ -1,4 +1,4 @@
-"""Periodic tasks go on, whatever happens to them, and are never in the way."""
+"""Periodic tasks keep running after any failure, and never delay each other."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ SECRET = "swordfish"
 
 
 class Flaky:
-    """Fails until it is mended; says how often it ran."""
+    """A task that fails until it is fixed, and counts its runs."""
 
     def __init__(self) -> None:
         self.runs = 0
         self.broken = True
 
     def __call__(self) -> None:
-        """One run."""
+        """Run once."""
         self.runs += 1
         if self.broken:
             raise Unavailable(SECRET)
@@ -38,7 +38,7 @@ def flaky() -> Flaky:
 def test_a_failing_task_is_tried_again_until_it_ends_well(
     flaky: Flaky, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A failure is told without its text, the task runs again, and its recovery is told too."""
+    """A failure is logged without its text, the task runs again, and its recovery is logged too."""
     outcomes: list[tuple[str, bool]] = []
     loop = Loop([Task("flush", 0.001, flaky)], lambda *outcome: outcomes.append(outcome))
     caplog.set_level(logging.INFO, "keystead")
@@ -88,5 +88,5 @@ def test_a_slow_task_holds_up_no_other() -> None:
     ],
 )
 def test_the_wait_doubles_up_to_a_bound(seconds: float, failures: int, wait: float) -> None:
-    """Each failure doubles the wait, to thirty seconds, or to the task's own where that is longer."""
+    """Each failure doubles the wait, to thirty seconds, or to the task's own interval if that is longer."""
     assert wait_after(Task("any", seconds, int), failures) == wait

@@ -1,4 +1,4 @@
-"""Mail: handed to a real SMTP server or laid into a folder, whole and private, or told to be away."""
+"""Mail: given to a real SMTP server or written into a folder, complete and private, or reported as unavailable."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ LETTER = Email(
 
 
 class Receiver:
-    """A mail server that keeps what it is given; addresses that begin with `gone` or `full` are refused.
+    """A mail server that keeps its messages; addresses that begin with `gone` or `full` are refused.
 
-    It offers SMTPUTF8 (RFC 6531), and refuses every sender that asks for it.
+    It offers SMTPUTF8 (RFC 6531), and refuses every sender that requests it.
     """
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class Receiver:
     async def handle_MAIL(  # noqa: N802 - the library's own name
         self, server: Any, session: Any, envelope: Any, address: str, options: list[str]
     ) -> str:
-        """Take or refuse a sender."""
+        """Accept or refuse a sender."""
         if self.refuses_all or "SMTPUTF8" in options:
             return "550 5.6.7 not this way"
         envelope.mail_from = address
@@ -60,7 +60,7 @@ class Receiver:
     async def handle_RCPT(  # noqa: N802 - the library's own name
         self, server: Any, session: Any, envelope: Any, address: str, options: Any
     ) -> str:
-        """Take or refuse an address."""
+        """Accept or refuse an address."""
         if address.startswith("gone"):
             return "550 no such mailbox"
         if address.startswith("full"):
@@ -86,8 +86,8 @@ def receiver() -> Iterator[tuple[Receiver, MailServer]]:
         controller.stop()
 
 
-def test_a_letter_arrives_whole(receiver: tuple[Receiver, MailServer]) -> None:
-    """The receiver has the letter's own words, from whom it comes, and the way to hear no more."""
+def test_an_email_arrives_whole(receiver: tuple[Receiver, MailServer]) -> None:
+    """The receiver has the email's own words, its sender, and the way to unsubscribe."""
     handler, server = receiver
     asyncio.run(Smtp(server).send(_message()))
     [envelope] = handler.got
@@ -100,7 +100,7 @@ def test_a_letter_arrives_whole(receiver: tuple[Receiver, MailServer]) -> None:
 
 
 def test_refused_for_good_and_for_now(receiver: tuple[Receiver, MailServer]) -> None:
-    """An address that is refused for good is told apart from one that may take it later."""
+    """An address that is refused permanently is distinguished from one that may accept mail later."""
     _, server = receiver
     with pytest.raises(MailRefused):
         asyncio.run(Smtp(server).send(_message(to="gone@acme.example")))
@@ -113,7 +113,7 @@ def test_refused_for_good_and_for_now(receiver: tuple[Receiver, MailServer]) -> 
 def test_an_address_that_the_server_does_not_send_to_is_not_the_server_away(
     receiver: tuple[Receiver, MailServer],
 ) -> None:
-    """Such a server refuses the sender for one letter alone; if it does so for any letter, none can be sent."""
+    """Such a server refuses the sender for one email alone; if it does so for any email, none can be sent."""
     handler, server = receiver
     with pytest.raises(MailRefused):
         asyncio.run(Smtp(server).send(_message(to="jürgen@acme.example")))
@@ -125,7 +125,7 @@ def test_an_address_that_the_server_does_not_send_to_is_not_the_server_away(
 def test_nothing_is_said_in_clear_to_another_machine(
     receiver: tuple[Receiver, MailServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A server that offers no TLS gets neither password nor letter, unless it is on this machine."""
+    """A server that offers no TLS gets neither password nor email, unless it is on this machine."""
     handler, server = receiver
     elsewhere = MailServer("mail.example.com", server.port, False, "user", "password")
     assert elsewhere.start_tls
@@ -136,8 +136,8 @@ def test_nothing_is_said_in_clear_to_another_machine(
     assert handler.got == []
 
 
-def test_a_folder_keeps_letters_for_its_owner(tmp_path: Path) -> None:
-    """Each letter is a file that only its owner reads; sent again, it is the same file."""
+def test_a_folder_keeps_emails_for_its_owner(tmp_path: Path) -> None:
+    """Each email is a file that only its owner reads; sent again, it is the same file."""
     folder = Folder(tmp_path / "mail")
     for _ in range(2):
         asyncio.run(folder.send(_message()))
@@ -146,19 +146,19 @@ def test_a_folder_keeps_letters_for_its_owner(tmp_path: Path) -> None:
     assert [file.suffix for file in files] == [".eml", ".eml"]
     assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
     assert stat.S_IMODE((tmp_path / "mail").stat().st_mode) == 0o700
-    told = {message_from_bytes(file.read_bytes(), policy=default)["To"] for file in files}
-    assert told == {"ada@acme.example", "bob@acme.example"}
+    recipients = {message_from_bytes(file.read_bytes(), policy=default)["To"] for file in files}
+    assert recipients == {"ada@acme.example", "bob@acme.example"}
 
 
 def test_a_folder_that_cannot_be_written_is_away(tmp_path: Path) -> None:
-    """Where the folder cannot be, the letter waits."""
+    """If the folder cannot be created, the email waits."""
     (tmp_path / "mail").write_text("a file")
     with pytest.raises(MailAway):
         asyncio.run(Folder(tmp_path / "mail").send(_message()))
 
 
 def test_the_same_sending_has_the_same_id() -> None:
-    """A second copy can be told from a second letter."""
+    """A second copy has the id of the first, and another email does not."""
     first, second, other = _message(), _message(), _message(once="ws_1 8")
     assert first["Message-ID"] == second["Message-ID"] != other["Message-ID"]
     assert first["Message-ID"].endswith("@example.com>")
@@ -166,7 +166,7 @@ def test_the_same_sending_has_the_same_id() -> None:
 
 @pytest.mark.parametrize("hostile", ["a\r\nBcc: eve@example.com", "a\nb", "a\rb"])
 def test_no_text_makes_a_field(hostile: str) -> None:
-    """What could begin a field of its own is refused, wherever it comes from."""
+    """Text that could begin a header field is refused, wherever it comes from."""
     letter = Email("ada@acme.example", hostile, "text", ADA, "/w/ws_1/notices")
     with pytest.raises(ValueError, match=r"linefeed|newline"):
         message_of(letter, sender="keys@example.com", base_url="https://k", once="1", now=NOW)
@@ -189,8 +189,8 @@ def test_mail_servers_by_url(url: str, server: MailServer) -> None:
 @pytest.mark.parametrize(
     "url", ["http://mail", "smtp://", "smtp://h:x", "mail.example.com", "smtp://u:secret@h/path"]
 )
-def test_what_is_no_mail_server(url: str) -> None:
-    """It is refused without a word of it: it may hold a password."""
+def test_invalid_mail_servers(url: str) -> None:
+    """It is refused without repeating any of it: it may contain a password."""
     with pytest.raises(ValueError, match="must be smtp://") as refused:
         mail_server_of(url)
     assert "secret" not in str(refused.value)
@@ -211,7 +211,7 @@ def test_what_is_no_mail_server(url: str) -> None:
     ],
 )
 def test_senders(address: str, *, good: bool) -> None:
-    """Mail comes from one address that can be written in a field."""
+    """Mail comes from one address that can be written in a header field."""
     if good:
         assert check_sender(address) == address
     else:

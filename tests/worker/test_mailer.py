@@ -1,4 +1,4 @@
-"""The post: every due digest is sent, one that cannot be is kept, and a refused address holds up nobody."""
+"""The mailer: every due digest is sent, a failed one is kept, and a refused address delays no other."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from tests.support.installations import SandboxInstallation
 
 
 class Postman:
-    """The world outside: takes messages, refuses one address for good, and is away when told so."""
+    """A mail transport that accepts messages, refuses one address permanently, and can be made unavailable."""
 
     def __init__(self) -> None:
         self.taken: list[str] = []
         self.is_away = False
 
     async def send(self, message: EmailMessage) -> None:
-        """Take a message."""
+        """Accept a message."""
         if self.is_away:
             raise MailAway
         if message["To"].startswith("gone"):
@@ -33,13 +33,15 @@ class Postman:
 
 @pytest.fixture
 def postman() -> Postman:
-    """Somebody who is there."""
+    """A transport that is available."""
     return Postman()
 
 
 def _full_workspace(sandbox: SandboxInstallation, email: str) -> None:
-    made = sandbox.services.workspaces.create("Acme", plan_id="scale", owner="Owner", email=email)
-    tenant = operator("tests", made.id)
+    workspace = sandbox.services.workspaces.create(
+        "Acme", plan_id="scale", owner="Owner", email=email
+    )
+    tenant = operator("tests", workspace.id)
     sandbox.limit(tenant, 1)
     sandbox.key(tenant)
     with pytest.raises(LimitReached):
@@ -56,7 +58,7 @@ def _post(sandbox: SandboxInstallation, postman: Postman) -> Mailer[Digest]:
 
 
 def test_what_is_due_is_sent_once(own_sandbox: SandboxInstallation, postman: Postman) -> None:
-    """However often the post looks, each digest leaves once; a refused address is no reason to send again."""
+    """However often the mailer runs, each digest leaves once; a refused address causes no second sending."""
     for name in ("ada", "gone", "bob"):
         _full_workspace(own_sandbox, f"{name}@acme.example")
     own_sandbox.clock.advance(GATHERING_DELAY)
@@ -67,7 +69,7 @@ def test_what_is_due_is_sent_once(own_sandbox: SandboxInstallation, postman: Pos
 
 
 def test_what_cannot_be_sent_is_kept(own_sandbox: SandboxInstallation, postman: Postman) -> None:
-    """While mail is away nothing is lost; once it is back, everything leaves."""
+    """While mail is unavailable nothing is lost; once it is back, everything leaves."""
     for name in ("ada", "bob"):
         _full_workspace(own_sandbox, f"{name}@acme.example")
     own_sandbox.clock.advance(GATHERING_DELAY)

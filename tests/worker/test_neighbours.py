@@ -1,4 +1,4 @@
-"""What workers share has a share for each workspace: three that want everything leave a fourth its service."""
+"""Workers divide shared resources by workspace: three that want everything leave a fourth its service."""
 
 from __future__ import annotations
 
@@ -39,38 +39,38 @@ def hostile(installation: Installation) -> list[Principal]:
 
 
 def tenant_of(installation: Installation) -> Principal:
-    """Somebody who may do everything in a new workspace without limits."""
+    """Return the owner of a new workspace without limits."""
     return operator("tests", installation.services.workspaces.create("W", plan_id="scale").id)
 
 
 def listen(installation: Installation, tenant: Principal, url: str, endpoints: int) -> None:
-    """Gives the workspace so many endpoints for new keys."""
+    """Create that many endpoints for new keys in the workspace."""
     for number in range(endpoints):
         draft = WebhookDraft(f"e{number}", url, ["key.created"])
         installation.services.webhooks.create(tenant, draft)
 
 
 def happen(installation: Installation, tenant: Principal) -> None:
-    """Makes a key: one delivery for each endpoint."""
+    """Create a key: one delivery for each endpoint."""
     installation.services.keys.create(tenant, KeyDraft("k", None, Scopes(["documents:read"])))
 
 
 @contextmanager
 def tarpit() -> Iterator[str]:
-    """A URL that takes connections, as many as there are, and does nothing with them."""
+    """Start a server that accepts any number of connections and does nothing with them. Returns its URL."""
     with socket.create_server((HOST, 0), backlog=1024) as listener:
         yield f"http://{HOST}:{listener.getsockname()[1]}/hooks"
 
 
 def leased(installation: Installation) -> int:
-    """How many queues a worker has."""
+    """Return how many queues a worker has leased."""
     queues = schema.webhook_queues
     with read_behind(installation.database) as tx:
         return tx.execute(select(func.count()).where(queues.c.lease.is_not(None))).scalar_one()
 
 
 def is_settled(installation: Installation) -> bool:
-    """Whether the worker has claimed as much as it wants to, as far as a second can show."""
+    """Return whether the worker has claimed as much as it wants to, as far as one second can show."""
     before = leased(installation)
     time.sleep(1)
     return before == leased(installation) > 0
@@ -80,7 +80,7 @@ def is_settled(installation: Installation) -> bool:
 def test_tarpits_leave_places_to_others(
     installation: Installation, hostile: list[Principal], tenant: Principal, receiver: Receiver
 ) -> None:
-    """While the attempts of three workspaces' tarpits last, an event of a fourth is delivered."""
+    """While the attempts at three workspaces' tarpits last, an event of a fourth is delivered."""
     with tarpit() as url:
         for each in hostile:
             listen(installation, each, url, ENDPOINTS)
@@ -103,7 +103,7 @@ def test_tarpits_leave_places_to_others(
 def test_a_batch_is_claimed_workspace_after_workspace(
     installation: Installation, hostile: list[Principal], tenant: Principal
 ) -> None:
-    """However long others have been due: the first batch holds one of each workspace, and the fewest come first."""
+    """However long others have been due, the first batch has one of each workspace, small queues first."""
     for each in hostile:
         listen(installation, each, "https://example.com/hooks", 6)
         happen(installation, each)
@@ -113,8 +113,8 @@ def test_a_batch_is_claimed_workspace_after_workspace(
     first = claim(endpoints=4, messages=1, places=FreePlaces(16, {}))
     everyone = {each.workspace_id for each in (*hostile, tenant)}
     assert {batch.endpoint.workspace_id for batch in first} == everyone
-    held = {hostile[0].workspace_id: 5, hostile[1].workspace_id: 1, tenant.workspace_id: 1}
-    second = claim(endpoints=4, messages=1, places=FreePlaces(5, held))
+    waiting = {hostile[0].workspace_id: 5, hostile[1].workspace_id: 1, tenant.workspace_id: 1}
+    second = claim(endpoints=4, messages=1, places=FreePlaces(5, waiting))
     owners = [hostile[2], hostile[1], hostile[2], tenant]
     assert [batch.endpoint.workspace_id for batch in second] == [o.workspace_id for o in owners]
     assert claim(endpoints=9, messages=1, places=FreePlaces(0, {})) == []
@@ -122,22 +122,22 @@ def test_a_batch_is_claimed_workspace_after_workspace(
 
 @pytest.mark.slow_on("postgresql")
 def test_slow_names_leave_threads_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    """While names of three workspaces are looked up without end, a name of a fourth is found."""
+    """While endless name lookups of three workspaces run, a name of a fourth is resolved."""
     answered, look_up = threading.Event(), socket.getaddrinfo
-    asked = threading.Semaphore(0)
+    lookups = threading.Semaphore(0)
 
-    def slow(host: str, *more: Any, **named: Any) -> Any:
+    def slow(host: str, *more: Any, **keywords: Any) -> Any:
         if host.endswith(".slow.example"):
-            asked.release()
+            lookups.release()
             assert answered.wait(LONGER_THAN_THE_TEST)
             raise socket.gaierror
-        return look_up(host, *more, **named)
+        return look_up(host, *more, **keywords)
 
     monkeypatch.setattr(socket, "getaddrinfo", slow)
-    asyncio.run(_look_up_among_slow(asked, answered))
+    asyncio.run(_look_up_among_slow(lookups, answered))
 
 
-async def _look_up_among_slow(asked: threading.Semaphore, answered: threading.Event) -> None:
+async def _look_up_among_slow(lookups: threading.Semaphore, answered: threading.Event) -> None:
     resolver = SystemResolver()
     try:
         slow = [
@@ -146,10 +146,10 @@ async def _look_up_among_slow(asked: threading.Semaphore, answered: threading.Ev
             for owner in range(HOSTILE)
         ]
         for _ in range(HOSTILE * 10):
-            await asyncio.to_thread(asked.acquire)
+            await asyncio.to_thread(lookups.acquire)
         assert await asyncio.wait_for(resolver(WorkspaceId("ws_honest"), HOST, 80), 30)
         assert not any(each.done() for each in slow)
-        for each in slow[::2]:  # those that are given up leave no thread taken for ever
+        for each in slow[::2]:  # lookups that are given up must not block a thread forever
             each.cancel()
     finally:
         answered.set()

@@ -1,4 +1,4 @@
-"""Each background task, with one item that fails whatever is done: it costs only itself, and operators see it."""
+"""Each background task, with one item that always fails: only that item is affected, and operators see it."""
 
 from __future__ import annotations
 
@@ -34,26 +34,26 @@ from tests.support.server_process import HOST, free_port
 DAY: Final = timedelta(days=1)
 DELIVER: Final = "deliver"
 MANY: Final = 40
-"""More runs than any item is tried in."""
+"""A number of runs above any item's number of attempts."""
 
 Check = Callable[[], bool]
 
 
 class Mailbox:
-    """A mail server that takes everything."""
+    """A mail server that accepts everything."""
 
     def __init__(self) -> None:
         self.got: list[str] = []
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
-        """Keep whom a message is for."""
+        """Record the recipients of a message."""
         self.got += envelope.rcpt_tos
         return "250 OK"
 
 
 @dataclass
 class Scene:
-    """An installation that sends mail and webhooks, and two workspaces: in the first something is poisoned."""
+    """An installation that sends mail and webhooks, and two workspaces, the first with a poisoned item."""
 
     sandbox: SandboxInstallation
     mailbox: Mailbox
@@ -64,16 +64,16 @@ class Scene:
         self.poisoned, self.honest = (self.workspace(name) for name in ("poisoned", "honest"))
 
     def workspace(self, name: str) -> Principal:
-        """A workspace whose owner's email is its name's."""
-        made = self.sandbox.services.workspaces.create(
+        """Create a workspace whose owner's email contains the workspace's name."""
+        created = self.sandbox.services.workspaces.create(
             name, plan_id="scale", owner=name, email=f"{name}@example.com"
         )
         self.sandbox.clock.advance(seconds=1)
-        return operator("tests", made.id)
+        return operator("tests", created.id)
 
     @property
     def both(self) -> tuple[Principal, Principal]:
-        """The two, the poisoned one first: it is older."""
+        """Create two workspaces, the poisoned one first: it is older."""
         return self.poisoned, self.honest
 
     def poison(self, act: str, table: str, column: str, value: str) -> None:
@@ -94,23 +94,24 @@ class Scene:
                 tx.execute(text(statement))
 
     def rows(self, table: Any, tenant: Principal) -> int:
-        """How many rows a workspace has in a table."""
+        """Return how many rows a workspace has in a table."""
         query = select(table.c.workspace_id).where(table.c.workspace_id == tenant.workspace_id)
         with read_behind(self.sandbox.database) as tx:
             return len(tx.execute(query).all())
 
     def spoil_email(self, tenant: Principal) -> None:
-        """Give the workspace's owner an email that older versions took, and that no message can bear."""
+        """Give the workspace's owner an email that older versions accepted, and that no message can contain."""
         owner = self.sandbox.services.workspaces.owner(tenant.workspace_id).user.id
         with write_behind(self.sandbox.database) as tx:
             tx.execute(update(schema.users).where(schema.users.c.id == owner).values(email="c@["))
 
 
-# --- one scene for each task: it sets everything up, and returns whether the honest item was done ---
+# --- one setup for each task: it prepares everything, and returns whether the honest item was done
+# ---
 
 
 def flush_use(scene: Scene) -> Check:
-    """The use of a key can't be written."""
+    """Fail to write the use of a key."""
     poisoned, honest = (scene.sandbox.key(tenant) for tenant in scene.both)
     for created in (poisoned, honest):
         scene.sandbox.services.verifier.verify(text_of(created), address="192.0.2.7")
@@ -119,7 +120,7 @@ def flush_use(scene: Scene) -> Check:
 
 
 def watch_keys(scene: Scene) -> Check:
-    """An event of a workspace can't be written."""
+    """Fail to write an event of a workspace."""
     task_of(scene, "key_lifecycle").run()
     for tenant in scene.both:
         scene.sandbox.key(tenant, expires_at=scene.sandbox.clock.now() + timedelta(minutes=5))
@@ -129,7 +130,7 @@ def watch_keys(scene: Scene) -> Check:
 
 
 def sweep(scene: Scene) -> Check:
-    """A spent sign-in link can't be deleted."""
+    """Fail to delete a spent sign-in link."""
     workspaces = scene.sandbox.services.workspaces
     for tenant in scene.both:
         scene.sandbox.services.sign_in.make_link(workspaces.owner(tenant.workspace_id))
@@ -139,14 +140,14 @@ def sweep(scene: Scene) -> Check:
 
 
 def forget(scene: Scene) -> Check:
-    """An old event can't be deleted."""
+    """Fail to delete an old event."""
     scene.poison("DELETE", "events", "workspace_id", scene.poisoned.workspace_id)
     scene.sandbox.clock.advance(500 * DAY)
     return lambda: scene.rows(schema.events, scene.honest) == 0
 
 
 def finish_deletions(scene: Scene) -> Check:
-    """A document of a deleted collection can't be deleted."""
+    """Fail to delete a document of a deleted collection."""
     documents = scene.sandbox.services.documents
     for tenant in scene.both:
         documents.create_collection(tenant, CollectionDraft("notes", "Notes"))
@@ -158,17 +159,17 @@ def finish_deletions(scene: Scene) -> Check:
 
 
 def forget_deleted_webhooks(scene: Scene) -> Check:
-    """A delivery of a deleted webhook can't be deleted."""
+    """Fail to delete a delivery of a deleted webhook."""
     for tenant in scene.both:
-        made = create_webhook(scene.sandbox.installation, tenant, "http://127.0.0.1:9/")
+        webhook = create_webhook(scene.sandbox.installation, tenant, "http://127.0.0.1:9/")
         scene.sandbox.key(tenant)
-        scene.sandbox.services.webhooks.delete(tenant, made.endpoint.id)
+        scene.sandbox.services.webhooks.delete(tenant, webhook.endpoint.id)
     scene.poison("DELETE", "deliveries", "workspace_id", scene.poisoned.workspace_id)
     return lambda: scene.rows(schema.webhook_endpoints, scene.honest) == 0
 
 
 def send_digests(scene: Scene) -> Check:
-    """A letter can't be composed; the admin beside it and the other workspace get theirs, once."""
+    """Fail to compose a digest; the other admin and the other workspace get theirs, once."""
     services = scene.sandbox.services
     owner = services.workspaces.owner(scene.poisoned.workspace_id)
     link, _ = services.invitations.invite(
@@ -187,7 +188,7 @@ def send_digests(scene: Scene) -> Check:
 
 
 def send_confirmations(scene: Scene) -> Check:
-    """A confirmation letter can't be composed."""
+    """Fail to compose a confirmation email."""
     services, now = scene.sandbox.services, scene.sandbox.clock.now()
     rows = []
     for tenant, email in zip(scene.both, ("c@[", "new@example.com"), strict=True):
@@ -199,7 +200,7 @@ def send_confirmations(scene: Scene) -> Check:
 
 
 def deliver(scene: Scene) -> Check:
-    """An event that is to be delivered can't be read; the attempts at the others succeed."""
+    """Fail to read an event that is to be delivered; the attempts at the others succeed."""
     for tenant in scene.both:
         create_webhook(scene.sandbox.installation, tenant, "http://127.0.0.1:9/")
     _spoil_events(scene)
@@ -234,7 +235,7 @@ USE_CASES: Final[Mapping[str, Callable[[Scene], Check]]] = {
 
 @contextmanager
 def mail_server() -> Iterator[tuple[Mailbox, str]]:
-    """A mail server on this machine, and its URL."""
+    """Start a mail server on this machine. Returns it and its URL."""
     mailbox = Mailbox()
     controller = Controller(mailbox, hostname=HOST, port=free_port())
     controller.start()
@@ -261,19 +262,19 @@ def scene(
 
 
 def tasks(scene: Scene) -> list[Task]:
-    """All that runs in the background; the delivery of webhooks as one run of it."""
+    """Return all background tasks, with one run of the delivery of webhooks as a task."""
     background = background_of(scene.sandbox.installation, None, deliver=True)
     assert background.worker is not None
     return [*background.loop.tasks, Task(DELIVER, 0, lambda: _deliver_once(scene))]
 
 
 def task_of(scene: Scene, name: str) -> Task:
-    """The task of that name."""
+    """Return the task of that name."""
     return next(task for task in tasks(scene) if task.name == name)
 
 
 def _deliver_once(scene: Scene) -> None:
-    """What the worker does between two looks, with receivers that take everything."""
+    """Do the worker's work of one round, with receivers that accept everything."""
     deliveries = scene.sandbox.services.deliveries
     batches = deliveries.claim(endpoints=32, messages=40)
     assert len(deliveries.extend(batches)) == len(batches)
@@ -281,13 +282,13 @@ def _deliver_once(scene: Scene) -> None:
 
 
 def _taken(scene: Scene, batches: Sequence[Batch]) -> list[Sent]:
-    """What comes of attempts at receivers that take everything."""
+    """Return the outcomes of attempts at receivers that accept everything."""
     taken = Outcome(Attempt(scene.sandbox.clock.now(), 204, None, 1))
     return [Sent(message.delivery, taken) for batch in batches for message in batch.messages]
 
 
-def test_every_task_has_its_scene(scene: Scene) -> None:
-    """A task that is added is asked too what a poisoned item costs. The installation's log belongs to no tenant."""
+def test_every_task_has_a_poisoned_item(scene: Scene) -> None:
+    """A new task needs a setup with a poisoned item here. The installation's log belongs to no tenant."""
     assert {task.name for task in tasks(scene)} == USE_CASES.keys() | {events.TASK}
 
 
@@ -310,7 +311,7 @@ def test_an_event_of_the_future_holds_up_no_other(
 def test_a_poisoned_item_costs_only_itself(
     scene: Scene, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The item beside it is done in the same run; it itself is tried again, given up in the end, and reported."""
+    """The item next to it is done in the same run; it itself is retried, given up in the end, and reported."""
     is_done = USE_CASES[name](scene)
     task = task_of(scene, name)
     caplog.clear()
@@ -332,7 +333,7 @@ def test_a_poisoned_item_costs_only_itself(
 
 
 def logged(caplog: pytest.LogCaptureFixture, event: str) -> list[Mapping[str, Any]]:
-    """The fields of every line of that event."""
+    """Return the fields of every line of that event."""
     lines = [record.msg for record in caplog.records if isinstance(record.msg, Line)]
     return [line.fields for line in lines if line.event == event]
 
@@ -341,7 +342,7 @@ def logged(caplog: pytest.LogCaptureFixture, event: str) -> list[Mapping[str, An
 def test_a_poisoned_outcome_costs_only_itself(
     scene: Scene, table: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What came of a workspace's deliveries can't be written: the outcomes written with them are, once."""
+    """The outcomes of a workspace's deliveries can't be written: the outcomes written with them are, once."""
     for tenant in scene.both:
         create_webhook(scene.sandbox.installation, tenant, "http://127.0.0.1:9/")
     deliveries = scene.sandbox.services.deliveries
@@ -358,7 +359,7 @@ def test_a_poisoned_outcome_costs_only_itself(
 
 @pytest.mark.parametrize("scene", ["postgresql"], indirect=True)
 def test_a_busy_workspace_costs_only_itself(scene: Scene) -> None:
-    """An outcome that has to wait for a workspace's lock in vain: those settled with it are written, and it later."""
+    """An outcome waits too long for a workspace's lock: those settled with it are written, and it is later."""
     for tenant in scene.both:
         create_webhook(scene.sandbox.installation, tenant, "http://127.0.0.1:9/")
     deliveries = scene.sandbox.services.deliveries
@@ -381,7 +382,7 @@ def test_a_busy_workspace_costs_only_itself(scene: Scene) -> None:
 
 
 def test_the_worker_survives_what_it_cannot_read(scene: Scene) -> None:
-    """With the real worker too: another workspace's webhook is delivered beside events that can't be read."""
+    """With the real worker too: another workspace's webhook is delivered next to events that can't be read."""
     with Receiver() as receiver:
         for tenant in scene.both:
             create_webhook(
@@ -396,7 +397,7 @@ def test_the_worker_survives_what_it_cannot_read(scene: Scene) -> None:
 
 
 def test_a_digest_is_given_up_and_the_next_is_sent(scene: Scene) -> None:
-    """Once the poisoned letter's email is fixed, what happens from then on is sent."""
+    """Once the email of the poisoned digest is fixed, later events are sent."""
     send_digests(scene)
     post = task_of(scene, "notification_digests")
     for _ in range(MANY):

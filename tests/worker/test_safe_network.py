@@ -1,4 +1,4 @@
-"""No webhook leads to where only this installation can reach: told by listeners, which are never connected to (E18)."""
+"""No webhook reaches an address that only this installation can reach: listeners see no connection (E18)."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from tests.support.hostile_urls import HOSTILE_URLS
 from tests.support.receivers import ALL_PORTS, open_webhook_installation, sender
 
 INTERNET = Destinations(allow_http=True, ports=ALL_PORTS)
-"""Everything is allowed but private networks: what is refused is refused for its address alone."""
+"""A policy that allows everything except private networks: a refusal is then because of the address alone."""
 PUBLIC = ipaddress.ip_address("93.184.215.14")
 
 
 @dataclass
 class Listeners:
-    """Listens on this machine's addresses, and counts who connects."""
+    """Listeners on this machine's addresses that count connections."""
 
     ports: dict[str, int] = field(default_factory=dict)
     connections: list[str] = field(default_factory=list)
@@ -44,39 +44,39 @@ class Listeners:
 
 @contextmanager
 def listening() -> Iterator[Listeners]:
-    """Listeners on 127.0.0.1, ::1 and the machine's own address."""
-    found, stopping = Listeners(), threading.Event()
+    """Listen on 127.0.0.1, ::1 and the machine's own address."""
+    listeners, stopping = Listeners(), threading.Event()
     with ExitStack() as stack:
         threads = []
         for address in ("127.0.0.1", "::1", own_address()):
             family = socket.AF_INET6 if ":" in address else socket.AF_INET
             listener = stack.enter_context(socket.create_server((address, 0), family=family))
             listener.settimeout(0.1)
-            found.ports[address] = listener.getsockname()[1]
-            threads.append(threading.Thread(target=accept, args=(listener, found, stopping)))
+            listeners.ports[address] = listener.getsockname()[1]
+            threads.append(threading.Thread(target=accept, args=(listener, listeners, stopping)))
         for thread in threads:
             thread.start()
         try:
-            yield found
+            yield listeners
         finally:
             stopping.set()
             for thread in threads:
                 thread.join()
 
 
-def accept(listener: socket.socket, found: Listeners, stopping: threading.Event) -> None:
-    """Counts connections until it is told to stop."""
+def accept(listener: socket.socket, listeners: Listeners, stopping: threading.Event) -> None:
+    """Count connections until stopped."""
     while not stopping.is_set():
         try:
             connection, _ = listener.accept()
         except TimeoutError:
             continue
-        found.connections.append(str(listener.getsockname()))
+        listeners.connections.append(str(listener.getsockname()))
         connection.close()
 
 
 def own_address() -> str:
-    """An address of this machine that is not loopback, where it has one. Nothing is sent to find it out."""
+    """Return an address of this machine that is not loopback, if there is one. Sends nothing to find it."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(("10.255.255.255", 9))
@@ -88,7 +88,7 @@ def own_address() -> str:
 
 @pytest.fixture(scope="module")
 def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    """An installation that allows the internet alone, as it does by default."""
+    """An installation that allows only the internet, as it does by default."""
     url = f"sqlite:///{tmp_path_factory.mktemp('office') / 'keystead.db'}"
     default: dict[str, Any] = {
         "webhook_private_networks": [],
@@ -101,7 +101,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
 
 @pytest.fixture(scope="module")
 def tenant(installation: Installation) -> Principal:
-    """Who may do everything in a workspace without limits."""
+    """The owner of a workspace without limits."""
     return operator("tests", installation.services.workspaces.create("W", plan_id="scale").id)
 
 
@@ -117,7 +117,7 @@ def sample(installation: Installation, tenant: Principal) -> Batch:
 
 
 def attempt(batch: Batch, url: str, installation: Installation, with_: Sender) -> Attempt:
-    """One attempt at that URL, which stands in the row whatever the rules say."""
+    """Make one attempt at that URL, which is in the row against the rules."""
     aimed = replace(batch, endpoint=replace(batch.endpoint, url=url))
     now = installation.services.deliveries.now()
     return asyncio.run(with_.send(aimed, batch.messages[0], now)).attempt
@@ -138,9 +138,9 @@ def attempt(batch: Batch, url: str, installation: Installation, with_: Sender) -
 def test_a_hostile_url_reaches_nothing(
     installation: Installation, sample: Batch, act: str, urls: Sequence[str]
 ) -> None:
-    """At creation and change it is refused; in a row all the same, a test or a delivery to it connects to nothing.
+    """It is refused at creation and change; if it is in a row all the same, nothing connects to it.
 
-    The tests in two halves: a workspace may not have so many in a minute.
+    The tests run in two halves: a workspace may not have so many in a minute.
     """
     assert len(HOSTILE_URLS) >= 60
     webhooks = installation.services.webhooks
@@ -162,25 +162,29 @@ def test_a_hostile_url_reaches_nothing(
                     force(installation, good.endpoint.id, url)
                     webhooks.test(tenant, good.endpoint.id)
                     batches = installation.services.deliveries.claim(endpoints=9, messages=1)
-                    (batch,) = [one for one in batches if one.endpoint.id == good.endpoint.id]
+                    (batch,) = [
+                        candidate
+                        for candidate in batches
+                        if candidate.endpoint.id == good.endpoint.id
+                    ]
                     assert batch.endpoint.url == url
-                    told = attempt(batch, url, installation, strict)
-                    assert told.error is AttemptError.FORBIDDEN_URL
+                    outcome = attempt(batch, url, installation, strict)
+                    assert outcome.error is AttemptError.FORBIDDEN_URL
                     installation.services.deliveries.settle([], batches)
                 case "deliver":
                     for place, port in listeners.ports.items():
                         host = f"[{place}]" if ":" in place else place
-                        told = attempt(sample, f"http://{host}:{port}/", installation, loose)
-                        assert told.error is AttemptError.FORBIDDEN_URL
-                    told = attempt(sample, url, installation, strict)
-                    assert told.error is AttemptError.FORBIDDEN_URL
+                        outcome = attempt(sample, f"http://{host}:{port}/", installation, loose)
+                        assert outcome.error is AttemptError.FORBIDDEN_URL
+                    outcome = attempt(sample, url, installation, strict)
+                    assert outcome.error is AttemptError.FORBIDDEN_URL
     resolver.close()
     assert listeners.connections == []
     webhooks.delete(tenant, good.endpoint.id)
 
 
 def force(installation: Installation, webhook_id: str, url: str) -> None:
-    """Writes a URL that no rule would let pass, as an old row might hold it."""
+    """Write a URL that no rule allows, as an old row might contain it."""
     with write_behind(installation.database) as tx:
         table = schema.webhook_endpoints
         tx.execute(update(table).where(table.c.id == webhook_id).values(url=url))
@@ -209,7 +213,7 @@ NAMED: list[tuple[str, Sequence[str]]] = [
 def test_a_name_that_leads_here_is_refused(
     installation: Installation, sample: Batch, addresses: list[str]
 ) -> None:
-    """Whatever the name server says: one address that is not global unicast refuses the name, and nothing connects."""
+    """One address that is not global unicast refuses the name, and nothing connects."""
 
     async def resolve(_: WorkspaceId, host: str, port: int) -> Sequence[Address]:
         return list(map(ipaddress.ip_address, addresses))
@@ -217,23 +221,23 @@ def test_a_name_that_leads_here_is_refused(
     guarded = Sender(INTERNET, resolve, tls_context(), seconds=2)
     with listening() as listeners:
         for port in listeners.ports.values():
-            told = attempt(sample, f"http://evil.example:{port}/", installation, guarded)
+            outcome = attempt(sample, f"http://evil.example:{port}/", installation, guarded)
             expected = AttemptError.FORBIDDEN_ADDRESS if addresses else AttemptError.UNRESOLVED
-            assert (told.status, told.error) == (None, expected)
+            assert (outcome.status, outcome.error) == (None, expected)
     assert listeners.connections == []
 
 
-def test_a_name_is_asked_for_once_an_attempt(installation: Installation, sample: Batch) -> None:
-    """A name that is public when it is looked at and this machine a moment later leads to what was looked at.
+def test_a_name_is_resolved_once_an_attempt(installation: Installation, sample: Batch) -> None:
+    """A name that is public when it is resolved and this machine a moment later leads to the resolved address.
 
-    The address that was looked at stands for the public one, so that nothing is sent abroad: a closed port here.
+    A closed port here stands for the public address, so that nothing is sent to the internet.
     """
     answers = [["127.0.0.1"], ["127.0.0.3"]]
-    asked: list[str] = []
+    lookups: list[str] = []
 
     async def resolve(_: WorkspaceId, host: str, port: int) -> Sequence[Address]:
-        asked.append(host)
-        return list(map(ipaddress.ip_address, answers[min(len(asked), 2) - 1]))
+        lookups.append(host)
+        return list(map(ipaddress.ip_address, answers[min(len(lookups), 2) - 1]))
 
     first = Destinations([ipaddress.ip_network("127.0.0.1/32")], allow_http=True, ports=ALL_PORTS)
     flipping = Sender(first, resolve, tls_context(), seconds=2)
@@ -241,28 +245,28 @@ def test_a_name_is_asked_for_once_an_attempt(installation: Installation, sample:
         port = listeners.ports["127.0.0.1"]
         with socket.create_server(("127.0.0.3", port)) as trap:
             trap.settimeout(0.2)
-            told = attempt(sample, f"http://flip.example:{port}/", installation, flipping)
+            outcome = attempt(sample, f"http://flip.example:{port}/", installation, flipping)
             with pytest.raises(TimeoutError):
                 trap.accept()
-        assert told.error is AttemptError.BAD_ANSWER
-        assert asked == ["flip.example"]
+        assert outcome.error is AttemptError.BAD_ANSWER
+        assert lookups == ["flip.example"]
         again = attempt(sample, f"http://flip.example:{port}/", installation, flipping)
         assert again.error is AttemptError.FORBIDDEN_ADDRESS
     assert len(listeners.connections) == 1
 
 
 def test_the_system_s_own_reading_of_odd_addresses_is_checked_too() -> None:
-    """What the system's resolver makes of 127.1, 0x7f.1 or 2130706433 is looked at like every address."""
+    """What the system's resolver returns for 127.1, 0x7f.1 or 2130706433 is checked like every address."""
     resolver = SystemResolver()
     for odd in ("127.1", "0x7f.1", "2130706433", "localhost"):
-        found = asyncio.run(resolved(resolver, odd))
-        assert found
-        assert not any(map(INTERNET.admit, found))
+        addresses = asyncio.run(resolved(resolver, odd))
+        assert addresses
+        assert not any(map(INTERNET.admit, addresses))
     resolver.close()
 
 
 async def resolved(resolver: SystemResolver, host: str) -> Sequence[Address]:
-    """What the system says."""
+    """Return what the system's resolver returns."""
     return await resolver(WorkspaceId("ws_a"), host, 80)
 
 
@@ -270,21 +274,21 @@ async def resolved(resolver: SystemResolver, host: str) -> Sequence[Address]:
 def test_proxies_of_the_environment_are_ignored(
     installation: Installation, sample: Batch, variable: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A proxy would connect to whatever address it finds."""
+    """A proxy would connect to any address it finds."""
     with listening() as listeners:
         proxy = f"http://127.0.0.1:{listeners.ports['127.0.0.1']}"
         monkeypatch.setenv(variable, proxy)
-        told = attempt(sample, "http://receiver.example:9/", installation, sender(seconds=2))
-    assert told.error is AttemptError.UNREACHABLE
+        outcome = attempt(sample, "http://receiver.example:9/", installation, sender(seconds=2))
+    assert outcome.error is AttemptError.UNREACHABLE
     assert listeners.connections == []
 
 
-def test_a_control_the_listeners_notice_who_connects(
+def test_the_listeners_notice_an_allowed_connection(
     installation: Installation, sample: Batch
 ) -> None:
-    """Allowed by the operator, the same attempt arrives: the tests above would see one that does."""
+    """Allowed by the operator, the same attempt arrives: the tests above would see a connection."""
     with listening() as listeners:
         port = listeners.ports["127.0.0.1"]
-        told: Any = attempt(sample, f"http://127.0.0.1:{port}/", installation, sender(seconds=2))
-        assert told.error is AttemptError.BAD_ANSWER
+        outcome: Any = attempt(sample, f"http://127.0.0.1:{port}/", installation, sender(seconds=2))
+        assert outcome.error is AttemptError.BAD_ANSWER
     assert len(listeners.connections) == 1

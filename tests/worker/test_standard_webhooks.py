@@ -47,12 +47,12 @@ def delivered(tmp_path_factory: pytest.TempPathFactory) -> Sequence[Delivered]:
         new = installation.services.webhooks.rotate_secret(tenant, old.endpoint.id)
         installation.services.keys.create(tenant, KeyDraft("Zürich · sync"))
         with delivering(installation):
-            (one,), (other,) = plain.wait_for(1), rotating.wait_for(1)
-    return [(first.secret, one), (old.secret, other), (new.secret, other)]
+            (ordinary,), (rotated,) = plain.wait_for(1), rotating.wait_for(1)
+    return [(first.secret, ordinary), (old.secret, rotated), (new.secret, rotated)]
 
 
 def tampered(delivery: Delivered) -> Iterator[Delivered]:
-    """The delivery with one byte changed, for each byte of its id, its timestamp and its body."""
+    """Yield the delivery with one byte changed, for each byte of its id, its timestamp and its body."""
     secret, received = delivery
     for name in SIGNED:
         value = received.headers[name]
@@ -68,7 +68,7 @@ def tampered(delivery: Delivered) -> Iterator[Delivered]:
 
 
 def refused_by_python(delivery: Delivered) -> bool:
-    """Whether the stock Python library refuses it."""
+    """Return whether the stock Python library refuses it."""
     secret, received = delivery
     try:
         Webhook(secret).verify(received.body, dict(received.headers), json_parse=False)
@@ -78,7 +78,7 @@ def refused_by_python(delivery: Delivered) -> bool:
 
 
 def refused_by_node(deliveries: Sequence[Delivered]) -> list[bool]:
-    """Which of them the stock JavaScript library refuses."""
+    """Return which of them the stock JavaScript library refuses."""
     node = shutil.which("node")
     if node is None:
         pytest.skip("no Node.js on this machine")
@@ -103,19 +103,19 @@ def refused_by_node(deliveries: Sequence[Delivered]) -> list[bool]:
 
 
 def test_the_stock_python_library_verifies_what_is_sent(delivered: Sequence[Delivered]) -> None:
-    """Each delivery, with the one secret, and during a rotation with either."""
+    """Each delivery verifies with its one secret, and during a rotation with either."""
     assert [refused_by_python(each) for each in delivered] == [False] * 3
 
 
 def test_the_stock_javascript_library_verifies_what_is_sent(
     delivered: Sequence[Delivered],
 ) -> None:
-    """The same in Node.js."""
+    """The guarantee holds in Node.js."""
     assert refused_by_node(delivered) == [False] * 3
 
 
 def test_a_changed_byte_is_noticed_in_python(delivered: Sequence[Delivered]) -> None:
-    """Of id, timestamp and body, whichever it is."""
+    """Each byte of id, timestamp and body counts."""
     cases = [case for each in delivered for case in tampered(each)]
     assert len(cases) > 1000
     assert all(map(refused_by_python, cases))
@@ -123,19 +123,19 @@ def test_a_changed_byte_is_noticed_in_python(delivered: Sequence[Delivered]) -> 
 
 @pytest.mark.slow
 def test_a_changed_byte_is_noticed_in_javascript(delivered: Sequence[Delivered]) -> None:
-    """The same in Node.js: a byte that makes the body no UTF-8 any more too."""
+    """The guarantee holds in Node.js, also for a byte that makes the body invalid UTF-8."""
     cases = [case for each in delivered for case in tampered(each)]
     assert all(refused_by_node(cases))
 
 
 def test_another_s_secret_verifies_nothing(delivered: Sequence[Delivered]) -> None:
-    """A secret is one endpoint's own."""
+    """A secret belongs to one endpoint."""
     (own, received), (other, _), _ = delivered
     assert own != other
     assert refused_by_python((other, received))
 
 
-def test_each_attempt_is_signed_anew_under_the_same_id(tmp_path: Path) -> None:
+def test_each_attempt_is_signed_again_under_the_same_id(tmp_path: Path) -> None:
     """The id and the body stay, the timestamp is the attempt's own; both attempts verify."""
     refusals, clock = iter([503]), ManualClock(datetime.now(UTC))
     with (
@@ -143,25 +143,25 @@ def test_each_attempt_is_signed_anew_under_the_same_id(tmp_path: Path) -> None:
         Receiver(lambda _: (next(refusals, 204), {})) as receiver,
     ):
         tenant = operator("tests", installation.services.workspaces.create("W", plan_id="scale").id)
-        made = create_webhook(installation, tenant, receiver.url, "key.created")
+        webhook = create_webhook(installation, tenant, receiver.url, "key.created")
         installation.services.keys.create(tenant, KeyDraft("sync"))
         with delivering(installation):
             receiver.wait_for(1)
             clock.advance(seconds=6)
             first, second = receiver.wait_for(2)[:2]
     assert (first.id, first.body) == (second.id, second.body)
-    assert stamp(second) - stamp(first) == 6
-    assert not refused_by_python((made.secret, first))
-    assert not refused_by_python((made.secret, second))
+    assert timestamp_of(second) - timestamp_of(first) == 6
+    assert not refused_by_python((webhook.secret, first))
+    assert not refused_by_python((webhook.secret, second))
 
 
-def stamp(received: Received) -> int:
-    """Its timestamp."""
+def timestamp_of(received: Received) -> int:
+    """Return its timestamp."""
     return int(received.headers["webhook-timestamp"])
 
 
 def test_the_vendored_library_is_the_published_one() -> None:
-    """Each file has the digest that was noted when it was copied."""
+    """Each file has the digest that was recorded when it was copied."""
     for line in (VENDORED / "SHA256SUMS").read_text().splitlines():
         digest, name = line.split()
         assert hashlib.sha256((VENDORED / name).read_bytes()).hexdigest() == digest

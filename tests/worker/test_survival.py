@@ -1,4 +1,4 @@
-"""Nothing that was committed is lost, whatever is killed: every event reaches its receivers, under one id."""
+"""No committed event is lost, whatever is killed: each reaches its receivers, under one id."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ DRAIN_SECONDS = 100
 
 @dataclass
 class Flow:
-    """Keys that are created without a break, by clients that go on after every failure."""
+    """A continuous creation of keys by clients that go on after every failure."""
 
     server: ServerProcess
     token: str
@@ -52,7 +52,7 @@ class Flow:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Creates until as many as wanted are acknowledged."""
+        """Create keys until as many as wanted are acknowledged."""
         threads = [threading.Thread(target=self._create) for _ in range(CLIENTS)]
         for thread in threads:
             thread.start()
@@ -65,7 +65,7 @@ class Flow:
                 thread.join()
 
     def wait_for(self, number: int) -> None:
-        """Until so many are acknowledged."""
+        """Wait until that many are acknowledged."""
         with self._changed:
             assert self._changed.wait_for(lambda: len(self.acknowledged) >= number, 100)
 
@@ -85,7 +85,7 @@ class Flow:
 
 
 def environment(*receivers: Receiver) -> dict[str, str]:
-    """Settings by which a server sends to these receivers, and a dead worker is succeeded after a second."""
+    """Return settings by which a server sends to these receivers, and a dead worker is succeeded after a second."""
     return {
         "KEYSTEAD_WEBHOOK_PRIVATE_NETWORKS": ",".join(map(str, LOOPBACK)),
         "KEYSTEAD_WEBHOOK_ALLOW_HTTP": "true",
@@ -94,8 +94,8 @@ def environment(*receivers: Receiver) -> dict[str, str]:
     }
 
 
-def open_beside(server: ServerProcess) -> Installation:
-    """The server's installation, in this process."""
+def open_here(server: ServerProcess) -> Installation:
+    """Open the server's installation in this process."""
     settings = server.settings
     return open_safely(Settings(data=settings.data, database=settings.database, **SETTINGS))
 
@@ -108,11 +108,11 @@ def run(
     times: int,
     events: int,
 ) -> None:
-    """Lets events flow to each receiver, disturbs so many times, and checks that nothing is lost or doubled."""
+    """Let events flow to each receiver, disturb that many times, and check that none is lost or doubled."""
     server.put_on("scale")
-    with closing(open_beside(server)) as installation:
+    with closing(open_here(server)) as installation:
         tenant = system(installation.services.workspaces.first().workspace_id)
-        made = [
+        webhooks = [
             create_webhook(installation, tenant, receiver.url, "key.created")
             for receiver in receivers
         ]
@@ -121,7 +121,7 @@ def run(
             for disturbance in range(1, times + 1):
                 flow.wait_for(events * disturbance // (times + 1))
                 disturb()
-        for webhook, receiver in zip(made, receivers, strict=True):
+        for webhook, receiver in zip(webhooks, receivers, strict=True):
             _wait_until_all_is_sent(installation, tenant, webhook)
             _check(receiver, flow, delivered_event_ids(installation, webhook.endpoint, tenant))
 
@@ -140,10 +140,10 @@ def _wait_until_all_is_sent(
     assert not waiting
 
 
-def _check(receiver: Receiver, flow: Flow, told: set[str]) -> None:
-    """Every event of the database was received; every acknowledged key; and of each key one event alone."""
+def _check(receiver: Receiver, flow: Flow, expected: set[str]) -> None:
+    """Check that each receiver got every event, with every acknowledged key, and one event for each key."""
     ids = {received.id for received in receiver.received}
-    assert ids == told
+    assert ids == expected
     by_key: dict[str, set[str]] = {}
     for received in receiver.received:
         by_key.setdefault(json.loads(received.body)["data"]["target"]["id"], set()).add(received.id)
@@ -152,7 +152,7 @@ def _check(receiver: Receiver, flow: Flow, told: set[str]) -> None:
 
 
 def _killing(server: ServerProcess) -> tuple[Callable[[], None], Callable[[], None]]:
-    """What kills server and worker with SIGKILL and starts both anew; and what ends the worker for good."""
+    """Return a function that kills server and worker with SIGKILL and restarts them, and one that ends the worker."""
     worker: list[Popen[bytes]] = [server.popen(KEYSTEAD, "worker")]
 
     def kill() -> None:
@@ -180,13 +180,13 @@ def test_what_is_killed_loses_nothing(database_url: str, tmp_path: Path) -> None
 def test_what_is_killed_a_hundred_times_loses_nothing(
     database_url: str, tmp_path: Path, turn: int
 ) -> None:
-    """The same with a hundred kills while 20,000 events flow: 20 turns, each on a fresh database."""
+    """The guarantee holds for a hundred kills while 20,000 events flow: 20 rounds, each on a fresh database."""
     _survive(database_url, tmp_path, events=MANY_EVENTS)
 
 
 def _survive(database_url: str, folder: Path, *, events: int) -> None:
-    with Receiver() as one, Receiver() as other:
-        receivers = (one, other)
+    with Receiver() as first, Receiver() as second:
+        receivers = (first, second)
         with serving(database_url, environment=environment(*receivers)) as server:
             disturb, end = _killing(server)
             try:
@@ -200,7 +200,7 @@ def _survive(database_url: str, folder: Path, *, events: int) -> None:
 def test_a_database_that_goes_away_loses_nothing(
     private_postgres: PrivatePostgres, how: str, tmp_path: Path
 ) -> None:
-    """PostgreSQL restarted, or killed, under load: deliveries go on by themselves, and none is lost."""
+    """PostgreSQL restarted, or killed, under load: deliveries resume without help, and none is lost."""
     url = server_url(private_postgres, installed_database(private_postgres))
 
     def disturb() -> None:

@@ -115,17 +115,17 @@ def test_a_dark_accent_alone_changes_only_the_dark() -> None:
     assert "--accent:#8b86f7;" in both
 
 
-def test_the_grounds_are_those_of_the_stylesheet() -> None:
+def test_backgrounds_are_those_of_the_stylesheet() -> None:
     """Accents are checked against the actual background colours of the pages."""
     light, dark = (FOLDER / "tokens.css").read_text().split("@media (prefers-color-scheme: dark)")
-    names = ("sandbox", "surface", "surface-raised", "surface-sunken")
-    for sandbox, css in ((LIGHT, light), (DARK, dark)):
+    names = ("ground", "surface", "surface-raised", "surface-sunken")
+    for theme, css in ((LIGHT, light), (DARK, dark)):
         values = {
             match
             for name in (*names, "accent-ink")
             for match in re.findall(rf"--{name}: (#[0-9a-f]{{6}});", css)
         }
-        assert values == {*sandbox.surfaces, sandbox.ink}
+        assert values == {*theme.surfaces, theme.ink}
 
 
 LOGOS = {

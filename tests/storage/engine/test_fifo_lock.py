@@ -28,7 +28,7 @@ def waits(lock: FifoLock) -> int:
     return sum(map(len, lock._shares._waiting.values()))
 
 
-def test_it_is_acquired_in_the_order_in_which_they_were_asked_for() -> None:
+def test_it_is_acquired_in_the_order_of_requests() -> None:
     """A thread that releases the lock and acquires it again comes after those that were waiting."""
     lock, order = FifoLock(), list[int]()
     lock.acquire("a", 1)

@@ -22,35 +22,35 @@ SHORT = text("SELECT 1")
 
 @pytest.fixture
 def relay(postgres: PostgresServer) -> Iterator[Relay]:
-    """What carries every connection to PostgreSQL."""
-    with relay_to(postgres.port) as made:
-        yield made
+    """A relay that carries every connection to PostgreSQL."""
+    with relay_to(postgres.port) as started:
+        yield started
 
 
 @pytest.fixture
 def database(postgres: PostgresServer, relay: Relay) -> Iterator[Database]:
-    """PostgreSQL, with nothing in it, behind the relay."""
+    """PostgreSQL without tables, behind the relay."""
     opened = Database(postgres.dsn().replace(str(postgres.port), str(relay.port)))
     yield opened
     opened.close()
 
 
 def answers(database: Database) -> bool:
-    """Whether the database answers."""
+    """Return whether the database answers."""
     with suppress(Unavailable), database.read_across(Purpose.OWNER) as tx:
         return bool(tx.execute(SHORT).scalar_one())
     return False
 
 
 def fall_silent(database: Database, relay: Relay) -> None:
-    """A statement to which there is no answer."""
+    """Have a statement stay without an answer."""
     with database.read_across(Purpose.OWNER) as tx:
         relay.silence()
         tx.execute(SHORT)
 
 
 def test_a_slow_statement_is_waited_for(database: Database) -> None:
-    """However long it takes: the server was asked meanwhile, on another connection, and answered."""
+    """It is waited for without limit: the server answered a probe on another connection meanwhile."""
     with database.read_across(Purpose.OWNER) as tx:
         tx.execute(LONG)
     assert answers(database)
@@ -84,10 +84,10 @@ def test_any_answer_counts(postgres: PostgresServer, relay: Relay) -> None:
     """While any connection gets answers the server is not silent, though the probe gets none."""
 
     def connect() -> psycopg.Connection[tuple[object, ...]]:
-        asked.append(1)
+        probes.append(1)
         return psycopg.connect(f"host=127.0.0.1 port={relay.port} user=postgres", connect_timeout=2)
 
-    asked: list[int] = []
+    probes: list[int] = []
     relay.silence()
     probe = LivenessProbe(connect)
     probe.suspect()
@@ -98,4 +98,4 @@ def test_any_answer_counts(postgres: PostgresServer, relay: Relay) -> None:
     relay.restore()
     wait_until(lambda: not probe.is_silent, "the server is back")
     probe.close()
-    assert asked
+    assert probes

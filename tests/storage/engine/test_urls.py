@@ -23,21 +23,25 @@ from keystead.storage.engine.urls import conninfo_of, parse_url
 )
 def test_one_server_or_several(url: str, hosts: str, ports: str | None) -> None:
     """Hosts, ports, user, password, database and other parameters arrive; a server in recovery is never used."""
-    said = conninfo_to_dict(conninfo_of(parse_url(url)))
-    assert (said["host"], said.get("port")) == (hosts, ports)
-    assert (said["user"], said["password"], said["dbname"]) == ("u", "p@ss", "keys")
-    assert said.get("sslmode") == ("require" if "sslmode" in url else None)
-    assert said["target_session_attrs"] == "primary"
+    parameters = conninfo_to_dict(conninfo_of(parse_url(url)))
+    assert (parameters["host"], parameters.get("port")) == (hosts, ports)
+    assert (parameters["user"], parameters["password"], parameters["dbname"]) == (
+        "u",
+        "p@ss",
+        "keys",
+    )
+    assert parameters.get("sslmode") == ("require" if "sslmode" in url else None)
+    assert parameters["target_session_attrs"] == "primary"
 
 
-def test_nobody_can_ask_for_a_standby() -> None:
-    """A parameter of the URL does not open the way to a server that lags."""
+def test_no_url_selects_a_standby() -> None:
+    """A parameter of the URL cannot select a server that lags."""
     url = parse_url("postgresql://u@one,two/keys?target_session_attrs=any")
     assert conninfo_to_dict(conninfo_of(url))["target_session_attrs"] == "primary"
 
 
 @pytest.mark.parametrize("hosts", ["one,", ",two", "one:x,two", "one,two:1:2", "[::1,two"])
-def test_hosts_that_are_none(hosts: str) -> None:
+def test_malformed_hosts(hosts: str) -> None:
     """Malformed hosts are refused, without repeating them."""
     with pytest.raises(ValueError, match="a host of the database is malformed"):
         parse_url(f"postgresql://u:secret@{hosts}/keys")

@@ -55,25 +55,25 @@ def sandbox(
 
 
 def generation_file_of(sandbox: SandboxInstallation) -> GenerationFile:
-    """The installation's own view."""
+    """Return the installation's own view."""
     assert sandbox.database.generation_file is not None
     return sandbox.database.generation_file
 
 
 def file_of(sandbox: SandboxInstallation) -> Path:
-    """The path of the generation file."""
+    """Return the path of the generation file."""
     file = sqlite_file(sandbox)
     return file.with_name(f"{file.name}-stamp")
 
 
 def generation_of(sandbox: SandboxInstallation) -> int:
-    """The generation that the file has."""
+    """Return the generation that the file has."""
     return memoryview(file_of(sandbox).read_bytes()).cast("Q")[GENERATION]
 
 
 @contextmanager
 def held(sandbox: SandboxInstallation) -> Iterator[None]:
-    """A time in which another writer holds the lock."""
+    """Hold another writer's lock for the block."""
     with closing(sqlite_driver.connect(sqlite_file(sandbox), isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         yield
@@ -313,7 +313,7 @@ def test_a_removed_file_is_not_trusted(sandbox: SandboxInstallation) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"short", b"x" * 32, b"x" * 33])
-def test_a_file_that_is_none(sandbox: SandboxInstallation, content: bytes) -> None:
+def test_a_file_of_another_format(sandbox: SandboxInstallation, content: bytes) -> None:
     """A file of another format is replaced by a new one."""
     file_of(sandbox).unlink()
     file_of(sandbox).write_bytes(content)

@@ -1,4 +1,4 @@
-"""The revisions make exactly the schema that the code speaks of, once, however many processes ask for it."""
+"""The revisions create exactly the schema that the code declares, once, with any number of processes."""
 
 from __future__ import annotations
 
@@ -73,21 +73,25 @@ def _declared(url: str) -> Iterator[Database]:
 
 
 def objects_of(database: Database) -> dict[str, object]:
-    """Everything in the schema by its name, as the engine itself tells it; Alembic's own table left out."""
+    """Return everything in the schema by its name, as the engine reports it, without Alembic's own table."""
     with read_behind(database) as tx:
         if database.is_sqlite:
-            found = {name: _clauses(sql or "") for name, sql in tx.execute(text(SQLITE_OBJECTS))}
+            objects = {name: _clauses(sql or "") for name, sql in tx.execute(text(SQLITE_OBJECTS))}
         else:
-            found = {
-                name: told for query in POSTGRESQL_OBJECTS for name, told in tx.execute(text(query))
+            objects = {
+                name: definition
+                for query in POSTGRESQL_OBJECTS
+                for name, definition in tx.execute(text(query))
             }
-    return {name: told for name, told in found.items() if "alembic_version" not in name}
+    return {
+        name: definition for name, definition in objects.items() if "alembic_version" not in name
+    }
 
 
 def _clauses(sql: str) -> list[str]:
-    """The clauses of a statement in a fixed order: constraints may be declared in any.
+    """Return the clauses of a statement in a fixed order: constraints may be declared in any.
 
-    A column that was added later stands on the line of the one before it.
+    A column that was added later is on the line of the one before it.
     """
     lines = re.sub(r", (?=\w+ (?:INTEGER|TEXT|BLOB)\b)", ",\n", sql).splitlines()
     return sorted(line.strip().rstrip(",") for line in lines if line.strip())
@@ -102,7 +106,7 @@ def test_revisions_equal_the_declared_schema(database: Database, from_metadata: 
 
 
 def test_an_upgrade_is_done_once(database: Database) -> None:
-    """An empty database is empty, afterwards current; the second upgrade changes nothing; the plans are there."""
+    """An empty database is empty, then current; the second upgrade changes nothing; the plans are there."""
     assert migrate.state(database).status is SchemaStatus.EMPTY
     migrate.upgrade(database)
     before = objects_of(database)
@@ -114,7 +118,7 @@ def test_an_upgrade_is_done_once(database: Database) -> None:
 
 
 @pytest.mark.parametrize(("revision", "status"), [("0000", "behind"), ("9999", "ahead")])
-def test_other_revisions_are_told_apart(database: Database, revision: str, status: str) -> None:
+def test_other_revisions_are_distinguished(database: Database, revision: str, status: str) -> None:
     """A database of an older version is behind, one of a newer version ahead."""
     migrate.upgrade(database)
     with write_behind(database) as tx:
@@ -162,7 +166,7 @@ def test_a_later_revision_follows(database: Database, later_version: Path) -> No
 
 
 @pytest.mark.slow
-def test_processes_that_upgrade_at_once_do_it_once(database: Database) -> None:
+def test_concurrent_upgrades_run_once(database: Database) -> None:
     """Of four processes that upgrade one empty database at the same moment, all end well."""
     url = database.url.render_as_string(hide_password=False)
     assert together(_race, *[(url,)] * 4) == [0] * 4
@@ -176,8 +180,8 @@ def _race(gate: Barrier, url: str) -> None:
     racing.close()
 
 
-def test_processes_that_open_one_new_file_at_once_all_can(tmp_path: Path) -> None:
-    """Of four processes that open a file which none has opened yet, none is told that the database is away."""
+def test_concurrent_processes_can_open_one_new_file(tmp_path: Path) -> None:
+    """Of four processes that open a new file at the same moment, none gets an error that the database is away."""
     assert together(_open_each, *[(tmp_path,)] * 4) == [0] * 4
 
 
@@ -199,7 +203,7 @@ LOCKED_OUT = """
 def test_revisions_lock_tables_in_the_order_of_a_verification(
     postgres: PostgresServer, later_version: Path
 ) -> None:
-    """A revision that locks readers out of `workspaces` has `api_keys` by then, or leaves it alone: no deadlock."""
+    """A revision that locks readers out of `workspaces` has locked `api_keys` before, or never does: no deadlock."""
     name = postgres.create_database()
     database = Database(postgres.dsn(name))
     migrate.upgrade(database, "0001")

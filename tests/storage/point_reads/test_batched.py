@@ -1,4 +1,4 @@
-"""Reads that the tasks of an event loop share: each as fresh as one of its own, and no wait is endless."""
+"""Reads that the tasks of an event loop share: each as fresh as a separate one, and no wait is endless."""
 
 from __future__ import annotations
 
@@ -48,17 +48,17 @@ def reads(sandbox: SandboxInstallation) -> Iterator[PostgresqlPointReads]:
 
 @pytest.fixture
 def lookup(reads: PostgresqlPointReads) -> Lookup[KeyRecord]:
-    """The lookup of keys by them."""
+    """The lookup of keys with these reads."""
     return reads.lookup(KEY)
 
 
 @pytest.fixture
 def relay(sandbox: SandboxInstallation) -> Iterator[Relay]:
-    """The way to the server."""
+    """A relay to the server."""
     port = sandbox.database.url.port
     assert port is not None
-    with relay_to(port) as made:
-        yield made
+    with relay_to(port) as started:
+        yield started
 
 
 @pytest.fixture
@@ -71,13 +71,13 @@ def far_reads(sandbox: SandboxInstallation, relay: Relay) -> Iterator[Postgresql
 
 @pytest.fixture
 def far(far_reads: PostgresqlPointReads) -> Lookup[KeyRecord]:
-    """The lookup of keys by them."""
+    """The lookup of keys with these reads."""
     return far_reads.lookup(KEY)
 
 
 @dataclass
 class Held:
-    """The real reads, whose answers are held back; `sent`: the ids of each, in order."""
+    """The real reads, with delayed answers; `sent`: the ids of each, in order."""
 
     sent: list[list[str]] = field(default_factory=list)
     answers: deque[asyncio.Event] = field(default_factory=deque)
@@ -89,15 +89,15 @@ class Held:
                 await asyncio.sleep(0)
 
     def let_go(self) -> None:
-        """Release the answers that are held back."""
+        """Release the delayed answers."""
         while self.answers:
             self.answers.popleft().set()
 
 
 @pytest.fixture
 def held(monkeypatch: pytest.MonkeyPatch) -> Held:
-    """Hold back what connections have read."""
-    kept = Held()
+    """Delay what connections have read."""
+    delayed = Held()
     read = AsyncReadConnection.read
 
     async def reading(
@@ -105,15 +105,15 @@ def held(monkeypatch: pytest.MonkeyPatch) -> Held:
     ) -> list[Row]:
         rows = await read(connection, sql, parameters)
         answer = asyncio.Event()
-        kept.answers.append(answer)
-        kept.sent.append(parameters["ids"])
+        delayed.answers.append(answer)
+        delayed.sent.append(parameters["ids"])
         await answer.wait()
         return rows
 
     monkeypatch.setattr(AsyncReadConnection, "read", reading)
     for module in (batched, connections):
         monkeypatch.setattr(module, "ANSWER_SECONDS", 30.0)
-    return kept
+    return delayed
 
 
 def _run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -158,7 +158,7 @@ def test_only_a_read_that_is_not_sent_is_joined(
 def test_those_who_wait_share_one_read(
     sandbox: SandboxInstallation, lookup: Lookup[KeyRecord], held: Held
 ) -> None:
-    """While every connection is busy the others gather, each id once, and share a read; an absent key is None."""
+    """While every connection is busy the other tasks gather, each id once, and share a read; an absent key is None."""
     ids = _ids(sandbox, 20)
 
     async def main() -> None:
@@ -185,16 +185,16 @@ def test_no_read_is_for_too_many(
     held: Held,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Rows beyond the size of a batch go with the next reads, first come, first served."""
+    """Rows beyond the size of a batch go into the next reads, first come, first served."""
     monkeypatch.setattr(batched, "BATCH_ROWS", 8)
     ids = _ids(sandbox, 20)
 
     async def main() -> None:
-        asked = [asyncio.create_task(lookup.find_on_loop(key_id)) for key_id in ids]
+        tasks = [asyncio.create_task(lookup.find_on_loop(key_id)) for key_id in ids]
         for count in (2, 3):
             await held.reads(count)
             held.let_go()
-        assert _found(await asyncio.gather(*asked)) == [*range(20)]
+        assert _found(await asyncio.gather(*tasks)) == [*range(20)]
         assert sorted(held.sent) == [ids[:8], ids[8:16], ids[16:]]
         assert held.sent[2] == ids[16:]
 
@@ -238,7 +238,7 @@ def test_the_batched_statement_searches_by_primary_key(sandbox: SandboxInstallat
 # --- given up ---
 
 
-def test_who_gives_up_harms_nobody(
+def test_a_cancelled_task_harms_no_other(
     sandbox: SandboxInstallation, lookup: Lookup[KeyRecord], held: Held
 ) -> None:
     """A cancelled task leaves the others of its batch their answer; an id without a waiting task is not sent."""
@@ -309,7 +309,7 @@ def test_away_and_back(
 def test_from_the_beginning_silent(
     sandbox: SandboxInstallation, relay: Relay, far: Lookup[KeyRecord]
 ) -> None:
-    """A server that accepts a connection and is silent keeps no task waiting either."""
+    """A server that accepts a connection and is silent keeps no task waiting."""
     ids = _ids(sandbox, 2)
     relay.silence()
     _run(lambda: _all_unavailable(far, ids))
@@ -345,8 +345,8 @@ def test_a_fault_of_the_statement_is_no_denial(reads: PostgresqlPointReads) -> N
 
 def _connections(sandbox: SandboxInstallation, name: str) -> int:
     with sandbox.database.engine.connect() as connection:
-        asked = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %(name)s"
-        return int(connection.exec_driver_sql(asked, {"name": name}).scalar_one())
+        query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %(name)s"
+        return int(connection.exec_driver_sql(query, {"name": name}).scalar_one())
 
 
 def test_each_loop_has_its_own_and_leaves_nothing(sandbox: SandboxInstallation) -> None:
@@ -394,17 +394,17 @@ def test_closing_answers_those_who_wait(
 # --- the clock ---
 
 
-def test_the_row_tells_the_time(sandbox: SandboxInstallation) -> None:
-    """A verification takes the server's time from its row, in no other way, and never waits for it."""
+def test_the_row_has_the_time(sandbox: SandboxInstallation) -> None:
+    """A verification takes the server's time from its row only, and never waits for it."""
     clock = DatabaseClock(sandbox.database)
     reads = point_reads_of(sandbox.database, clock)
     lookup = reads.lookup(KEY)
     created: CreatedKey = sandbox.key(sandbox.tenant())
-    asked: list[str] = []
+    queries: list[str] = []
     event.listen(
         sandbox.database._reserved_engine,
         "before_cursor_execute",
-        lambda _, __, statement, *___: asked.append(statement),
+        lambda _, __, statement, *___: queries.append(statement),
     )
 
     async def main() -> None:
@@ -420,4 +420,4 @@ def test_the_row_tells_the_time(sandbox: SandboxInstallation) -> None:
 
     _run(main)
     reads.close()
-    assert asked == []
+    assert queries == []

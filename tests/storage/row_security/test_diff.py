@@ -1,4 +1,4 @@
-"""Row security on PostgreSQL: the wall that stands where a WHERE is missing."""
+"""Row-level security on PostgreSQL: it holds when a WHERE is missing."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _owner_column(table: str) -> str:
 
 
 def _owners(tx: Tx, table: str) -> list[str]:
-    """Whose rows are seen, without any WHERE."""
+    """Return the owners of the visible rows, without any WHERE."""
     return sorted(tx.execute(text(f"SELECT {_owner_column(table)} FROM {table}")).scalars())
 
 
@@ -61,7 +61,7 @@ def _owners(tx: Tx, table: str) -> list[str]:
 
 @pytest.mark.parametrize("table", TENANT_TABLES)
 def test_reading_without_where(database: Database, table: str) -> None:
-    """Within a workspace its own rows are there, and no others, though no condition says so (R47, R49)."""
+    """Within a workspace only its own rows are visible, even without a condition (R47, R49)."""
     with read_behind(database) as tx:
         assert _owners(tx, table) == [OURS, THEIRS]
     if table in _may("SELECT"):
@@ -75,14 +75,14 @@ def test_reading_without_where(database: Database, table: str) -> None:
 
 @contextmanager
 def _trying(database: Database, workspace_id: WorkspaceId = OURS) -> Iterator[Tx]:
-    """A transaction within a workspace, none of which stays."""
+    """Run a transaction within a workspace, and undo it."""
     with suppress(Rollback), database.write(workspace_id) as tx:
         yield tx
         raise Rollback
 
 
 def _may(verb: str) -> list[str]:
-    """The tables of workspaces on which work within one has that right; those that refer to others first."""
+    """Return the tables on which work within a workspace has that right; referring tables come first."""
     tables = {right.table for right in GRANTS[APPLICATION] if right.verb == verb}
     return [
         table.name
@@ -92,7 +92,7 @@ def _may(verb: str) -> list[str]:
 
 
 def test_changing_without_where(database: Database) -> None:
-    """A change of everything reaches the rows of the own workspace, and no others."""
+    """A change of everything reaches only the rows of the own workspace."""
     changed = {}
     with _trying(database) as tx:
         for table in _may("UPDATE"):
@@ -108,7 +108,7 @@ def test_changing_without_where(database: Database) -> None:
 
 
 def test_deleting_without_where(database: Database) -> None:
-    """A deletion of everything takes the rows of the own workspace, and no others."""
+    """A deletion of everything takes only the rows of the own workspace."""
     with _trying(database) as tx:
         gone = {
             table: list(
@@ -125,8 +125,8 @@ def test_deleting_without_where(database: Database) -> None:
 
 
 @pytest.mark.parametrize("table", _may("INSERT"))
-def test_writing_for_somebody_else(database: Database, table: str) -> None:
-    """A row that names another workspace is refused, whoever made it up."""
+def test_writing_for_another_workspace(database: Database, table: str) -> None:
+    """A row that names another workspace is refused."""
     with read_behind(database) as tx:
         needed = needed_columns(tx, table)
     row = row_of(table, needed, THEIRS)
@@ -136,8 +136,8 @@ def test_writing_for_somebody_else(database: Database, table: str) -> None:
     assert refused.value.code == FORBIDDEN
 
 
-def test_moving_a_row_to_somebody_else(database: Database) -> None:
-    """A row does not change its workspace."""
+def test_moving_a_row_to_another_workspace(database: Database) -> None:
+    """A row cannot move to another workspace."""
     for table in ("idempotency_keys", "collections", "members"):
         with pytest.raises(StatementFault) as refused, _trying(database) as tx:
             tx.execute(text(f"UPDATE {table} SET workspace_id = :theirs"), {"theirs": THEIRS})
@@ -146,7 +146,7 @@ def test_moving_a_row_to_somebody_else(database: Database) -> None:
 
 @pytest.mark.parametrize("named", [None, "", "ws_nobody"], ids=["unset", "empty", "nobody's"])
 def test_without_a_workspace(database: Database, named: str | None) -> None:
-    """Where no workspace is named, or none that there is, work within one sees nothing at all (R52)."""
+    """Work that names no workspace, or one that does not exist, sees no rows (R52)."""
     with closing(psycopg.connect(_dsn(database))) as connection:
         connection.execute("SELECT set_config('role', session_user || '_application', true)")
         if named is not None:
@@ -160,11 +160,11 @@ def _dsn(database: Database) -> str:
     return database.url.set(drivername="postgresql").render_as_string(hide_password=False)
 
 
-# --- the map, and what the catalogue says ---
+# --- the declared policies, and the catalogue ---
 
 
 def test_the_catalogue_is_the_map(database: Database) -> None:
-    """Roles, policies and rights are exactly those of the map: nothing is missing, nothing is over (R51)."""
+    """Roles, policies and grants are exactly the declared ones: nothing is missing, and nothing is added (R51)."""
     with database.read_across(Purpose.SERVER) as tx:
         assert row_security.login_fault(tx) is None
         assert row_security.differences_of_roles(tx, SERVER_ROLE) == []
@@ -172,7 +172,7 @@ def test_the_catalogue_is_the_map(database: Database) -> None:
 
 
 def test_every_table_has_its_place(database: Database) -> None:
-    """A table of workspaces is under row security; any other has its reason why not, and none is forgotten."""
+    """A table of workspaces has row-level security; any other has its declared reason why not, and none is missing."""
     with read_behind(database) as tx:
         tables = set(
             tx.execute(
@@ -196,7 +196,7 @@ def test_every_table_has_its_place(database: Database) -> None:
 
 
 def _rights_of(tx: Tx, role: str) -> set[tuple[str, str, str]]:
-    """What a role may do, column by column, as PostgreSQL itself answers for it."""
+    """Return what a role may do, column by column, as PostgreSQL reports it."""
     query = (
         "SELECT c.relname, v.verb, a.attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid"
         " CROSS JOIN unnest(ARRAY['SELECT', 'INSERT', 'UPDATE']) AS v(verb)"
@@ -210,7 +210,7 @@ def _rights_of(tx: Tx, role: str) -> set[tuple[str, str, str]]:
 
 @pytest.mark.parametrize("role", [LOGIN, *ROLES], ids=lambda role: role or "login")
 def test_each_role_may_what_the_map_says(database: Database, role: str) -> None:
-    """PostgreSQL's own answer, for each role, table, verb and column, is the map's: no role has more by another way."""
+    """PostgreSQL reports the declared rights for each role, table, verb and column: no role has more by another way."""
     with read_behind(database) as tx:
         columns: dict[str, set[str]] = {}
         for row in tx.execute(
@@ -220,13 +220,13 @@ def test_each_role_may_what_the_map_says(database: Database, role: str) -> None:
             )
         ):
             columns.setdefault(row.table_name, set()).add(row.column_name)
-        found = _rights_of(tx, role_name(SERVER_ROLE, role))
+        rights = _rights_of(tx, role_name(SERVER_ROLE, role))
     wanted = {
         (right.table, right.verb, column)
         for right in GRANTS[role]
         for column in ({""} if right.verb == "DELETE" else right.columns or columns[right.table])
     }
-    assert found == wanted
+    assert rights == wanted
 
 
 @pytest.mark.parametrize(
@@ -247,7 +247,7 @@ def test_each_role_may_what_the_map_says(database: Database, role: str) -> None:
     ],
 )
 def test_a_purpose_reads_its_own_alone(database: Database, purpose: Purpose, reads: str) -> None:
-    """What a purpose has no need of it cannot read, across workspaces or at all."""
+    """A database role cannot read what its work does not need, across workspaces or at all."""
     with pytest.raises(StatementFault) as refused, database.read_across(purpose) as tx:
         tx.execute(text(reads))
     assert refused.value.code == FORBIDDEN
@@ -257,7 +257,7 @@ def test_a_purpose_reads_its_own_alone(database: Database, purpose: Purpose, rea
     "act", ["UPDATE events SET actor_name = 'x'", "DELETE FROM events", "TRUNCATE events"]
 )
 def test_the_past_stays(database: Database, act: str) -> None:
-    """Nobody can change what happened, and the worker's role alone takes it away, at the end of its keeping time."""
+    """No role can change events, and only the worker's role deletes them, at the end of the retention time."""
     forgets = act.startswith("DELETE")
     across = [purpose for purpose in PURPOSES if not (forgets and purpose is Purpose.WORKER)]
     for work in (database.write(OURS), *map(database.write_across, across)):
@@ -281,13 +281,13 @@ def test_views_and_functions_work_for_their_callers(database: Database) -> None:
     functions = "SELECT proname, prosecdef FROM pg_proc WHERE pronamespace = 'public'::regnamespace"
     with read_behind(database) as tx:
         assert tx.execute(text(views)).all() == []
-        found = tx.execute(text(functions)).all()
-    assert found
-    assert [row.proname for row in found if row.prosecdef] == []
+        rows = tx.execute(text(functions)).all()
+    assert rows
+    assert [row.proname for row in rows if row.prosecdef] == []
 
 
 def test_references_stay_within_a_workspace(database: Database) -> None:
-    """A foreign key between tables of workspaces carries the workspace: a row cannot refer to somebody else's (R50)."""
+    """A foreign key between tables of workspaces includes the workspace: a row cannot refer to another's (R50)."""
     query = (
         "SELECT conname, conrelid::regclass::text AS own, confrelid::regclass::text AS theirs,"
         " ARRAY(SELECT attname::text FROM pg_attribute WHERE attrelid = conrelid AND attnum = ANY(conkey)) AS columns,"
@@ -319,11 +319,11 @@ GLOBALLY_UNIQUE: Final = {
     "users_pk": "an id that the server makes up",
     "users_sign_in_email_key": "one address is one person of the installation, on purpose",
 }
-"""What is unique over workspaces, with the reason why that tells nobody of another's names."""
+"""The names that are unique over workspaces, with the reason why that reveals none of them."""
 
 
 def test_names_are_unique_within_a_workspace(database: Database) -> None:
-    """What people choose is unique in their workspace and not beyond: a refusal tells nothing of others (R50)."""
+    """Names that users choose are unique only in their workspace: a refusal reveals nothing of others (R50)."""
     query = (
         "SELECT c.relname AS name, i.indrelid::regclass::text AS owner,"
         " ARRAY(SELECT attname::text FROM pg_attribute WHERE attrelid = i.indrelid AND attnum = ANY(i.indkey))"
@@ -345,18 +345,18 @@ def test_names_are_unique_within_a_workspace(database: Database) -> None:
 def test_the_workspace_never_outlives_its_transaction(
     monkeypatch: pytest.MonkeyPatch, database: Database
 ) -> None:
-    """Over a pool of two, transactions of two workspaces and of none see each their own, however they follow (R52)."""
+    """Over a pool of two, transactions of two workspaces, and without one, see only their own, in any order (R52)."""
     interleave(_dsn(database), 2_000, monkeypatch)
 
 
 @pytest.mark.prove
 def test_ten_thousand_interleaved(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same with ten thousand."""
+    """The guarantee holds for ten thousand."""
     interleave(_dsn(database), 10_000, monkeypatch)
 
 
 def test_a_login_without_roles_does_nothing(roomless: str) -> None:
-    """Where the login is not a server's, nothing is read or written: the database is unavailable, and says why."""
+    """If the login is not a server's, nothing is read or written: the database is unavailable, and says why."""
     with closing(Database(roomless)) as database:
         for work in (database.read(OURS), database.write_across(Purpose.PEOPLE)):
             with pytest.raises(Unavailable, match="keystead migrate"), work:
@@ -365,7 +365,7 @@ def test_a_login_without_roles_does_nothing(roomless: str) -> None:
 
 @pytest.fixture
 def roomless(postgres: PostgresServer) -> Iterator[str]:
-    """A sound database, and a URL of it that names its administrator."""
+    """A sound database, and its URL with the administrator."""
     name = installed_database(postgres)
     yield postgres.dsn(name)
     postgres.drop_database(name)

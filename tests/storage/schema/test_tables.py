@@ -1,4 +1,4 @@
-"""What the schema itself promises: whatever a statement forgets, tenants stay apart and a digest is whole."""
+"""Guarantees of the schema itself: whatever a statement omits, tenants stay apart and a digest is complete."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_references_carry_the_workspace(table: Table) -> None:
 
 @pytest.mark.parametrize("table", TENANTS, ids=lambda table: table.name)
 def test_names_are_unique_within_a_workspace(table: Table) -> None:
-    """What must be unique is so within its workspace, or is no name at all: no tenant learns another's names (R50)."""
+    """Unique values are unique within a workspace, or are not names at all: no tenant learns another's names (R50)."""
     unguessable = {"id", "digest", "key_id", "serial"}
     keys: list[Any] = [c for c in table.constraints if isinstance(c, UniqueConstraint)]
     keys += [table.primary_key, *(index for index in table.indexes if index.unique)]
@@ -60,16 +60,18 @@ def test_names_are_unique_within_a_workspace(table: Table) -> None:
 
 
 def test_the_migrations_make_what_the_schema_says(sandbox: SandboxInstallation) -> None:
-    """The tables that the migrations make have the columns, keys and indexes of the schema, on both engines."""
-    found = inspect(sandbox.database.engine)
+    """The tables that the migrations create have the columns, keys and indexes of the schema, on both engines."""
+    inspector = inspect(sandbox.database.engine)
     for table in metadata.sorted_tables:
-        columns = {column["name"]: column["nullable"] for column in found.get_columns(table.name)}
+        columns = {
+            column["name"]: column["nullable"] for column in inspector.get_columns(table.name)
+        }
         assert columns == {column.name: bool(column.nullable) for column in table.columns}
-        keys = found.get_pk_constraint(table.name)["constrained_columns"]
+        keys = inspector.get_pk_constraint(table.name)["constrained_columns"]
         assert keys == [column.name for column in table.primary_key.columns]
         references = {
             (tuple(key["constrained_columns"]), key["referred_table"])
-            for key in found.get_foreign_keys(table.name)
+            for key in inspector.get_foreign_keys(table.name)
         }
         assert references == {
             (tuple(c.column_keys), c.referred_table.name)
@@ -80,11 +82,11 @@ def test_the_migrations_make_what_the_schema_says(sandbox: SandboxInstallation) 
 
 @pytest.mark.parametrize("name", ["use", "rotation", "link"])
 def test_no_reference_across_workspaces(sandbox: SandboxInstallation, name: str) -> None:
-    """A row that names one workspace and a thing of another is refused by the database."""
+    """The database refuses a row that names one workspace and refers to another."""
     tenant, other = sandbox.tenant(), sandbox.tenant()
     own, foreign = sandbox.key(tenant).key.id, sandbox.key(other).key.id
-    made = sandbox.services.workspaces.create("W", owner="Ada")
-    owner = sandbox.services.workspaces.owner(made.id)
+    workspace = sandbox.services.workspaces.create("W", owner="Ada")
+    owner = sandbox.services.workspaces.owner(workspace.id)
     statements = {
         "use": key_use.insert().values(
             key_id=foreign, workspace_id=tenant.workspace_id, last_used_at=NOON
@@ -121,7 +123,7 @@ def test_types_are_kept(sandbox: SandboxInstallation) -> None:
 
 
 def test_what_is_referred_to_stays(sandbox: SandboxInstallation) -> None:
-    """A workspace with keys and events is not deleted from under them."""
+    """A workspace with keys and events cannot be deleted."""
     tenant = sandbox.tenant()
     sandbox.key(tenant)
     with pytest.raises(StatementFault), write_behind(sandbox.database) as tx:
@@ -130,7 +132,7 @@ def test_what_is_referred_to_stays(sandbox: SandboxInstallation) -> None:
 
 
 def test_an_event_has_one_place(sandbox: SandboxInstallation) -> None:
-    """Two events of a workspace cannot bear the same number."""
+    """Two events of a workspace cannot have the same number."""
     tenant = sandbox.tenant()
     with read_behind(sandbox.database) as tx:
         row = tx.execute(select(events).where(events.c.workspace_id == tenant.workspace_id)).first()

@@ -1,4 +1,4 @@
-"""The rows of documents: how they are found, that their index is whole, what a text may cost."""
+"""The rows of documents: how they are found, that their index is complete, what a text may cost."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def store(
 
 @contextmanager
 def statements(database: Database) -> Iterator[list[tuple[str, Any]]]:
-    """Every statement that is executed meanwhile, with its parameters."""
+    """Record every statement that is executed during the block, with its parameters."""
     executed: list[tuple[str, Any]] = []
 
     def note(_: Any, __: Any, statement: str, parameters: Any, ___: Any, ____: Any) -> None:
@@ -47,15 +47,15 @@ def statements(database: Database) -> Iterator[list[tuple[str, Any]]]:
 
 
 def collection_of(store: Store, tenant: Principal) -> Collection:
-    """The tenant's collection."""
+    """Return the tenant's collection."""
     with store.database.read(tenant.workspace_id) as tx:
-        found = collections.find_collection(tx, tenant.workspace_id, "docs")
-    assert found is not None
-    return found
+        collection = collections.find_collection(tx, tenant.workspace_id, "docs")
+    assert collection is not None
+    return collection
 
 
 def plan_of(tx: Connection, statement: str, parameters: Any) -> str:
-    """How the engine goes about a statement."""
+    """Return the engine's plan of a statement."""
     if tx.dialect.name == "sqlite":
         rows = tx.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
         return "\n".join(str(row[-1]) for row in rows)
@@ -81,18 +81,18 @@ def test_every_reading_goes_by_an_index(store: Store) -> None:
 
 
 def test_search_asks_the_index_of_words(store: Store) -> None:
-    """Every clause is looked up there, however few the documents, and the rows of matches by their keys."""
+    """Every clause is looked up in the index, however few the documents, and the rows of matches by their keys."""
     tenant = store.shelf(Push([DocumentDraft("d", "key")]))
-    shelf, asked = collection_of(store, tenant), clauses(("key", "words"))
+    shelf, query = collection_of(store, tenant), clauses(("key", "words"))
     with store.database.read(tenant.workspace_id) as tx, statements(store.database) as executed:
-        documents.search_documents(tx, shelf, asked, 5)
+        documents.search_documents(tx, shelf, query, 5)
         plan = plan_of(tx, *executed[-1])
     index = (
         "VIRTUAL TABLE INDEX"
         if store.database.is_sqlite
         else "Index Scan on document_words_by_word"
     )
-    assert plan.count(index) == len(asked)
+    assert plan.count(index) == len(query)
     assert "SCAN documents" not in plan
     assert "Seq Scan" not in plan
 
@@ -115,13 +115,13 @@ def test_every_statement_names_the_workspace(store: Store) -> None:
         collections.unname_collection(tx, wrong)
         collections.delete_collection(tx, other.workspace_id, shelf.id)
     assert collection_of(store, tenant) == shelf
-    kept = store.documents.get(tenant, "docs", "d")
-    assert (kept.text, kept.updated_at) == ("key", kept.created_at)
+    document = store.documents.get(tenant, "docs", "d")
+    assert (document.text, document.updated_at) == ("key", document.created_at)
     assert [d.id for d in store.documents.search(tenant, "docs", "key")] == ["d"]
 
 
 def indexed_terms(tx: Connection) -> set[str]:
-    """Every term of the index of words, of all workspaces."""
+    """Return every term of the index of words, of all workspaces."""
     if tx.dialect.name == "postgresql":
         query = "SELECT unnest(tsvector_to_array(words)) FROM documents"
         return set(tx.execute(text(query)).scalars())
@@ -135,7 +135,7 @@ def indexed_terms(tx: Connection) -> set[str]:
 
 
 def test_every_indexed_word_bears_its_collection(store: Store) -> None:
-    """No entry of the index is of two collections: what a search costs cannot depend on a neighbour's documents."""
+    """No index entry is of two collections: the cost of a search cannot depend on a neighbour's documents."""
     shelves = [collection_of(store, store.shelf(Push([DocumentDraft("d", "key")]))) for _ in "ab"]
     with write_behind(store.database) as tx:
         terms = indexed_terms(tx)
@@ -148,7 +148,7 @@ def test_every_indexed_word_bears_its_collection(store: Store) -> None:
 
 @pytest.mark.slow
 def test_engines_leave_our_terms_as_they_are(store: Store) -> None:
-    """Whatever letter or digit of Unicode stands in a word, both engines index the very terms they were given."""
+    """Both engines index exactly the given terms, with any letter or digit of Unicode in a word."""
     letters = [chr(number) for number in range(0x40000) if chr(number).isalnum()]
     texts = [" ".join(f"x{c}y" for c in letters[n::8]) for n in range(8)]
     push = Push([DocumentDraft(f"d{n}", each) for n, each in enumerate(texts)])
@@ -160,7 +160,7 @@ def test_engines_leave_our_terms_as_they_are(store: Store) -> None:
 
 
 def test_the_index_says_what_the_documents_say(store: Store) -> None:
-    """After documents were pushed, replaced and deleted in every way there is, SQLite finds its index whole."""
+    """After documents were pushed, replaced and deleted in every way, SQLite finds its index intact."""
     tenant, other = (
         store.shelf(Push([DocumentDraft(f"d{n}", f"k{n}") for n in range(20)])) for _ in "ab"
     )
@@ -180,7 +180,7 @@ def test_the_index_says_what_the_documents_say(store: Store) -> None:
 
 
 def test_a_push_goes_to_the_database_in_a_few_statements(store: Store) -> None:
-    """A hundred documents take as many statements as two: none is sent, read or counted alone."""
+    """A hundred documents take as many statements as two: none is sent, read or counted on its own."""
     counted = []
     for size in (2, 100):
         tenant = store.shelf(Push([DocumentDraft(f"old{n}", "x") for n in range(size)]))
@@ -203,11 +203,11 @@ def test_a_push_goes_to_the_database_in_a_few_statements(store: Store) -> None:
     ids=["ascii", "han", "squared"],
 )
 def test_the_most_words_that_a_text_can_hold(store: Store, alphabet: str) -> None:
-    """A text of nothing but different words is taken, and found by its first and last indexed ones."""
+    """A text of nothing but different words is accepted, and found by its first and last indexed ones."""
     words = ("".join(w) for n in range(1, 5) for w in itertools.product(alphabet, repeat=n))
     longest = (
         " ".join(itertools.islice(words, TEXT_BYTES)).encode()[:TEXT_BYTES].decode(errors="ignore")
     )
     tenant = store.shelf(Push([DocumentDraft("long", longest, title="of words")]))
-    for asked in ("of words", longest[:3], longest[3000:3003]):
-        assert [d.id for d in store.documents.search(tenant, "docs", asked)] == ["long"]
+    for query in ("of words", longest[:3], longest[3000:3003]):
+        assert [d.id for d in store.documents.search(tenant, "docs", query)] == ["long"]

@@ -1,4 +1,4 @@
-"""The count of the keys that take a place of the limit: kept by the database, equal to counting them one by one."""
+"""The count of the keys that count towards the limit: kept by the database, equal to counting them one by one."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _counted(sandbox: SandboxInstallation, tenant: Principal, now: datetime) -> 
 
 
 def _check(sandbox: SandboxInstallation, tenant: Principal) -> None:
-    """The count is right now, and at instants before and after."""
+    """Check that the count is right now, and at times before and after."""
     keys, now = sandbox.keys(tenant, limit=200), sandbox.clock.now()
     moves = (-3 * HOUR, timedelta(), timedelta(microseconds=1), 3 * HOUR)
     with sandbox.database.read(tenant.workspace_id) as tx:
@@ -42,7 +42,7 @@ def _check(sandbox: SandboxInstallation, tenant: Principal) -> None:
 
 
 def _row(workspace_id: str, number: int, **chosen: Any) -> dict[str, Any]:
-    """A key as a server of any version writes it."""
+    """Return a key as a server of any version writes it."""
     return {
         "id": assemble("ks", number, bytes(32)).key_id,
         "workspace_id": workspace_id,
@@ -84,43 +84,43 @@ ACTS = st.tuples(
 def test_the_count_is_that_of_the_keys(
     sandbox: SandboxInstallation, acts: list[tuple[str, int, int]]
 ) -> None:
-    """Whatever is done with keys, and wherever the clock is set meanwhile, the count tells how many count (R40)."""
+    """The stored count equals the number of keys that count, after any change of keys or clock (R40)."""
     tenant = sandbox.tenant()
     sandbox.clock.set(NOON)
-    made: list[KeyId] = []
+    keys: list[KeyId] = []
     for name, place, hours in acts:
-        _do(sandbox, tenant, made, name, place)
+        _do(sandbox, tenant, keys, name, place)
         sandbox.clock.advance(hours * HOUR)
         _check(sandbox, tenant)
 
 
 def _do(
-    sandbox: SandboxInstallation, tenant: Principal, made: list[KeyId], name: str, place: int
+    sandbox: SandboxInstallation, tenant: Principal, created: list[KeyId], name: str, place: int
 ) -> None:
     keys, now = sandbox.services.keys, sandbox.clock.now()
     ends = None if place % 3 == 0 else now + place * HOUR
     if name == "create":
-        made.append(sandbox.key(tenant, expires_at=ends).key.id)
+        created.append(sandbox.key(tenant, expires_at=ends).key.id)
     elif name == "settle":
         _settle(sandbox, tenant)
-    elif made:
-        key_id = made[place % len(made)]
+    elif created:
+        key_id = created[place % len(created)]
         try:
             if name == "revoke":
                 keys.revoke(tenant, key_id)
             elif name == "extend":
                 keys.update(tenant, key_id, KeyPatch(expires_at=ends))
             elif name == "remove":
-                _remove(sandbox, tenant, made, key_id)
+                _remove(sandbox, tenant, created, key_id)
             else:
                 overlap = HOUR if name == "rotate" else timedelta()
-                made.append(keys.rotate(tenant, key_id, overlap=overlap).key.id)
+                created.append(keys.rotate(tenant, key_id, overlap=overlap).key.id)
         except KeysteadError:
             pass
 
 
 def _settle(sandbox: SandboxInstallation, tenant: Principal) -> None:
-    """As if much had expired: the count is written down as it is now."""
+    """Write the count down as of now, as if many keys had expired."""
     now = sandbox.clock.now()
     with sandbox.database.write(tenant.workspace_id) as tx:
         counted = count_keys(tx, tenant.workspace_id, now)
@@ -129,27 +129,27 @@ def _settle(sandbox: SandboxInstallation, tenant: Principal) -> None:
 
 
 def _remove(
-    sandbox: SandboxInstallation, tenant: Principal, made: list[KeyId], key_id: KeyId
+    sandbox: SandboxInstallation, tenant: Principal, keys: list[KeyId], key_id: KeyId
 ) -> None:
-    """No use case removes a key's row; the count would know."""
+    """Delete a key's row: no use case does, but the count would follow."""
     with write_behind(sandbox.database) as tx:
         tx.execute(update(api_keys).where(api_keys.c.rotated_to == key_id).values(rotated_to=None))
         tx.execute(delete(api_keys).where(api_keys.c.id == key_id))
-    made.remove(key_id)
+    keys.remove(key_id)
 
 
 def test_servers_of_an_older_version_are_counted(
     sandbox: SandboxInstallation, tenant: Principal
 ) -> None:
-    """A server that knows nothing of counts makes and ends keys, and the limit of this one holds beside it (R94)."""
+    """A server that does not know the count creates and revokes keys, and this one's limit holds next to it (R94)."""
     sandbox.limit(tenant, 2)
     with sandbox.database.write(tenant.workspace_id) as tx:
         tx.execute(insert(api_keys), [_row(tenant.workspace_id, 1), _row(tenant.workspace_id, 2)])
     with pytest.raises(LimitReached):
         sandbox.key(tenant)
     with sandbox.database.write(tenant.workspace_id) as tx:
-        one = update(api_keys).where(api_keys.c.id == _row(tenant.workspace_id, 1)["id"])
-        tx.execute(one.values(revoked_at=NOON))
+        statement = update(api_keys).where(api_keys.c.id == _row(tenant.workspace_id, 1)["id"])
+        tx.execute(statement.values(revoked_at=NOON))
     sandbox.key(tenant)
     with pytest.raises(LimitReached):
         sandbox.key(tenant)
@@ -159,24 +159,24 @@ def test_servers_of_an_older_version_are_counted(
 def test_a_clock_that_is_set_back(
     sandbox: SandboxInstallation, tenant: Principal, hours: int
 ) -> None:
-    """Keys that are made, given another end and revoked before the instant of the written count, count as ever."""
+    """Keys created, given another end and revoked before the time of the stored count are counted correctly."""
     sandbox.key(tenant)
     sandbox.clock.advance(2 * HOUR)
     _settle(sandbox, tenant)
     sandbox.clock.set(NOON)
-    made = sandbox.key(tenant, expires_at=NOON + HOUR * hours).key
+    key = sandbox.key(tenant, expires_at=NOON + HOUR * hours).key
     _check(sandbox, tenant)
     for other in (1, 2, 3):
         ends = NOON + HOUR * other
-        sandbox.services.keys.update(tenant, made.id, KeyPatch(expires_at=ends))
+        sandbox.services.keys.update(tenant, key.id, KeyPatch(expires_at=ends))
         _check(sandbox, tenant)
-    sandbox.services.keys.update(tenant, made.id, KeyPatch(expires_at=NOON + HOUR * hours))
-    sandbox.services.keys.revoke(tenant, made.id)
+    sandbox.services.keys.update(tenant, key.id, KeyPatch(expires_at=NOON + HOUR * hours))
+    sandbox.services.keys.revoke(tenant, key.id)
     _check(sandbox, tenant)
 
 
 def test_what_expired_is_read_once(sandbox: SandboxInstallation, tenant: Principal) -> None:
-    """Where many keys have expired, the next creation writes the count down, and it is right before and after."""
+    """If many keys have expired, the next creation stores the count, and it is right before and after."""
     rows = [
         _row(tenant.workspace_id, number, expires_at=NOON + HOUR)
         for number in range(100, 100 + MANY)
@@ -196,7 +196,7 @@ def test_what_expired_is_read_once(sandbox: SandboxInstallation, tenant: Princip
 
 
 def test_a_workspace_without_keys(sandbox: SandboxInstallation, tenant: Principal) -> None:
-    """Where no key was ever made there is nothing to count, nor to settle."""
+    """Without any key there is nothing to count, and nothing to store."""
     with sandbox.database.write(tenant.workspace_id) as tx:
         assert count_keys(tx, tenant.workspace_id, NOON) == 0
         assert settled_count(tx, tenant.workspace_id, NOON) == 0

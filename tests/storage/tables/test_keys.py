@@ -27,7 +27,7 @@ USES = (None, 0 * DAY, 30 * DAY, 30 * DAY - TICK)
 
 
 def all_kinds(sandbox: SandboxInstallation) -> Principal:
-    """A workspace with keys at every edge of every habit: ages, ends and uses, some of them ended or rotated."""
+    """Create keys at every limit of the key hygiene rules: ages, ends and uses, some revoked or rotated."""
     tenant = sandbox.tenant()
     for number, (age, ends, used) in enumerate(product(AGES, ENDS, USES)):
         if used is not None and used > age:
@@ -46,13 +46,13 @@ def all_kinds(sandbox: SandboxInstallation) -> Principal:
 
 
 def note(sandbox: SandboxInstallation, key_id: KeyId, tenant: Principal, ago: timedelta) -> None:
-    """A use of the key that long before noon."""
+    """Record a use of the key that long before noon."""
     key = sandbox.services.keys.get(tenant, key_id)
     user = of_key(key.id, key.description, key.workspace_id, key.scopes, key.expires_at)
     sandbox.services.usage.note(user, to_microseconds(NOON - ago), "10.2.3.4", "curl")
 
 
-def test_habits_are_counted_as_the_rules_say(sandbox: SandboxInstallation) -> None:
+def test_key_hygiene_is_counted_by_the_rules(sandbox: SandboxInstallation) -> None:
     """The one query that counts, and the filter that lists, find exactly the keys that the pure rule finds."""
     tenant = all_kinds(sandbox)
     keys = sandbox.keys(tenant)
@@ -70,15 +70,15 @@ def test_habits_are_counted_as_the_rules_say(sandbox: SandboxInstallation) -> No
     } == expected
 
 
-def test_habits_of_an_empty_workspace(sandbox: SandboxInstallation) -> None:
-    """Where there are no keys there is nothing to say, whatever other workspaces hold."""
+def test_key_hygiene_of_an_empty_workspace(sandbox: SandboxInstallation) -> None:
+    """Without keys there are no findings, whatever other workspaces contain."""
     all_kinds(sandbox)
     assert sandbox.services.keys.count_hygiene_findings(sandbox.tenant()) == {}
 
 
 @contextmanager
 def statements(sandbox: SandboxInstallation) -> Iterator[list[Any]]:
-    """The statements that run meanwhile."""
+    """Record the statements that run during the block."""
     seen: list[Any] = []
 
     def saw(_: Any, statement: Any, *__: Any) -> None:
@@ -92,7 +92,7 @@ def statements(sandbox: SandboxInstallation) -> Iterator[list[Any]]:
 
 
 def test_events_of_one_thing_come_through_an_index(sandbox: SandboxInstallation) -> None:
-    """What happened to one key is read newest first by its index, whatever else happened in the workspace."""
+    """The events of one key are read newest first by their index, whatever else happened in the workspace."""
     tenant = sandbox.tenant()
     key = sandbox.key(tenant).key
     for _ in range(300):
@@ -105,14 +105,14 @@ def test_events_of_one_thing_come_through_an_index(sandbox: SandboxInstallation)
 
 
 def test_hints(sandbox: SandboxInstallation) -> None:
-    """The hints of several keys come in one read; a neighbour's key has none, and no ids ask nothing."""
+    """The hints of several keys come in one read, without a neighbour's key; an empty list needs no read."""
     tenant, neighbour = sandbox.tenant(), sandbox.tenant()
     keys = [sandbox.key(tenant).key for _ in range(3)]
     theirs = sandbox.key(neighbour).key
-    asked = [keys[0].id, keys[2].id, theirs.id]
+    ids = [keys[0].id, keys[2].id, theirs.id]
     expected = {key.id: key.hint for key in (keys[0], keys[2])}
     with statements(sandbox) as seen:
-        assert sandbox.services.keys.hints(tenant, asked) == expected
+        assert sandbox.services.keys.hints(tenant, ids) == expected
         assert len(seen) == 1
         assert sandbox.services.keys.hints(tenant, []) == {}
         assert len(seen) == 1

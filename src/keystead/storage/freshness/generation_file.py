@@ -4,7 +4,7 @@ It holds one 8-byte word, the generation. What a process read under a generation
 generation. A write that may change access overwrites it with INVALID, commits, and publishes a new generation: the
 first under SQLite's write lock, the last under that lock again. While it is INVALID every verification reads its row,
 for any time. The argument is in docs/decisions/0015-verification-cache.md, the model in
-tests/properties/test_stamp_model.py.
+tests/properties/test_generation_model.py.
 
 Every process maps the file into memory, as SQLite does with its own `-shm` file, and with the same conditions: one
 kernel, and the file must not be truncated or removed under a running server.

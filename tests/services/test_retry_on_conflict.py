@@ -1,4 +1,4 @@
-"""Whichever statement or commit of a use case collides with others', the use case is done once and wholly."""
+"""Any statement or commit of a use case may conflict with others': the use case takes effect exactly once."""
 
 from __future__ import annotations
 
@@ -46,48 +46,51 @@ ADDED_UP = (
     schema.throttles.c.failures,
     schema.collections.c.documents,
 )
-"""What is counted within rows, so that it shows when it is counted twice."""
+"""The counters within rows, which show an effect that was counted twice."""
 ONCE = Once("once", sha256(b"the same request").digest())
 
 
 @dataclass
 class Look:
-    """All rows, seen from behind the product."""
+    """All rows, read around the product."""
 
     behind: Database
 
     def counted(self) -> Counter[str]:
-        """How many rows each table has, and what is added up in them."""
-        rows = [_told(table.name, func.count(), table) for table in schema.metadata.sorted_tables]
-        sums = [_told(str(one), func.coalesce(func.sum(one), 0), one.table) for one in ADDED_UP]
+        """Return how many rows each table has, and the sums of their counters."""
+        rows = [_sum(table.name, func.count(), table) for table in schema.metadata.sorted_tables]
+        sums = [
+            _sum(str(column), func.coalesce(func.sum(column), 0), column.table)
+            for column in ADDED_UP
+        ]
         with self.behind.read_across(Purpose.OWNER) as tx:
             return Counter({row.name: row.value for row in tx.execute(union_all(*rows, *sums))})
 
 
-def _told(name: str, value: Any, table: Any) -> Select[str, int]:
-    named = literal(name).label("name")
-    return select(named, cast(value, BigInteger).label("value")).select_from(table)
+def _sum(name: str, value: Any, table: Any) -> Select[str, int]:
+    label = literal(name).label("name")
+    return select(label, cast(value, BigInteger).label("value")).select_from(table)
 
 
 @pytest.fixture(scope="module")
 def look(shared_sandbox: SandboxInstallation) -> Iterator[Look]:
-    """A look at the file's installation."""
+    """Read the installation of this file."""
     with closing(Database(as_owner(shared_sandbox.url))) as behind:
         yield Look(behind)
 
 
-# --- the acts: each is set up in a new workspace ---
+# --- the acts: each is prepared in a new workspace ---
 
 
 def create(people: People, owner: Member) -> Act:
-    """A new key under a limit."""
+    """Create a key under a limit."""
     tenant = acting_operator(owner.workspace_id)
     people.sandbox.limit(tenant, 1)
     return lambda: people.sandbox.key(tenant)
 
 
 def create_once(people: People, owner: Member) -> Act:
-    """A new key, and the same request again."""
+    """Create a key, and repeat the request."""
     tenant, keys = acting_operator(owner.workspace_id), people.sandbox.services.keys
 
     def ask() -> None:
@@ -100,31 +103,31 @@ def create_once(people: People, owner: Member) -> Act:
 
 
 def rotate(people: People, owner: Member) -> Act:
-    """A successor in addition to the old key."""
+    """Create a successor in addition to the old key."""
     tenant = acting_operator(owner.workspace_id)
     key, hour = people.sandbox.key(tenant).key, timedelta(hours=1)
     return lambda: people.sandbox.services.keys.rotate(tenant, key.id, overlap=hour, once=ONCE)
 
 
 def revoke(people: People, owner: Member) -> Act:
-    """A revocation, reported once, after the commit."""
+    """Revoke a key, reported once, after the commit."""
     tenant, database = acting_operator(owner.workspace_id), people.sandbox.database
     key = people.sandbox.key(tenant).key
 
     def end() -> None:
-        told: list[RevocationEntry] = []
-        database.on_revocations = told.extend
+        entries: list[RevocationEntry] = []
+        database.on_revocations = entries.extend
         try:
             people.sandbox.services.keys.revoke(tenant, key.id)
         finally:
             database.on_revocations = None
-        assert [one.target_id for one in told] == [key.id]
+        assert [entry.target_id for entry in entries] == [key.id]
 
     return end
 
 
 def narrow(people: People, owner: Member) -> Act:
-    """Fewer scopes."""
+    """Take scopes away."""
     tenant = acting_operator(owner.workspace_id)
     key = people.sandbox.key(tenant, scopes=("documents:read", "documents:write")).key
     patch = KeyPatch(scopes=("documents:read",))
@@ -132,49 +135,49 @@ def narrow(people: People, owner: Member) -> Act:
 
 
 def flush(people: People, owner: Member) -> Act:
-    """The use of a key, written down."""
+    """Write down the use of a key."""
     key = people.sandbox.key(acting_operator(owner.workspace_id))
     assert people.sandbox.verdict(key) == "verified"
     return people.sandbox.flush
 
 
 def suspend(people: People, owner: Member) -> Act:
-    """The suspension of a workspace."""
+    """Suspend a workspace."""
     return lambda: people.sandbox.services.workspaces.suspend(owner.workspace_id)
 
 
 def make_workspace(people: People, owner: Member) -> Act:
-    """A new workspace with its owner."""
+    """Create a workspace with its owner."""
     return lambda: people.sandbox.services.workspaces.create("New", owner="Bo")
 
 
 def invite(people: People, owner: Member) -> Act:
-    """An invitation in the place of an open one."""
+    """Replace an open invitation."""
     email = f"guest.of.{email_of(owner)}"
     people.invitations.invite(acting(owner), email, Role.DEVELOPER)
     return lambda: people.invitations.invite(acting(owner), email, Role.ADMIN)
 
 
 def accept(people: People, owner: Member) -> Act:
-    """A new member with a password."""
+    """Accept an invitation with a password."""
     link, _ = people.invitations.invite(acting(owner), f"new.of.{email_of(owner)}", Role.ADMIN)
     return lambda: people.invitations.accept(link, "Bo", Password(RIGHT))
 
 
 def appoint(people: People, owner: Member) -> Act:
-    """Another role."""
+    """Assign another role."""
     member, members = people.join(owner, Role.DEVELOPER), people.members
     return lambda: members.change_role(acting(owner), member.user.id, Role.ADMIN)
 
 
 def redeem(people: People, owner: Member) -> Act:
-    """A session for a one-time link."""
+    """Redeem a one-time link for a session."""
     link, _ = people.sign_in.make_link(owner)
     return lambda: people.sign_in.redeem(link)
 
 
 def sign_in(people: People, owner: Member) -> Act:
-    """A session for a password, after a wrong one."""
+    """Sign in by password, after a wrong one."""
     people.give_password(owner)
     email, origin = email_of(owner), people.origin()
 
@@ -187,7 +190,7 @@ def sign_in(people: People, owner: Member) -> Act:
 
 
 def guess(people: People, owner: Member) -> Act:
-    """A wrong password, counted."""
+    """Try a wrong password, which is counted."""
     people.give_password(owner)
     email, origin = email_of(owner), people.origin()
 
@@ -199,27 +202,27 @@ def guess(people: People, owner: Member) -> Act:
 
 
 def reauthenticate(people: People, owner: Member) -> Act:
-    """The same session under a new secret."""
+    """Give the same session a new secret."""
     people.give_password(owner)
     session = people.signed_in(owner)
     return lambda: people.sign_in.reauthenticate(session, Password(RIGHT))
 
 
 def change_password(people: People, owner: Member) -> Act:
-    """Another password, and the end of the other sessions."""
+    """Change the password, which ends the other sessions."""
     people.give_password(owner)
     session, new = people.signed_in(owner), Password("seven green kites aloft")
     return lambda: people.accounts.change_password(session, new, Password(RIGHT))
 
 
 def portal(people: People, owner: Member) -> Act:
-    """A link for a user of the product, who is new."""
+    """Create a link for a new user of the product."""
     request = PortalRequest(owner.workspace_id, PortalUser("u1", "Pat"), Role.ADMIN)
     return lambda: people.portal.create(PRODUCT, request)
 
 
 def push(people: People, owner: Member) -> Act:
-    """Documents put and deleted."""
+    """Put and delete documents."""
     tenant, documents = acting_operator(owner.workspace_id), people.sandbox.services.documents
     documents.create_collection(tenant, CollectionDraft("docs"))
     documents.push(tenant, "docs", Push([DocumentDraft("a", "one"), DocumentDraft("b", "two")]))
@@ -228,7 +231,7 @@ def push(people: People, owner: Member) -> Act:
 
 
 def delete_collection(people: People, owner: Member) -> Act:
-    """A collection with its documents."""
+    """Delete a collection with its documents."""
     tenant, documents = acting_operator(owner.workspace_id), people.sandbox.services.documents
     documents.create_collection(tenant, CollectionDraft("docs"))
     documents.put(tenant, "docs", DocumentDraft("a", "one"))
@@ -236,7 +239,7 @@ def delete_collection(people: People, owner: Member) -> Act:
 
 
 def hook(people: People, owner: Member) -> Act:
-    """A webhook, and an event for it."""
+    """Create a webhook, and an event for it."""
     tenant = acting_operator(owner.workspace_id)
 
     def make() -> None:
@@ -247,14 +250,14 @@ def hook(people: People, owner: Member) -> Act:
 
 
 def deliver(people: People, owner: Member) -> Act:
-    """A delivery claimed by a worker, held for longer, sent and settled."""
+    """Claim a delivery as a worker, extend its lease, send and settle it."""
     _hook(people, owner)
     people.sandbox.key(acting_operator(owner.workspace_id))
     deliveries = people.sandbox.services.deliveries
 
     def work() -> None:
-        found = deliveries.claim(endpoints=500, messages=10)
-        (mine,) = [batch for batch in found if batch.endpoint.workspace_id == owner.workspace_id]
+        batches = deliveries.claim(endpoints=500, messages=10)
+        (mine,) = [batch for batch in batches if batch.endpoint.workspace_id == owner.workspace_id]
         assert deliveries.extend([mine]) == {mine.queue}
         deliveries.settle(_sent(mine, 200), [mine])
 
@@ -262,42 +265,42 @@ def deliver(people: People, owner: Member) -> Act:
 
 
 def disable(people: People, owner: Member) -> Act:
-    """A delivery after which its endpoint is disabled."""
+    """Settle a delivery after which its endpoint is disabled."""
     _hook(people, owner)
     people.sandbox.key(acting_operator(owner.workspace_id))
     deliveries = people.sandbox.services.deliveries
-    found = deliveries.claim(endpoints=500, messages=10)
-    (mine,) = [batch for batch in found if batch.endpoint.workspace_id == owner.workspace_id]
+    batches = deliveries.claim(endpoints=500, messages=10)
+    (mine,) = [batch for batch in batches if batch.endpoint.workspace_id == owner.workspace_id]
     return lambda: deliveries.settle(_sent(mine, 410), [mine])
 
 
 def try_out(people: People, owner: Member) -> Act:
-    """A test of a webhook, and a delivery sent again: both count towards a pace."""
-    made = _hook(people, owner)
+    """Test a webhook, and send the delivery again: both count towards a rate limit."""
+    webhook = _hook(people, owner)
     tenant, webhooks = acting_operator(owner.workspace_id), people.sandbox.services.webhooks
 
     def send() -> None:
-        webhooks.redeliver(tenant, webhooks.test(tenant, made.endpoint.id).id)
+        webhooks.redeliver(tenant, webhooks.test(tenant, webhook.endpoint.id).id)
 
     return send
 
 
 def watch(people: People, owner: Member) -> Act:
-    """An event about a key that will expire soon."""
+    """Record that a key will expire soon."""
     ends = (people.clock.now() + timedelta(days=1)).replace(microsecond=0)
     people.sandbox.key(acting_operator(owner.workspace_id), expires_at=ends)
     look = KeyLifecycle(people.sandbox.database, people.clock).run
     look()
     people.sandbox.key(acting_operator(owner.workspace_id), expires_at=ends)
 
-    def tell() -> None:
+    def report() -> None:
         assert look() >= 1
 
-    return tell
+    return report
 
 
 def plan(people: People, owner: Member) -> Act:
-    """Replacing all plans."""
+    """Replace all plans."""
     return lambda: people.sandbox.services.plans.apply(DEFAULT_PLANS)
 
 
@@ -339,14 +342,14 @@ LONG = [
 
 @pytest.mark.parametrize("scene", SHORT, ids=lambda scene: scene.__name__)
 def test_whichever_step_collides(people: People, look: Look, scene: Scene) -> None:
-    """An act whose n-th statement or commit is refused for a conflict succeeds, for all n, with the effects of one."""
+    """If the n-th statement or commit of an act conflicts, the act succeeds, for all n, with the effects of one."""
     collide_at_each_step(people, look, scene)
 
 
 @pytest.mark.prove
 @pytest.mark.parametrize("scene", LONG, ids=lambda scene: scene.__name__)
 def test_whichever_step_of_any_act_collides(people: People, look: Look, scene: Scene) -> None:
-    """The same of all other acts."""
+    """The guarantee holds for all other acts."""
     collide_at_each_step(people, look, scene)
 
 

@@ -1,8 +1,8 @@
 """A model of the generation: every interleaving of small configurations, with a crash of each writer at each step.
 
-The model is of storage/freshness/generation_file.py and services/verification_cache.py as they are built, one atomic
-step a line. Then each of their rules is removed, and the shortest history with a wrong acceptance is found: a rule
-that can be removed unnoticed would not be a rule.
+The model follows storage/freshness/generation_file.py and services/verification_cache.py as they
+are built, one atomic step a line. Then each of their rules is removed, and the shortest history
+with a wrong acceptance is found: a rule that can be removed unnoticed would not be a rule.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Actor(NamedTuple):
 
 
 class State(NamedTuple):
-    """One state. `words` counts the generations so far; `kept` is the tag of each process's entry, None without one."""
+    """A state. `words` counts the generations so far; `kept` is the tag of each process's entry, or None."""
 
     actors: tuple[Actor, ...]
     kept: tuple[int | None, ...]
@@ -85,7 +85,7 @@ class Configuration:
     rules: Protocol = field(default_factory=Protocol)
 
     def first(self) -> State:
-        """The initial state: the key is active, and no verification has begun."""
+        """Return the initial state: the key is active, and no verification has begun."""
         actors = tuple(Actor(left=getattr(a, "times", 0)) for a in self.actors)
         processes = 1 + max(a.process for a in self.actors if isinstance(a, Reader))
         word = 1 if self.file else INVALID
@@ -213,7 +213,7 @@ class Configuration:
         return "reads the generation", _set(s, i, on)
 
     def _answered(self, s: State, i: int, me: Actor, *, accepts: bool) -> State:
-        """Return the state after an answer; one that accepts and began late is what must never happen."""
+        """Return the state after an answer; one that accepts and began late must never happen."""
         wrong = accepts and me.late
         left = me.left - 1
         mine = Actor(at="wrong" if wrong else "begin" if left else "end", left=left)
@@ -294,7 +294,7 @@ def _check(configuration: Configuration) -> int:
 
 @pytest.mark.parametrize("actors", [ONE, ANOTHER, AGAIN, THREADS, PATIENT])
 def test_no_key_is_accepted_after_its_revocation(actors: Sequence[Writer | Reader]) -> None:
-    """No verification that began after a revocation was answered, or after a refusal, accepts (R29, R30).
+    """No verification that began after a revocation was acknowledged, or after a refusal, accepts (R29, R30).
 
     In every interleaving, with writers that die at every step.
     """
@@ -303,13 +303,13 @@ def test_no_key_is_accepted_after_its_revocation(actors: Sequence[Writer | Reade
 
 @pytest.mark.parametrize("actors", [ONE, PATIENT])
 def test_no_key_is_accepted_by_a_new_file(actors: Sequence[Writer | Reader]) -> None:
-    """The same if the file is created meanwhile."""
+    """The guarantee holds if the file is created meanwhile."""
     assert _check(Configuration(actors, file=False)) > 300
 
 
 @pytest.mark.prove
 def test_no_key_is_accepted_among_many() -> None:
-    """The same for two writers that both revoke the key, and three readers of two processes; a gigabyte of states."""
+    """The guarantee holds for two writers that both revoke the key, and three readers of two processes; needs 1 GB."""
     many = (*AGAIN[:2], Reader(0), Reader(0, times=1), Reader(1, times=1))
     assert _check(Configuration(many)) > 1_000_000
 
@@ -333,9 +333,10 @@ def test_the_file_is_created_under_the_lock() -> None:
 
 
 def test_what_a_repetition_rests_on() -> None:
-    """A revocation that finds the key revoked may answer immediately: INVALID is still set, or a generation followed.
+    """A revocation of a revoked key may answer immediately: INVALID is still set, or a generation followed.
 
-    Without INVALID it must not: the first writer may have died between its commit and its generation.
+    Without INVALID it must not: the first writer may have died between its commit and its
+    generation.
     """
     at_once = Protocol(repeats_go_through=False)
     _check(Configuration(AGAIN, rules=at_once))
