@@ -260,7 +260,7 @@ def test_accepted_text_is_returned_unchanged(store: Store, data: st.DataObject) 
     except Invalid:
         return
     document = store.documents.get(tenant, "docs", "same")
-    # A title that nobody could see counts as absent.
+    # A title without visible characters counts as absent.
     title = draft.title if is_visible(draft.title) else ""
     assert (document.text, document.title, document.attributes) == (
         draft.text,
