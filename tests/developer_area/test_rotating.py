@@ -183,3 +183,15 @@ def test_no_chains_of_overlaps(area: Area) -> None:
     assert rotated(area, new, "now").status == 201
     old = area.services.keys.get(area.principal, new.key_id)
     assert old.status(area.clock.now()) is KeyStatus.REVOKED
+
+
+def test_a_used_form_with_another_choice_is_refused_in_words(area: Area) -> None:
+    """A form that has rotated the key, sent again with another overlap, shows the successor and rotates nothing."""
+    token = area.key("sync", days=90)
+    url, browser = rotate_url(area, token), area.signed_in()
+    form = browser.open(url)
+    browser.submit(form, url, overlap="day")
+    again = browser.submit(form, url, overlap="week")
+    assert again.status == 409
+    assert "Its successor is" in again.tree.text
+    assert len(area.services.keys.list(area.principal).items) == 2
