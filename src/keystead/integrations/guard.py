@@ -114,28 +114,35 @@ class PerProcess(Generic[C]):
     def __init__(self, open_resource: Callable[[], C]) -> None:
         self._open = open_resource
         self._lock = threading.Lock()
-        self._resource: C | None = None
-        self.process: int | None = None
+        # With the process that opened it, in one field: two threads could see one of two fields new, the other old.
+        self._opened: tuple[int, C] | None = None
+
+    @property
+    def process(self) -> int | None:
+        """The process that opened the resource; None while there is none."""
+        opened = self._opened
+        return None if opened is None else opened[0]
 
     def get(self) -> C:
         """Return this process's resource."""
-        resource = self._resource
-        if resource is not None and self.process == os.getpid():
-            return resource
-        with self._lock:
-            if self._resource is None or self.process != os.getpid():
-                if self._resource is not None:
-                    _inherited.append(self._resource)
-                self._resource = self._open()
-                self.process = os.getpid()
-            return self._resource
+        opened = self._opened
+        if opened is None or opened[0] != os.getpid():
+            with self._lock:
+                opened = self._opened
+                if opened is None or opened[0] != os.getpid():
+                    if opened is not None:
+                        _inherited.append(opened[1])
+                    opened = self._opened = os.getpid(), self._open()
+        return opened[1]
 
     def close(self) -> None:
         """Close this process's resource. The next `get` opens another one."""
         with self._lock:
-            resource, self._resource = self._resource, None
-        if resource is not None and self.process == os.getpid():
-            resource.close()
+            opened = self._opened
+            if opened is None or opened[0] != os.getpid():
+                return
+            self._opened = None
+        opened[1].close()
 
 
 def valid_scope(required: str | None) -> str | None:

@@ -64,7 +64,11 @@ class FairThreadPool:
         """Return what `call` returns, on a thread of the owner's share, in the context of the caller."""
         await self._semaphore.acquire(owner)
         loop = asyncio.get_running_loop()
-        work = self._threads.submit(copy_context().run, call)
+        try:
+            work = self._threads.submit(copy_context().run, call)
+        except BaseException:
+            self._semaphore.release(owner)
+            raise
 
         def end(_: Future[R]) -> None:
             with suppress(RuntimeError):  # the loop is closed, and its semaphore with it

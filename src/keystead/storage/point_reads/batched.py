@@ -98,16 +98,15 @@ class BatchedReads:
         before = time.monotonic_ns() // 1000
         try:
             rows = await connection.read(batch.sql, {"ids": ids}) if ids else []
+            if rows:
+                self._on_time(before, rows[0][-1], time.monotonic_ns() // 1000 + 1)
+            batch.answer(rows)
         except psycopg.OperationalError:
             batch.fail()
         except BaseException as error:
             batch.fail(error if isinstance(error, Exception) else None)
             if not isinstance(error, Exception):
                 raise
-        else:
-            if rows:
-                self._on_time(before, rows[0][-1], time.monotonic_ns() // 1000 + 1)
-            batch.answer(rows)
 
 
 class _Batch:

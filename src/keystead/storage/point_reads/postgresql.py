@@ -56,10 +56,10 @@ class PostgresqlPointReads:
 
     def close(self) -> None:
         """Close every connection that is not in use; afterwards none is opened."""
+        self._is_closed = True
         with suppress(Empty):
             while True:
                 self._idle.get_nowait().close()
-        self._is_closed = True
         self._liveness.close()
         for loop in list(self._batched):
             self._drop(loop)
@@ -93,11 +93,15 @@ class PostgresqlPointReads:
         except Empty:
             raise Unavailable("The database is busy.") from None
         try:
+            if self._is_closed:
+                raise Unavailable("The database's connections are closed.")
             self._liveness.require_answers()
             yield connection
         except psycopg.OperationalError:
             raise Unavailable("The database does not answer.") from None
         finally:
+            if self._is_closed:
+                connection.close()
             self._idle.put(connection)
 
     def _drop(self, loop: asyncio.AbstractEventLoop) -> None:
