@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
+from keystead.cli.outcome import Exit
+from keystead.storage.database import Database
+from keystead.storage.engine.roles import Purpose
 from tests.cli.conftest import Keystead
 
 
@@ -46,3 +51,16 @@ def test_an_installation_without_its_pepper_gets_no_other(run: Keystead, place: 
         assert again.code == 78
         assert "There is no pepper" in again.err
         assert not (place / "peppers").exists()
+
+
+def test_a_newer_schema_is_left_alone(run: Keystead, place: Path, empty_url: str) -> None:
+    """On a database that this version doesn't know, the command changes nothing and says why."""
+    assert run("migrate").code == 0
+    peppers = (place / "peppers").read_text()
+    with closing(Database(empty_url)) as database, database.write_across(Purpose.OWNER) as tx:
+        tx.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    refused = run("migrate")
+    assert (refused.code, refused.out) == (Exit.CONFIGURATION, "")
+    assert "a newer Keystead wrote" in refused.err
+    assert run("migrate", "--check").code == Exit.REFUSED
+    assert (place / "peppers").read_text() == peppers

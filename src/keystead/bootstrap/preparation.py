@@ -110,6 +110,8 @@ def migrate(
     make_place(settings)
     with opened(settings, settings.migration_database) as database:
         before = migrations.state(database)
+        if before.status is SchemaStatus.AHEAD:
+            raise _newer_schema(before)
         if before.status is SchemaStatus.EMPTY and find_peppers(settings) is None:
             # Only here, on the first server: one that made its own could not verify keys of the first.
             make_peppers(settings.data / FILE_NAME)
@@ -220,10 +222,7 @@ def require_schema(database: Database) -> SchemaState:
         ) from None
     match state.status:
         case SchemaStatus.AHEAD:
-            raise ConfigurationError(
-                f"The database is at revision {state.found}, which a newer Keystead wrote; "
-                f"this one knows it up to {state.needed}: install the newer version again."
-            )
+            raise _newer_schema(state)
         case SchemaStatus.EMPTY | SchemaStatus.BEHIND:
             raise ConfigurationError(
                 f"The database's schema is {state.status}; run: keystead migrate"
@@ -270,3 +269,11 @@ def opened(settings: Settings, url: str | None = None) -> Iterator[Database]:
         yield database
     finally:
         database.close()
+
+
+def _newer_schema(state: SchemaState) -> ConfigurationError:
+    return ConfigurationError(
+        f"The database is at revision {state.found}, which a newer Keystead wrote; this one knows it up to"
+        f" {state.needed}: install the newer version again. A database from before the first release can't be"
+        " migrated: start with a new one."
+    )

@@ -43,7 +43,8 @@ def back_up(settings: Settings, target: Path) -> None:
     """Back up the embedded database to a new private file. Raises ConfigurationError if that fails."""
     if not settings.is_embedded:
         raise ConfigurationError(
-            "Back up a PostgreSQL with its own tools, pg_basebackup or pg_dump: see Backups in docs/operations.md."
+            "Back up a PostgreSQL with its own tools, pg_basebackup or pg_dump: see Backup and restore in"
+            " docs/operations.md."
         )
     if os.path.lexists(target):
         raise _is_there(target)
