@@ -74,7 +74,7 @@ MATCH_PARAMETER: Final[Mapping[str, Any]] = {
     "name": MATCH_HEADER,
     "in": "header",
     "required": False,
-    "description": "The `ETag` of the version to change, or a list of them; `*`: any version."
+    "description": "The `ETag` of the version to change, or a list of them; `*`: any version, if the resource exists."
     " If the resource has another version, the change is refused with `changed-meanwhile`. A weak tag never matches.",
     "schema": {"type": "string", "examples": ['"3"']},
 }

@@ -109,6 +109,8 @@ def in_words(errors: Iterable[tuple[str, str]]) -> str:
 def _field_error(pointer: str, detail: str) -> str:
     if detail[:1].isupper():
         return detail  # a whole sentence, which names its field itself
+    if not pointer:
+        return f"The request {detail}"
     parameter = pointer.removeprefix("query:").removeprefix("path:")
     if not parameter.startswith("/"):
         return f"{parameter} {detail}"

@@ -265,7 +265,7 @@ class InvalidCursor(Invalid):
     """The cursor is malformed, or belongs to another list or other filters."""
 
     code = "invalid-cursor"
-    title = "The cursor belongs to another list"
+    title = "The cursor is not valid for this list"
 
 
 class LastOwner(Invalid):

@@ -64,7 +64,7 @@ class IfMatch:
         """Raise ChangedMeanwhile unless the change was made for `version`; None: the resource doesn't exist."""
         if version is None or (self.versions is not None and str(version) not in self.versions):
             raise ChangedMeanwhile(
-                "The resource was changed by someone else. Nothing was saved; load it again."
+                "The resource does not have the version in If-Match. Nothing was changed; read it again."
             )
 
 

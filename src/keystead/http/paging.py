@@ -113,4 +113,4 @@ def _base64url(data: bytes) -> str:
 
 
 def _unfit() -> InvalidCursor:
-    return InvalidCursor([FieldError("query:cursor", "The cursor belongs to another list.")])
+    return InvalidCursor([FieldError("query:cursor", "The cursor is not valid for this list.")])

@@ -2,7 +2,7 @@
 
 An index finds keys that expire, another one refusals, and a walk over all keys finds disuse once a day. Each search
 stores how far it has come. Looking twice, or two servers looking at the same key, writes no event twice: the key's
-row in `key_lifecycle` says which event was written last.
+row in `key_lifecycle_marks` says which event was written last.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from keystead.wire.schema import Instant, NextCursor, Resource, member
 class ManagedWorkspace(Resource):
     """A workspace, as the operator of the installation sees it."""
 
-    id: Annotated[str, member("The workspace's public name.", "ws_02tcRIyrxLXTR81B3dqdOx")]
+    id: Annotated[str, member("The workspace's id.", "ws_02tcRIyrxLXTR81B3dqdOx")]
     name: Annotated[str, member("The name to display. It need not be unique.", "Acme")]
     plan: Annotated[str, member("The plan's id.", "team")]
     created_at: Instant

@@ -44,7 +44,7 @@ class Quota(Resource):
 class Key(Resource):
     """An API key, without its token."""
 
-    id: Annotated[str, member("The key's permanent public name.", "key_02tcRIyrxLXTR81B3dqdOx")]
+    id: Annotated[str, member("The key's permanent id.", "key_02tcRIyrxLXTR81B3dqdOx")]
     description: Annotated[str, member("What the key is for.", "data-warehouse sync")]
     hint: Annotated[str, member("Prefix and last four characters of the token.", "ks_…laf3")]
     scopes: Annotated[list[str], member("In alphabetical order.", ["documents:write"])]
@@ -107,7 +107,7 @@ class KeyList(Resource):
 class Workspace(Resource):
     """The tenant that a key belongs to."""
 
-    id: Annotated[str, member("The workspace's public name.", "ws_02tcRIyrxLXTR81B3dqdOx")]
+    id: Annotated[str, member("The workspace's id.", "ws_02tcRIyrxLXTR81B3dqdOx")]
     name: str
     plan: Annotated[str, member("The plan's id.", "free")]
 
@@ -235,7 +235,7 @@ class Target(Resource):
 class Event(Resource):
     """An audit record: what happened, to which resource, and by which principal."""
 
-    id: Annotated[str, member("The event's public name.", "evt_02tcRIyrxLXTR81B3dqdOx")]
+    id: Annotated[str, member("The event's id.", "evt_02tcRIyrxLXTR81B3dqdOx")]
     type: EventType
     occurred_at: Instant
     actor: Actor

@@ -18,7 +18,7 @@ MAX_PAYLOAD: Final = 20_000
 class Webhook(Resource):
     """An endpoint that receives events. Its secret and the values of its custom headers are never shown again."""
 
-    id: Annotated[str, member("The webhook's public name.", "wh_02tcRIyrxLXTR81B3dqdOx")]
+    id: Annotated[str, member("The webhook's id.", "wh_02tcRIyrxLXTR81B3dqdOx")]
     name: Annotated[str, member("The name to display.", "CRM")]
     url: Annotated[
         str, member("The URL that receives the events.", "https://example.com/hooks/keystead")
@@ -95,7 +95,7 @@ class Attempt(Resource):
 class Delivery(Resource):
     """An event on its way to a webhook."""
 
-    id: Annotated[str, member("The delivery's public name.", "dlv_02tcRIyrxLXTR81B3dqdOx")]
+    id: Annotated[str, member("The delivery's id.", "dlv_02tcRIyrxLXTR81B3dqdOx")]
     webhook_id: Annotated[str, member("The webhook's id.", "wh_02tcRIyrxLXTR81B3dqdOx")]
     event_id: Annotated[
         str,

@@ -213,10 +213,10 @@ def test_a_webhook_is_switched_off_and_on(each_area: Area) -> None:
     """While a webhook is paused, nothing is sent and the page says so; events wait until it resumes."""
     webhook = new_webhook(each_area)
     seen = press_switch(each_area, webhook, WebhookStatus.DISABLED)
-    assert "It is off." in seen.html
+    assert "Paused." in seen.html
     each_area.key()
     assert each_area.services.deliveries.claim(endpoints=1, messages=10) == []
-    assert "It is off." not in press_switch(each_area, webhook, WebhookStatus.ACTIVE).html
+    assert "Paused." not in press_switch(each_area, webhook, WebhookStatus.ACTIVE).html
     assert each_area.services.deliveries.claim(endpoints=1, messages=10)
 
 

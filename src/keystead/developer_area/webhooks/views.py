@@ -37,7 +37,7 @@ from keystead.domain.webhooks import (
 
 _WHY_DISABLED: Final = {
     DisabledReason.BY_HAND: "A member paused it.",
-    DisabledReason.FAILING: "All attempts failed over three days.",
+    DisabledReason.FAILING: "Every attempt of a delivery failed, over three days.",
     DisabledReason.GONE: "The receiver responded 410 Gone.",
 }
 _STATUSES: Final = {
@@ -147,9 +147,12 @@ class WebhookViews(WebhookPages):
         is_active = visit.form.one("status") == WebhookStatus.ACTIVE
         patch = WebhookPatch(status=WebhookStatus.ACTIVE if is_active else WebhookStatus.DISABLED)
         self._services.webhooks.update(visit.principal, webhook.id, patch, visit.origin)
-        change = "was resumed. Queued events" if is_active else "is paused. New events"
-        effect = "are being sent now" if is_active else "wait until you resume it"
-        return redirect_with_message(url, f"{webhook.name} {change} {effect}.")
+        change = (
+            "was resumed. Waiting deliveries are being sent now."
+            if is_active
+            else "is paused. Waiting deliveries are sent when you resume it; new events are not."
+        )
+        return redirect_with_message(url, f"{webhook.name} {change}")
 
     def test(self, visit: MemberVisit) -> Response:
         """Send a test event and show its delivery."""
