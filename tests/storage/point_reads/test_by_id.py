@@ -26,7 +26,7 @@ from keystead.storage.point_reads.by_id import (
     SqlitePointReads,
     point_reads_of,
 )
-from keystead.storage.point_reads.postgresql import CONNECTIONS
+from keystead.storage.point_reads.postgresql import CONNECTIONS, PostgresqlPointReads
 from keystead.storage.schema.verification_reads import CREDENTIAL, KEY, KEY_METADATA
 from tests.support.installations import (
     SandboxInstallation,
@@ -37,7 +37,7 @@ from tests.support.installations import (
     sandbox_on,
     sqlite_file,
 )
-from tests.support.postgres import PrivatePostgres
+from tests.support.postgres import PostgresServer, PrivatePostgres
 from tests.support.row_security import as_owner
 
 ABSENT = KeyId("key_0000000000000000000000")
@@ -167,7 +167,7 @@ def test_threads_that_come_and_go_leave_nothing_open(own_sandbox: SandboxInstall
 
 
 @contextmanager
-def _sandbox_on(server: PrivatePostgres) -> Iterator[SandboxInstallation]:
+def _sandbox_on(server: PostgresServer) -> Iterator[SandboxInstallation]:
     url = server.dsn(server.create_database())
     prepare(url)
     with sandbox_on(url) as sandbox:
@@ -255,3 +255,18 @@ def test_closed(sandbox: SandboxInstallation) -> None:
     assert reads.lookup(KEY).find(created.key.id) is not None
     reads.close()
     reads.close()
+
+
+def test_a_connection_in_use_while_the_reads_close_is_closed_with_them(
+    postgres: PostgresServer,
+) -> None:
+    """It comes back after the end, is not handed out again, and none is opened any more."""
+    with _sandbox_on(postgres) as sandbox:
+        reads = point_reads_of(sandbox.database)
+        assert isinstance(reads, PostgresqlPointReads)
+        with reads._connection() as connection:
+            assert connection.read("SELECT 1", {}) == [(1,)]
+            reads.close()
+        assert connection._connection is None
+        with pytest.raises(Unavailable):
+            reads.lookup(KEY).find(ABSENT)
