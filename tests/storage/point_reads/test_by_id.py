@@ -260,7 +260,7 @@ def test_closed(sandbox: SandboxInstallation) -> None:
 def test_a_connection_in_use_while_the_reads_close_is_closed_with_them(
     postgres: PostgresServer,
 ) -> None:
-    """It comes back after the end, is not handed out again, and none is opened any more."""
+    """It comes back after the end, is not handed out again, and none is opened afterwards."""
     with _sandbox_on(postgres) as sandbox:
         reads = point_reads_of(sandbox.database)
         assert isinstance(reads, PostgresqlPointReads)
