@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
@@ -15,7 +16,7 @@ from keystead.storage.engine.roles import Purpose
 from keystead.storage.row_security.diff import SERVER_ROLE
 from tests.support.installations import SandboxInstallation, sandbox_on
 from tests.support.pgbouncer import PgBouncer, pgbouncer
-from tests.support.postgres import PostgresServer
+from tests.support.postgres import DEADLINE_SECONDS, PostgresServer
 from tests.support.row_security import installed_database, server_url
 from tests.support.tenant_rows import fill, interleave
 
@@ -49,8 +50,9 @@ def test_many_share_two_connections(pooled: SandboxInstallation) -> None:
     tenants = [pooled.tenant() for _ in range(8)]
 
     def one(number: int) -> bool:
-        """Retry if the time for a lock runs out on a busy machine: that is refused without effect."""
-        for _ in range(10):
+        """Retry for as long as the time for a connection or a lock runs out: that is refused without effect."""
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while time.monotonic() < deadline:
             with suppress(Unavailable):
                 return go_round(number)
         return False

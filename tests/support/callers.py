@@ -108,7 +108,7 @@ class ServerWithKeys:
 
     def expected(self, request: ClientRequest) -> ClientResponse:
         """Return the response of the server itself for the same scope."""
-        connection = HTTPConnection(HOST, self.server.port, timeout=10)
+        connection = HTTPConnection(HOST, self.server.port, timeout=60)
         try:
             connection.putrequest("GET", f"/v1/events?{request.query}".rstrip("?"))
             for name, value in request.fields:

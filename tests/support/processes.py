@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from keystead.cli import run
-from tests.support.postgres import PR_SET_PDEATHSIG
+from tests.support.postgres import DEADLINE_SECONDS, PR_SET_PDEATHSIG
 
 KEYSTEAD: Final = Path(sys.executable).with_name("keystead")
 """The console script."""
@@ -52,7 +52,10 @@ def nursery() -> ForkServerContext:
 
 
 def run_apart(
-    arguments: Sequence[str], environment: Mapping[str, str], folder: Path, seconds: float = 30
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    folder: Path,
+    seconds: float = DEADLINE_SECONDS,
 ) -> CommandResult:
     """Run a command as the console script does, in a process of its own; `code` is None if it exceeded `seconds`."""
     child = nursery().Process(target=live, args=(arguments, environment, str(folder)))

@@ -131,7 +131,7 @@ class OpenConnection:
     """A connection that stays open, as a pool keeps it; a lost one is an error and never opened again."""
 
     def __init__(self, server: ServerProcess, key: Key) -> None:
-        self._connection = HTTPConnection(HOST, server.port, timeout=10)
+        self._connection = HTTPConnection(HOST, server.port, timeout=60)
         self._connection.connect()
         self._connection.auto_open = 0
         self._headers = {"Authorization": f"Bearer {key.token}"}
@@ -177,7 +177,7 @@ def opened(server: ServerProcess) -> Iterator[Product]:
     installation = bootstrap.open_safely(settings)
     limits = httpx2.Limits(max_keepalive_connections=0)
     try:
-        with httpx2.Client(trust_env=False, timeout=10, limits=limits) as http:
+        with httpx2.Client(trust_env=False, timeout=60, limits=limits) as http:
             yield Product(server, installation.services, http)
     finally:
         installation.close()

@@ -22,6 +22,7 @@ from keystead.storage.clock import Clock
 from keystead.worker.deliver import DeliveryWorker
 from keystead.worker.sending import Sender, tls_context
 from tests.support.installations import PEPPERS, prepare
+from tests.support.postgres import DEADLINE_SECONDS
 from tests.support.row_security import as_server
 
 HOST: Final = "127.0.0.1"
@@ -99,13 +100,13 @@ class Receiver:
         return self.answer(received)
 
     def wait_until(
-        self, reached: Callable[[Sequence[Received]], bool], seconds: float = 30
+        self, reached: Callable[[Sequence[Received]], bool], seconds: float = DEADLINE_SECONDS
     ) -> None:
         """Wait until the received requests are as wanted; AssertionError after that many seconds."""
         with self._arrived:
             assert self._arrived.wait_for(lambda: reached(self.received), seconds), self.counts()
 
-    def wait_for(self, number: int, seconds: float = 30) -> Sequence[Received]:
+    def wait_for(self, number: int, seconds: float = DEADLINE_SECONDS) -> Sequence[Received]:
         """Wait for that many requests."""
         self.wait_until(lambda received: len(received) >= number, seconds)
         return self.received

@@ -140,7 +140,7 @@ class ServerProcess:
         """Send a request on a connection of its own."""
         bearer = {"authorization": f"Bearer {token}"} if token else {}
         with httpx2.Client(
-            base_url=self.base_url, trust_env=False, timeout=10, verify=_PLAIN
+            base_url=self.base_url, trust_env=False, timeout=60, verify=_PLAIN
         ) as client:
             return client.request(method, path, json=json, headers=bearer | dict(headers or {}))
 
