@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple, Self
 import psycopg
 from psycopg.abc import RV, Params, PQGen, QueryNoTemplate
 from psycopg.generators import fetch_many, send
-from psycopg.pq import TransactionStatus
+from psycopg.pq import ExecStatus, TransactionStatus
 from typing_extensions import override
 
 from keystead.storage.engine.liveness import POLL_SECONDS, Silent
@@ -176,6 +176,20 @@ class _Cursor(psycopg.Cursor[Any]):
     """A cursor whose statement may begin a transaction."""
 
     _conn: TransactionConnection
+
+    @property
+    @override
+    def description(self) -> Any:
+        # Psycopg makes an object of each column, which takes longer than most statements; SQLAlchemy reads these two.
+        result = self.pgresult
+        if result is None or result.status != ExecStatus.TUPLES_OK:
+            return None
+        encoding = self._encoding
+        return [
+            (name.decode(encoding), result.ftype(number), None, None, None, None, None)
+            for number in range(result.nfields)
+            if (name := result.fname(number)) is not None
+        ]
 
     def execute(
         self,
