@@ -45,7 +45,7 @@ STOP_SECONDS: Final = 9
 RELOAD_SECONDS: Final = 1.5
 """How long a new process runs together with the one that it replaces."""
 SWITCH_SECONDS: Final = 0.0005
-"""How long the event loop keeps the interpreter while a thread waits for it, such as SQLite's writer after each step."""
+"""How long the event loop keeps the interpreter while a thread waits for it, as SQLite's writer does at each step."""
 PARENT_SECONDS: Final = 0.25
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("keystead.serving")

@@ -86,7 +86,7 @@ def liveness_probe_of(url: URL) -> LivenessProbe:
 class ConnectionPool:
     """The open connections of one database, those used last first.
 
-    SQLAlchemy's pool makes a `Connection` anew for each transaction, which costs more than most statements here.
+    With SQLAlchemy's pool each transaction makes another `Connection`, which costs more than most statements here.
     """
 
     def __init__(self, engine: Engine, size: int, liveness: LivenessProbe | None = None) -> None:
@@ -104,7 +104,7 @@ class ConnectionPool:
         return len(self._used)
 
     def take(self) -> Connection:
-        """Return a connection as soon as one may be used. Unavailable if that takes too long, or the server is silent."""
+        """Return a connection as soon as one may be used. Unavailable if that takes long, or the server is silent."""
         if self._liveness is not None:
             self._liveness.require_answers()
         if not self._free.acquire(blocking=False):
@@ -132,7 +132,7 @@ class ConnectionPool:
             connection.close()
 
     def close(self) -> None:
-        """Close the connections, those in use when they are given back."""
+        """Close the connections; those in use, when they come back."""
         self._size = 0
         self.close_idle()
 
