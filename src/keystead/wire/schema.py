@@ -5,18 +5,15 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
-
-from keystead.domain.instants import format_instant
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 INSTANT_SCHEMA: Final = {
     "type": "string",
     "format": "date-time",
     "examples": ["2027-01-31T12:00:00Z"],
 }
-Instant = Annotated[
-    datetime, PlainSerializer(format_instant, return_type=str), WithJsonSchema(INSTANT_SCHEMA)
-]
+Instant = Annotated[datetime, WithJsonSchema(INSTANT_SCHEMA)]
+"""An aware UTC time. pydantic writes it as `format_instant` does, without a call of Python for each."""
 
 
 def member(description: str, *examples: Any, **schema: Any) -> Any:
@@ -33,3 +30,7 @@ class Resource(BaseModel):
     """The base of all responses. Every member is present, and null if it has no value."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, from_attributes=True)
+
+    def to_json(self) -> bytes:
+        """Return the JSON text, in one pass."""
+        return self.__pydantic_serializer__.to_json(self)

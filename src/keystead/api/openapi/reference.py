@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown_it import MarkdownIt
-from starlette.requests import Request
-from starlette.responses import Response
 
 from keystead.api.openapi.document import operations
+from keystead.http.asgi import Answer, Header
 
-_CACHE: Final = "public, max-age=300"
-_POLICY: Final = (
-    "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none';"
-    " frame-ancestors 'none'"
+_CACHE: Final[Header] = (b"cache-control", b"public, max-age=300")
+_POLICY: Final[Header] = (
+    b"content-security-policy",
+    b"default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none';"
+    b" frame-ancestors 'none'",
 )
 
 
@@ -25,27 +26,18 @@ class ReferencePages:
     """The public reference pages, rendered once at startup. `base_url` is the server's URL for clients."""
 
     def __init__(self, document: dict[str, Any], base_url: str) -> None:
-        self._document = json.dumps(document, separators=(",", ":")).encode()
-        self._page = render(document, base_url).encode()
-        self._style = (files("keystead.api") / "static" / "reference.css").read_bytes()
-
-    async def document(self, _request: Request) -> Response:
-        """Return the OpenAPI document."""
-        return _response(self._document, "application/json")
-
-    async def page(self, _request: Request) -> Response:
-        """Return the document as an HTML page."""
-        response = _response(self._page, "text/html; charset=utf-8")
-        response.headers["content-security-policy"] = _POLICY
-        return response
-
-    async def style(self, _request: Request) -> Response:
-        """Return the page's style sheet."""
-        return _response(self._style, "text/css; charset=utf-8")
+        text = json.dumps(document, separators=(",", ":")).encode()
+        page = render(document, base_url).encode()
+        style = (files("keystead.api") / "static" / "reference.css").read_bytes()
+        self.answers: Final[Mapping[str, Answer]] = {
+            "/openapi.json": _answer(text, b"application/json"),
+            "/docs": _answer(page, b"text/html; charset=utf-8", _POLICY),
+            "/docs/reference.css": _answer(style, b"text/css; charset=utf-8"),
+        }
 
 
-def _response(body: bytes, media_type: str) -> Response:
-    return Response(body, headers={"content-type": media_type, "cache-control": _CACHE})
+def _answer(body: bytes, media_type: bytes, *headers: Header) -> Answer:
+    return Answer(200, ((b"content-type", media_type), _CACHE, *headers), body)
 
 
 def render(document: dict[str, Any], base_url: str) -> str:

@@ -1,0 +1,296 @@
+"""The path of every call: credentials, scopes, body, parameters, and only then the use case.
+
+This module keeps the order of refusal: 400 for the head, 401, 403, then the body's size, type and syntax, then 404
+and 412, and only then 409 or 422. It enforces what the operation declares, which is what the OpenAPI document says.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final, TypeVar
+from urllib.parse import parse_qsl
+
+from pydantic import TypeAdapter, ValidationError
+
+from keystead.api.bodies import Body
+from keystead.api.operations import (
+    EXPIRES_HEADER,
+    IDEMPOTENCY_KEY,
+    IDEMPOTENCY_PATTERN,
+    OPERATOR,
+    Operation,
+    Reply,
+    Way,
+)
+from keystead.domain.credentials import ActingCredential
+from keystead.domain.errors import FieldError, Invalid, InvalidRequest
+from keystead.domain.events import Origin
+from keystead.domain.instants import format_instant
+from keystead.domain.keys import EXPIRES_SOON
+from keystead.domain.principals import Principal
+from keystead.domain.verification import Denied
+from keystead.domain.versions import IfMatch, etag, require_match
+from keystead.http.asgi import Answer, Header, Receive, Scope, Send, send_answer
+from keystead.http.bearer import bearer_of
+from keystead.http.body import KIB, LargeBodies, read_body, require_unencoded
+from keystead.http.client import RequestRecord, record_of
+from keystead.http.json_body import (
+    MAX_PARAMETERS,
+    decode_model,
+    query_pointer,
+    require_json,
+    sentence_of,
+)
+from keystead.http.paging import Page, read_page
+from keystead.services import Services
+
+INLINE_BODY: Final = 4 * KIB
+"""The largest body, in bytes, that the event loop decodes itself. A larger one would delay all other requests."""
+
+_IDEMPOTENCY_KEY = re.compile(IDEMPOTENCY_PATTERN)
+_EXPIRES = EXPIRES_HEADER.lower().encode("ascii")
+_JSON: Final[Header] = (b"content-type", b"application/json")
+
+P = TypeVar("P", str, int)
+Path = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call by a live key that has the scopes."""
+
+    services: Services
+    principal: Principal
+    origin: Origin
+    path: str
+    idempotency_key: str | None
+    if_match: IfMatch | None
+
+    @property
+    def owner(self) -> str:
+        """The workspace, which has its share of the server's threads."""
+        return self.principal.workspace_id
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorCall:
+    """A call with a live operator's credential."""
+
+    services: Services
+    credential: ActingCredential
+    origin: Origin
+    path: str
+    base_url: str
+    if_match: IfMatch | None
+
+    @property
+    def owner(self) -> str:
+        """The credential, which has its share of the server's threads."""
+        return self.credential.id
+
+
+def page_of(
+    call: Call, kind: type[P], limit: str | None, cursor: str | None, **filters: str | None
+) -> Page[P]:
+    """Return the page that a call asks for; `kind` is the type of the list's positions. Invalid or InvalidCursor."""
+    return read_page(
+        kind,
+        workspace_id=call.principal.workspace_id,
+        path=call.path,
+        filters=filters,
+        limit=limit,
+        cursor=cursor,
+    )
+
+
+class Endpoint:
+    """An operation at work: admits its calls, reads what they send, and answers them."""
+
+    def __init__(
+        self, operation: Operation, services: Services, bodies: LargeBodies, base_url: str
+    ) -> None:
+        self.operation = operation
+        self._services, self._bodies, self._base_url = services, bodies, base_url
+        self._required = operation.scopes[0] if operation.scopes else None
+        self._query = {
+            parameter.name: None
+            if parameter.type is str
+            else TypeAdapter(parameter.type).validate_python
+            for parameter in operation.query
+        }
+        execution = services.execution
+        self._read, self._slow = execution.run_read, execution.run_slow
+        ways = {Way.READ: execution.run_read, Way.WRITE: execution.run_write}
+        self._run = ways.get(operation.way, execution.run_slow)
+
+    async def answer(self, scope: Scope, receive: Receive, send: Send, path: Path) -> None:
+        """Answer one request, whose path has these parameters. Raises the refusal of any other."""
+        record = record_of(scope)
+        record.route = self.operation.path
+        if self.operation.security == OPERATOR:
+            call: Call | OperatorCall = await self._admit_operator(scope, record)
+        else:
+            call = await self._admit(scope, record)
+        if self.operation.body is None:
+            reply, body = await self._perform(call, scope, path, None)
+        else:
+            async with self._bodies.held(call.owner, _content_length(scope)):
+                reply, body = await self._perform(call, scope, path, receive)
+        status = reply.status or self.operation.statuses[0]
+        await send_answer(send, Answer(status, self._headers(call, reply), body))
+
+    async def _admit(self, scope: Scope, record: RequestRecord) -> Call:
+        """Verify the request's key. Unauthenticated, InvalidToken, InsufficientScope or InvalidRequest."""
+        token = bearer_of(scope)
+        idempotency_key = _read_idempotency_key(scope) if self.operation.idempotent else None
+        if_match = self._if_match(scope)
+        client = record.client
+        address = client.address or None
+        verdict = await self._services.verifier.verify_on_loop(
+            token, self._required, address=address, agent=client.agent or None
+        )
+        if isinstance(verdict, Denied):
+            record.key_id, record.workspace_id = verdict.key_id, verdict.workspace_id
+            record.denied = verdict.reason
+            raise verdict.refusal(self._required)
+        principal = verdict.principal
+        record.key_id, record.workspace_id = principal.id, principal.workspace_id
+        for scope_name in self.operation.scopes[1:]:
+            principal.require(scope_name)
+        origin = Origin(address, client.request_id)
+        return Call(self._services, principal, origin, scope["path"], idempotency_key, if_match)
+
+    async def _admit_operator(self, scope: Scope, record: RequestRecord) -> OperatorCall:
+        """Verify the request's credential. Unauthenticated, InvalidToken or InvalidRequest."""
+        credential = await self._services.credential_verifier.verify(bearer_of(scope))
+        record.key_id = credential.id
+        client = record.client
+        origin = Origin(client.address or None, client.request_id)
+        if_match = self._if_match(scope)
+        return OperatorCall(
+            self._services, credential, origin, scope["path"], self._base_url, if_match
+        )
+
+    def _if_match(self, scope: Scope) -> IfMatch | None:
+        """Return the condition of the If-Match fields; None without any. InvalidRequest."""
+        if not self.operation.if_match:
+            return None
+        fields = [str(value, "latin-1") for name, value in scope["headers"] if name == b"if-match"]
+        return IfMatch.parse(fields) if fields else None
+
+    async def _perform(
+        self, call: Call | OperatorCall, scope: Scope, path: Path, receive: Receive | None
+    ) -> tuple[Reply[Any], bytes]:
+        """Run the use case. Returns its reply and the body of the response."""
+        try:
+            arguments: dict[str, Any] = dict(path)
+            # The body is read before the call takes its turn: a slow upload holds no thread.
+            if receive is not None:
+                body = await self._decode(call, scope, receive)
+                arguments |= {} if body is None else {"body": body}
+            if scope["query_string"]:
+                arguments |= _read_query(scope["query_string"], self._query)
+            run = self._slow if self.operation.slow_with in arguments else self._run
+            return await run(call.owner, partial(_handle, self.operation, call, arguments))
+        except Invalid:
+            await self._require_target(call, path)
+            raise
+
+    async def _decode(
+        self, call: Call | OperatorCall, scope: Scope, receive: Receive
+    ) -> Body | None:
+        """Return the body as the operation's model; None if it is optional and absent.
+
+        Raises TooLarge, UnsupportedMediaType, InvalidRequest or Invalid. A large body is parsed within the share of the
+        call's owner.
+        """
+        operation = self.operation
+        assert operation.body is not None
+        data = await read_body(receive, operation.max_body, _content_length(scope))
+        if not data and not operation.body_required:
+            return None
+        require_unencoded(scope["headers"])
+        require_json(_field(scope, b"content-type"))
+        decode = partial(decode_model, operation.body, data, operation.max_values)
+        if len(data) <= INLINE_BODY:
+            return decode()
+        return await self._bodies.parse(call.owner, decode, len(data))
+
+    async def _require_target(self, call: Call | OperatorCall, path: Path) -> None:
+        """Raise NotFound or ChangedMeanwhile: 404 and 412 come before the 422 that is about to be sent."""
+        find = self.operation.find_version
+        if find is not None:
+            version = await self._read(call.owner, partial(find, call, path))
+            if self.operation.if_match:
+                require_match(call.if_match, version)
+
+    def _headers(self, call: Call | OperatorCall, reply: Reply[Any]) -> tuple[Header, ...]:
+        headers = [] if reply.body is None else [_JSON]
+        if reply.version is not None:
+            headers.append((b"etag", etag(reply.version).encode("ascii")))
+        if reply.location is not None:
+            headers.append((b"location", reply.location.encode("ascii")))
+        if isinstance(call, Call) and (expires_at := call.principal.expires_at) is not None:
+            if expires_at - self._services.keys.now() <= EXPIRES_SOON:
+                headers.append((_EXPIRES, format_instant(expires_at).encode("ascii")))
+        return tuple(headers)
+
+
+def _handle(
+    operation: Operation, call: Call | OperatorCall, arguments: Mapping[str, Any]
+) -> tuple[Reply[Any], bytes]:
+    # Serialized where the use case ran, so that a large response does not delay the event loop.
+    reply = operation.handler(call, **arguments)
+    return reply, b"" if reply.body is None else reply.body.to_json()
+
+
+def _read_query(query: bytes, known: Mapping[str, Callable[[Any], Any] | None]) -> dict[str, Any]:
+    """Return the parameters of a query. Invalid names all that are unknown, repeated or not of their type."""
+    pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
+    counts = Counter(name for name, _ in pairs)
+    values: dict[str, Any] = {}
+    faults: dict[str, str] = {}
+    for name, text in pairs:
+        if name not in known:
+            faults[name] = "is an unknown parameter"
+        elif counts[name] > 1:
+            faults[name] = "must be sent only once"
+        else:
+            read = known[name]
+            try:
+                values[name] = text if read is None else read(text)
+            except ValidationError as error:
+                faults[name] = sentence_of(error.errors(include_url=False)[0])
+    if faults:
+        refused = sorted(faults.items())[:MAX_PARAMETERS]
+        raise Invalid([FieldError(query_pointer(name), sentence) for name, sentence in refused])
+    return values
+
+
+def _content_length(scope: Scope) -> int | None:
+    length = _field(scope, b"content-length")
+    return int(length) if length else None
+
+
+def _field(scope: Scope, name: bytes) -> str | None:
+    """Return the first field of that name."""
+    for each, value in scope["headers"]:
+        if each == name:
+            return str(value, "latin-1")
+    return None
+
+
+def _read_idempotency_key(scope: Scope) -> str | None:
+    fields = [value for name, value in scope["headers"] if name == b"idempotency-key"]
+    if not fields:
+        return None
+    text = str(fields[0], "latin-1").strip(" \t")
+    if len(fields) > 1 or not _IDEMPOTENCY_KEY.fullmatch(text):
+        raise InvalidRequest(
+            f"Send one {IDEMPOTENCY_KEY.name} header of 1-255 visible ASCII characters."
+        )
+    return text

@@ -1,0 +1,173 @@
+"""Where calls run: fair shares for each owner, no thread for what waits, results and errors for the caller."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextvars import ContextVar
+from functools import partial
+
+import pytest
+
+from keystead.domain.errors import NotFound, Unavailable
+from keystead.services.concurrency import FairThreadPool
+from keystead.services.execution import Execution
+
+pytestmark = pytest.mark.anyio
+
+KINDS = ("run_read", "run_write", "run_slow")
+caller: ContextVar[str] = ContextVar("caller")
+
+
+@pytest.fixture(params=[True, False], ids=["sqlite", "postgresql"])
+def execution(request: pytest.FixtureRequest) -> Iterator[Execution]:
+    """One of each engine."""
+    execution = Execution(reads_inline=request.param)
+    yield execution
+    execution.close()
+
+
+@pytest.fixture
+def pool() -> Iterator[FairThreadPool]:
+    """A pool of one thread."""
+    pool = FairThreadPool(1, "test")
+    yield pool
+    pool.close()
+
+
+def fail() -> None:
+    raise NotFound("There is no such thing.")
+
+
+def stop() -> None:
+    raise StopIteration
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_call_returns_its_result(execution: Execution, kind: str) -> None:
+    assert await getattr(execution, kind)("ws_a", lambda: 7) == 7
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_call_raises_its_error(execution: Execution, kind: str) -> None:
+    with pytest.raises(NotFound):
+        await getattr(execution, kind)("ws_a", fail)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_call_runs_in_the_context_of_its_caller(execution: Execution, kind: str) -> None:
+    caller.set("me")
+    assert await getattr(execution, kind)("ws_a", caller.get) == "me"
+
+
+async def test_reads_on_sqlite_run_on_the_loop_and_writes_do_not() -> None:
+    execution = Execution(reads_inline=True)
+    here = threading.get_ident()
+    assert await execution.run_read("ws_a", threading.get_ident) == here
+    first = await execution.run_write("ws_a", threading.get_ident)
+    assert first != here
+    assert await execution.run_write("ws_b", threading.get_ident) == first
+    execution.close()
+
+
+async def test_an_owner_with_many_waiting_calls_does_not_delay_another(
+    pool: FairThreadPool,
+) -> None:
+    order: list[str] = []
+    begun, go_on = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        begun.set()
+        go_on.wait(10)
+
+    first = asyncio.create_task(pool.run("a", hold))
+    while not begun.is_set():
+        await asyncio.sleep(0.001)
+    others = [asyncio.create_task(pool.run("a", partial(order.append, "a"))) for _ in range(20)]
+    others.append(asyncio.create_task(pool.run("b", partial(order.append, "b"))))
+    await asyncio.sleep(0)
+    go_on.set()
+    await asyncio.gather(first, *others)
+    assert len(order) == 21
+    assert "b" in order[:2]
+
+
+async def test_waiting_calls_hold_no_thread() -> None:
+    pool = FairThreadPool(8, "waiting", most=1)
+    go_on = threading.Event()
+    calls = [asyncio.create_task(pool.run("a", partial(go_on.wait, 10))) for _ in range(20)]
+    await asyncio.sleep(0)
+    assert await pool.run("b", lambda: "served") == "served"
+    names = [t.name for t in threading.enumerate() if t.name.startswith("waiting")]
+    assert len(names) <= 2
+    go_on.set()
+    assert await asyncio.gather(*calls) == [True] * 20
+    pool.close()
+
+
+async def test_a_cancelled_call_that_waits_never_runs(pool: FairThreadPool) -> None:
+    go_on = threading.Event()
+    ran: list[str] = []
+    first = asyncio.create_task(pool.run("a", partial(go_on.wait, 10)))
+    await asyncio.sleep(0)
+    cancelled = asyncio.create_task(pool.run("a", partial(ran.append, "cancelled")))
+    last = asyncio.create_task(pool.run("a", partial(ran.append, "last")))
+    await asyncio.sleep(0)
+    cancelled.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await cancelled
+    go_on.set()
+    await asyncio.gather(first, last)
+    assert ran == ["last"]
+
+
+async def test_a_cancelled_call_that_runs_goes_on_and_keeps_its_thread(
+    pool: FairThreadPool,
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    order: list[str] = []
+
+    def work() -> None:
+        begun.set()
+        go_on.wait(10)
+        order.append("first")
+
+    first = asyncio.create_task(pool.run("a", work))
+    while not begun.is_set():
+        await asyncio.sleep(0.001)
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    second = asyncio.create_task(pool.run("b", partial(order.append, "second")))
+    await asyncio.sleep(0)
+    go_on.set()
+    await second
+    assert order == ["first", "second"]
+
+
+async def test_a_call_that_raises_stop_iteration_ends(pool: FairThreadPool) -> None:
+    with pytest.raises(RuntimeError):
+        await asyncio.wait_for(pool.run("a", stop), 10)
+
+
+async def test_a_closed_pool_refuses_new_calls_and_those_that_wait(pool: FairThreadPool) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def hold() -> str:
+        begun.set()
+        go_on.wait(10)
+        return "done"
+
+    running = asyncio.create_task(pool.run("a", hold))
+    while not begun.is_set():
+        await asyncio.sleep(0.001)
+    waiting = [asyncio.create_task(pool.run(owner, lambda: None)) for owner in ("a", "b", "c")]
+    await asyncio.sleep(0)
+    pool.close()
+    go_on.set()
+    assert await running == "done"
+    for refused in await asyncio.gather(*waiting, return_exceptions=True):
+        assert isinstance(refused, Unavailable)
+    with pytest.raises(Unavailable):
+        await pool.run("a", lambda: None)
