@@ -59,7 +59,7 @@ class Schemas:
 
 
 def _uses(operation: Operation) -> Iterator[_Use]:
-    for parameter in (*operation.path_parameters, *operation.query):
+    for parameter in _parameters(operation):
         yield parameter.type, "validation"
     if operation.body is not None:
         yield operation.body, "validation"
@@ -106,7 +106,7 @@ def _parameters(operation: Operation) -> Iterator[Parameter]:
 
 
 def _parameter(parameter: Parameter, schemas: Schemas) -> dict[str, Any]:
-    schema = dict(parameter.schema or schemas.of(parameter.type))
+    schema = {**schemas.of(parameter.type), **(parameter.schema or {})}
     if parameter.examples:
         schema["examples"] = list(parameter.examples)
     return {
