@@ -16,7 +16,7 @@ from keystead.api.bodies import Body
 from keystead.domain.errors import KeysteadError
 from keystead.http.body import JSON_LIMIT
 from keystead.http.json_body import MAX_VALUES
-from keystead.http.paging import DEFAULT_LIMIT, MAX_LIMIT
+from keystead.http.paging import MAX_LIMIT
 from keystead.wire.schema import Resource
 
 KEY: Final = "key"
@@ -93,7 +93,7 @@ def in_path(
 LIMIT: Final = in_query(
     "limit",
     f"The largest number of items to return: 1-{MAX_LIMIT}.",
-    schema={"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
+    schema={"type": "integer", "minimum": 1, "maximum": MAX_LIMIT},
 )
 CURSOR: Final = in_query(
     "cursor", "The `next_cursor` of the previous page; other parameters must not change."

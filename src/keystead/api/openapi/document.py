@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document: FastAPI's description of the routes, and what all routes share.
+"""The OpenAPI 3.1 document, built from the operations and the models.
 
 `python -m keystead.api.openapi.document` prints it in the format of openapi.json.
 """
@@ -10,28 +10,12 @@ import sys
 from collections.abc import Iterator
 from typing import Any, Final
 
-from fastapi.openapi.utils import get_openapi
-
-from keystead.api import collections, documents, events, keys, operator, webhooks, workspaces
 from keystead.api.openapi.gate_paths import SECURITY_SCHEMES, TAG, TAG_DESCRIPTION, gate_paths
-from keystead.api.openapi.refusals import REFUSAL_HEADERS, examples, references, responses_of
-from keystead.api.operator import LOCATED, OPERATOR
-from keystead.api.route import BODY_VALUES, EXPIRES_HEADER, HAS_ETAG, MAX_BODY, PROBLEMS, SECURITY
-from keystead.domain.errors import RateLimited
+from keystead.api.openapi.paths import HEADERS, Schemas, operation_object
+from keystead.api.openapi.refusals import REFUSAL_HEADERS, examples
+from keystead.api.operations import KEY, OPERATOR
+from keystead.api.routes import OPERATIONS
 from keystead.wire.resources import Problem
-
-ROUTERS: Final = (
-    workspaces.router,
-    keys.router,
-    collections.router,
-    documents.router,
-    events.router,
-    webhooks.router,
-    webhooks.deliveries,
-    operator.router,
-    operator.plans_router,
-    operator.portal_router,
-)
 
 _DESCRIPTION = """\
 API keys, collections, documents, events and webhooks of a workspace. A key belongs to one workspace, and its calls
@@ -85,127 +69,47 @@ _OPERATOR_BEARER: Final = {
     "description": "An operator's credential, created by `keystead credentials create`. A workspace's key doesn't"
     " work here, and this credential works nowhere else.",
 }
-_HEADERS: Final = {
-    EXPIRES_HEADER: {
-        "description": "When the calling key expires, if that is within 14 days.",
-        "schema": {"type": "string", "format": "date-time"},
-    },
-    "ETag": {
-        "description": "The version of the resource. Send it back as `If-Match`.",
-        "schema": {"type": "string", "examples": ['"3"']},
-    },
-    "Location": {
-        "description": "The path of the created resource.",
-        "schema": {"type": "string", "format": "uri-reference"},
-    },
-}
-_DONE: Final = {"200": "OK.", "201": "Created.", "204": "Done. The response has no body."}
+_SECURITY_SCHEMES: Final = {KEY: _BEARER, OPERATOR: _OPERATOR_BEARER, **SECURITY_SCHEMES}
 JSON_PATHS: Final = ("/v1/", "/operator/v1/")
 _METHODS: Final = ("get", "put", "post", "patch", "delete")
 
 
 def describe() -> dict[str, Any]:
     """Return a new copy of the whole document."""
-    document = get_openapi(
-        title="Keystead Workspace API",
-        version="1",
-        description=_DESCRIPTION,
-        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
-        routes=[route for router in ROUTERS for route in router.routes],
-        tags=[{"name": name, "description": text} for name, text in _TAGS.items()],
-    )
-    for path, method, operation in operations(document):
-        _complete(path, method, operation)
-    _complete_components(document["components"])
-    document["paths"] |= gate_paths()
-    # FastAPI's model of OpenAPI turns every bound into a float; whole ones become integers again.
-    whole: dict[str, Any] = json.loads(json.dumps(document), parse_float=_number)
-    return whole
+    schemas = Schemas(OPERATIONS, [Problem])
+    paths: dict[str, Any] = {}
+    for operation in OPERATIONS:
+        item = paths.setdefault(operation.path, {})
+        item[operation.method.lower()] = operation_object(operation, schemas)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Keystead Workspace API",
+            "version": "1",
+            "description": _DESCRIPTION,
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
+        "paths": paths | gate_paths(),
+        "components": {
+            "schemas": schemas.components,
+            "headers": HEADERS | REFUSAL_HEADERS,
+            "examples": examples(),
+            "securitySchemes": _SECURITY_SCHEMES,
+        },
+    }
 
 
 def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Yield path, method in lower case, and operation of every JSON call; the gate's calls use forms."""
     for path, item in document["paths"].items():
-        if not path.startswith(JSON_PATHS):
-            continue
-        yield from ((path, method, item[method]) for method in _METHODS if method in item)
+        if path.startswith(JSON_PATHS):
+            yield from ((path, method, item[method]) for method in _METHODS if method in item)
 
 
 def to_json(document: dict[str, Any]) -> str:
     """Return the document in the format of openapi.json."""
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
-
-
-def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
-    operation["description"] += f"\n\n**Needs** {_need(operation)}."
-    for parameter in operation.get("parameters", ()):
-        parameter["schema"] = _without_null(parameter["schema"])
-    codes, max_body = operation.pop(PROBLEMS), operation.pop(MAX_BODY)
-    max_values = operation.pop(BODY_VALUES)
-    if _is_for_keys(operation):
-        codes = [*codes, RateLimited.code]
-    located, has_etag = operation.pop(LOCATED, True), operation.pop(HAS_ETAG)
-    if "requestBody" in operation:
-        operation["requestBody"]["description"] = (
-            f"At most {max_body:,} bytes with {max_values:,} values and member names."
-        )
-    done = {code: answer for code, answer in operation["responses"].items() if code in _DONE}
-    for status, response in done.items():
-        names = _headers(operation, located=located and status == "201", has_etag=has_etag)
-        response |= {"description": _DONE[status], "headers": references("headers", names)}
-    operation["responses"] = done | responses_of(path, method, operation, codes)
-
-
-def _need(operation: dict[str, Any]) -> str:
-    if not _is_for_keys(operation):
-        return "an operator's credential, `<prefix>_op_…`"
-    scopes = operation["security"][0][SECURITY]
-    names = " and ".join(f"`{scope}`" for scope in scopes)
-    return f"the scope {names}" if scopes else "a live key with any scope"
-
-
-def _headers(operation: dict[str, Any], *, located: bool, has_etag: bool) -> Iterator[str]:
-    """Yield the names of the headers of a successful response."""
-    if _is_for_keys(operation):
-        yield EXPIRES_HEADER
-    if has_etag:
-        yield "ETag"
-    if located:
-        yield "Location"
-
-
-def _is_for_keys(operation: dict[str, Any]) -> bool:
-    return SECURITY in operation["security"][0]
-
-
-def _complete_components(components: dict[str, Any]) -> None:
-    schemas = components["schemas"]
-    problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-    schemas |= {**problem.pop("$defs"), "Problem": problem}
-    for framework_owned in ("HTTPValidationError", "ValidationError"):
-        schemas.pop(framework_owned)
-    for schema in schemas.values():
-        for member in schema.get("properties", {}).values():
-            member.pop("title", None)
-    components["securitySchemes"] = {
-        SECURITY: _BEARER,
-        OPERATOR: _OPERATOR_BEARER,
-        **SECURITY_SCHEMES,
-    }
-    components["headers"] = _HEADERS | REFUSAL_HEADERS
-    components["examples"] = examples()
-
-
-def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of a parameter, which may be absent but never null."""
-    options = [option for option in schema.pop("anyOf", ()) if option != {"type": "null"}]
-    schema.pop("title", None)
-    return {**options[0], **schema} if options else schema
-
-
-def _number(text: str) -> float | int:
-    number = float(text)
-    return int(number) if number.is_integer() else number
 
 
 if __name__ == "__main__":
