@@ -236,9 +236,9 @@ class Endpoint:
             headers.append((b"etag", etag(reply.version).encode("ascii")))
         if reply.location is not None:
             headers.append((b"location", reply.location.encode("ascii")))
-        if isinstance(call, Call) and (expires_at := call.principal.expires_at) is not None:
-            if expires_at - self._services.keys.now() <= EXPIRES_SOON:
-                headers.append((_EXPIRES, format_instant(expires_at).encode("ascii")))
+        expires_at = call.principal.expires_at if isinstance(call, Call) else None
+        if expires_at and expires_at - self._services.keys.now() <= EXPIRES_SOON:
+            headers.append((_EXPIRES, format_instant(expires_at).encode("ascii")))
         return tuple(headers)
 
 

@@ -32,7 +32,9 @@ def meaning(value: Any, document: dict[str, Any]) -> Any:
         # The framework repeats a parameter's description in its schema.
         schema = {k: v for k, v in value["schema"].items() if k != "description"}
         value = {**value, "schema": schema}
-    members = {name: meaning(each, document) for name, each in value.items() if each not in ({}, [])}
+    members = {
+        name: meaning(each, document) for name, each in value.items() if each not in ({}, [])
+    }
     if "in" in value and "schema" in members:
         members["schema"].pop("description", None)
     if is_schema and isinstance(value.get("title"), str):
