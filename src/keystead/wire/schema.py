@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
 from typing import Annotated, Any, Final, dataclass_transform
 
 from pydantic import ConfigDict, Field, TypeAdapter, WithJsonSchema
@@ -43,14 +42,22 @@ class Resource:
 
     def to_json(self) -> bytes:
         """Return the JSON text, in one pass."""
-        return _adapter_of(type(self)).dump_json(self)
+        return _adapters[type(self)].serializer.to_json(self)
 
     def to_members(self) -> dict[str, Any]:
         """Return the members with JSON's own types."""
-        members: dict[str, Any] = _adapter_of(type(self)).dump_python(self, mode="json")
+        members: dict[str, Any] = _adapters[type(self)].dump_python(self, mode="json")
         return members
 
 
-@cache
-def _adapter_of(shape: type[Resource]) -> TypeAdapter[Resource]:
-    return TypeAdapter(shape)
+class _Adapters(dict[type, TypeAdapter[Any]]):
+    """What pydantic knows of each shape, built when it is needed first."""
+
+    def __missing__(self, shape: type) -> TypeAdapter[Any]:
+        """Build the adapter of a shape."""
+        adapter: TypeAdapter[Any] = TypeAdapter(shape)
+        self[shape] = adapter
+        return adapter
+
+
+_adapters = _Adapters()
