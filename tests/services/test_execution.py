@@ -11,7 +11,7 @@ from functools import partial
 import pytest
 
 from keystead.domain.errors import NotFound, Unavailable
-from keystead.services.concurrency import FairThreadPool
+from keystead.services.concurrency import FairSemaphore, FairThreadPool
 from keystead.services.execution import Execution
 
 pytestmark = pytest.mark.anyio
@@ -23,7 +23,7 @@ caller: ContextVar[str] = ContextVar("caller")
 @pytest.fixture(params=[True, False], ids=["sqlite", "postgresql"])
 def execution(request: pytest.FixtureRequest) -> Iterator[Execution]:
     """One of each engine."""
-    execution = Execution(reads_inline=request.param)
+    execution = Execution(is_sqlite=request.param)
     yield execution
     execution.close()
 
@@ -62,7 +62,7 @@ async def test_a_call_runs_in_the_context_of_its_caller(execution: Execution, ki
 
 
 async def test_reads_on_sqlite_run_on_the_loop_and_writes_do_not() -> None:
-    execution = Execution(reads_inline=True)
+    execution = Execution(is_sqlite=True)
     here = threading.get_ident()
     assert await execution.run_read("ws_a", threading.get_ident) == here
     first = await execution.run_write("ws_a", threading.get_ident)
@@ -94,16 +94,39 @@ async def test_an_owner_with_many_waiting_calls_does_not_delay_another(
 
 
 async def test_waiting_calls_hold_no_thread() -> None:
-    pool = FairThreadPool(8, "waiting", most=1)
+    pool = FairThreadPool(8, "waiting")
     go_on = threading.Event()
     calls = [asyncio.create_task(pool.run("a", partial(go_on.wait, 10))) for _ in range(20)]
     await asyncio.sleep(0)
     assert await pool.run("b", lambda: "served") == "served"
     names = [t.name for t in threading.enumerate() if t.name.startswith("waiting")]
-    assert len(names) <= 2
+    assert len(names) <= 5
     go_on.set()
     assert await asyncio.gather(*calls) == [True] * 20
     pool.close()
+
+
+async def test_work_that_waits_too_long_is_unavailable() -> None:
+    pool, go_on = FairThreadPool(1, "short", seconds=0.05), threading.Event()
+    first = asyncio.create_task(pool.run("a", partial(go_on.wait, 10)))
+    await asyncio.sleep(0)
+    with pytest.raises(Unavailable):
+        await pool.run("b", lambda: None)
+    go_on.set()
+    assert await first
+    assert await pool.run("b", lambda: 7) == 7
+    pool.close()
+
+
+async def test_a_permit_that_takes_too_long_is_unavailable() -> None:
+    semaphore = FairSemaphore(8, most=1, seconds=0.05)
+    async with semaphore.held("a"):
+        with pytest.raises(Unavailable):
+            await semaphore.acquire("a")
+        async with semaphore.held("b"):
+            pass
+    async with semaphore.held("a"):
+        pass
 
 
 async def test_a_cancelled_call_that_waits_never_runs(pool: FairThreadPool) -> None:
