@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from keystead.gate.fast_path import ForwardAuthFastPath, RequiredScopes
 from keystead.gate.forward_auth import PREFIX, ForwardAuth
 from keystead.http.client import parse_networks
-from keystead.http.head import block_of
+from keystead.http.head import Head
 from keystead.http.problems import Problems
 from tests.support.asgi import HOST, Response, scope_of
 from tests.support.gate import IDENTITY, GateApplication, bearer, gate_of
@@ -150,8 +150,8 @@ def test_good_requests_skip_the_stack(both: Both, tokens: list[bytes]) -> None:
 def test_a_head_has_one_bound(both: Both, tokens: list[bytes], size: int, status: int) -> None:
     """A head over its bound is refused on both paths, although the server reads slightly more."""
     fields = [HOST, *bearer(tokens[0].decode())]
-    fields.append((b"x", b"y" * (size * 1024 - block_of(fields) - len(b"x: \r\n"))))
-    assert block_of(fields) == size * 1024
+    fields.append((b"x", b"y" * (size * 1024 - Head(fields).block - len(b"x: \r\n"))))
+    assert Head(fields).block == size * 1024
     scope = scope_of(headers=fields, raw_path=b"/forward-auth/any")
     fast, whole = both.ask(scope)
     assert (fast.status, whole.status) == (status, status)

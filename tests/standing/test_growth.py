@@ -35,7 +35,7 @@ from keystead.http.asgi import Header, Message
 from keystead.http.bearer import read_bearer
 from keystead.http.body import DOCUMENT_LIMIT, JSON_LIMIT, KIB, MAX_BODY
 from keystead.http.client import parse_networks, read_client
-from keystead.http.head import check_head, read_head
+from keystead.http.head import Head, check_head
 from keystead.integrations.guard import RequestHead, is_identity, wsgi_head
 from keystead.operation.logs import _render
 from tests.support.asgi import HOST, scope_of
@@ -125,7 +125,7 @@ def _head(name: str) -> Act:
 
     def read(value: str) -> None:
         sent = [HOST, (name.encode(), value.encode("utf-8", "replace"))]
-        head = read_head([field for field in sent if name != "host" or field is not HOST])
+        head = Head([field for field in sent if name != "host" or field is not HOST])
         read_client("127.0.0.1", "http", head, PROXIES, "req_fresh")
         check_head(scope_of(headers=sent), head, 1024)
 
@@ -134,7 +134,7 @@ def _head(name: str) -> Act:
 
 def _target(value: str) -> None:
     scope = scope_of(path=f"/{value}", raw_path=f"/{value}".encode(), query_string=value.encode())
-    check_head(scope, read_head([HOST]), 1024)
+    check_head(scope, Head([HOST]), 1024)
     scopes_of_gateways[scope["raw_path"]]
 
 

@@ -9,9 +9,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 from urllib.parse import parse_qsl
 
 from pydantic import TypeAdapter, ValidationError
@@ -37,7 +36,8 @@ from keystead.domain.versions import IfMatch, etag, require_match
 from keystead.http.asgi import Answer, Header, Receive, Scope, Send, send_answer
 from keystead.http.bearer import bearer_of
 from keystead.http.body import KIB, LargeBodies, read_body, require_unencoded
-from keystead.http.client import RequestRecord, record_of
+from keystead.http.client import Client, RequestRecord, record_of
+from keystead.http.head import Head
 from keystead.http.json_body import (
     MAX_PARAMETERS,
     decode_model,
@@ -59,13 +59,12 @@ P = TypeVar("P", str, int)
 Path = Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """A call by a live key that has the scopes."""
 
     services: Services
     principal: Principal
-    origin: Origin
+    client: Client
     path: str
     idempotency_key: str | None
     if_match: IfMatch | None
@@ -75,22 +74,35 @@ class Call:
         """The workspace, which has its share of the server's threads."""
         return self.principal.workspace_id
 
+    @property
+    def origin(self) -> Origin:
+        """The origin of the changes that this call makes."""
+        return _origin_of(self.client)
 
-@dataclass(frozen=True, slots=True)
-class OperatorCall:
+
+class OperatorCall(NamedTuple):
     """A call with a live operator's credential."""
 
     services: Services
     credential: ActingCredential
-    origin: Origin
+    client: Client
     path: str
-    base_url: str
     if_match: IfMatch | None
+    base_url: str
 
     @property
     def owner(self) -> str:
         """The credential, which has its share of the server's threads."""
         return self.credential.id
+
+    @property
+    def origin(self) -> Origin:
+        """The origin of the changes that this call makes."""
+        return _origin_of(self.client)
+
+
+def _origin_of(client: Client) -> Origin:
+    return Origin(client.address or None, client.request_id)
 
 
 def page_of(
@@ -138,7 +150,7 @@ class Endpoint:
         if self.operation.body is None:
             reply, body = await self._perform(call, scope, path, None)
         else:
-            async with self._bodies.held(call.owner, _content_length(scope)):
+            async with self._bodies.held(call.owner, _content_length(record.head)):
                 reply, body = await self._perform(call, scope, path, receive)
         status = reply.status or self.operation.statuses[0]
         await send_answer(send, Answer(status, self._headers(call, reply), body))
@@ -146,12 +158,11 @@ class Endpoint:
     async def _admit(self, scope: Scope, record: RequestRecord) -> Call:
         """Verify the request's key. Unauthenticated, InvalidToken, InsufficientScope or InvalidRequest."""
         token = bearer_of(scope)
-        idempotency_key = _read_idempotency_key(scope) if self.operation.idempotent else None
-        if_match = self._if_match(scope)
-        client = record.client
-        address = client.address or None
+        operation, client = self.operation, record.client
+        idempotency_key = _read_idempotency_key(record.head) if operation.idempotent else None
+        if_match = _read_if_match(record.head) if operation.if_match else None
         verdict = await self._services.verifier.verify_on_loop(
-            token, self._required, address=address, agent=client.agent or None
+            token, self._required, address=client.address or None, agent=client.agent or None
         )
         if isinstance(verdict, Denied):
             record.key_id, record.workspace_id = verdict.key_id, verdict.workspace_id
@@ -159,28 +170,19 @@ class Endpoint:
             raise verdict.refusal(self._required)
         principal = verdict.principal
         record.key_id, record.workspace_id = principal.id, principal.workspace_id
-        for scope_name in self.operation.scopes[1:]:
-            principal.require(scope_name)
-        origin = Origin(address, client.request_id)
-        return Call(self._services, principal, origin, scope["path"], idempotency_key, if_match)
+        for also in operation.scopes[1:]:
+            principal.require(also)
+        return Call(self._services, principal, client, scope["path"], idempotency_key, if_match)
 
     async def _admit_operator(self, scope: Scope, record: RequestRecord) -> OperatorCall:
         """Verify the request's credential. Unauthenticated, InvalidToken or InvalidRequest."""
         credential = await self._services.credential_verifier.verify(bearer_of(scope))
         record.key_id = credential.id
-        client = record.client
-        origin = Origin(client.address or None, client.request_id)
-        if_match = self._if_match(scope)
+        if_match = _read_if_match(record.head) if self.operation.if_match else None
+        path = scope["path"]
         return OperatorCall(
-            self._services, credential, origin, scope["path"], self._base_url, if_match
+            self._services, credential, record.client, path, if_match, self._base_url
         )
-
-    def _if_match(self, scope: Scope) -> IfMatch | None:
-        """Return the condition of the If-Match fields; None without any. InvalidRequest."""
-        if not self.operation.if_match:
-            return None
-        fields = [str(value, "latin-1") for name, value in scope["headers"] if name == b"if-match"]
-        return IfMatch.parse(fields) if fields else None
 
     async def _perform(
         self, call: Call | OperatorCall, scope: Scope, path: Path, receive: Receive | None
@@ -208,13 +210,13 @@ class Endpoint:
         Raises TooLarge, UnsupportedMediaType, InvalidRequest or Invalid. A large body is parsed within the share of the
         call's owner.
         """
-        operation = self.operation
+        operation, head = self.operation, record_of(scope).head
         assert operation.body is not None
-        data = await read_body(receive, operation.max_body, _content_length(scope))
+        data = await read_body(receive, operation.max_body, _content_length(head))
         if not data and not operation.body_required:
             return None
         require_unencoded(scope["headers"])
-        require_json(_field(scope, b"content-type"))
+        require_json(b"".join(head.values(b"content-type")[:1]).decode("latin-1"))
         decode = partial(decode_model, operation.body, data, operation.max_values)
         if len(data) <= INLINE_BODY:
             return decode()
@@ -271,24 +273,21 @@ def _read_query(query: bytes, known: Mapping[str, Callable[[Any], Any] | None]) 
     return values
 
 
-def _content_length(scope: Scope) -> int | None:
-    length = _field(scope, b"content-length")
-    return int(length) if length else None
+def _content_length(head: Head) -> int | None:
+    lengths = head.values(b"content-length")
+    return int(lengths[0]) if lengths else None
 
 
-def _field(scope: Scope, name: bytes) -> str | None:
-    """Return the first field of that name."""
-    for each, value in scope["headers"]:
-        if each == name:
-            return str(value, "latin-1")
-    return None
+def _read_if_match(head: Head) -> IfMatch | None:
+    fields = [field.decode("latin-1") for field in head.values(b"if-match")]
+    return IfMatch.parse(fields) if fields else None
 
 
-def _read_idempotency_key(scope: Scope) -> str | None:
-    fields = [value for name, value in scope["headers"] if name == b"idempotency-key"]
+def _read_idempotency_key(head: Head) -> str | None:
+    fields = head.values(b"idempotency-key")
     if not fields:
         return None
-    text = str(fields[0], "latin-1").strip(" \t")
+    text = fields[0].decode("latin-1").strip(" \t")
     if len(fields) > 1 or not _IDEMPOTENCY_KEY.fullmatch(text):
         raise InvalidRequest(
             f"Send one {IDEMPOTENCY_KEY.name} header of 1-255 visible ASCII characters."

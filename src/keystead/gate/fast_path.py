@@ -21,9 +21,9 @@ from keystead.http.head import (
     MAX_ORIGIN,
     MAX_URL,
     NEVER,
+    Head,
     is_clean,
     is_host,
-    read_head,
 )
 
 ANY: Final = "any"
@@ -97,9 +97,9 @@ class Origins:
             (b"x-forwarded-for", hops),
             (b"x-forwarded-proto", protocol),
         )
-        head = read_head([(name, value) for name, value in fields if value is not None])
+        head = Head([(name, value) for name, value in fields if value is not None])
         client = read_client(peer, scheme, head, self._proxies, "")
-        if not (client.private and is_host(host) and head.clean):
+        if not (client.private and is_host(host) and head.is_clean):
             return None
         return client.address or None, client.agent or None
 

@@ -27,7 +27,7 @@ from keystead.http.asgi import (
 )
 from keystead.http.body import BODY_SECONDS, MAX_BODY, BoundedBody
 from keystead.http.client import Client, Network, RequestRecord, begin_record, read_client
-from keystead.http.head import METHODS, Head, check_head, read_head
+from keystead.http.head import METHODS, Head, check_head
 from keystead.http.problems import Internal, Problems
 
 ABANDONED = 499
@@ -83,9 +83,9 @@ class Stack:
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = perf_counter()
-        head = read_head(scope["headers"])
+        head = Head(scope["headers"])
         client = self._client(scope, head)
-        record = begin_record(scope, client)
+        record = begin_record(scope, client, head)
         reply = _Reply(send, client)
         body = BoundedBody(receive, self._max_body, self._body_seconds)
         try:
@@ -98,7 +98,7 @@ class Stack:
             await reply.finish(self._answer(scope, error))
         finally:
             self._report(scope, record, reply.status, perf_counter() - started)
-        if head.body:
+        if head.has_body:
             await body.discard()
 
     def _client(self, scope: Scope, head: Head) -> Client:
@@ -149,16 +149,16 @@ class _Reply:
 
 
 def _completed(headers: Sequence[Header], client: Client) -> list[Header]:
-    kept = [header for header in headers if header[0] != b"server"]
-    names = {name for name, _ in kept}
-    kept += [default for default in _DEFAULTS if default[0] not in names]
-    kept += [SERVER, (b"x-request-id", client.request_id.encode("ascii"))]
-    return [*kept, _HSTS] if client.secure else kept
+    fields = dict(headers)
+    completed = [header for header in headers if header[0] != b"server"]
+    completed += [default for default in _DEFAULTS if default[0] not in fields]
+    completed += [SERVER, (b"x-request-id", client.request_id.encode("ascii"))]
+    return [*completed, _HSTS] if client.secure else completed
 
 
 def _require_private(head: Head, client: Client) -> None:
     # Refused, not redirected: a redirect would hide that the credential has already crossed the network in clear text.
-    if head.credentials and not client.private:
+    if not client.private and head.values(b"authorization"):
         raise InvalidRequest(
             "Credentials are refused over plain HTTP. Use https, and replace this key."
         )
