@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from keystead.api.operator import OPERATOR
-from keystead.api.route import SECURITY
+from keystead.api.operations import KEY, OPERATOR
 from keystead.domain.credentials import CredentialKind
 from keystead.domain.principals import Actor, PrincipalKind
 from keystead.storage.schema import tables as schema
@@ -70,7 +69,7 @@ def test_each_call_accepts_only_its_own_credential(api: ApiInstallation) -> None
     by_name = callers(tenant)
     api.services.usage.flush()
     before, calls = rows(api), 0
-    opens = {OPERATOR: "operator", SECURITY: "key"}
+    opens = {OPERATOR: "operator", KEY: "key"}
     for scheme, method, path, body in requests(tenant):
         for name in by_name.keys() - {opens[scheme]}:
             for sent in (body, {"nonsense": 1}):
@@ -88,7 +87,7 @@ def test_each_call_accepts_its_own_credential(api: ApiInstallation) -> None:
     """The control: no call answers 401 to its own credential."""
     tenant = api.tenant()
     by_name = callers(tenant)
-    opens = {OPERATOR: "operator", SECURITY: "key"}
+    opens = {OPERATOR: "operator", KEY: "key"}
     for scheme, method, path, body in requests(tenant):
-        caller = tenant.client() if scheme == SECURITY else by_name[opens[scheme]]
+        caller = tenant.client() if scheme == KEY else by_name[opens[scheme]]
         assert caller.send(method, path, body).status_code not in {401, 403, 500}, (method, path)

@@ -18,7 +18,7 @@ import httpx2
 import pytest
 from sqlalchemy import select
 
-from keystead.api.route import SECURITY
+from keystead.api.operations import KEY
 from keystead.domain.ids import number_of
 from keystead.domain.token import assemble
 from keystead.storage.schema import tables as schema
