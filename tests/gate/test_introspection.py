@@ -207,6 +207,27 @@ def test_the_caller_is_not_noted(sandbox: SandboxInstallation, gate: GateApplica
     assert sandbox.services.usage.callers(tenant, key.key.id) == []
 
 
+def test_one_use_for_one_question(sandbox: SandboxInstallation, gate: GateApplication) -> None:
+    """Each accepted question about a token is one use of its key."""
+    tenant = sandbox.tenant()
+    key = sandbox.key(tenant)
+    service = gate.service()
+    for _ in range(3):
+        assert gate.introspect(text_of(key), service).status == 200
+    sandbox.flush()
+    today = sandbox.clock.now().date()
+    assert sandbox.services.usage.per_day(tenant, key.key.id, today) == {today: 3}
+
+
+@pytest.mark.parametrize("token", ["good", "x"])
+def test_every_response_is_like_any_other(gate: GateApplication, token: str) -> None:
+    """An answer has its request's ID and the headers of all answers, whether the token is active or not."""
+    answer = gate.introspect(gate.token() if token == "good" else token, gate.service())
+    assert answer.header("x-request-id") is not None
+    assert answer.header("x-content-type-options") == "nosniff"
+    assert answer.header("server") == "keystead"
+
+
 def test_the_response_follows_the_workspace(
     sandbox: SandboxInstallation, gate: GateApplication
 ) -> None:
