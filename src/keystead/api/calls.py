@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any, Final, NamedTuple, TypeVar
 from urllib.parse import parse_qsl
@@ -147,11 +147,13 @@ class Endpoint:
             call: Call | OperatorCall = await self._admit_operator(scope, record)
         else:
             call = await self._admit(scope, record)
-        if self.operation.body is None:
-            reply, body = await self._perform(call, scope, path, None)
+        model = self.operation.body
+        if model is None:
+            reply, body = await self._perform(call, scope, path)
         else:
+            decode = partial(self._decode, model, call, scope, receive)
             async with self._bodies.held(call.owner, _content_length(record.head)):
-                reply, body = await self._perform(call, scope, path, receive)
+                reply, body = await self._perform(call, scope, path, decode)
         status = reply.status or self.operation.statuses[0]
         await send_answer(send, Answer(status, self._headers(call, reply), body))
 
@@ -185,15 +187,18 @@ class Endpoint:
         )
 
     async def _perform(
-        self, call: Call | OperatorCall, scope: Scope, path: Path, receive: Receive | None
+        self,
+        call: Call | OperatorCall,
+        scope: Scope,
+        path: Path,
+        decode: Callable[[], Awaitable[Body | None]] | None = None,
     ) -> tuple[Reply[Any], bytes]:
         """Run the use case. Returns its reply and the body of the response."""
         try:
             arguments: dict[str, Any] = dict(path)
             # The body is read before the call takes its turn: a slow upload holds no thread.
-            if receive is not None:
-                body = await self._decode(call, scope, receive)
-                arguments |= {} if body is None else {"body": body}
+            if decode is not None and (body := await decode()) is not None:
+                arguments["body"] = body
             if scope["query_string"]:
                 arguments |= _read_query(scope["query_string"], self._query)
             run = self._slow if self.operation.slow_with in arguments else self._run
@@ -203,21 +208,20 @@ class Endpoint:
             raise
 
     async def _decode(
-        self, call: Call | OperatorCall, scope: Scope, receive: Receive
+        self, model: type[Body], call: Call | OperatorCall, scope: Scope, receive: Receive
     ) -> Body | None:
-        """Return the body as the operation's model; None if it is optional and absent.
+        """Return the body as a `model`; None if it is optional and absent.
 
         Raises TooLarge, UnsupportedMediaType, InvalidRequest or Invalid. A large body is parsed within the share of the
         call's owner.
         """
         operation, head = self.operation, record_of(scope).head
-        assert operation.body is not None
         data = await read_body(receive, operation.max_body, _content_length(head))
         if not data and not operation.body_required:
             return None
         require_unencoded(scope["headers"])
         require_json(b"".join(head.values(b"content-type")[:1]).decode("latin-1"))
-        decode = partial(decode_model, operation.body, data, operation.max_values)
+        decode = partial(decode_model, model, data, operation.max_values)
         if len(data) <= INLINE_BODY:
             return decode()
         return await self._bodies.parse(call.owner, decode, len(data))
@@ -236,9 +240,9 @@ class Endpoint:
             headers.append((b"etag", etag(reply.version).encode("ascii")))
         if reply.location is not None:
             headers.append((b"location", reply.location.encode("ascii")))
-        if isinstance(call, Call) and (expires_at := call.principal.expires_at) is not None:
-            if expires_at - self._services.keys.now() <= EXPIRES_SOON:
-                headers.append((_EXPIRES, format_instant(expires_at).encode("ascii")))
+        expires_at = call.principal.expires_at if isinstance(call, Call) else None
+        if expires_at and expires_at - self._services.keys.now() <= EXPIRES_SOON:
+            headers.append((_EXPIRES, format_instant(expires_at).encode("ascii")))
         return tuple(headers)
 
 

@@ -81,7 +81,7 @@ def list_documents(
 def get_document(call: Call, name: str, id: str) -> Reply[Document]:
     """Return a document with its text."""
     document = call.services.documents.get(call.principal, name, id)
-    return Reply(Document.of(document), document.version)
+    return Reply(Document.whole(document), document.version)
 
 
 @DOCUMENTS.call(
@@ -101,7 +101,7 @@ def put_document(call: Call, name: str, id: str, body: NewDocument) -> Reply[Doc
     put = call.services.documents.put(
         call.principal, name, body.draft(id), call.origin, call.if_match
     )
-    shape, version = Document.of(put.document), put.document.version
+    shape, version = Document.whole(put.document), put.document.version
     return Reply(shape, version, call.path, 201) if put.created else Reply(shape, version)
 
 

@@ -65,7 +65,7 @@ class Place(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A parameter. `type` is what the runtime checks; `schema` is JSON Schema that adds to the type's or replaces it."""
+    """A parameter. The runtime checks its `type`; `schema` adds to the type's JSON Schema, or replaces parts of it."""
 
     place: Place
     name: str

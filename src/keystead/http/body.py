@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Iterable
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from typing import Final, TypeVar
 from weakref import WeakValueDictionary
 
@@ -136,19 +136,15 @@ class LargeBodies:
         self._parsing = FairSemaphore(PARSED_AT_ONCE)
         self._held: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
-    @asynccontextmanager
-    async def held(self, owner: str, length: int | None) -> AsyncIterator[None]:
-        """Hold a body of `length` bytes (None: not announced); wait while the owner holds too many.
+    def held(self, owner: str, length: int | None) -> AbstractAsyncContextManager[None]:
+        """Return a context that holds a body of `length` bytes (None: not announced), and waits if the owner has many.
 
         A waiting body has not been read, so it takes no memory here.
         """
         if length is not None and length <= LARGE:
-            yield
-            return
+            return nullcontext()
         # Weak values: an owner's semaphore lasts while one of its requests refers to it.
-        semaphore = self._held.setdefault(owner, asyncio.Semaphore(HELD_AT_ONCE))
-        async with semaphore:
-            yield
+        return self._held.setdefault(owner, asyncio.Semaphore(HELD_AT_ONCE))
 
     async def parse(self, owner: str, decode: Callable[[], T], length: int) -> T:
         """Return the result of `decode`, which reads `length` bytes on a thread."""

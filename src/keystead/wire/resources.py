@@ -38,7 +38,7 @@ class Quota(Resource):
     @classmethod
     def of(cls, quota: plans.Quota) -> Self:
         """Return the shape of the domain's value."""
-        return cls.model_validate(quota)
+        return cls(limit=quota.limit, used=quota.used)
 
 
 class Key(Resource):
@@ -155,7 +155,7 @@ class PlanUse(Resource):
     @classmethod
     def of(cls, use: plans.PlanUse) -> Self:
         """Return the shape of the domain's value."""
-        return cls(plan=Plan.model_validate(use.plan), quotas=Quotas.of(use.quotas))
+        return cls(plan=Plan(id=use.plan.id, name=use.plan.name), quotas=Quotas.of(use.quotas))
 
 
 class Collection(Resource):
@@ -170,7 +170,13 @@ class Collection(Resource):
     @classmethod
     def of(cls, collection: texts.Collection) -> Self:
         """Return the shape of the domain's value."""
-        return cls.model_validate(collection)
+        return cls(
+            name=collection.name,
+            title=collection.title,
+            documents=collection.documents,
+            created_at=collection.created_at,
+            updated_at=collection.updated_at,
+        )
 
 
 class CollectionList(Resource):
@@ -191,15 +197,28 @@ class DocumentSummary(Resource):
     updated_at: Instant
 
     @classmethod
-    def of(cls, document: texts.DocumentSummary) -> Self:
-        """Return the shape of the domain's value. A `Document` needs one with its text."""
-        return cls.model_validate(document)
+    def of(cls, document: texts.DocumentSummary, **more: Any) -> Self:
+        """Return the shape of the domain's value."""
+        return cls(
+            id=document.id,
+            title=document.title,
+            url=document.url,
+            attributes=dict(document.attributes),
+            created_at=document.created_at,
+            updated_at=document.updated_at,
+            **more,
+        )
 
 
 class Document(DocumentSummary):
     """A document."""
 
     text: str
+
+    @classmethod
+    def whole(cls, document: texts.Document) -> Self:
+        """Return the shape of a document with its text."""
+        return cls.of(document, text=document.text)
 
 
 class DocumentList(Resource):
@@ -220,7 +239,12 @@ class PushReport(Resource):
     @classmethod
     def of(cls, report: texts.PushReport) -> Self:
         """Return the shape of the domain's value."""
-        return cls.model_validate(report)
+        return cls(
+            created=report.created,
+            updated=report.updated,
+            unchanged=report.unchanged,
+            deleted=report.deleted,
+        )
 
 
 class Target(Resource):
@@ -254,7 +278,7 @@ class Event(Resource):
             type=event.type,
             occurred_at=event.occurred_at,
             actor=Actor.of(event.actor),
-            target=Target.model_validate(event.target),
+            target=Target(type=event.target.type, id=event.target.id),
             address=event.origin.address,
             request_id=event.origin.request_id,
             data=dict(event.data),

@@ -91,6 +91,16 @@ class Attempt(Resource):
     ]
     milliseconds: Annotated[int, member("The duration of the attempt.")]
 
+    @classmethod
+    def of(cls, attempt: webhooks.Attempt) -> Self:
+        """Return the shape of the domain's value."""
+        return cls(
+            at=attempt.at,
+            status=attempt.status,
+            error=attempt.error,
+            milliseconds=attempt.milliseconds,
+        )
+
 
 class Delivery(Resource):
     """An event on its way to a webhook."""
@@ -125,7 +135,7 @@ class Delivery(Resource):
             event_type=delivery.event_type,
             status=delivery.status,
             created_at=delivery.created_at,
-            attempts=[Attempt.model_validate(attempt) for attempt in delivery.attempts],
+            attempts=[Attempt.of(attempt) for attempt in delivery.attempts],
             next_attempt_at=delivery.next_attempt_at,
             **more,
         )

@@ -16,8 +16,7 @@ from keystead.http.asgi import Answer, Header
 _CACHE: Final[Header] = (b"cache-control", b"public, max-age=300")
 _POLICY: Final[Header] = (
     b"content-security-policy",
-    b"default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none';"
-    b" frame-ancestors 'none'",
+    b"default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 )
 
 
