@@ -67,9 +67,7 @@ WORKSPACE_CALLS: dict[str, Ask] = {
     "deleteWebhook": lambda c: c.webhooks.delete("wh_1"),
     "rotateWebhookSecret": lambda c: c.webhooks.rotate_secret("wh_1"),
     "testWebhook": lambda c: c.webhooks.test("wh_1"),
-    "listDeliveries": lambda c: c.deliveries.page(
-        "wh_1", status="failed", limit=3, cursor="c"
-    ),
+    "listDeliveries": lambda c: c.deliveries.page("wh_1", status="failed", limit=3, cursor="c"),
     "getDelivery": lambda c: c.deliveries.get("dlv_1"),
     "resendDelivery": lambda c: c.deliveries.redeliver("dlv_1"),
 }

@@ -151,9 +151,7 @@ UNREAD = [b"%s ", b" %s", b"%s=", b"%s,", b"%s, Bearer x", b"%s\xe9", b"%s-", b"
 
 
 @pytest.mark.parametrize("spelling", UNREAD)
-def test_only_a_plain_credential_is_read(
-    both: Both, tokens: list[bytes], spelling: bytes
-) -> None:
+def test_only_a_plain_credential_is_read(both: Both, tokens: list[bytes], spelling: bytes) -> None:
     """Each token is verified, and counted, once: what the two paths could read differently is left to the whole one."""
     fields = [HOST, (b"authorization", b"Bearer " + spelling.replace(b"%s", tokens[0]))]
     scope = scope_of(headers=fields, raw_path=RAW)

@@ -7,7 +7,10 @@ from typing import Any, Final
 from keystead.api.openapi.document import operations, operator_document, workspace_document
 from keystead.api.openapi.reference import sample_of
 
-DOCUMENTS: Final = {"openapi.json": workspace_document(), "openapi-operator.json": operator_document()}
+DOCUMENTS: Final = {
+    "openapi.json": workspace_document(),
+    "openapi-operator.json": operator_document(),
+}
 """By their names in the repository."""
 
 CALLS: Final = [call for document in DOCUMENTS.values() for call in operations(document)]

@@ -87,9 +87,7 @@ def get_workspace(call: OperatorCall, id: str) -> Reply[WorkspaceWithUse]:
 
 
 @MANAGED_WORKSPACES.call("PATCH", "/{id}", "Rename a workspace", if_match=True, has_etag=True)
-def update_workspace(
-    call: OperatorCall, id: str, body: WorkspaceChange
-) -> Reply[ManagedWorkspace]:
+def update_workspace(call: OperatorCall, id: str, body: WorkspaceChange) -> Reply[ManagedWorkspace]:
     """Change the workspace's name."""
     workspaces, workspace_id = call.services.workspaces, WorkspaceId(id)
     if body.model_fields_set:
@@ -120,7 +118,9 @@ def resume_workspace(call: OperatorCall, id: str) -> Reply[ManagedWorkspace]:
 @MANAGED_WORKSPACES.call(
     "PUT", "/{id}/plan", "Put a workspace on a plan", if_match=True, has_etag=True
 )
-def set_workspace_plan(call: OperatorCall, id: str, body: PlanAssignment) -> Reply[WorkspaceWithUse]:
+def set_workspace_plan(
+    call: OperatorCall, id: str, body: PlanAssignment
+) -> Reply[WorkspaceWithUse]:
     """Replace the workspace's plan and its own limits.
 
     A lowered limit only prevents new resources: existing ones keep working, and `used` may exceed `limit`.

@@ -48,7 +48,9 @@ def test_the_committed_documents_are_current(tmp_path: Path) -> None:
 @FILES
 def test_the_committed_document_is_the_described_one(file: str) -> None:
     """Each file holds the document that the code builds."""
-    assert json.loads((ROOT / file).read_text(encoding="utf-8")) == DOCUMENTS[file], "`make openapi`"
+    assert json.loads((ROOT / file).read_text(encoding="utf-8")) == DOCUMENTS[file], (
+        "`make openapi`"
+    )
 
 
 @pytest.mark.parametrize(
@@ -131,8 +133,11 @@ def test_every_call_is_described() -> None:
     tags = {t["name"] for each in DOCUMENTS.values() for t in each["tags"] if t["description"]}
     assert len(OPERATIONS) == len(CALLS) == 38
     for id, operation in OPERATIONS.items():
-        assert re.match(r"whoami$|(create|list|get|update|put|set|push|delete|revoke|rotate)[A-Z]"
-                        r"|(suspend|resume|test|resend)[A-Z]", id)
+        assert re.match(
+            r"whoami$|(create|list|get|update|put|set|push|delete|revoke|rotate)[A-Z]"
+            r"|(suspend|resume|test|resend)[A-Z]",
+            id,
+        )
         assert set(operation["tags"]) <= tags
         assert len(operation["summary"]) <= 40
         assert operation["description"]

@@ -5,23 +5,9 @@ It is written by hand, because the package `gate` is plain ASGI and takes forms,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Final
 
 from keystead.api.openapi.refusals import references, responses_listed
-from keystead.domain.errors import (
-    DiskFull,
-    InsufficientScope,
-    InvalidRequest,
-    InvalidToken,
-    KeysteadError,
-    OutcomeUnknown,
-    RateLimited,
-    TooLarge,
-    Unauthenticated,
-    Unavailable,
-    UnsupportedMediaType,
-)
 
 TAG: Final = "gate"
 TAG_DESCRIPTION: Final = (
@@ -31,17 +17,12 @@ TAG_DESCRIPTION: Final = (
     " Errors of the first two also have the `error` of RFC 6749. `/openapi.json` describes these calls in full, and"
     " the guide explains gateways."
 )
-_FORM_REFUSALS: Final = (InvalidRequest, TooLarge, UnsupportedMediaType, Unavailable)
+_FORM_REFUSALS: Final = ("invalid-request", "too-large", "unsupported-media-type", "unavailable")
 
 
 def bearer(form: str, description: str) -> dict[str, str]:
     """Return the security scheme of a bearer credential of that form."""
-    return {
-        "type": "http",
-        "scheme": "bearer",
-        "bearerFormat": form,
-        "description": description,
-    }
+    return {"type": "http", "scheme": "bearer", "bearerFormat": form, "description": description}
 
 
 def _member(description: str, type: str = "string") -> dict[str, Any]:
@@ -64,7 +45,9 @@ _ACTIVE: Final = {
     "type": "object",
     "required": ["active"],
     "properties": {
-        "active": _member("Whether the token is valid. If not, this is the only member.", "boolean"),
+        "active": _member(
+            "Whether the token is valid. If not, this is the only member.", "boolean"
+        ),
         "scope": _member("The key's scopes, separated by spaces."),
         "client_id": _member("The key's id."),
         "sub": _member("The workspace's id."),
@@ -105,8 +88,8 @@ def _call(
     id: str,
     summary: str,
     description: str,
-    good: dict[str, Any],
-    refusals: Sequence[type[KeysteadError]],
+    done: dict[str, Any],
+    refusals: tuple[str, ...],
     **more: Any,
 ) -> dict[str, Any]:
     return {
@@ -115,7 +98,7 @@ def _call(
         "description": description,
         "operationId": id,
         **more,
-        "responses": {"200": good, **responses_listed([refusal.code for refusal in refusals])},
+        "responses": {"200": done, **responses_listed(refusals)},
     }
 
 
@@ -135,7 +118,7 @@ def _introspect() -> dict[str, Any]:
         "RFC 7662. Verifies the token as any call does, with a read that is never older than the request. Credentials"
         " of services and operators are not active. It counts as a use of the key, without address and agent.",
         {"description": "The token's state.", "content": {"application/json": {"schema": _ACTIVE}}},
-        (Unauthenticated, InvalidToken, *_FORM_REFUSALS),
+        ("unauthenticated", "invalid-token", *_FORM_REFUSALS),
         security=[{name: []} for name in SECURITY_SCHEMES],
         requestBody=_FORM,
     )
@@ -149,7 +132,7 @@ def _revoke() -> dict[str, Any]:
         " for any token. A live token stops working before you receive it. Credentials of services and operators are"
         " left unchanged.",
         {"description": "The token is not valid, whatever it was before."},
-        (*_FORM_REFUSALS, RateLimited, OutcomeUnknown, DiskFull),
+        (*_FORM_REFUSALS, "rate-limited", "outcome-unknown", "disk-full"),
         security=[{}],
         requestBody=_FORM,
     )
@@ -170,7 +153,7 @@ def _forward_auth() -> dict[str, Any]:
             }
             | references("headers", ["Keystead-Key-Expires"]),
         },
-        (Unauthenticated, InvalidToken, InsufficientScope, RateLimited, Unavailable),
+        ("unauthenticated", "invalid-token", "insufficient-scope", "rate-limited", "unavailable"),
         security=[{"key": []}],
         parameters=[
             {

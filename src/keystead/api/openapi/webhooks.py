@@ -16,7 +16,11 @@ PARAMETERS: Final = {
         "schema": {"type": type},
     }
     for name, type, description in (
-        ("webhook-id", "string", "The event's id, the same in every attempt. Process each id once."),
+        (
+            "webhook-id",
+            "string",
+            "The event's id, the same in every attempt. Process each id once.",
+        ),
         (
             "webhook-timestamp",
             "integer",
