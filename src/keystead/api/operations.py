@@ -1,7 +1,7 @@
 """The calls of the API as data: what the runtime enforces, and what the OpenAPI document says, in one place.
 
 A handler takes the call, and what its operation declares: the parameters by name, and the body. Its docstring is the
-description, its name in camel case the operation id, and its annotations name the models of the body and of the response.
+description, its name in camel case is the operation id, and its annotations name the models of body and response.
 """
 
 from __future__ import annotations

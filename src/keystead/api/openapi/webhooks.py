@@ -7,33 +7,23 @@ from typing import Any, Final
 from keystead.api.openapi.refusals import references
 from keystead.domain.events import EventType
 
-PARAMETERS: Final = {
-    name: {
-        "name": name,
-        "in": "header",
-        "required": True,
-        "description": description,
-        "schema": {"type": type},
-    }
-    for name, type, description in (
-        (
-            "webhook-id",
-            "string",
-            "The event's id, the same in every attempt. Process each id once.",
-        ),
-        (
-            "webhook-timestamp",
-            "integer",
-            "When this attempt was made, in seconds since 1970. Refuse one that is more than five minutes off.",
-        ),
-        (
-            "webhook-signature",
-            "string",
-            "`v1,` and the base64 of HMAC-SHA-256 over `<webhook-id>.<webhook-timestamp>.<body>`, with the bytes of the"
-            " webhook's secret as the key. While the secret rotates: two, separated by a space. One match is enough.",
-        ),
-    )
+
+def _header(description: str, type: str = "string") -> dict[str, Any]:
+    return {"in": "header", "required": True, "description": description, "schema": {"type": type}}
+
+
+_HEADERS: Final = {
+    "webhook-id": _header("The event's id, the same in every attempt. Process each id once."),
+    "webhook-timestamp": _header(
+        "When this attempt was made, in seconds since 1970. Refuse one that is more than five minutes off.",
+        "integer",
+    ),
+    "webhook-signature": _header(
+        "`v1,` and the base64 of HMAC-SHA-256 over `<webhook-id>.<webhook-timestamp>.<body>`, with the bytes of the"
+        " webhook's secret as the key. While the secret rotates: two, separated by a space. One match is enough."
+    ),
 }
+PARAMETERS: Final = {name: {"name": name, **header} for name, header in _HEADERS.items()}
 _RESPONSES: Final = {
     "2XX": {"description": "Received. Respond within 20 seconds; do the work afterwards."},
     "410": {"description": "Gone: disables the webhook immediately."},
