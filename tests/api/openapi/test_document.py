@@ -58,7 +58,7 @@ def test_the_committed_document_is_the_described_one(file: str) -> None:
     [("/openapi.json", "openapi.json"), ("/operator/openapi.json", "openapi-operator.json")],
 )
 def test_the_documents_are_public(quick: Tenant, path: str, file: str) -> None:
-    """Both need no key, and are the committed documents, but for the server, which names itself."""
+    """Both need no key, and are the committed documents, except that a server names itself."""
     answer = quick.api.client().get(path)
     assert answer.headers["content-type"] == "application/json"
     assert answer.json() == DOCUMENTS[file] | {"servers": [{"url": BASE}]}
