@@ -31,7 +31,7 @@ class Api:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         method, path = scope["method"], scope["path"]
-        if path == PREFIX or path.startswith(f"{PREFIX}/"):
+        if path == PREFIX or (path.startswith(f"{PREFIX}/") and path != f"{PREFIX}/"):
             note_route(scope, PREFIX)
             await self._problems(scope, receive, send)
         elif (page := self._pages.get(path)) is not None:

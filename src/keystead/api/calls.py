@@ -220,7 +220,7 @@ class Endpoint:
         if not data and not operation.body_required:
             return None
         require_unencoded(scope["headers"])
-        require_json(b"".join(head.values(b"content-type")[:1]).decode("latin-1"))
+        require_json(head.first(b"content-type"))
         decode = partial(decode_model, model, data, operation.max_values)
         if len(data) <= INLINE_BODY:
             return decode()
@@ -278,8 +278,8 @@ def _read_query(query: bytes, known: Mapping[str, Callable[[Any], Any] | None]) 
 
 
 def _content_length(head: Head) -> int | None:
-    lengths = head.values(b"content-length")
-    return int(lengths[0]) if lengths else None
+    length = head.first(b"content-length")
+    return int(length) if length else None
 
 
 def _read_if_match(head: Head) -> IfMatch | None:

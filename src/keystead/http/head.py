@@ -71,6 +71,11 @@ class Head:
             return (value,)
         return [value for each, value in self._headers if each == name]
 
+    def first(self, name: bytes) -> str | None:
+        """Return the value of the first field of that name."""
+        values = self.values(name)
+        return values[0].decode("latin-1") if values else None
+
     def joined(self, name: bytes, separator: bytes = b",") -> bytes:
         """Return the values of all fields of that name as one (RFC 9110 section 5.3)."""
         return separator.join(self.values(name))

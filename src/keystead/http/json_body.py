@@ -44,9 +44,9 @@ Location = Iterable[str | int]
 M = TypeVar("M", bound=BaseModel)
 
 
-def require_json(content_type: str) -> None:
+def require_json(content_type: str | None) -> None:
     """Raise UnsupportedMediaType unless the Content-Type is application/json, in UTF-8 if it names a charset."""
-    media_type, *parameters = content_type.lower().split(";")
+    media_type, *parameters = (content_type or "").lower().split(";")
     if media_type.strip(" \t") != "application/json":
         raise UnsupportedMediaType("Send the body as application/json.")
     for parameter in parameters:
