@@ -39,8 +39,8 @@ def test_no_other_path_leads_to_a_call(path: str) -> None:
 def test_two_templates_of_one_path_share_its_methods() -> None:
     """A document may be called "batch": its methods and the batch's belong to the same path."""
     path = "/v1/collections/handbook/documents/batch"
-    assert ROUTES.find("POST", path)[0] == "documents_push"
-    assert ROUTES.find("HEAD", path)[0] == "documents_get"
+    assert ROUTES.find("POST", path)[0] == "pushDocuments"
+    assert ROUTES.find("HEAD", path)[0] == "getDocument"
     with pytest.raises(MethodNotAllowed) as refused:
         ROUTES.find("PATCH", path)
     assert refused.value.allow == "GET, HEAD, POST, PUT, DELETE"

@@ -29,7 +29,7 @@ from keystead.domain.destinations import Destinations
 from keystead.domain.errors import TooLarge
 from keystead.domain.ids import UserId
 from keystead.domain.scopes import ScopeCatalog
-from keystead.gate.fast_path import FormFastPath, ForwardAuthFastPath, RequiredScopes
+from keystead.gate.fast_path import ForwardAuthFastPath, RequiredScopes
 from keystead.http import basic, form_body, json_body, paging, redaction
 from keystead.http.asgi import Header, Message
 from keystead.http.bearer import read_bearer
@@ -139,17 +139,13 @@ def _target(value: str) -> None:
 
 
 scopes_of_gateways: Final = RequiredScopes(ScopeCatalog({}), "/forward-auth")
-plain, plain_form = (
-    ForwardAuthFastPath(scopes_of_gateways, PROXIES),
-    FormFastPath("/introspect", PROXIES),
-)
+plain: Final = ForwardAuthFastPath(scopes_of_gateways, PROXIES)
 
 
-def _fast_paths(value: str) -> None:
+def _fast_path(value: str) -> None:
     raw = value.encode("utf-8")
     sent = [HOST, (b"authorization", b"Bearer " + raw), (b"x-forwarded-for", raw)]
     plain.read(scope_of(headers=sent, raw_path=b"/forward-auth/any/" + raw))
-    plain_form.accepts(scope_of("POST", "/introspect", [*sent, FORM, (b"content-length", b"9")]))
 
 
 def _authorization(value: str) -> list[Header]:
@@ -214,7 +210,7 @@ READERS: Final = (
         )
     ),
     Reader("target", _target, QUERY // 2),
-    Reader("fast paths", _fast_paths, FIELD // 2),
+    Reader("fast path", _fast_path, FIELD // 2),
     Reader("bearer", lambda text: read_bearer(_authorization(text)), FIELD, _CREDENTIALS),
     Reader("basic", lambda text: basic.read_client(_authorization(text)), FIELD, _CREDENTIALS),
     Reader(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from keystead.api.calls import Endpoint
-from keystead.api.openapi.document import describe
 from keystead.api.openapi.reference import ReferencePages
 from keystead.api.routes import OPERATIONS, Routes
 from keystead.http.asgi import Receive, Scope, Send, send_answer
@@ -15,7 +14,7 @@ from keystead.services import Services
 
 
 class Api:
-    """The ASGI application of `/v1/…`, `/operator/v1/…`, and the public `/openapi.json`, `/docs`, `/problems`.
+    """The ASGI application of `/v1/…`, `/operator/v1/…`, and the public documents, `/docs` and `/problems`.
 
     It raises every refusal: the stack around it answers them.
     """
@@ -26,7 +25,7 @@ class Api:
         self._routes = Routes(
             (operation, Endpoint(operation, services, bodies, base_url)) for operation in OPERATIONS
         )
-        self._pages = ReferencePages(describe(), base_url).answers
+        self._pages = ReferencePages(base_url).answers
         self._problems = ProblemPages(Problems(base_url))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -34,7 +34,7 @@ COLLECTIONS: Final = Operations(
     refusals=(NameTaken, LimitReached),
     has_etag=True,
 )
-def collections_create(call: Call, body: NewCollection) -> Reply[Collection]:
+def create_collection(call: Call, body: NewCollection) -> Reply[Collection]:
     """Create an empty collection."""
     collection = call.services.documents.create_collection(
         call.principal, body.draft(), call.origin
@@ -46,7 +46,7 @@ def collections_create(call: Call, body: NewCollection) -> Reply[Collection]:
 @COLLECTIONS.call(
     "GET", "", "List collections", COLLECTIONS_READ, refusals=(InvalidCursor,), query=PAGED
 )
-def collections_list(
+def list_collections(
     call: Call, limit: str | None = None, cursor: str | None = None
 ) -> Reply[CollectionList]:
     """Return the workspace's collections, newest first."""
@@ -58,7 +58,7 @@ def collections_list(
 
 
 @COLLECTIONS.call("GET", "/{name}", "Get a collection", COLLECTIONS_READ, has_etag=True)
-def collections_get(call: Call, name: str) -> Reply[Collection]:
+def get_collection(call: Call, name: str) -> Reply[Collection]:
     """Return a collection and its number of documents."""
     collection = call.services.documents.get_collection(call.principal, name)
     return Reply(Collection.of(collection), collection.version)
@@ -67,7 +67,7 @@ def collections_get(call: Call, name: str) -> Reply[Collection]:
 @COLLECTIONS.call(
     "PATCH", "/{name}", "Update a collection", COLLECTIONS_WRITE, if_match=True, has_etag=True
 )
-def collections_update(call: Call, name: str, body: CollectionChange) -> Reply[Collection]:
+def update_collection(call: Call, name: str, body: CollectionChange) -> Reply[Collection]:
     """Change the collection's title. Its name is permanent."""
     collection = call.services.documents.update_collection(
         call.principal, name, body.patch(), call.origin, call.if_match
@@ -91,7 +91,7 @@ def collections_update(call: Call, name: str, body: CollectionChange) -> Reply[C
     ),
     if_match=True,
 )
-def collections_delete(
+def delete_collection(
     call: Call, name: str, documents: Literal["delete"] | None = None
 ) -> Reply[None]:
     """Delete the collection. This can't be undone."""

@@ -59,7 +59,7 @@ DOCUMENTS: Final = Operations(
     ),
     slow_with="query",
 )
-def documents_list(
+def list_documents(
     call: Call,
     name: str,
     query: str | None = None,
@@ -78,7 +78,7 @@ def documents_list(
 
 
 @DOCUMENTS.call("GET", "/{id}", "Get a document", DOCUMENTS_READ, has_etag=True)
-def documents_get(call: Call, name: str, id: str) -> Reply[Document]:
+def get_document(call: Call, name: str, id: str) -> Reply[Document]:
     """Return a document with its text."""
     document = call.services.documents.get(call.principal, name, id)
     return Reply(Document.whole(document), document.version)
@@ -96,7 +96,7 @@ def documents_get(call: Call, name: str, id: str) -> Reply[Document]:
     has_etag=True,
     find_version=_put_version,
 )
-def documents_put(call: Call, name: str, id: str, body: NewDocument) -> Reply[Document]:
+def put_document(call: Call, name: str, id: str, body: NewDocument) -> Reply[Document]:
     """Create the document (201), or replace its whole content (200)."""
     put = call.services.documents.put(
         call.principal, name, body.draft(id), call.origin, call.if_match
@@ -108,7 +108,7 @@ def documents_put(call: Call, name: str, id: str, body: NewDocument) -> Reply[Do
 @DOCUMENTS.call(
     "DELETE", "/{id}", "Delete a document", DOCUMENTS_WRITE, statuses=(204,), if_match=True
 )
-def documents_delete(call: Call, name: str, id: str) -> Reply[None]:
+def delete_document(call: Call, name: str, id: str) -> Reply[None]:
     """Delete the document. This can't be undone."""
     call.services.documents.delete(call.principal, name, id, call.origin, call.if_match)
     return Reply(None)
@@ -123,7 +123,7 @@ def documents_delete(call: Call, name: str, id: str) -> Reply[None]:
     max_body=MAX_BODY,
     max_values=MAX_BATCH_VALUES,
 )
-def documents_push(call: Call, name: str, body: Batch) -> Reply[PushReport]:
+def push_documents(call: Call, name: str, body: Batch) -> Reply[PushReport]:
     """Put and delete up to 1,000 documents, all or nothing. Repeating a push changes nothing."""
     report = call.services.documents.push(call.principal, name, body.push(), call.origin)
     return Reply(PushReport.of(report))

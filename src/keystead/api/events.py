@@ -22,7 +22,7 @@ EVENTS: Final = Operations("/v1/events", "events")
     refusals=(InvalidCursor,),
     query=(in_query("type", "Only events of this type.", EventType), *PAGED),
 )
-def events_list(
+def list_events(
     call: Call,
     type: EventType | None = None,
     limit: str | None = None,

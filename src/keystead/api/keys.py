@@ -51,7 +51,7 @@ _NO_BODY: Final = NewRotation()
     idempotent=True,
     has_etag=True,
 )
-def keys_create(call: Call, body: NewKey) -> Reply[CreatedKey]:
+def create_key(call: Call, body: NewKey) -> Reply[CreatedKey]:
     """Create a key. This response is the only one that contains its token: store it immediately.
 
     A key can only create keys within its own scopes that expire no later than itself.
@@ -77,7 +77,7 @@ def keys_create(call: Call, body: NewKey) -> Reply[CreatedKey]:
         *PAGED,
     ),
 )
-def keys_list(
+def list_keys(
     call: Call,
     status: KeyStatus | None = None,
     query: str | None = None,
@@ -101,7 +101,7 @@ def keys_list(
 
 
 @KEYS.call("GET", "/{id}", "Get a key", KEYS_READ, has_etag=True)
-def keys_get(call: Call, id: str) -> Reply[Key]:
+def get_key(call: Call, id: str) -> Reply[Key]:
     """Return a key, also if it is expired or revoked."""
     key = call.services.keys.get(call.principal, KeyId(id))
     return Reply(Key.of(key, call.services.keys.now()), key.version)
@@ -116,7 +116,7 @@ def keys_get(call: Call, id: str) -> Reply[Key]:
     if_match=True,
     has_etag=True,
 )
-def keys_update(call: Call, id: str, body: KeyChange) -> Reply[Key]:
+def update_key(call: Call, id: str, body: KeyChange) -> Reply[Key]:
     """Change a key's description or expiry, or remove scopes. Takes effect with the key's next request."""
     keys = call.services.keys
     key = keys.update(call.principal, KeyId(id), body.patch(), call.origin, call.if_match)
@@ -131,7 +131,7 @@ def keys_update(call: Call, id: str, body: KeyChange) -> Reply[Key]:
     refusals=(InsufficientScope,),
     if_match=True,
 )
-def keys_revoke(call: Call, id: str) -> Reply[None]:
+def revoke_key(call: Call, id: str) -> Reply[None]:
     """Revoke the key immediately. This can't be undone. Repeating the call returns the same response.
 
     A key may revoke itself; any other needs `keys:write`. Revoked keys stay in the list.
@@ -158,7 +158,7 @@ def keys_revoke(call: Call, id: str) -> Reply[None]:
     idempotent=True,
     has_etag=True,
 )
-def keys_rotate(call: Call, id: str, body: NewRotation = _NO_BODY) -> Reply[CreatedKey]:
+def rotate_key(call: Call, id: str, body: NewRotation = _NO_BODY) -> Reply[CreatedKey]:
     """Create a successor with the same description and scopes. The old key stops working now or after the overlap.
 
     During the overlap the old key doesn't count toward the plan's limit, so you can rotate keys at the limit.

@@ -1,7 +1,7 @@
 """The calls of the API as data: what the runtime enforces, and what the OpenAPI document says, in one place.
 
 A handler takes the call, and what its operation declares: the parameters by name, and the body. Its docstring is the
-description, its name the operation id, and its annotations name the models of the body and of the response.
+description, its name in camel case is the operation id, and its annotations name the models of body and response.
 """
 
 from __future__ import annotations
@@ -219,7 +219,7 @@ class Operations:
             operation = Operation(
                 method=method,
                 path=template,
-                name=handler.__name__,
+                name=_camel_case(handler.__name__),
                 tag=tag or self.tag,
                 summary=summary,
                 description=inspect.cleandoc(handler.__doc__ or ""),
@@ -247,6 +247,11 @@ class Operations:
             return handler
 
         return declare
+
+
+def _camel_case(name: str) -> str:
+    first, *others = name.split("_")
+    return first + "".join(word.capitalize() for word in others)
 
 
 def _answer_of(reply: Any) -> type[Resource] | None:

@@ -39,7 +39,7 @@ MANAGED_WORKSPACES: Final = Operations(
 @MANAGED_WORKSPACES.call(
     "POST", "", "Create a workspace", statuses=(201,), refusals=(NameTaken,), has_etag=True
 )
-def workspaces_create(call: OperatorCall, body: NewWorkspace) -> Reply[ManagedWorkspace]:
+def create_workspace(call: OperatorCall, body: NewWorkspace) -> Reply[ManagedWorkspace]:
     """Create a workspace. `name-taken`: another person already uses the owner's address."""
     owner = body.owner
     workspace = call.services.workspaces.create(
@@ -64,7 +64,7 @@ def workspaces_create(call: OperatorCall, body: NewWorkspace) -> Reply[ManagedWo
         *PAGED,
     ),
 )
-def workspaces_list(
+def list_workspaces(
     call: OperatorCall,
     query: str | None = None,
     limit: str | None = None,
@@ -81,15 +81,13 @@ def workspaces_list(
 
 
 @MANAGED_WORKSPACES.call("GET", "/{id}", "Get a workspace", has_etag=True)
-def workspaces_get(call: OperatorCall, id: str) -> Reply[WorkspaceWithUse]:
+def get_workspace(call: OperatorCall, id: str) -> Reply[WorkspaceWithUse]:
     """Return a workspace, its limits and their use."""
     return _with_use(call, id)
 
 
 @MANAGED_WORKSPACES.call("PATCH", "/{id}", "Rename a workspace", if_match=True, has_etag=True)
-def workspaces_update(
-    call: OperatorCall, id: str, body: WorkspaceChange
-) -> Reply[ManagedWorkspace]:
+def update_workspace(call: OperatorCall, id: str, body: WorkspaceChange) -> Reply[ManagedWorkspace]:
     """Change the workspace's name."""
     workspaces, workspace_id = call.services.workspaces, WorkspaceId(id)
     if body.model_fields_set:
@@ -102,7 +100,7 @@ def workspaces_update(
 
 
 @MANAGED_WORKSPACES.call("POST", "/{id}/suspend", "Suspend a workspace")
-def workspaces_suspend(call: OperatorCall, id: str) -> Reply[ManagedWorkspace]:
+def suspend_workspace(call: OperatorCall, id: str) -> Reply[ManagedWorkspace]:
     """Refuse all keys of the workspace, from this response on, until you resume it. Nothing is deleted or revoked."""
     actor, origin = call.credential.actor, call.origin
     suspended = call.services.workspaces.suspend(WorkspaceId(id), actor, origin)
@@ -110,7 +108,7 @@ def workspaces_suspend(call: OperatorCall, id: str) -> Reply[ManagedWorkspace]:
 
 
 @MANAGED_WORKSPACES.call("POST", "/{id}/resume", "Resume a workspace")
-def workspaces_resume(call: OperatorCall, id: str) -> Reply[ManagedWorkspace]:
+def resume_workspace(call: OperatorCall, id: str) -> Reply[ManagedWorkspace]:
     """Let the workspace's live keys work again."""
     actor, origin = call.credential.actor, call.origin
     resumed = call.services.workspaces.resume(WorkspaceId(id), actor, origin)
@@ -120,7 +118,9 @@ def workspaces_resume(call: OperatorCall, id: str) -> Reply[ManagedWorkspace]:
 @MANAGED_WORKSPACES.call(
     "PUT", "/{id}/plan", "Put a workspace on a plan", if_match=True, has_etag=True
 )
-def workspaces_plan(call: OperatorCall, id: str, body: PlanAssignment) -> Reply[WorkspaceWithUse]:
+def set_workspace_plan(
+    call: OperatorCall, id: str, body: PlanAssignment
+) -> Reply[WorkspaceWithUse]:
     """Replace the workspace's plan and its own limits.
 
     A lowered limit only prevents new resources: existing ones keep working, and `used` may exceed `limit`.
@@ -145,7 +145,7 @@ PLANS: Final = Operations("/operator/v1/plans", "plans", OPERATOR)
 
 
 @PLANS.call("GET", "", "List plans")
-def plans_list(call: OperatorCall) -> Reply[PlanList]:
+def list_plans(call: OperatorCall) -> Reply[PlanList]:
     """Return all plans, from small to large. `keystead plans apply` changes them."""
     plans = [PlanWithLimits.of(plan) for plan in call.services.plans.all()]
     return Reply(PlanList(items=plans, next_cursor=None))
@@ -162,7 +162,7 @@ PORTAL_SESSIONS: Final = Operations("/operator/v1/portal-sessions", "portal sess
     refusals=(NotFound, LimitReached),
     is_located=False,
 )
-def portal_create(call: OperatorCall, body: NewPortalSession) -> Reply[PortalSession]:
+def create_portal_session(call: OperatorCall, body: NewPortalSession) -> Reply[PortalSession]:
     """Create a link that signs a user in once, within five minutes. Send the user's browser there.
 
     The workspace and the product's own `id` identify the user. Name, email and role are updated to the values sent.

@@ -47,7 +47,7 @@ WEBHOOKS: Final = Operations(
     refusals=(LimitReached,),
     has_etag=True,
 )
-def webhooks_create(call: Call, body: NewWebhook) -> Reply[CreatedWebhook]:
+def create_webhook(call: Call, body: NewWebhook) -> Reply[CreatedWebhook]:
     """Create a webhook. This response is the only one that contains its secret, which verifies the signatures.
 
     Each event is sent at least once, in the format of Standard Webhooks 1.0, with its id as `webhook-id`.
@@ -59,7 +59,7 @@ def webhooks_create(call: Call, body: NewWebhook) -> Reply[CreatedWebhook]:
 
 
 @WEBHOOKS.call("GET", "", "List webhooks", WEBHOOKS_READ, refusals=(InvalidCursor,), query=PAGED)
-def webhooks_list(
+def list_webhooks(
     call: Call, limit: str | None = None, cursor: str | None = None
 ) -> Reply[WebhookList]:
     """Return the workspace's webhooks, newest first."""
@@ -71,14 +71,14 @@ def webhooks_list(
 
 
 @WEBHOOKS.call("GET", "/{id}", "Get a webhook", WEBHOOKS_READ, has_etag=True)
-def webhooks_get(call: Call, id: str) -> Reply[Webhook]:
+def get_webhook(call: Call, id: str) -> Reply[Webhook]:
     """Return a webhook."""
     endpoint = call.services.webhooks.get(call.principal, WebhookId(id))
     return Reply(Webhook.of(endpoint), endpoint.version)
 
 
 @WEBHOOKS.call("PATCH", "/{id}", "Update a webhook", *_WRITE, if_match=True, has_etag=True)
-def webhooks_update(call: Call, id: str, body: WebhookChange) -> Reply[Webhook]:
+def update_webhook(call: Call, id: str, body: WebhookChange) -> Reply[Webhook]:
     """Change the URL, the events, the headers or the status. Waiting deliveries are sent with the new values."""
     endpoint = call.services.webhooks.update(
         call.principal, WebhookId(id), body.patch(), call.origin, call.if_match
@@ -87,21 +87,21 @@ def webhooks_update(call: Call, id: str, body: WebhookChange) -> Reply[Webhook]:
 
 
 @WEBHOOKS.call("DELETE", "/{id}", "Delete a webhook", *_WRITE, statuses=(204,), if_match=True)
-def webhooks_delete(call: Call, id: str) -> Reply[None]:
+def delete_webhook(call: Call, id: str) -> Reply[None]:
     """Delete the webhook and its deliveries, waiting ones too. This can't be undone."""
     call.services.webhooks.delete(call.principal, WebhookId(id), call.origin, call.if_match)
     return Reply(None)
 
 
 @WEBHOOKS.call("POST", "/{id}/rotate-secret", "Rotate a webhook's secret", *_WRITE)
-def webhooks_rotate(call: Call, id: str) -> Reply[CreatedWebhook]:
+def rotate_webhook_secret(call: Call, id: str) -> Reply[CreatedWebhook]:
     """Create a new secret, shown only once. For 24 hours deliveries are signed with the previous one too."""
     created = call.services.webhooks.rotate_secret(call.principal, WebhookId(id), call.origin)
     return Reply(CreatedWebhook.of(created.endpoint, secret=created.secret))
 
 
 @WEBHOOKS.call("POST", "/{id}/test", "Send a test event", *_WRITE, refusals=(WebhookDisabled,))
-def webhooks_test(call: Call, id: str) -> Reply[Delivery]:
+def test_webhook(call: Call, id: str) -> Reply[Delivery]:
     """Send an event of type `webhook.test` to this webhook only. The delivery shows the result."""
     sent = call.services.webhooks.test(call.principal, WebhookId(id), call.origin)
     return Reply(Delivery.of(sent))
@@ -118,7 +118,7 @@ def webhooks_test(call: Call, id: str) -> Reply[Delivery]:
         *PAGED,
     ),
 )
-def webhooks_deliveries(
+def list_deliveries(
     call: Call,
     id: str,
     status: DeliveryStatus | None = None,
@@ -147,7 +147,7 @@ DELIVERIES: Final = Operations(
 
 
 @DELIVERIES.call("GET", "/{id}", "Get a delivery", WEBHOOKS_READ, EVENTS_READ)
-def deliveries_get(call: Call, id: str) -> Reply[SentDelivery]:
+def get_delivery(call: Call, id: str) -> Reply[SentDelivery]:
     """Return a delivery with its attempts, and its event: the `data` of the payload."""
     sent = call.services.webhooks.delivery(call.principal, DeliveryId(id))
     return Reply(SentDelivery.of(sent.delivery, event=Event.of(sent.event)))
@@ -156,7 +156,7 @@ def deliveries_get(call: Call, id: str) -> Reply[SentDelivery]:
 @DELIVERIES.call(
     "POST", "/{id}/redeliver", "Resend a delivery", *_WRITE, refusals=(WebhookDisabled,)
 )
-def deliveries_redeliver(call: Call, id: str) -> Reply[Delivery]:
+def resend_delivery(call: Call, id: str) -> Reply[Delivery]:
     """Resend a delivery immediately, whatever its status, with the same `webhook-id` and a new schedule of attempts."""
     sent = call.services.webhooks.redeliver(call.principal, DeliveryId(id), call.origin)
     return Reply(Delivery.of(sent))

@@ -22,6 +22,6 @@ def whoami(call: Call) -> Reply[Whoami]:
 
 
 @WORKSPACES.call("GET", "/plan", "Get the plan", PLAN_READ, tag="plan")
-def plan_get(call: Call) -> Reply[PlanUse]:
+def get_plan(call: Call) -> Reply[PlanUse]:
     """Return the workspace's plan, its limits and their use. Expired and revoked keys don't count."""
     return Reply(PlanUse.of(call.services.plans.use(call.principal)))

@@ -201,7 +201,12 @@ def _services(
             on_failure=on_failure,
         ),
         notification_preferences=NotificationPreferences(database, clock),
-        introspection=Introspection(verifier_of(), reads.lookup(KEY_METADATA)),
+        introspection=Introspection(
+            verifier_of(),
+            reads.lookup(KEY_METADATA),
+            clock,
+            None if cached is None else VerificationCache(cached),
+        ),
         revocation=Revocation(reads.lookup(KEY), peppers, keys, Throttle(database, clock)),
     )
 

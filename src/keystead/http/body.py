@@ -111,6 +111,8 @@ class BoundedBody:
         For after an answer: closing a connection over unread bytes resets it, so the client could lose the answer, or
         the next request on the same connection (RFC 9112 section 9.6).
         """
+        if not self._more:
+            return
         end = asyncio.get_running_loop().time() + seconds
         with suppress(TimeoutError):
             async with asyncio.timeout_at(min(end, self._deadline or end)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import replace
 from typing import Annotated, Any, Final, Self
 
 from keystead.domain import events, webhooks
@@ -147,19 +147,26 @@ class SentDelivery(Delivery):
     event: Event
 
 
+class WebhookPayload(Resource):
+    """What a webhook receives: an event, in the form of Standard Webhooks 1.0. At most 20 kB."""
+
+    type: EventType
+    timestamp: Annotated[Instant, member("When the event happened.")]
+    data: Event
+
+
 def payload(event: events.Event) -> bytes:
     """Return the body that a webhook receives: the same bytes in every attempt, at most `MAX_PAYLOAD`.
 
     `data` is the event as in the API, without its details if they would make it too large.
     """
-    shape = Event.of(event).to_members()
-    body = {"type": shape["type"], "timestamp": shape["occurred_at"], "data": shape}
-    text = _json(body)
-    return text if len(text) <= MAX_PAYLOAD else _json({**body, "data": {**shape, "data": {}}})
+    text = _payload(event)
+    return text if len(text) <= MAX_PAYLOAD else _payload(replace(event, data={}))
 
 
-def _json(body: dict[str, Any]) -> bytes:
-    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+def _payload(event: events.Event) -> bytes:
+    body = WebhookPayload(type=event.type, timestamp=event.occurred_at, data=Event.of(event))
+    return body.to_json()
 
 
 class DeliveryList(Resource):

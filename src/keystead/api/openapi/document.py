@@ -1,49 +1,30 @@
-"""The OpenAPI 3.1 document, built from the operations and the models.
+"""The two OpenAPI 3.1 documents, built from the operations and the models: the workspace API and the operator API.
 
-`python -m keystead.api.openapi.document` prints it in the format of openapi.json.
+`python -m keystead.api.openapi.document FOLDER` writes them as the repository has them.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from importlib.resources import files
+from pathlib import Path
 from typing import Any, Final
 
-from keystead.api.openapi.gate_paths import SECURITY_SCHEMES, TAG, TAG_DESCRIPTION, gate_paths
-from keystead.api.openapi.paths import HEADERS, Schemas, operation_object
+from keystead.api.openapi.gate import SECURITY_SCHEMES, TAG, TAG_DESCRIPTION, bearer, gate_paths
+from keystead.api.openapi.operations import HEADERS, Schemas, operation_object
 from keystead.api.openapi.refusals import REFUSAL_HEADERS, examples
+from keystead.api.openapi.webhooks import PARAMETERS, webhooks
 from keystead.api.operations import KEY, OPERATOR
 from keystead.api.routes import OPERATIONS
 from keystead.wire.resources import Problem
+from keystead.wire.webhooks import WebhookPayload
 
-_DESCRIPTION = """\
-API keys, collections, documents, events and webhooks of a workspace. A key belongs to one workspace, and its calls
-see only that workspace. Calls below `/operator/v1` are for the product's backend: workspaces, their plans, and links
-that sign users in.
+EXAMPLE: Final = "https://keys.example.com"
+"""The server in the files of the repository. A server names itself."""
 
-**Credentials.** Every call sends an API key as `Authorization: Bearer <token>`, and nowhere else
-([RFC 6750](https://www.rfc-editor.org/rfc/rfc6750)). Each call names the scope that its key must have. `*` contains
-all scopes except `keys:write`. Calls below `/operator/v1` send an operator's credential in the same way. Neither kind
-of credential works in place of the other.
-
-**Errors** are problems ([RFC 9457](https://www.rfc-editor.org/rfc/rfc9457)): `code` is for programs, `detail` for
-people, and `type` is a page that says what to do. Keystead checks a request in this order: 400 for its head; 401; 403
-for the scope; 413, 415 and 400 for the body's size, type and syntax; 404; then 409 or 422. An id of another workspace
-gets exactly the same response as an id that never existed.
-
-**Requests.** Bodies are JSON in UTF-8. Unknown members, repeated names in an object, unknown query parameters and
-repeated parameters are refused with 422.
-
-**Lists** take `limit` and `cursor`, and return `items` and `next_cursor`. A cursor works only for its list with its
-filters. While you follow cursors, no item is repeated, and items added meanwhile are left out.
-
-**Times** are RFC 3339. Send any offset; responses are in UTC with `Z`.
-
-**Responses** must not be cached. If the calling key expires within 14 days, successful responses have the header
-`Keystead-Key-Expires`.
-"""
-_TAGS: Final = {
+_WORKSPACE_TAGS: Final = {
     "workspaces": "The calling key and its workspace.",
     "keys": "API keys. The token is shown once, on creation; revoking takes effect immediately.",
     "plan": "The workspace's plan, its limits and their use.",
@@ -51,66 +32,95 @@ _TAGS: Final = {
     "documents": "Texts with attributes: push them one by one or in batches, and search them by words.",
     "events": "The audit log of the workspace.",
     "webhooks": "Events sent to your URLs, signed as in Standard Webhooks 1.0.",
-    "managed workspaces": "For the product's backend: its tenants and their plans.",
-    "plans": "For the product's backend: the plans of this installation.",
-    "portal sessions": "For the product's backend: sign users in to the Developer area without a second account.",
     TAG: TAG_DESCRIPTION,
 }
-_BEARER: Final = {
-    "type": "http",
-    "scheme": "bearer",
-    "bearerFormat": "<prefix>_<key id>_<secret>",
-    "description": "A workspace's API key, with the scope that the call needs.",
+_OPERATOR_TAGS: Final = {
+    "managed workspaces": "The product's tenants and their plans.",
+    "plans": "The plans of this installation.",
+    "portal sessions": "Sign users in to the Developer area without a second account.",
 }
-_OPERATOR_BEARER: Final = {
-    "type": "http",
-    "scheme": "bearer",
-    "bearerFormat": "<prefix>_op_<id>_<secret>",
-    "description": "An operator's credential, created by `keystead credentials create`. A workspace's key doesn't"
-    " work here, and this credential works nowhere else.",
+_SCHEMES: Final = {
+    KEY: bearer(
+        "<prefix>_<key id>_<secret>", "A workspace's API key, with the scope that the call needs."
+    ),
+    OPERATOR: bearer(
+        "<prefix>_op_<id>_<secret>",
+        "An operator's credential, created by `keystead credentials create`. A workspace's key doesn't work here, and"
+        " this credential works nowhere else.",
+    ),
 }
-_SECURITY_SCHEMES: Final = {KEY: _BEARER, OPERATOR: _OPERATOR_BEARER, **SECURITY_SCHEMES}
-JSON_PATHS: Final = ("/v1/", "/operator/v1/")
+_JSON_PATHS: Final = ("/v1/", "/operator/v1/")
 _METHODS: Final = ("get", "put", "post", "patch", "delete")
 
 
-def describe() -> dict[str, Any]:
-    """Return a new copy of the whole document."""
-    schemas = Schemas(OPERATIONS, [Problem])
+def workspace_document(server: str = EXAMPLE) -> dict[str, Any]:
+    """Return the document of the workspace API and the gate. `server` is the URL that clients use to reach it."""
+    document = _document("workspace", KEY, _WORKSPACE_TAGS, server, Problem, WebhookPayload)
+    document["paths"] |= gate_paths()
+    document["webhooks"] = webhooks()
+    document["components"]["parameters"] = PARAMETERS
+    document["components"]["securitySchemes"] |= SECURITY_SCHEMES
+    return document
+
+
+def operator_document(server: str = EXAMPLE) -> dict[str, Any]:
+    """Return the document of the operator API."""
+    return _document("operator", OPERATOR, _OPERATOR_TAGS, server, Problem)
+
+
+DOCUMENTS: Final = {"": workspace_document, "/operator": operator_document}
+"""Both documents, by the path below which a server has them."""
+
+
+def _document(
+    name: str, security: str, tags: Mapping[str, str], server: str, *models: type
+) -> dict[str, Any]:
+    """Return what both documents have, about the operations with that security scheme."""
+    operations = [each for each in OPERATIONS if each.security == security]
+    schemas = Schemas(operations, models)
     paths: dict[str, Any] = {}
-    for operation in OPERATIONS:
-        item = paths.setdefault(operation.path, {})
-        item[operation.method.lower()] = operation_object(operation, schemas)
+    for each in operations:
+        item = paths.setdefault(each.path, {})
+        item[each.method.lower()] = operation_object(each, schemas)
+    text, headers = json.dumps(paths), HEADERS | REFUSAL_HEADERS
     return {
         "openapi": "3.1.0",
         "info": {
-            "title": "Keystead Workspace API",
+            "title": f"Keystead {name.capitalize()} API",
             "version": "1",
-            "description": _DESCRIPTION,
+            "description": f"{_text(name)}\n{_text('common')}",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
-        "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
-        "paths": paths | gate_paths(),
+        "servers": [{"url": server}],
+        "tags": [{"name": tag, "description": text} for tag, text in tags.items()],
+        "paths": paths,
         "components": {
             "schemas": schemas.components,
-            "headers": HEADERS | REFUSAL_HEADERS,
+            "headers": {k: v for k, v in headers.items() if f'/headers/{k}"' in text},
             "examples": examples(),
-            "securitySchemes": _SECURITY_SCHEMES,
+            "securitySchemes": {security: _SCHEMES[security]},
         },
     }
+
+
+def _text(name: str) -> str:
+    return (files("keystead.api.openapi") / f"{name}.md").read_text(encoding="utf-8")
 
 
 def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Yield path, method in lower case, and operation of every JSON call; the gate's calls use forms."""
     for path, item in document["paths"].items():
-        if path.startswith(JSON_PATHS):
+        if path.startswith(_JSON_PATHS):
             yield from ((path, method, item[method]) for method in _METHODS if method in item)
 
 
-def to_json(document: dict[str, Any]) -> str:
-    """Return the document in the format of openapi.json."""
-    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+def write(folder: Path) -> None:
+    """Write both documents into the folder, as the repository has them."""
+    for root, describe in DOCUMENTS.items():
+        text = json.dumps(describe(), indent=2, ensure_ascii=False) + "\n"
+        path = folder / f"openapi{root.replace('/', '-')}.json"
+        path.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
-    sys.stdout.write(to_json(describe()))
+    write(Path(sys.argv[1]))

@@ -56,7 +56,17 @@ _DEFAULT: Final = {
     "content": {"application/problem+json": {"schema": _SCHEMA}},
 }
 _PROBLEMS: Final = Problems("https://keys.example.com")
-_SAMPLES: Final[dict[str, KeysteadError]] = {
+
+
+def _kinds(root: type[KeysteadError]) -> Iterator[type[KeysteadError]]:
+    """Yield the class of every error code of the domain."""
+    for kind in root.__subclasses__():
+        if kind.__module__ == root.__module__ and "code" in vars(kind):
+            yield kind
+        yield from _kinds(kind)
+
+
+_SPECIAL: Final[dict[str, KeysteadError]] = {
     InsufficientScope.code: InsufficientScope("documents:write"),
     Invalid.code: Invalid.field("/expires_at", "must be later than now"),
     RateLimited.code: RateLimited(30),
@@ -75,6 +85,9 @@ _SAMPLES: Final[dict[str, KeysteadError]] = {
         ],
         plans_url="https://example.com/plans",
     ),
+}
+_SAMPLES: Final = _SPECIAL | {
+    kind.code: kind() for kind in _kinds(KeysteadError) if kind.code not in _SPECIAL
 }
 
 
@@ -96,7 +109,7 @@ def examples() -> dict[str, Any]:
     """Return an example of every problem, by code."""
     return {
         code: {"summary": sample.title, "value": _PROBLEMS.body(sample)}
-        for code, sample in sorted(_samples().items())
+        for code, sample in sorted(_SAMPLES.items())
     }
 
 
@@ -124,9 +137,8 @@ def _refusals(operation: Operation) -> Iterator[type[KeysteadError]]:
 
 
 def _response(status: int, codes: Sequence[str]) -> dict[str, Any]:
-    samples = _samples()
     return {
-        "description": "\n".join(f"- `{code}`: {samples[code].title}" for code in codes),
+        "description": "\n".join(f"- `{code}`: {_SAMPLES[code].title}" for code in codes),
         "headers": references("headers", _HEADERS_BY_STATUS.get(status, ())),
         "content": {
             "application/problem+json": {
@@ -135,15 +147,3 @@ def _response(status: int, codes: Sequence[str]) -> dict[str, Any]:
             }
         },
     }
-
-
-def _samples() -> dict[str, KeysteadError]:
-    return _SAMPLES | {code: kind() for code, kind in _kinds(KeysteadError) if code not in _SAMPLES}
-
-
-def _kinds(root: type[KeysteadError]) -> Iterator[tuple[str, type[KeysteadError]]]:
-    """Yield every error code of the domain with its class."""
-    for kind in root.__subclasses__():
-        if kind.__module__ == root.__module__ and "code" in vars(kind):
-            yield kind.code, kind
-        yield from _kinds(kind)
