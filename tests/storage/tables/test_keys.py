@@ -78,11 +78,11 @@ def test_key_hygiene_of_an_empty_workspace(sandbox: SandboxInstallation) -> None
 
 @contextmanager
 def statements(sandbox: SandboxInstallation) -> Iterator[list[Any]]:
-    """Record the statements that run during the block."""
+    """Record the statements that run during the block, with their values."""
     seen: list[Any] = []
 
-    def saw(_: Any, statement: Any, *__: Any) -> None:
-        seen.append(statement)
+    def saw(_: Any, statement: Any, __: Any, values: Any, ___: Any) -> None:
+        seen.append(statement.params(values))
 
     event.listen(sandbox.database.engine, "before_execute", saw)
     try:
