@@ -48,7 +48,7 @@ FindVersion = Callable[[Any, Mapping[str, str]], int | None]
 
 
 class Way(StrEnum):
-    """Where a call runs: `services.execution` has a method for each."""
+    """The kinds of work, each with a method of `services.execution`."""
 
     READ = "read"
     WRITE = "write"
@@ -139,7 +139,7 @@ class Operation:
         if_match: Whether it accepts If-Match.
         has_etag: Whether its response has an ETag.
         is_located: Whether its 201 response has a Location.
-        way: Where it runs.
+        way: The kind of work, which decides on which thread it runs.
         slow_with: The query parameter that makes it a slow call.
         find_version: Finds the resource that the path names, because 404 and 412 come before 422; None: no resource.
         handler: The function that answers it.
