@@ -87,10 +87,13 @@ class BoundedBody:
     for ever. After the body, `receive` waits for a disconnect without a deadline.
     """
 
-    __slots__ = ("_deadline", "_left", "_limit", "_more", "_receive", "_seconds")
+    __slots__ = ("_announced", "_deadline", "_left", "_limit", "_more", "_receive", "_seconds")
 
-    def __init__(self, receive: Receive, limit: int, seconds: float) -> None:
-        self._receive, self._seconds = receive, seconds
+    def __init__(
+        self, receive: Receive, limit: int, seconds: float, announced: int | None = None
+    ) -> None:
+        """`announced`: the length in bytes that the head gives, if it does."""
+        self._receive, self._seconds, self._announced = receive, seconds, announced
         self._limit = self._left = limit
         self._more, self._deadline = True, 0.0
 
@@ -103,6 +106,10 @@ class BoundedBody:
         self._left -= len(message.get("body", b""))
         if self._left < 0:
             raise _too_large(self._limit)
+        # The server reports the end of a body in another message, which takes as long to get as the bytes did.
+        if self._more and self._limit - self._left == self._announced:
+            self._more = False
+            return {**message, "more_body": False}
         return message
 
     async def discard(self, limit: int = MAX_BODY, seconds: float = DISCARD_SECONDS) -> None:

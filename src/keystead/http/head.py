@@ -14,6 +14,8 @@ from keystead.http.problems import HeaderTooLarge, MethodNotAllowed, UnknownCodi
 MAX_FIELDS = 100
 MAX_BLOCK = 32 * 1024
 MAX_URL = 8 * 1024
+MAX_DIGITS = 18
+"""Digits of a Content-Length."""
 MAX_ORIGIN = 1024
 """Bytes of the fields that identify a client, up to which a fast path caches what it read in them."""
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -61,6 +63,14 @@ class Head:
         """Whether a body follows, of any length (RFC 9112 section 6.3)."""
         lengths = self.values(b"content-length")
         return b"transfer-encoding" in self._fields or any(length != b"0" for length in lengths)
+
+    @property
+    def body_length(self) -> int | None:
+        """The length of the body in bytes, if exactly one field announces it and nothing contradicts it."""
+        lengths = self.values(b"content-length")
+        if len(lengths) != 1 or not lengths[0].isdigit() or len(lengths[0]) > MAX_DIGITS:
+            return None
+        return None if b"transfer-encoding" in self._fields else int(lengths[0])
 
     def values(self, name: bytes) -> Sequence[bytes]:
         """Return the values of all fields of that name, in order."""
@@ -160,7 +170,7 @@ def _check_target(scope: Mapping[str, Any]) -> None:
 
 def _check_length(head: Head, max_body: int) -> None:
     for length in head.values(b"content-length"):
-        if not length.isdigit() or len(length) > 18:
+        if not length.isdigit() or len(length) > MAX_DIGITS:
             raise InvalidRequest("The Content-Length is malformed.")
         if int(length) > max_body:
             raise TooLarge(f"The body is over {max_body:,} bytes.")

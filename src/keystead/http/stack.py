@@ -87,7 +87,7 @@ class Stack:
         client = self._client(scope, head)
         record = begin_record(scope, client, head)
         reply = _Reply(send, client)
-        body = BoundedBody(receive, self._max_body, self._body_seconds)
+        body = BoundedBody(receive, self._max_body, self._body_seconds, head.body_length)
         try:
             check_head(scope, head, self._max_body, foreign=self._foreign)
             _require_private(head, client)
