@@ -24,8 +24,16 @@ from keystead.api.route import (
 from keystead.domain.documents import ID_PATTERN
 from keystead.domain.errors import InvalidCursor, LimitReached, NotFound
 from keystead.domain.scopes import DOCUMENTS_READ, DOCUMENTS_WRITE
+from keystead.domain.search import SearchPosition
 from keystead.http.body import DOCUMENT_LIMIT, MAX_BODY
-from keystead.wire.resources import Document, DocumentList, DocumentSummary, PushReport
+from keystead.wire.resources import (
+    Document,
+    DocumentHit,
+    DocumentList,
+    DocumentSummary,
+    PushReport,
+    SearchResults,
+)
 
 MAX_BATCH_VALUES = 100_000
 
@@ -67,22 +75,37 @@ def documents_list(
     query: Annotated[
         str | None,
         Query(
-            description="1-10 words that must all occur in the document; the last may be the start of a word."
+            description="1-10 words that must all occur in the document; from two letters on, the last may be the start of a word."
         ),
     ] = None,
     limit: Limit = None,
     cursor: Cursor = None,
-) -> DocumentList:
-    """Return all documents, newest first. With `query`: the best matches, best first, without a next page."""
-    page = page_of(call, int, limit, cursor, query=query)
-    documents = call.services.documents
+) -> DocumentList | SearchResults:
+    """Return all documents, newest first. With `query`: the best of the newest 1,000 matches, with snippets."""
     if query is not None:
-        best = documents.search(call.principal, name, query, limit=page.limit)
-        return DocumentList(items=list(map(DocumentSummary.of, best)), next_cursor=None)
+        return _search(call, name, query, limit, cursor)
+    page, documents = page_of(call, int, limit, cursor), call.services.documents
     rows = documents.list(call.principal, name, limit=page.limit, before=page.after)
     return DocumentList(
         items=list(map(DocumentSummary.of, rows.items)),
         next_cursor=next_cursor(page, rows.next),
+    )
+
+
+def _search(
+    call: Call, name: str, query: str, limit: str | None, cursor: str | None
+) -> SearchResults:
+    page = page_of(call, str, limit, cursor, query=query)
+    after = None if page.after is None else SearchPosition.parse(page.after)
+    found = call.services.documents.search(
+        call.principal, name, query, limit=page.limit, after=after
+    )
+    position = None if found.next is None else str(found.next)
+    return SearchResults(
+        items=list(map(DocumentHit.of, found.items)),
+        next_cursor=next_cursor(page, position),
+        total=found.total,
+        total_exact=found.total_exact,
     )
 
 
