@@ -75,7 +75,7 @@ def documents_list(
     query: Annotated[
         str | None,
         Query(
-            description="1-10 words that must all occur in the document; from two letters on, the last may be the start of a word."
+            description="1-10 words that must all occur in the document; the last may be the start of a word."
         ),
     ] = None,
     limit: Limit = None,

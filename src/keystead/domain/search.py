@@ -46,13 +46,17 @@ SNIPPET_SOURCE: Final = 8_000
 """Characters of a text, from its beginning, that a snippet can be taken from."""
 MAX_SNIPPET: Final = 200
 
-_TERM_OVERHEAD = 16  # of bytes: the collection's mark and the segment, which storage puts before each term
+_TERM_OVERHEAD = (
+    16  # of bytes: the collection's mark and the segment, which storage puts before each term
+)
 _BEFORE_HIT = 60
 _PREFIXABLE, _WHOLE = "p", "w"
 _TITLE_WORD, _TITLE_BEGINNING, _WHOLE_WORDS = 2, 1, 1
 _WORD = re.compile(r"[^\W_]+")
 _ASCII_WORD = re.compile(r"[a-z0-9]+")
-_INSIDE_WORDS = "\u00ad\u200b\u2060\ufeff"  # soft hyphen, zero-width space, word joiner, its predecessor
+_INSIDE_WORDS = (
+    "\u00ad\u200b\u2060\ufeff"  # soft hyphen, zero-width space, word joiner, its predecessor
+)
 _SPACELESS = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u1950-\u19df\u1a20-\u1aaf\u1b00-\u1b7f"  # Thai to Bali
     "\u3005-\u3007\u3041-\u312f\u31a0-\u31ff\u3400-\u4dbf\u4e00-\u9fff"  # Japanese, Chinese
@@ -152,7 +156,7 @@ def index_terms(title: str, text: str) -> list[str]:
     tens of thousands of different words, or with characters that expand under NFKD, of which one becomes up to 18.
     """
     words, runs = _split(f"{title}\n{text}")
-    terms = _classified(dict.fromkeys(words))
+    terms = _classified(words)
     terms += [_WHOLE + gram for gram in _grams(runs)]
     most = sum(map(len, terms)) * 4 + len(terms) * _TERM_OVERHEAD  # UTF-8 has at most 4 bytes
     return terms if most <= MAX_INDEXED_BYTES else _fitting(terms)
@@ -195,13 +199,13 @@ def snippet(text: str, query: Query) -> str:
 
 
 def words_of(text: str) -> list[str]:
-    """Return the normalised words of `text`; of runs without spaces, their characters and pairs, after the words."""
+    """Return the normalised words of `text`, each once; then the characters and pairs of its runs without spaces."""
     words, runs = _split(text)
     return [*words, *_grams(runs)]
 
 
 def _split(text: str) -> tuple[list[str], list[str]]:
-    """Return the words of `text`, of at most MAX_WORD characters, and its runs of scripts without spaces."""
+    """Return the words of `text`, each once, of at most MAX_WORD characters, and its runs without spaces."""
     if text.isascii():
         words = _ASCII_WORD.findall(text.lower())
         runs: list[str] = []
@@ -209,8 +213,9 @@ def _split(text: str) -> tuple[list[str], list[str]]:
         parts = _parts(text)
         runs = [part for part in parts if _HAS_SPACELESS.match(part)]
         words = [part for part in parts if not _HAS_SPACELESS.match(part)] if runs else parts
-    if len(max(words, key=len, default="")) > MAX_WORD:
-        words = [word[:MAX_WORD] for word in words]
+    words = list(dict.fromkeys(words))
+    if max(map(len, words), default=0) > MAX_WORD:
+        words = list(dict.fromkeys(word[:MAX_WORD] for word in words))
     return words, runs
 
 
@@ -238,10 +243,11 @@ def _pairs(run: str) -> list[str]:
     return list(map(add, run, run[1:]))
 
 
-def _classified(words: dict[str, None]) -> list[str]:
+def _classified(words: Sequence[str]) -> list[str]:
     """Return the words as terms: found by their beginning, or whole only once too many have the same beginning."""
-    beginnings = (word[:MIN_PREFIX] for word in words)
-    if len(words) <= SAME_BEGINNING or max(Counter(beginnings).values()) <= SAME_BEGINNING:
+    # At most so many can share a beginning, because each other beginning has a word of its own.
+    others = len({word[:MIN_PREFIX] for word in words}) - 1
+    if len(words) - others <= SAME_BEGINNING:
         return [_PREFIXABLE + word for word in words]
     seen: Counter[str] = Counter()
     terms = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from time import sleep
 from typing import Final
 
@@ -195,8 +196,13 @@ class Documents:
             stored = change.stored(tx, collection)
             if if_match is not None:
                 if_match.require(stored[draft.id].version if draft.id in stored else None)
-            plan = self._apply(tx, collection, change, stored, act)
-            return PutDocument(_find_document(tx, collection, draft.id), bool(plan.created))
+            plan, number = self._apply(tx, collection, change, stored, act)
+            if plan.created:
+                return PutDocument(_created(plan.created[0], number, act), created=True)
+            if plan.updated:
+                (updated,) = plan.updated.values()
+                return PutDocument(_updated(updated, stored[draft.id], act), created=False)
+            return PutDocument(_find_document(tx, collection, draft.id), created=False)
 
     def _prepare_put(
         self, principal: Principal, name: str, draft: DocumentDraft, if_match: IfMatch | None
@@ -230,7 +236,8 @@ class Documents:
             principal, origin, DOCUMENTS_WRITE, keeps_access=True
         ) as (tx, act):
             collection = _find(tx, principal, name)
-            return self._apply(tx, collection, change, change.stored(tx, collection), act).report
+            plan, _ = self._apply(tx, collection, change, change.stored(tx, collection), act)
+            return plan.report
 
     @retry_on_conflict
     def delete(
@@ -321,11 +328,14 @@ class Documents:
         change: _Change,
         stored: Mapping[str, Stored],
         act: Act,
-    ) -> PushPlan:
-        """Write what the change means for the rows as they are under the lock, and record it."""
+    ) -> tuple[PushPlan, int]:
+        """Write what the change means for the rows as they are under the lock, and record it.
+
+        Returns what was written, and the number of the first created document.
+        """
         plan = change.plan(stored)
         if plan.changes_nothing:
-            return plan
+            return plan, 0
         if plan.created:
             used = collections.count_documents(tx, collection.workspace_id)
             self._require_room(tx, collection.workspace_id, "documents", used, plan.added)
@@ -338,7 +348,7 @@ class Documents:
         rows.update_documents(tx, collection, plan.updated, terms, act.at)
         rows.insert_documents(tx, collection, plan.created, terms, number, act.at)
         _record_change(tx, collection, plan, act, change.single)
-        return plan
+        return plan, number
 
     def _require_room(
         self, tx: Tx, workspace_id: WorkspaceId, name: str, used: int, added: int = 1
@@ -406,6 +416,32 @@ def _find(tx: Tx, principal: Principal, name: str) -> Collection:
 def _find_document(tx: Tx, collection: Collection, id: str) -> Document:
     document = rows.find_document(tx, collection, id) if rules.is_document_id(id) else None
     return NotFound.unless(document, "document")
+
+
+def _created(incoming: Incoming, number: int, act: Act) -> Document:
+    return _document(incoming, number, act.at, act.at, first_version(act.at))
+
+
+def _updated(incoming: Incoming, before: Stored, act: Act) -> Document:
+    return _document(incoming, before.number, before.created_at, act.at, before.version + 1)
+
+
+def _document(
+    incoming: Incoming, number: int, created_at: datetime, updated_at: datetime, version: int
+) -> Document:
+    """Return the document as it was written, without reading it again."""
+    draft = incoming.draft
+    return Document(
+        id=draft.id,
+        number=number,
+        title=draft.title,
+        url=draft.url,
+        attributes=draft.attributes,
+        created_at=created_at,
+        updated_at=updated_at,
+        version=version,
+        text=draft.text,
+    )
 
 
 def _version(tx: Tx, collection: Collection, id: str) -> int | None:

@@ -23,6 +23,11 @@ COLLECTION = Collection(
 )
 WORDS = {"sqlite": " akey akey2", "postgresql": "'0abcdefghijakey'"}
 """Words as the first schema had them."""
+INSERT = """
+    INSERT INTO documents
+        (workspace_id, collection_id, number, id, title, attributes, digest, created_at, updated_at, text, words)
+    VALUES ('w', :id, :n, 'd' || :name, 'Key', '{}', :digest, 1, 1, :text, :words)
+"""
 STORED = "SELECT words FROM documents ORDER BY serial"
 REVISION = next(migrate.REVISIONS.glob("versions/r0002_*.py"))
 DOCUMENTS = 250
@@ -52,12 +57,8 @@ def fill(tx: Tx) -> None:
         ),
         {"id": COLLECTION.id},
     )
-    words = "CAST(:words AS tsvector)" if tx.dialect.name == "postgresql" else ":words"
     tx.execute(
-        text(
-            "INSERT INTO documents (workspace_id, collection_id, number, id, title, attributes, digest, created_at,"
-            f" updated_at, text, words) VALUES ('w', :id, :n, 'd' || :name, 'Key', '{{}}', :digest, 1, 1, :text, {words})"
-        ),
+        text(INSERT),
         [
             {
                 "id": COLLECTION.id,
@@ -89,7 +90,9 @@ def test_documents_of_the_first_schema_are_found(database: Database) -> None:
     with write_behind(database) as tx:
         tx.exec_driver_sql("DELETE FROM documents WHERE id = 'd7'")
         if database.is_sqlite:
-            check = "INSERT INTO document_search (document_search, rank) VALUES ('integrity-check', 1)"
+            check = (
+                "INSERT INTO document_search (document_search, rank) VALUES ('integrity-check', 1)"
+            )
             tx.exec_driver_sql(check)
     assert "d7" not in found(database, "n7")
 

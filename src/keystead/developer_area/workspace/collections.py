@@ -184,9 +184,7 @@ class CollectionPages(WorkspacePages):
         results = visit.page(str, query=query)
         after = None if results.after is None else SearchPosition.parse(results.after)
         try:
-            found = documents.search(
-                visit.principal, name, query, limit=results.limit, after=after
-            )
+            found = documents.search(visit.principal, name, query, limit=results.limit, after=after)
         except Invalid as refused:
             problem = f"The search {refused.errors[0].detail}."
             return _Shown([], pager(url, results, None, query=query), problem=problem)

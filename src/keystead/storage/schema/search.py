@@ -1,8 +1,8 @@
 """The index of documents' words: FTS5 on SQLite, a GIN index over tsvectors on PostgreSQL.
 
-Terms come from `domain.search`: letters and digits only, so none is an operator in either engine. In the index each term
-follows a mark, a part of its collection's id, and the number of its segment: neither the hits nor the cost of a search
-depend on other collections, and the newest segments can be searched first.
+Terms come from `domain.search`: letters and digits only, so none is an operator in either engine. In the index each
+term follows a mark, a part of its collection's id, and the number of its segment: neither the hits nor the cost of a
+search depend on other collections, and the newest segments can be searched first.
 
 On PostgreSQL the index is on a separate table without row-level security: `@@` is not leakproof, so under a policy the
 planner could not use the index. A trigger on `documents` maintains that table.
@@ -35,17 +35,12 @@ document_words: Final = table("document_words", column("serial"), column("words"
 """PostgreSQL only: the words of each document, by its serial number."""
 
 
-def _marked(row: str) -> str:
-    """Return the SQL of a row's words with mark and segment before each term."""
-    mark = f"lower(substr({row}collection_id, -{MARK_LENGTH}))"
-    return f"replace({row}words, ' ', ' ' || {mark} || ({row}number / {SEGMENT}))"
-
-
-CREATE_ON_SQLITE: Final = (
-    f"""
+# The numbers in the triggers are MARK_LENGTH and SEGMENT: changing either needs a revision that fills the index again.
+_CREATE_ON_SQLITE: Final = (
+    """
     CREATE VIEW document_words AS
     SELECT serial,
-        {_marked("")} AS words
+        replace(words, ' ', ' ' || lower(substr(collection_id, -10)) || (number / 2048)) AS words
     FROM documents
     """,
     """
@@ -53,24 +48,24 @@ CREATE_ON_SQLITE: Final = (
         words, content='document_words', content_rowid='serial', tokenize='ascii', detail='none', columnsize=0
     )
     """,
-    f"""
+    """
     CREATE TRIGGER documents_inserted AFTER INSERT ON documents BEGIN
         INSERT INTO document_search (rowid, words) VALUES (new.serial,
-            {_marked("new.")});
+            replace(new.words, ' ', ' ' || lower(substr(new.collection_id, -10)) || (new.number / 2048)));
     END
     """,
-    f"""
+    """
     CREATE TRIGGER documents_deleted AFTER DELETE ON documents BEGIN
         INSERT INTO document_search (document_search, rowid, words) VALUES ('delete', old.serial,
-            {_marked("old.")});
+            replace(old.words, ' ', ' ' || lower(substr(old.collection_id, -10)) || (old.number / 2048)));
     END
     """,
-    f"""
+    """
     CREATE TRIGGER documents_updated AFTER UPDATE OF words ON documents WHEN old.words <> new.words BEGIN
         INSERT INTO document_search (document_search, rowid, words) VALUES ('delete', old.serial,
-            {_marked("old.")});
+            replace(old.words, ' ', ' ' || lower(substr(old.collection_id, -10)) || (old.number / 2048)));
         INSERT INTO document_search (rowid, words) VALUES (new.serial,
-            {_marked("new.")});
+            replace(new.words, ' ', ' ' || lower(substr(new.collection_id, -10)) || (new.number / 2048)));
     END
     """,
 )
@@ -110,7 +105,7 @@ def create_search(_: object, connection: Connection, **__: Any) -> None:
     `detail=none` and external `content`, its index stores neither positions nor text, just row numbers.
     """
     is_sqlite = connection.dialect.name == "sqlite"
-    for statement in CREATE_ON_SQLITE if is_sqlite else _CREATE_ON_POSTGRESQL:
+    for statement in _CREATE_ON_SQLITE if is_sqlite else _CREATE_ON_POSTGRESQL:
         connection.exec_driver_sql(statement)
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
@@ -19,9 +20,11 @@ from sqlalchemy import (
     func,
     insert,
     select,
+    text,
     update,
 )
 from sqlalchemy import delete as delete_from
+from sqlalchemy.dialects import postgresql, sqlite
 
 from keystead.domain.documents import (
     Collection,
@@ -33,9 +36,11 @@ from keystead.domain.documents import (
     Stored,
 )
 from keystead.domain.ids import WorkspaceId
+from keystead.domain.instants import to_microseconds
 from keystead.domain.search import SNIPPET_SOURCE, Query, snippet
 from keystead.domain.versions import first_version
 from keystead.storage.database import Tx
+from keystead.storage.schema.columns import Json
 from keystead.storage.schema.search import stored_words
 from keystead.storage.schema.tables import collections, documents
 
@@ -55,6 +60,33 @@ class Among(NamedTuple):
         value = func.json_each(bindparam("among")).table_valued("value").c.value
         array = cast(bindparam("among"), ARRAY(kind))
         return cls(column.in_(select(value)), column == any_(array))
+
+
+class Bulk(NamedTuple):
+    """A statement for many rows, compiled for one engine, whose driver gets the values as they are stored.
+
+    SQLAlchemy would convert every value of every row on its own, which takes as long as SQLite takes to insert them.
+    """
+
+    sql: str
+    in_order: Callable[[Mapping[str, Any]], tuple[Any, ...]]
+
+    @classmethod
+    def both(cls, statement: Any, names: Sequence[str]) -> tuple[Bulk, Bulk]:
+        """Return the statement for SQLite and for PostgreSQL; `names` are its parameters."""
+        dialects = sqlite.dialect(paramstyle="qmark"), postgresql.dialect(paramstyle="format")
+        compiled = [statement.compile(dialect=dialect, column_keys=names) for dialect in dialects]
+        on_sqlite, on_postgresql = (cls(str(c), itemgetter(*c.positiontup)) for c in compiled)
+        return on_sqlite, on_postgresql
+
+    def execute(self, tx: Tx, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Execute it for each row, a mapping of its parameters."""
+        values = list(map(self.in_order, rows))
+        if values:
+            tx.exec_driver_sql(self.sql, values)
+
+
+_to_json = Json().process_bind_param
 
 
 def _many(tx: Tx, values: Iterable[object]) -> object:
@@ -109,21 +141,17 @@ _HITS: Final = tuple(
     )
     for condition in Among.of(documents.c.number, BigInteger)
 )
-_INSERT: Final = insert(documents)
-_UPDATE: Final = (
-    update(documents)
-    .where(_ONE)
-    .values(
-        version=documents.c.version + 1,
-        **{
-            name: bindparam(f"new_{name}")
-            for name in ("title", "url", "attributes", "digest", "updated_at", "text", "words")
-        },
-    )
+_CONTENT: Final = ("title", "url", "attributes", "digest", "updated_at", "text", "words")
+_INSERT: Final = Bulk.both(
+    insert(documents).inline(),
+    ("workspace_id", "collection_id", "number", "id", "created_at", "version", *_CONTENT),
+)
+_UPDATE: Final = Bulk.both(
+    update(documents).where(_ONE).values(version=text("version + 1")),
+    _CONTENT,
 )
 _DELETE: Final = tuple(
-    delete_from(documents).where(_WITHIN, condition)
-    for condition in Among.of(documents.c.id, Text)
+    delete_from(documents).where(_WITHIN, condition) for condition in Among.of(documents.c.id, Text)
 )
 _DELETE_SOME: Final = delete_from(documents).where(
     documents.c.serial.in_(select(documents.c.serial).where(_WITHIN).limit(bindparam("limit")))
@@ -187,10 +215,10 @@ def insert_documents(
     common = {
         "workspace_id": collection.workspace_id,
         "collection_id": collection.id,
-        "created_at": now,
+        "created_at": to_microseconds(now),
         "version": first_version(now),
     }
-    rows = [
+    rows = (
         {
             **common,
             "id": incoming.draft.id,
@@ -198,9 +226,8 @@ def insert_documents(
             **_content(tx, collection, incoming, number, terms, now),
         }
         for number, incoming in enumerate(created, first_number)
-    ]
-    if rows:
-        tx.execute(_INSERT, rows)
+    )
+    _INSERT[not _is_sqlite(tx)].execute(tx, rows)
 
 
 def update_documents(
@@ -212,19 +239,15 @@ def update_documents(
 ) -> None:
     """Replace the content of documents, given by their numbers, and raise their versions."""
     within = _within(collection)
-    rows = [
+    rows = (
         {
             **within,
             "document_id": incoming.draft.id,
-            **{
-                f"new_{name}": value
-                for name, value in _content(tx, collection, incoming, number, terms, now).items()
-            },
+            **_content(tx, collection, incoming, number, terms, now),
         }
         for number, incoming in updated.items()
-    ]
-    if rows:
-        tx.execute(_UPDATE, rows)
+    )
+    _UPDATE[not _is_sqlite(tx)].execute(tx, rows)
 
 
 def delete_documents(tx: Tx, collection: Collection, ids: Sequence[str]) -> None:
@@ -249,9 +272,9 @@ def _content(
     return {
         "title": draft.title,
         "url": draft.url,
-        "attributes": draft.attributes,
+        "attributes": _to_json(draft.attributes, tx.dialect) if draft.attributes else "{}",
         "digest": incoming.digest,
-        "updated_at": now,
+        "updated_at": to_microseconds(now),
         "text": draft.text,
         "words": stored_words(tx, collection.id, number, terms[draft.id]),
     }

@@ -18,7 +18,7 @@ from keystead.storage.database import Tx
 from keystead.storage.schema.search import term_prefix
 
 _SEGMENTS: Final = text(
-    f"""
+    """
     WITH RECURSIVE newest (number) AS (
         SELECT max(number) FROM documents
         WHERE workspace_id = :workspace_id AND collection_id = :collection_id AND number <= :through
@@ -26,47 +26,47 @@ _SEGMENTS: Final = text(
         SELECT (
             SELECT max(documents.number) FROM documents
             WHERE workspace_id = :workspace_id AND collection_id = :collection_id
-            AND documents.number < (newest.number / {SEGMENT}) * {SEGMENT}
+            AND documents.number < (newest.number / :segment) * :segment
         ) FROM newest WHERE newest.number IS NOT NULL
     )
-    SELECT number FROM newest WHERE number IS NOT NULL LIMIT {MAX_SEGMENTS + 1}
+    SELECT number FROM newest WHERE number IS NOT NULL LIMIT :most
     """
-)
+).bindparams(segment=SEGMENT, most=MAX_SEGMENTS + 1)
 """The highest number in each segment that has documents, one descent of the index for each."""
-_NEWEST: Final = """(
-    SELECT serial FROM documents
-    WHERE workspace_id = :workspace_id AND collection_id = :collection_id AND number = :newest
-)"""
-_HITS_ON_SQLITE: Final = text(
-    f"""
+_MATCHES_ON_SQLITE: Final = text(
+    """
     SELECT documents.number, documents.title FROM (
         SELECT serial FROM (
             SELECT document_search.rowid AS serial FROM json_each(:queries) AS segment CROSS JOIN document_search
-            WHERE document_search MATCH segment.value AND document_search.rowid <= {_NEWEST}
-            LIMIT {CANDIDATES + SEGMENT}
-        ) ORDER BY serial DESC LIMIT {CANDIDATES + 1}
-    ) AS hit CROSS JOIN documents ON documents.serial = hit.serial
+            WHERE document_search MATCH segment.value AND document_search.rowid <= (
+                SELECT serial FROM documents
+                WHERE workspace_id = :workspace_id AND collection_id = :collection_id AND number = :newest
+            ) LIMIT :enough
+        ) ORDER BY serial DESC LIMIT :most
+    ) AS found CROSS JOIN documents ON documents.serial = found.serial
     WHERE documents.workspace_id = :workspace_id AND documents.collection_id = :collection_id
     """
-)
-"""The newest matches. FTS5 returns a segment's matches oldest first, so that the last segment must be read whole."""
+).bindparams(most=CANDIDATES + 1, enough=CANDIDATES + SEGMENT)
+"""FTS5 returns the matches of a segment oldest first: so many are enough that the last segment may be left out."""
+_MATCHES_ON_POSTGRESQL: Final = text(
+    """
+    SELECT documents.number, documents.title FROM (
+        SELECT newest.serial FROM unnest(CAST(:queries AS text[])) AS segment (query) CROSS JOIN LATERAL (
+            SELECT serial FROM document_words
+            WHERE words @@ CAST(segment.query AS tsquery) AND serial + 0 <= (
+                SELECT serial FROM documents
+                WHERE workspace_id = :workspace_id AND collection_id = :collection_id AND number = :newest
+            ) ORDER BY serial + 0 DESC LIMIT :most
+        ) AS newest LIMIT :most
+    ) AS found JOIN documents ON documents.serial = found.serial
+    WHERE documents.workspace_id = :workspace_id AND documents.collection_id = :collection_id
+    """
+).bindparams(most=CANDIDATES + 1)
+"""`serial + 0` keeps the planner from walking the primary key through the documents of all workspaces."""
 _PREPARE_POSTGRESQL: Final = text(
     "SELECT set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true)"
 )
 """PostgreSQL underestimates a sequential scan, because it ignores the cost of reading the tsvectors."""
-_HITS_ON_POSTGRESQL: Final = text(
-    f"""
-    SELECT documents.number, documents.title FROM (
-        SELECT found.serial FROM unnest(CAST(:queries AS text[])) AS segment (query) CROSS JOIN LATERAL (
-            SELECT serial FROM document_words
-            WHERE words @@ CAST(segment.query AS tsquery) AND serial + 0 <= {_NEWEST}
-            ORDER BY serial + 0 DESC LIMIT {CANDIDATES + 1}
-        ) AS found LIMIT {CANDIDATES + 1}
-    ) AS hit JOIN documents ON documents.serial = hit.serial
-    WHERE documents.workspace_id = :workspace_id AND documents.collection_id = :collection_id
-    """
-)
-"""The newest matches. `serial + 0` keeps the planner from walking the primary key through all workspaces' documents."""
 
 
 class Match(NamedTuple):
@@ -88,22 +88,23 @@ def newest_numbers(tx: Tx, collection: Collection, through: int) -> list[int]:
 def newest_matches(
     tx: Tx, collection: Collection, numbers: Sequence[int], clauses: Sequence[Clause]
 ) -> list[Match]:
-    """Return the newest documents that fulfil all clauses, in any order; one more than CANDIDATES says there are others.
+    """Return the newest documents that fulfil all clauses, in any order.
 
-    `numbers` are those from `newest_numbers`: the documents of their segments are searched, none above the first.
+    One more than CANDIDATES says that there are others. `numbers` are those from `newest_numbers`: the documents of
+    their segments are searched, none above the first.
     """
     if not numbers:
         return []
     is_sqlite = tx.dialect.name == "sqlite"
     template = _fts5_query(clauses) if is_sqlite else _tsquery(clauses)
-    segments = (term_prefix(collection.id, number // SEGMENT) for number in numbers)
-    queries = [template.replace("@", segment) for segment in segments]
+    prefixes = (term_prefix(collection.id, number // SEGMENT) for number in numbers)
+    queries = [template.replace("@", prefix) for prefix in prefixes]
     values = _within(collection) | {"newest": numbers[0]}
     if is_sqlite:
-        rows = tx.execute(_HITS_ON_SQLITE, values | {"queries": json.dumps(queries)})
+        rows = tx.execute(_MATCHES_ON_SQLITE, values | {"queries": json.dumps(queries)})
     else:
         tx.execute(_PREPARE_POSTGRESQL)
-        rows = tx.execute(_HITS_ON_POSTGRESQL, values | {"queries": queries})
+        rows = tx.execute(_MATCHES_ON_POSTGRESQL, values | {"queries": queries})
     return [Match(*row) for row in rows]
 
 
