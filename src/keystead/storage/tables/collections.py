@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Row, Text, and_, bindparam, collate, func, insert, select, update
+from sqlalchemy import Text, and_, bindparam, collate, func, insert, select, update
 from sqlalchemy import delete as delete_from
 
 from keystead.domain.documents import Collection, CollectionId
@@ -93,7 +93,7 @@ def find_collection(tx: Tx, workspace_id: WorkspaceId, name: str) -> Collection 
     """Return the workspace's collection of that name."""
     values = {"in_workspace": workspace_id, "collection_name": name}
     row = tx.execute(_FIND, values).first()
-    return None if row is None else _from_row(row)
+    return None if row is None else Collection(*row)
 
 
 def newest_collection_id(tx: Tx, workspace_id: WorkspaceId) -> str | None:
@@ -107,7 +107,7 @@ def page_of_collections(
     """Return at most `limit` collections, newest first, with an id below `before`."""
     page = (_FIRST_PAGE if before is None else _NEXT_PAGE)[_engine(tx)]
     values = {"in_workspace": workspace_id, "limit": limit, "before": before}
-    return [_from_row(row) for row in tx.execute(page, values)]
+    return [Collection(*row) for row in tx.execute(page, values)]
 
 
 def count_collections(tx: Tx, workspace_id: WorkspaceId) -> int:
@@ -161,7 +161,3 @@ def _within(collection: Collection) -> dict[str, Any]:
 def _engine(tx: Tx) -> int:
     """Return the position of the engine's statement: 0 for SQLite, 1 for PostgreSQL."""
     return int(tx.dialect.name != "sqlite")
-
-
-def _from_row(row: Row[Any]) -> Collection:
-    return Collection(*row)

@@ -74,10 +74,11 @@ class Bulk(NamedTuple):
     @classmethod
     def both(cls, statement: Any, names: Sequence[str]) -> tuple[Bulk, Bulk]:
         """Return the statement for SQLite and for PostgreSQL; `names` are its parameters."""
-        dialects = sqlite.dialect(paramstyle="qmark"), postgresql.dialect(paramstyle="format")
+        on_postgresql: Any = postgresql.dialect
+        dialects = sqlite.dialect(paramstyle="qmark"), on_postgresql(paramstyle="format")
         compiled = [statement.compile(dialect=dialect, column_keys=names) for dialect in dialects]
-        on_sqlite, on_postgresql = (cls(str(c), itemgetter(*c.positiontup)) for c in compiled)
-        return on_sqlite, on_postgresql
+        first, second = (cls(str(each), itemgetter(*each.positiontup)) for each in compiled)
+        return first, second
 
     def execute(self, tx: Tx, rows: Iterable[Mapping[str, Any]]) -> None:
         """Execute it for each row, a mapping of its parameters."""
