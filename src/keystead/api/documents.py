@@ -73,7 +73,7 @@ def list_documents(
     query: str | None = None,
     limit: str | None = None,
     cursor: str | None = None,
-) -> Reply[DocumentList | SearchResults]:
+) -> Reply[SearchResults | DocumentList]:
     """Return all documents, newest first. With `query`: the best of the newest 1,000 matches, with snippets."""
     if query is not None:
         return Reply(_search(call, name, query, limit, cursor))
