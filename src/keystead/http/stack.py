@@ -7,11 +7,9 @@ gets its request id and safe defaults. No exception leaves it, because the serve
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from time import perf_counter
 
 from keystead.domain.errors import InvalidRequest, KeysteadError, StorageError
-from keystead.domain.ids import new_id
 from keystead.http.access_log import log_failure, log_request
 from keystead.http.asgi import (
     NO_STORE,
@@ -26,7 +24,7 @@ from keystead.http.asgi import (
     send_answer,
 )
 from keystead.http.body import BODY_SECONDS, MAX_BODY, BoundedBody
-from keystead.http.client import Client, Network, RequestRecord, begin_record, read_client
+from keystead.http.client import Client, Network, RequestRecord, begin_record, fresh_id, read_client
 from keystead.http.head import METHODS, Head, check_head
 from keystead.http.problems import Internal, Problems
 
@@ -103,8 +101,7 @@ class Stack:
 
     def _client(self, scope: Scope, head: Head) -> Client:
         peer = (scope["client"] or ("", 0))[0]
-        fresh_id = new_id("req", datetime.now(UTC))
-        return read_client(peer, scope["scheme"], head, self._proxies, fresh_id)
+        return read_client(peer, scope["scheme"], head, self._proxies, fresh_id())
 
     def _answer(self, scope: Scope, error: Exception) -> Answer:
         if not isinstance(error, KeysteadError) or isinstance(error, StorageError):
