@@ -223,8 +223,8 @@ class Database:
 
     def close(self) -> None:
         """Close all connections."""
-        self.pool.close_idle()
-        self._reserved_pool.close_idle()
+        self.pool.close()
+        self._reserved_pool.close()
         if self.liveness is not None:
             self.liveness.close()
         if self.generation_file is not None:
