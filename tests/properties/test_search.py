@@ -210,7 +210,7 @@ def test_a_noisy_neighbour_changes_nothing(stores: list[tuple[Store, Principal]]
 
 
 def test_only_the_newest_matches_are_ranked(stores: list[tuple[Store, Principal]]) -> None:
-    """Of many matches in several segments, both engines rank the newest; an older one is found by its own words."""
+    """Both engines rank the newest of many matches in several segments; an older one is found by its own words."""
     name, count = f"c{next(_numbers)}", SEGMENT + CANDIDATES // 2
     drafts = [DocumentDraft(f"d{n}", f"common words n{n}") for n in range(count)]
     drafts[0] = DocumentDraft("d0", "common oldest", title="common")
@@ -236,7 +236,7 @@ def test_only_the_newest_matches_are_ranked(stores: list[tuple[Store, Principal]
 
 
 def test_pages_are_stable_while_documents_are_pushed(stores: list[tuple[Store, Principal]]) -> None:
-    """Between two pages documents are pushed and deleted: none is repeated, none that stays is missing, none is new."""
+    """Between two pages documents are pushed and deleted: nothing is repeated, missing or new."""
     name = shelved(stores, [("key" * (n % 2), "key") for n in range(9)])
     for store, tenant in stores:
         first = store.documents.search(tenant, name, "key", limit=4)
