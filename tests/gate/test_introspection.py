@@ -207,16 +207,42 @@ def test_the_caller_is_not_noted(sandbox: SandboxInstallation, gate: GateApplica
     assert sandbox.services.usage.callers(tenant, key.key.id) == []
 
 
+def test_one_use_for_one_question(sandbox: SandboxInstallation, gate: GateApplication) -> None:
+    """Each accepted question about a token is one use of its key."""
+    tenant = sandbox.tenant()
+    key = sandbox.key(tenant)
+    service = gate.service()
+    for _ in range(3):
+        assert gate.introspect(text_of(key), service).status == 200
+    sandbox.flush()
+    today = sandbox.clock.now().date()
+    assert sandbox.services.usage.per_day(tenant, key.key.id, today) == {today: 3}
+
+
+@pytest.mark.parametrize("token", ["good", "x"])
+def test_every_response_is_like_any_other(gate: GateApplication, token: str) -> None:
+    """An answer has its request's ID and the headers of all answers, whether the token is active or not."""
+    answer = gate.introspect(gate.token() if token == "good" else token, gate.service())
+    assert answer.header("x-request-id") is not None
+    assert answer.header("x-content-type-options") == "nosniff"
+    assert answer.header("server") == "keystead"
+
+
 def test_the_response_follows_the_workspace(
     sandbox: SandboxInstallation, gate: GateApplication
 ) -> None:
-    """A new plan is in the next response, however often the token was introspected before."""
+    """A new plan or name is in the next response, whichever server changed it and however often it was the old one."""
     tenant, service = sandbox.tenant(), gate.service()
     key = sandbox.key(tenant)
-    for _ in range(3):
-        assert gate.introspect(text_of(key), service).json()["workspace"]["plan"] == "scale"
-    sandbox.services.workspaces.set_plan(tenant.workspace_id, "free")
-    assert gate.introspect(text_of(key), service).json()["workspace"]["plan"] == "free"
+    servers = (sandbox.services.workspaces, sandbox.another().services.workspaces)
+    for workspaces, plan, name in zip(servers, ("free", "scale"), ("Ann", "Bob"), strict=True):
+        for _ in range(3):
+            before = gate.introspect(text_of(key), service).json()["workspace"]
+            assert plan != before["plan"]
+        workspaces.set_plan(tenant.workspace_id, plan)
+        workspaces.rename(tenant, name)
+        after = gate.introspect(text_of(key), service).json()["workspace"]
+        assert after == {"id": tenant.workspace_id, "name": name, "plan": plan}
 
 
 def test_away_is_never_a_refusal(private_postgres: PrivatePostgres, runner: asyncio.Runner) -> None:

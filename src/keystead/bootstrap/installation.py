@@ -23,6 +23,7 @@ from keystead.services.credentials import Credentials
 from keystead.services.deliveries import Deliveries
 from keystead.services.documents import Documents
 from keystead.services.events import Events
+from keystead.services.execution import Execution
 from keystead.services.invitations import Invitations
 from keystead.services.isolation import Failure, OnFailure
 from keystead.services.keys import Keys
@@ -70,6 +71,7 @@ class Installation:
         try:
             self.services.usage.flush()
         finally:
+            self.services.execution.close()
             if self.rates is not None:
                 self.rates.close()
             self.reads.close()
@@ -149,6 +151,7 @@ def _services(
         on_verdict=None if metrics is None else metrics.on_verdict,
     )
     return Services(
+        execution=Execution(is_sqlite=database.is_sqlite),
         keys=keys,
         key_rates=KeyRates(database, clock),
         verifier=verifier_of(rates=rates),
@@ -198,7 +201,12 @@ def _services(
             on_failure=on_failure,
         ),
         notification_preferences=NotificationPreferences(database, clock),
-        introspection=Introspection(verifier_of(), reads.lookup(KEY_METADATA)),
+        introspection=Introspection(
+            verifier_of(),
+            reads.lookup(KEY_METADATA),
+            clock,
+            None if cached is None else VerificationCache(cached),
+        ),
         revocation=Revocation(reads.lookup(KEY), peppers, keys, Throttle(database, clock)),
     )
 

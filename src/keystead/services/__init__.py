@@ -10,6 +10,7 @@ from keystead.services.credentials import Credentials
 from keystead.services.deliveries import Deliveries
 from keystead.services.documents import Documents
 from keystead.services.events import Events
+from keystead.services.execution import Execution
 from keystead.services.invitations import Invitations
 from keystead.services.keys import Keys
 from keystead.services.members import Members
@@ -27,8 +28,9 @@ from keystead.services.workspaces import Workspaces
 
 @dataclass(frozen=True)
 class Services:
-    """All use cases over one database, for the front doors."""
+    """All use cases over one database, for the front doors, and where their calls run."""
 
+    execution: Execution
     keys: Keys
     key_rates: KeyRates
     verifier: Verifier

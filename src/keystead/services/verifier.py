@@ -41,6 +41,8 @@ CachedKey = tuple[Verified, Denied]
 """The two verdicts on an active key: with the required scope, and without it."""
 KeyCache = VerificationCache[CachedKey]
 CredentialCache = VerificationCache[ActingCredential]
+MetadataCache = VerificationCache[KeyMetadata]
+"""By key id. A write to a row of workspaces invalidates it, as it does the keys' cache."""
 OnVerdict = Callable[[str], None]
 """Called with `verified`, `unavailable`, or the reason of a denial."""
 
@@ -240,17 +242,39 @@ class ActiveToken(NamedTuple):
 class Introspection:
     """Introspection of keys (RFC 7662): a verification without rate limits. Credentials are inactive here."""
 
-    def __init__(self, verifier: Verifier, metadata: Lookup[KeyMetadata]) -> None:
+    def __init__(
+        self,
+        verifier: Verifier,
+        metadata: Lookup[KeyMetadata],
+        clock: Clock,
+        cache: MetadataCache | None = None,
+    ) -> None:
+        """Omit `cache` to read the metadata at every introspection."""
         self._verifier = verifier
         self._metadata = metadata
+        self._clock = clock
+        self._cache = cache
 
     async def introspect(self, text: str) -> ActiveToken | None:
         """Return the key of that token, or None if it isn't active. It counts as a use without a caller."""
         verdict = await self._verifier.verify_on_loop(text)
         if isinstance(verdict, Denied):
             return None
-        metadata = await self._metadata.find_on_loop(verdict.principal.id)
+        metadata = await self._find(verdict.principal.id)
         return None if metadata is None else ActiveToken(verdict.principal, metadata)
+
+    async def _find(self, id: str) -> KeyMetadata | None:
+        cache = self._cache
+        if cache is None:
+            return await self._metadata.find_on_loop(id)
+        now = self._clock.microseconds()
+        metadata = cache.get(id, now)
+        if metadata is None:
+            generation = cache.generation()
+            metadata = await self._metadata.find_on_loop(id)
+            if metadata is not None:
+                cache.put(id, generation, metadata, now)
+        return metadata
 
 
 def require_pepper(peppers: Peppers, pepper_id: str) -> None:
