@@ -32,18 +32,18 @@ ASSIGNED = itertools.chain(range(0x40000), range(0xE0000, 0xE1000))
 
 LARGEST_TSVECTOR = 1024 * 1024 - 1
 PREFIX_LENGTH = 16
-"""Of a mark and a segment of a collection with twenty million documents and more."""
+"""The length of a mark and a segment of a collection with twenty million documents and more."""
 TEXT_BYTES = 256 * 1024
 
 
 def reference_words(text: str) -> list[str]:
-    """Return the words by the rule itself, however slow."""
+    """Return the words by the rule itself, each once, however slow."""
     text = "".join(c for c in text if c not in "\u00ad\u200b\u2060\ufeff")
     decomposed = unicodedata.normalize("NFKD", text).casefold()
     decomposed = unicodedata.normalize("NFKD", decomposed)
     characters = [c for c in decomposed if not unicodedata.category(c).startswith("M")]
     parted = "".join(c if c.isalnum() else " " for c in characters)
-    return [word[:MAX_WORD] for word in parted.split(" ") if word]
+    return list(dict.fromkeys(word[:MAX_WORD] for word in parted.split(" ") if word))
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def reference_words(text: str) -> list[str]:
         ("Hello, World", ["hello", "world"]),
         ("v2.1 a.b/c snake_case", ["v2", "1", "a", "b", "c", "snake", "case"]),
         ("Élan vital: naïve", ["elan", "vital", "naive"]),
-        ("Straße STRASSE", ["strasse", "strasse"]),
+        ("Straße STRASSE", ["strasse"]),
         ("İstanbul", ["istanbul"]),
         ("ﬁne №5 ½", ["fine", "no5", "1", "2"]),
         ("漢字 かな", ["漢", "字", "漢字", "か", "な", "かな"]),
@@ -107,7 +107,7 @@ def test_terms_are_words_each_once() -> None:
 
 
 def test_only_some_words_of_one_beginning_are_found_by_it() -> None:
-    """Of more words with the same two first letters the later ones are whole only; others are not affected."""
+    """Many words with the same two first letters: the later ones are whole only; others are not affected."""
     many = [f"co{number}" for number in range(SAME_BEGINNING + 5)]
     terms = index_terms("", " ".join([*many, "other", *many]))
     assert terms == [

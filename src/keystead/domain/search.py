@@ -140,8 +140,11 @@ class Query:
         points += _TITLE_WORD * sum(word in titled for word in wanted)
         if self.last in titled:
             return points + _TITLE_WORD
-        begun = self.has_prefix and any(word.startswith(self.last) for word in words)
-        return points + _TITLE_BEGINNING * begun
+        return points + _TITLE_BEGINNING * any(map(self.is_last, words))
+
+    def is_last(self, word: str) -> bool:
+        """Return whether `word` is the last word, or begins with it if that counts as a beginning."""
+        return word == self.last or (self.has_prefix and word.startswith(self.last))
 
     def _may_occur(self, lowered: str) -> bool:
         return (bool(self.last) and self.last in lowered) or any(
@@ -184,7 +187,7 @@ def parse_query(query: str) -> Query:
 def snippet(text: str, query: Query) -> str:
     """Return at most MAX_SNIPPET characters of `text` on one line, around its first word of the query.
 
-    The text's first SNIPPET_SOURCE characters are searched; if none of the words is there, they begin the snippet.
+    The text's first SNIPPET_SOURCE characters are searched; without a word of the query there, they begin the snippet.
     """
     source = text[:SNIPPET_SOURCE]
     start = max(0, _first_hit(source, query) - _BEFORE_HIT)
@@ -273,27 +276,26 @@ def _beginning(word: str) -> Clause:
 
 def _first_hit(source: str, query: Query) -> int:
     """Return the position of the first word of the query in `source`, 0 without one."""
-    pattern = _pattern(query)
     if source.isascii():
-        match = pattern.search(source.lower())
-        return match.start() if match else 0
+        return max(0, _position(source.lower(), query))
     table = _folding(source)
     pieces = [table[ord(character)] for character in source]
-    match = pattern.search("".join(pieces))
-    if match is None:
-        return 0
-    ends = list(accumulate(map(len, pieces)))
-    return bisect_right(ends, match.start())
+    position = _position("".join(pieces), query)
+    return 0 if position < 0 else bisect_right(list(accumulate(map(len, pieces))), position)
 
 
-@lru_cache(maxsize=64)
-def _pattern(query: Query) -> re.Pattern[str]:
-    """Return a pattern that matches any word of the query. Words have only letters and digits."""
-    before, after = r"(?<![^\W_])", r"(?![^\W_])"
-    words = [f"{before}{word}{after}" for word in query.whole]
-    if query.last:
-        words.append(f"{before}{query.last}{'' if query.has_prefix else after}")
-    return re.compile("|".join([*words, *query.spaceless]))
+def _position(folded: str, query: Query) -> int:
+    """Return the position of the first word of the query in a normalised text, -1 without one."""
+    for match in _WORD.finditer(folded):
+        word = match[0]
+        if _HAS_SPACELESS.search(word):
+            parts = (*query.spaceless, *query.whole, *filter(None, [query.last]))
+            hits = [hit for hit in map(word.find, parts) if hit >= 0]
+            if hits:
+                return match.start() + min(hits)
+        elif word in query.whole or query.is_last(word):
+            return match.start()
+    return -1
 
 
 def _folded(text: str) -> str:

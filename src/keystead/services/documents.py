@@ -204,6 +204,7 @@ class Documents:
                 return PutDocument(_updated(updated, stored[draft.id], act), created=False)
             return PutDocument(_find_document(tx, collection, draft.id), created=False)
 
+    @retry_on_conflict
     def _prepare_put(
         self, principal: Principal, name: str, draft: DocumentDraft, if_match: IfMatch | None
     ) -> _Change:

@@ -247,16 +247,24 @@ def ids_of(store: Store, tenant: Principal, query: str) -> list[str]:
     return [hit.id for hit in store.documents.search(tenant, "docs", query).items]
 
 
-def test_a_deleted_segment_costs_no_lookup(store: Store) -> None:
-    """Of segments whose documents were all deleted nothing is looked up, and the ones below are still found."""
-    tenant = store.shelf(Push([DocumentDraft("old", "key")]))
-    with store.database.write(tenant.workspace_id) as tx:
-        shelf = collection_of(store, tenant)
-        collections.take_numbers(
-            tx, shelf, created=SEGMENT * 9, deleted=SEGMENT * 9, now=shelf.updated_at
-        )
-    store.documents.put(tenant, "docs", DocumentDraft("new", "key"))
+def test_segments_without_documents_are_not_looked_up(store: Store) -> None:
+    """Each segment that has documents is looked up once, and none whose documents were all deleted."""
+    tenant, shelf = store.shelf(), None
+    for number in (1, SEGMENT - 1, SEGMENT, SEGMENT + 1, SEGMENT * 2 - 1, SEGMENT * 9):
+        shelf = shelf or collection_of(store, tenant)
+        with store.database.write(tenant.workspace_id) as tx:
+            last = collections.take_numbers(tx, shelf, created=0, deleted=0, now=shelf.updated_at)
+            skipped = number - last
+            collections.take_numbers(
+                tx, shelf, created=skipped, deleted=skipped, now=shelf.updated_at
+            )
+        store.documents.put(tenant, "docs", DocumentDraft(f"d{number}", "key"))
+    assert shelf is not None
     with store.database.read(tenant.workspace_id) as tx:
-        assert searches.newest_numbers(tx, shelf, 10**6) == [SEGMENT * 9 + 2, 1]
-        assert searches.newest_numbers(tx, shelf, SEGMENT) == [1]
-    assert ids_of(store, tenant, "key") == ["new", "old"]
+        assert searches.newest_numbers(tx, shelf, 10**6) == [
+            SEGMENT * 9,
+            SEGMENT * 2 - 1,
+            SEGMENT - 1,
+        ]
+        assert searches.newest_numbers(tx, shelf, SEGMENT) == [SEGMENT, SEGMENT - 1]
+    assert len(ids_of(store, tenant, "key")) == 6

@@ -67,22 +67,17 @@ AFTER_ON_SQLITE = (
     "INSERT INTO document_search (document_search) VALUES ('rebuild')",
 )
 
-BEFORE_ON_POSTGRESQL = ("DROP INDEX document_words_by_word",)
 SET_ON_POSTGRESQL = text(
     "UPDATE documents SET words = CAST(:words AS tsvector) WHERE serial = :document"
 )
-AFTER_ON_POSTGRESQL = (
-    """
-    CREATE INDEX document_words_by_word ON document_words USING gin (words)
-    WITH (gin_pending_list_limit = 64)
-    """,
-)
+# The index stays while its rows change: creating it again would lock out searches until the end.
+AFTER_ON_POSTGRESQL = ("ALTER INDEX document_words_by_word SET (gin_pending_list_limit = 64)",)
 
 
 def upgrade() -> None:
     connection = op.get_bind()
     is_sqlite = connection.dialect.name == "sqlite"
-    for statement in BEFORE_ON_SQLITE if is_sqlite else BEFORE_ON_POSTGRESQL:
+    for statement in BEFORE_ON_SQLITE if is_sqlite else ():
         op.execute(statement)
     for batch in _batches(connection):
         words = _words_on_sqlite if is_sqlite else _words_on_postgresql
