@@ -12,8 +12,16 @@ from keystead.api.operations import PAGED, Operations, Reply, in_path, in_query
 from keystead.domain.documents import ID_PATTERN
 from keystead.domain.errors import InvalidCursor, LimitReached, NotFound
 from keystead.domain.scopes import DOCUMENTS_READ, DOCUMENTS_WRITE
+from keystead.domain.search import SearchPosition
 from keystead.http.body import DOCUMENT_LIMIT, MAX_BODY
-from keystead.wire.resources import Document, DocumentList, DocumentSummary, PushReport
+from keystead.wire.resources import (
+    Document,
+    DocumentHit,
+    DocumentList,
+    DocumentSummary,
+    PushReport,
+    SearchResults,
+)
 
 MAX_BATCH_VALUES: Final = 100_000
 
@@ -65,16 +73,31 @@ def list_documents(
     query: str | None = None,
     limit: str | None = None,
     cursor: str | None = None,
-) -> Reply[DocumentList]:
-    """Return all documents, newest first. With `query`: the best matches, best first, without a next page."""
-    page = page_of(call, int, limit, cursor, query=query)
-    documents = call.services.documents
+) -> Reply[SearchResults | DocumentList]:
+    """Return all documents, newest first. With `query`: the best of the newest 1,000 matches, with snippets."""
     if query is not None:
-        best = documents.search(call.principal, name, query, limit=page.limit)
-        return Reply(DocumentList(items=list(map(DocumentSummary.of, best)), next_cursor=None))
+        return Reply(_search(call, name, query, limit, cursor))
+    page, documents = page_of(call, int, limit, cursor), call.services.documents
     rows = documents.list(call.principal, name, limit=page.limit, before=page.after)
     items = list(map(DocumentSummary.of, rows.items))
     return Reply(DocumentList(items=items, next_cursor=page.next_cursor(rows.next)))
+
+
+def _search(
+    call: Call, name: str, query: str, limit: str | None, cursor: str | None
+) -> SearchResults:
+    page = page_of(call, str, limit, cursor, query=query)
+    after = None if page.after is None else SearchPosition.parse(page.after)
+    found = call.services.documents.search(
+        call.principal, name, query, limit=page.limit, after=after
+    )
+    position = None if found.next is None else str(found.next)
+    return SearchResults(
+        items=list(map(DocumentHit.found, found.items)),
+        next_cursor=page.next_cursor(position),
+        total=found.total,
+        total_exact=found.total_exact,
+    )
 
 
 @DOCUMENTS.call("GET", "/{id}", "Get a document", DOCUMENTS_READ, has_etag=True)

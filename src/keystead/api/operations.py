@@ -48,7 +48,7 @@ FindVersion = Callable[[Any, Mapping[str, str]], int | None]
 
 
 class Way(StrEnum):
-    """Where a call runs: `services.execution` has a method for each."""
+    """The kinds of work, each with a method of `services.execution`."""
 
     READ = "read"
     WRITE = "write"
@@ -133,13 +133,13 @@ class Operation:
         body_required: Whether the call fails without a body.
         max_body: The largest body in bytes.
         max_values: The largest number of values and member names in the body.
-        answer: The model of the response; None: it has no body.
+        answer: The shape of the response, or a union of several; None: it has no body.
         statuses: The statuses of success, the usual one first.
         idempotent: Whether the call accepts an Idempotency-Key.
         if_match: Whether it accepts If-Match.
         has_etag: Whether its response has an ETag.
         is_located: Whether its 201 response has a Location.
-        way: Where it runs.
+        way: The kind of work, which decides on which thread it runs.
         slow_with: The query parameter that makes it a slow call.
         find_version: Finds the resource that the path names, because 404 and 412 come before 422; None: no resource.
         handler: The function that answers it.
@@ -160,7 +160,7 @@ class Operation:
     body_required: bool
     max_body: int
     max_values: int
-    answer: type[Resource] | None
+    answer: Any
     statuses: tuple[int, ...]
     idempotent: bool
     if_match: bool
@@ -254,7 +254,7 @@ def _camel_case(name: str) -> str:
     return first + "".join(word.capitalize() for word in others)
 
 
-def _answer_of(reply: Any) -> type[Resource] | None:
-    """Return the model of `Reply[Model]`; None for `Reply[None]`."""
-    (model,) = get_args(reply)
-    return None if model is type(None) else model
+def _answer_of(reply: Any) -> Any:
+    """Return the shape in `Reply[Shape]`; None for `Reply[None]`."""
+    (shape,) = get_args(reply)
+    return None if shape is type(None) else shape

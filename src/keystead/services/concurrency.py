@@ -22,9 +22,7 @@ class FairSemaphore:
     A waiter costs a coroutine and no thread, so threads and connections stay free for other owners.
     """
 
-    def __init__(
-        self, permits: int, most: int | None = None, seconds: float | None = None
-    ) -> None:
+    def __init__(self, permits: int, most: int | None = None, seconds: float | None = None) -> None:
         """Give every permit free.
 
         Args:

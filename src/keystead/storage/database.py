@@ -7,12 +7,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from time import monotonic
 from typing import Any, Final, Literal
 
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, select
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from keystead.domain.errors import NotFound, OutcomeUnknown
 from keystead.domain.ids import WorkspaceId
@@ -20,6 +18,7 @@ from keystead.domain.revocation_log import RevocationEntry
 from keystead.storage.engine.connections import (
     POOL_SIZE,
     WARNINGS,
+    ConnectionPool,
     liveness_probe_of,
     postgresql_engine,
     sqlite_engine,
@@ -41,7 +40,7 @@ from keystead.storage.engine.urls import parse_url
 from keystead.storage.engine.waits import LOCK_SECONDS, off_loop, soon_answered
 from keystead.storage.freshness.generation_file import GenerationFile
 from keystead.storage.freshness.revocation_log import take_revocations
-from keystead.storage.freshness.write_watch import KEEPS_ACCESS, watch
+from keystead.storage.freshness.write_watch import KEEPS_ACCESS, STATEMENTS_LEFT, watch
 from keystead.storage.schema import tables as schema
 
 Tx = Connection
@@ -63,6 +62,7 @@ _DURABLE: Final = (
 _ROLE: Final = (
     f"set_config('role', session_user::text || %s, true), set_config('{SETTING}', %s, true)"
 )
+_SETTING_OF_ONE: Final = f"SELECT {_ROLE}, set_config('transaction_read_only', 'on', true)"
 _SETTINGS: Final = {
     ("read", True): f"SELECT {_ROLE}",
     ("write", False): f"SELECT {_DURABLE}",
@@ -84,6 +84,7 @@ class _Work:
     workspace: str = ""
     locks: WorkspaceId | None = None
     keeps_access: bool = False
+    statements: int | None = None
 
     @property
     def role(self) -> str | None:
@@ -95,6 +96,8 @@ class _Work:
         """What PostgreSQL gets before the first statement."""
         role = self.role
         values = () if role is None else (f"_{role}", self.workspace)
+        if self.statements == 1:
+            return Opening(None, _SETTING_OF_ONE, values)
         setting = _SETTINGS.get((self.kind, role is not None))
         return Opening(_BEGIN_ON_POSTGRESQL[self.kind], setting, values)
 
@@ -115,8 +118,9 @@ class Database:
         if not self.is_sqlite:
             self.liveness = liveness_probe_of(self.url)
             make_engine = partial(postgresql_engine, liveness=self.liveness)
-        self.engine = make_engine(self.url, POOL_SIZE)
-        self._reserved_engine = make_engine(self.url, 1)
+        self.engine = make_engine(self.url)
+        self.pool = ConnectionPool(self.engine, POOL_SIZE, self.liveness)
+        self._reserved_pool = ConnectionPool(make_engine(self.url), 1, self.liveness)
         self._writers = FifoLock()
         self.on_revocations: OnRevocations | None = None
         self.reserve: DiskReserve | None = None
@@ -129,6 +133,15 @@ class Database:
     def read(self, workspace_id: WorkspaceId) -> Iterator[Tx]:
         """Open a consistent view of one workspace's rows."""
         with self._transaction(_Work("read", APPLICATION, workspace_id)) as tx:
+            yield tx
+
+    @contextmanager
+    def read_once(self, workspace_id: WorkspaceId) -> Iterator[Tx]:
+        """Open a view of one workspace's rows for a single statement; a second raises StatementsExceeded.
+
+        PostgreSQL needs no BEGIN and no COMMIT for it: the setting and the statement are one implicit transaction.
+        """
+        with self._transaction(_Work("read", APPLICATION, workspace_id, statements=1)) as tx:
             yield tx
 
     @contextmanager
@@ -200,7 +213,7 @@ class Database:
     @contextmanager
     def read_reserved(self, purpose: Purpose) -> Iterator[Tx]:
         """Like `read_across`, on a reserved connection: it never waits behind callers that wait for a lock."""
-        with self._transaction(_Work("read", purpose), self._reserved_engine) as tx:
+        with self._transaction(_Work("read", purpose), self._reserved_pool) as tx:
             yield tx
 
     def ping(self) -> None:
@@ -210,8 +223,8 @@ class Database:
 
     def close(self) -> None:
         """Close all connections."""
-        self.engine.dispose()
-        self._reserved_engine.dispose()
+        self.pool.close_idle()
+        self._reserved_pool.close_idle()
         if self.liveness is not None:
             self.liveness.close()
         if self.generation_file is not None:
@@ -241,9 +254,10 @@ class Database:
             self._writers.release(owner)
 
     @contextmanager
-    def _transaction(self, work: _Work, engine: Engine | None = None) -> Iterator[Tx]:
+    def _transaction(self, work: _Work, pool: ConnectionPool | None = None) -> Iterator[Tx]:
+        pool = pool or self.pool
         with translated_errors():
-            tx = self._open(engine or self.engine, work)
+            tx = self._open(pool, work)
         take_revocations(tx)  # a rolled-back transaction on this connection may have left some
         try:
             with translated_errors():
@@ -258,7 +272,7 @@ class Database:
         finally:
             if work.kind == "read":
                 self._end_read(tx)
-            tx.close()
+            pool.give_back(tx)
 
     def _require_disk_space(self, revokes: bool) -> None:
         if self.reserve is None:
@@ -277,35 +291,40 @@ class Database:
         if entries and self.on_revocations is not None:
             off_loop(partial(self.on_revocations, entries))  # it syncs a file
 
-    def _open(self, engine: Engine, work: _Work) -> Tx:
+    def _open(self, pool: ConnectionPool, work: _Work) -> Tx:
         """Begin a transaction. A pooled connection that died is replaced: nothing was done on it yet."""
         try:
-            return self._begin(engine, work)
+            return self._begin(pool, work)
         except DBAPIError as error:
             if not error.connection_invalidated:
                 raise
-            return self._begin(engine, work)
+            pool.close_idle()  # they are probably dead too
+            return self._begin(pool, work)
 
-    def _begin(self, engine: Engine, work: _Work) -> Tx:
-        tx = self._connect(engine)
+    def _begin(self, pool: ConnectionPool, work: _Work) -> Tx:
+        tx = pool.take()
         try:
-            if work.keeps_access:
-                tx = tx.execution_options(**{KEEPS_ACCESS: True})
-            if work.kind == "write":
-                tx.begin()
+            tx.info[KEEPS_ACCESS], tx.info[STATEMENTS_LEFT] = work.keeps_access, None
             if self.is_sqlite:
                 _driver(tx).execute(_BEGIN_ON_SQLITE[work.kind])
             else:
                 _open_on_postgresql(tx, work)
-            if work.kind == "write" and self.generation_file is not None:
-                self.generation_file.begin_write()
-            if work.locks is not None:
-                _lock_workspace(tx, work.locks)
+            if work.kind == "write":
+                self._begin_write(tx, work)
+            tx.info[STATEMENTS_LEFT] = work.statements
         except BaseException:
             _abandon(tx)
-            tx.close()
+            pool.give_back(tx)
             raise
         return tx
+
+    def _begin_write(self, tx: Tx, work: _Work) -> None:
+        if not tx.in_transaction():  # a read before it leaves SQLAlchemy's own transaction open
+            tx.begin()
+        if self.generation_file is not None:
+            self.generation_file.begin_write()
+        if work.locks is not None:
+            _lock_workspace(tx, work.locks)
 
     def _end_read(self, tx: Tx) -> None:
         """Commit a read. On PostgreSQL its answer is not waited for."""
@@ -319,25 +338,6 @@ class Database:
         except DRIVER_ERRORS:
             tx.invalidate()
 
-    def _connect(self, engine: Engine) -> Tx:
-        """Take one of the pool's connections as soon as one is free. Unavailable while the server is silent."""
-        if self.liveness is None:
-            return engine.connect()
-        deadline = monotonic() + LOCK_SECONDS
-        while True:
-            self.liveness.require_answers()
-            try:
-                # A new connection takes the server a few milliseconds, and the first of all is checked under a lock.
-                return engine.connect() if _has_idle(engine) else off_loop(engine.connect)
-            except PoolTimeout:
-                # The pool waits for a fifth of a second only, so that all who wait notice a silent server.
-                if monotonic() > deadline:
-                    raise
-
-
-def _has_idle(engine: Engine) -> bool:
-    return bool(engine.pool.checkedin())  # type: ignore[attr-defined]
-
 
 def _driver(tx: Tx) -> Any:
     return tx.connection.driver_connection
@@ -345,11 +345,10 @@ def _driver(tx: Tx) -> Any:
 
 def _open_on_postgresql(tx: Tx, work: _Work) -> None:
     driver: TransactionConnection = _driver(tx)
-    is_fresh = driver.is_fresh()
-    driver.open(work.opening)
-    if not is_fresh:
+    if not driver.is_fresh():
         with soon_answered(driver):
             tx.exec_driver_sql(_PROBE)
+    driver.open(work.opening)
 
 
 def _lock_workspace(tx: Tx, workspace_id: WorkspaceId) -> None:
@@ -384,5 +383,6 @@ def _abandon(tx: Tx) -> None:
         return
     try:
         _driver(tx).rollback()
+        tx.rollback()  # SQLAlchemy's own state, which a refused commit leaves open
     except DRIVER_ERRORS:
         tx.invalidate()

@@ -221,11 +221,31 @@ class Document(DocumentSummary):
         return cls.of(document, text=document.text)
 
 
+class DocumentHit(DocumentSummary):
+    """A document as a search returns it, without its text."""
+
+    snippet: Annotated[str, member("A part of the text around the first match, on one line.")]
+
+    @classmethod
+    def found(cls, hit: texts.Hit) -> Self:
+        """Return the shape of a result."""
+        return cls.of(hit, snippet=hit.snippet)
+
+
 class DocumentList(Resource):
-    """A page of documents, newest first; or the results of a search, best first, without a next page."""
+    """A page of documents, newest first."""
 
     items: list[DocumentSummary]
     next_cursor: NextCursor
+
+
+class SearchResults(Resource):
+    """A page of the results of a search, best first."""
+
+    items: list[DocumentHit]
+    next_cursor: NextCursor
+    total: Annotated[int, member("The number of results on all pages.")]
+    total_exact: Annotated[bool, member("False: older documents may match too.")]
 
 
 class PushReport(Resource):

@@ -68,7 +68,7 @@ def test_a_folder_is_pushed_and_found(keystead: Keystead, folder: Path) -> None:
     assert again == {"collection": "found", **counts, "refused": []}
     search = ("documents", "search", "--collection", "found")
     results = keystead(*search, "gatew", "--json")
-    listed = TypeAdapter(resources.DocumentList).validate_json(results.out)
+    listed = TypeAdapter(resources.SearchResults).validate_json(results.out)
     assert {document.id for document in listed.items} == {"guides--deploy.md", "faq"}
     lines = keystead(*search, "revoked", "at", "once").out.splitlines()
     assert lines[1].split("  ")[:2] == ["README.md", "Welcome back"]

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from keystead.storage.engine.roles import Purpose
 from keystead.storage.engine.transactions import TransactionConnection
 from keystead.storage.engine.waits import off_loop, pause, run_on_loop
 from tests.support.postgres import PostgresServer, wait_until
+from tests.support.row_security import installed_database, server_url
 
 ONE = text("SELECT 1")
 SLEEP = text("SELECT pg_sleep(0.2)")
@@ -47,6 +49,16 @@ def database(url: str) -> Iterator[Database]:
     opened.close()
 
 
+@pytest.fixture
+def served(postgres: PostgresServer) -> Iterator[Database]:
+    """PostgreSQL with tables and roles, for the server."""
+    name = installed_database(postgres)
+    opened = Database(server_url(postgres, name))
+    yield opened
+    opened.close()
+    postgres.drop_database(name)
+
+
 def driver_of(tx: Tx) -> TransactionConnection:
     """Return psycopg's connection."""
     driver: TransactionConnection = tx.connection.driver_connection  # type: ignore[assignment]
@@ -63,7 +75,7 @@ def ask(database: Database, statement: Any = ONE) -> Any:
 def traced(database: Database, path: Path) -> Iterator[list[str]]:
     """Gather the messages of the next transactions: F for those sent, B for those received."""
     messages: list[str] = []
-    with database.read_across(Purpose.OWNER) as tx:
+    with database.read_across(Purpose.SERVER) as tx:
         driver = driver_of(tx)
         tx.execute(ONE)
     file = os.open(path, os.O_RDWR | os.O_CREAT)
@@ -81,10 +93,11 @@ def traced(database: Database, path: Path) -> Iterator[list[str]]:
 def turns(messages: list[str]) -> int:
     """Return how often the client waited for the server: a message received after one that was sent."""
     sides = [message[0] for message in messages]
-    return sum(pair == ("F", "B") for pair in zip(sides, sides[1:], strict=False))
+    return sum(pair == ("F", "B") for pair in pairwise(sides))
 
 
 def test_psycopg_has_the_names_that_are_not_public() -> None:
+    """The names exist that only `storage/engine/transactions.py` may use."""
     for owner, names in {
         psycopg.Cursor: ("_start_query", "_convert_query", "_maybe_prepare_gen"),
         psycopg.Pipeline: ("_enqueue_sync", "_fetch_gen"),
@@ -94,6 +107,7 @@ def test_psycopg_has_the_names_that_are_not_public() -> None:
 
 
 def test_a_read_of_one_statement_waits_once(database: Database, tmp_path: Path) -> None:
+    """BEGIN and the statement are one message, and nobody waits for the COMMIT."""
     with traced(database, tmp_path / "trace") as messages:
         assert ask(database) == 1
         assert ask(database) == 1
@@ -103,9 +117,22 @@ def test_a_read_of_one_statement_waits_once(database: Database, tmp_path: Path) 
     assert turns(messages) <= 3
 
 
+def test_a_view_for_one_statement_sends_one_message(served: Database, tmp_path: Path) -> None:
+    """Without BEGIN and COMMIT: the statement's end is the transaction's."""
+    with (
+        traced(served, tmp_path / "trace") as messages,
+        served.read_once(WorkspaceId("ws_a")) as tx,
+    ):
+        assert tx.execute(ONE).scalar_one() == 1
+    assert [message for message in messages if message == "F Query"] == []
+    assert messages.count("F Sync") == 1
+    assert messages[-1] == "B ReadyForQuery"
+
+
 def test_a_transaction_without_a_statement_sends_nothing(
     database: Database, tmp_path: Path
 ) -> None:
+    """Nothing was begun, and the connection is good for the next."""
     with traced(database, tmp_path / "trace") as messages, database.read_across(Purpose.OWNER):
         pass
     assert [message for message in messages if message.startswith("F")] == []
@@ -113,15 +140,22 @@ def test_a_transaction_without_a_statement_sends_nothing(
 
 
 def test_a_first_statement_for_many_rows_is_in_the_transaction(database: Database) -> None:
+    """It is rolled back with it."""
     with database.write_across(Purpose.OWNER) as tx:
         tx.execute(text("CREATE TABLE IF NOT EXISTS many (n int)"))
-    with pytest.raises(KeyboardInterrupt), database.write_across(Purpose.OWNER) as tx:
-        tx.execute(text("INSERT INTO many VALUES (:n)"), [{"n": 1}, {"n": 2}])
-        raise KeyboardInterrupt
+
+    def break_off() -> None:
+        with database.write_across(Purpose.OWNER) as tx:
+            tx.execute(text("INSERT INTO many VALUES (:n)"), [{"n": 1}, {"n": 2}])
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        break_off()
     assert ask(database, text("SELECT count(*) FROM many")) == 0
 
 
 def test_a_refused_first_statement_leaves_the_connection_usable(database: Database) -> None:
+    """The fault is the statement's, and the next transaction works."""
     assert ask(database) == 1
     with pytest.raises(StatementFault) as fault:
         ask(database, text("SELECT nothing FROM nowhere"))
@@ -129,7 +163,8 @@ def test_a_refused_first_statement_leaves_the_connection_usable(database: Databa
     assert ask(database) == 1
 
 
-def test_a_login_without_roles_is_told_apart(database: Database) -> None:
+def test_a_login_without_roles_gets_an_error_of_its_own(database: Database) -> None:
+    """The error says what is missing, and the connection stays good."""
     with (
         pytest.raises(Unavailable, match="no roles of Keystead"),
         database.read(WorkspaceId("ws_a")) as tx,
@@ -144,17 +179,23 @@ def test_a_connection_that_dies_before_its_first_statement_may_be_retried(
     """Whether or not its death was noticed in time, the next transaction finds a live one."""
     with database.read_across(Purpose.OWNER) as tx:
         backend = tx.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
-    with pytest.raises(RolledBack), database.read_across(Purpose.OWNER) as tx:
-        assert driver_of(tx).is_opening
-        with psycopg.connect(url, autocommit=True) as other:
-            other.execute("SELECT pg_terminate_backend(%s, 5000)", (backend,))
-        tx.execute(ONE)
+
+    def ask_while_it_dies() -> None:
+        with database.read_across(Purpose.OWNER) as tx:
+            assert driver_of(tx).is_opening
+            with psycopg.connect(url, autocommit=True) as other:
+                other.execute("SELECT pg_terminate_backend(%s, 5000)", (backend,))
+            tx.execute(ONE)
+
+    with pytest.raises(RolledBack):
+        ask_while_it_dies()
     assert ask(database) == 1
 
 
 def test_a_connection_that_has_not_answered_lately_is_asked_first(
     database: Database, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A dead one is replaced, unnoticed by the caller."""
     monkeypatch.setattr(transactions, "FRESH_SECONDS", -1)
     assert ask(database) == 1
     with psycopg.connect(url, autocommit=True) as other:
@@ -163,7 +204,6 @@ def test_a_connection_that_has_not_answered_lately_is_asked_first(
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
     with database.read_across(Purpose.OWNER) as tx:
-        assert not driver_of(tx).is_opening
         assert tx.execute(ONE).scalar_one() == 1
 
 
@@ -186,6 +226,7 @@ def test_calls_on_a_loop_wait_without_its_thread(database: Database, url: str) -
 
 
 def test_pauses_and_blocking_calls_on_a_loop_do_not_hold_it() -> None:
+    """Its other tasks go on meanwhile."""
     ticks: list[int] = []
 
     async def tick() -> None:
@@ -209,6 +250,7 @@ def test_pauses_and_blocking_calls_on_a_loop_do_not_hold_it() -> None:
 
 
 def test_a_cancelled_read_closes_its_connection_and_frees_its_place(database: Database) -> None:
+    """However many are cancelled, the next read is answered."""
     execution = Execution(is_sqlite=False)
 
     async def run() -> None:
@@ -223,10 +265,11 @@ def test_a_cancelled_read_closes_its_connection_and_frees_its_place(database: Da
 
     asyncio.run(run())
     execution.close()
-    assert database.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+    assert database.pool.in_use == 0
 
 
 def test_a_write_goes_on_when_its_caller_is_cancelled(database: Database) -> None:
+    """It is committed."""
     execution = Execution(is_sqlite=False)
     with database.write_across(Purpose.OWNER) as tx:
         tx.execute(text("CREATE TABLE IF NOT EXISTS kept (n int)"))

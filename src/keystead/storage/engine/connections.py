@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 from psycopg.errors import Diagnostic
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Connection, Engine, NullPool, create_engine, event
 from sqlalchemy.engine import URL
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from keystead.domain.errors import Unavailable
 from keystead.storage.engine.liveness import POLL_SECONDS, SILENT_SECONDS, LivenessProbe
 from keystead.storage.engine.transactions import TransactionConnection
 from keystead.storage.engine.urls import PRIMARY, conninfo_of, for_libpq, session_of
-from keystead.storage.engine.waits import LOCK_SECONDS, STATEMENT_SECONDS, ImpatientConnection
+from keystead.storage.engine.waits import (
+    LOCK_SECONDS,
+    STATEMENT_SECONDS,
+    ImpatientConnection,
+    off_loop,
+)
 
 
 def _sqlite_driver() -> Any:
@@ -39,6 +46,7 @@ PREPARED_AFTER: Final = 5
 POOL_SECONDS: Final = 0.2
 """How often a thread that waits for a pooled connection checks whether the server is silent."""
 POOL_SIZE: Final = 16
+"""Connections that stay open while idle; twice as many may be in use."""
 MMAP_BYTES: Final = 64 * 1024**3
 SQLITE_PRAGMAS: Final = (
     f"PRAGMA busy_timeout = {LOCK_SECONDS * 1000}",
@@ -74,16 +82,71 @@ def liveness_probe_of(url: URL) -> LivenessProbe:
     return LivenessProbe(connect, LivenessProbe(connect))
 
 
-def sqlite_engine(url: URL, connections: int) -> Engine:
+class ConnectionPool:
+    """The open connections of one database. The last one used is used again first.
+
+    SQLAlchemy's pool makes a `Connection` anew for each transaction, which costs more than most statements here.
+    """
+
+    def __init__(self, engine: Engine, size: int, liveness: LivenessProbe | None = None) -> None:
+        """Connect to nothing yet. `size`: how many connections stay open; twice as many may be in use."""
+        self.engine = engine
+        self._size = size
+        self._liveness = liveness
+        self._free = threading.Semaphore(2 * size)
+        self._idle: list[Connection] = []
+        self._used: set[Connection] = set()
+
+    @property
+    def in_use(self) -> int:
+        """How many connections are in use."""
+        return len(self._used)
+
+    def take(self) -> Connection:
+        """Return a connection as soon as one may be used. Busy, or Unavailable while the server is silent."""
+        if self._liveness is not None:
+            self._liveness.require_answers()
+        if not self._free.acquire(blocking=False):
+            off_loop(self._wait)
+        try:
+            # Opening a connection takes a server a few milliseconds.
+            connection = self._idle.pop() if self._idle else off_loop(self.engine.connect)
+        except BaseException:
+            self._free.release()
+            raise
+        self._used.add(connection)
+        return connection
+
+    def give_back(self, connection: Connection) -> None:
+        """Take back a connection outside a transaction."""
+        self._used.discard(connection)
+        if connection.invalidated or len(self._idle) >= self._size:
+            connection.close()
+        else:
+            self._idle.append(connection)
+        self._free.release()
+
+    def close_idle(self) -> None:
+        """Close the connections that are not in use."""
+        while self._idle:
+            self._idle.pop().close()
+
+    def _wait(self) -> None:
+        deadline = time.monotonic() + LOCK_SECONDS
+        while not self._free.acquire(timeout=POOL_SECONDS):
+            if self._liveness is not None:
+                self._liveness.require_answers()
+            if time.monotonic() > deadline:
+                raise Unavailable("The database is busy.")
+
+
+def sqlite_engine(url: URL) -> Engine:
     """Return an engine for SQLite whose commits are on disk before they are reported."""
     engine = create_engine(
         url,
         module=sqlite_driver,
         hide_parameters=True,
-        pool_size=connections,
-        max_overflow=connections,
-        pool_timeout=LOCK_SECONDS,
-        pool_use_lifo=True,
+        poolclass=NullPool,
         skip_autocommit_rollback=True,
         connect_args={"check_same_thread": False, "isolation_level": None},
     )
@@ -139,16 +202,13 @@ def _is_set(connection: Any, pragma: str, deadline: float) -> bool:
     return True
 
 
-def postgresql_engine(url: URL, connections: int, liveness: LivenessProbe) -> Engine:
+def postgresql_engine(url: URL, liveness: LivenessProbe) -> Engine:
     """Return an engine for PostgreSQL on which no wait is endless: lock, statement, idle transaction, silent server."""
     kind = impatient(liveness, TransactionConnection)
     engine = create_engine(
         for_libpq(url),
         hide_parameters=True,
-        pool_size=connections,
-        max_overflow=connections,
-        pool_timeout=POOL_SECONDS,
-        pool_use_lifo=True,
+        poolclass=NullPool,
         skip_autocommit_rollback=True,
         connect_args={
             "autocommit": True,

@@ -8,7 +8,6 @@ from typing import Final
 
 import psycopg
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from keystead.domain.errors import DiskFull, StorageError, Unavailable
 from keystead.storage.engine.connections import sqlite_driver
@@ -49,8 +48,9 @@ class Busy(Unavailable):
 
 
 class RolledBack(Unavailable):
-    """A transaction that the database undid because of a concurrent one, or that found its connection dead at its first
-    statement. It may run again: see `retry_on_conflict`.
+    """A transaction without effect that may run again: see `retry_on_conflict`.
+
+    The database undid it because of a concurrent one, or its connection was dead at its first statement.
     """
 
 
@@ -71,8 +71,6 @@ def translated_errors() -> Iterator[None]:
     """Translate faults of the store into storage errors, and this program's own into StatementFault."""
     try:
         yield
-    except PoolTimeout:
-        raise Unavailable("The database is busy.") from None
     except DBAPIError as error:
         raise translated(error.orig, error.statement) from None
     except DRIVER_ERRORS as error:  # of a BEGIN or COMMIT, which SQLAlchemy does not see
@@ -89,14 +87,6 @@ def storage_error(error: BaseException | None) -> StorageError | None:
     code = driver_code(error)
     if code in _FULL:
         return DiskFull("The database has no room left.")
-    if isinstance(error, RolesMissing):
-        return Unavailable(
-            "The database's login has no roles of Keystead: is it the server's? Run: keystead migrate"
-        )
-    if _STANDBY in str(error):
-        return Unavailable("The database is a standby: give the address of its primary, or all.")
-    if _POOLER in str(error):
-        return Unavailable("The database is behind PgBouncer: add ?pgbouncer=true to its URL.")
     if code == _NO_LOCK:
         return Busy("The database is busy.")
     if isinstance(error, ConnectionLost):
@@ -104,7 +94,19 @@ def storage_error(error: BaseException | None) -> StorageError | None:
     if code in _ROLLED_BACK:
         return RolledBack("A concurrent change conflicted with yours.")
     is_away = isinstance(error, _OPERATIONAL) and code != "SQLITE_ERROR"
-    return Unavailable("The database does not answer.") if is_away or code in _READ_ONLY else None
+    return Unavailable(_reason(error)) if is_away or code in _READ_ONLY else None
+
+
+def _reason(error: BaseException | None) -> str:
+    """Return why the database is away, and what to do if that is known."""
+    text = str(error)
+    if isinstance(error, RolesMissing):
+        return "The database's login has no roles of Keystead: is it the server's? Run: keystead migrate"
+    if _STANDBY in text:
+        return "The database is a standby: give the address of its primary, or all."
+    if _POOLER in text:
+        return "The database is behind PgBouncer: add ?pgbouncer=true to its URL."
+    return "The database does not answer."
 
 
 def _fault_of(error: BaseException | None, statement: str | None) -> StatementFault:

@@ -16,8 +16,9 @@ from contextlib import suppress
 from typing import Any, Final, NamedTuple, Self
 
 import psycopg
-from psycopg.abc import RV, Params, PQGen, Query
+from psycopg.abc import RV, Params, PQGen, QueryNoTemplate
 from psycopg.generators import fetch_many, send
+from psycopg.pq import TransactionStatus
 from typing_extensions import override
 
 from keystead.storage.engine.liveness import POLL_SECONDS, Silent
@@ -31,7 +32,8 @@ _NO_ROLE: Final = ("22023", "42501")
 class Opening(NamedTuple):
     """What a transaction sends before its first statement."""
 
-    begin: bytes
+    begin: bytes | None
+    """None: the setting and one statement are a transaction of their own, which ends with them."""
     setting: str | None = None
     """A statement that sets the role and more; None for none."""
     values: tuple[str, ...] = ()
@@ -77,8 +79,8 @@ class TransactionConnection(ImpatientConnection):
 
     def end_read(self) -> None:
         """Commit a transaction that has only read, without waiting for the answer."""
-        if self._opening is not None:
-            self._opening = None
+        opening, self._opening = self._opening, None
+        if opening is not None or self.pgconn.transaction_status == TransactionStatus.IDLE:
             return
         try:
             self.pgconn.send_query(b"COMMIT")
@@ -157,12 +159,15 @@ class TransactionConnection(ImpatientConnection):
             raise
         finally:
             self._pipeline = None
-            with suppress(psycopg.Error):  # not if answers are missing: then `wait` closes the connection
+            with suppress(
+                psycopg.Error
+            ):  # not if answers are missing: then `wait` closes the connection
                 self.pgconn.exit_pipeline_mode()
         yield from self._prepared.maintain_gen(self)
 
     def _open_gen(self, opening: Opening) -> PQGen[None]:
-        yield from self._exec_command(opening.begin)
+        if opening.begin is not None:
+            yield from self._exec_command(opening.begin)
         if opening.setting is not None:
             yield from self._setter.queue_gen(opening.setting, opening.values, prepare=True)
 
@@ -174,7 +179,7 @@ class _Cursor(psycopg.Cursor[Any]):
 
     def execute(
         self,
-        query: Query,
+        query: QueryNoTemplate,
         params: Params | None = None,
         *,
         prepare: bool | None = None,
@@ -187,7 +192,7 @@ class _Cursor(psycopg.Cursor[Any]):
         return self
 
     def executemany(
-        self, query: Query, params_seq: Iterable[Params], *, returning: bool = False
+        self, query: QueryNoTemplate, params_seq: Iterable[Params], *, returning: bool = False
     ) -> None:
         """Execute a statement for many rows, after the opening."""
         if self._conn.is_opening:
@@ -196,7 +201,7 @@ class _Cursor(psycopg.Cursor[Any]):
 
     def queue_gen(
         self,
-        query: Query,
+        query: QueryNoTemplate,
         params: Params | None,
         prepare: bool | None = None,
         binary: bool | None = None,
