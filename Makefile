@@ -51,8 +51,8 @@ format: dev ## Format the code, and fix what ruff can fix
 lock: dev ## Resolve the locks (ARGS=--upgrade for newer versions)
 	@$(PYTHON) scripts/lock.py $(ARGS)
 
-openapi: dev ## Write openapi.json from the code
-	@$(BIN)/python -m keystead.api.openapi.document > openapi.json.new && mv openapi.json.new openapi.json
+openapi: dev ## Write openapi.json and openapi-operator.json from the code
+	@$(BIN)/python -m keystead.api.openapi.document .
 
 async-client: dev ## Generate the asynchronous half of the SDK from the synchronous half
 	@$(BIN)/python scripts/async_client.py

@@ -15,6 +15,7 @@ from keystead.domain.instants import to_microseconds
 from keystead.domain.principals import of_key
 from keystead.http.asgi import App, Scope
 from keystead.http.client import Client, begin_record
+from keystead.http.head import Head
 
 KEYS = 1_000
 CALLS = 60
@@ -88,9 +89,8 @@ def _page(runner: asyncio.Runner, app: App, path: str, session: str) -> Callable
                 statuses.append(message["status"])
 
         request_scope: Scope = dict(scope)
-        begin_record(
-            request_scope, Client("127.0.0.1", "bench", "req_bench", secure=False, private=True)
-        )
+        client = Client("127.0.0.1", "bench", "req_bench", secure=False, private=True)
+        begin_record(request_scope, client, Head(headers))
         await app(request_scope, receive, send)
         assert statuses == [200], statuses
 

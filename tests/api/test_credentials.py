@@ -9,17 +9,17 @@ import httpx2
 import pytest
 from structlog.testing import capture_logs
 
-from keystead.api.openapi.document import describe, operations
 from keystead.domain.ids import number_of
 from keystead.domain.instants import format_instant
 from keystead.domain.scopes import BUILT_IN
 from keystead.domain.token import Token, assemble
 from tests.support.api_client import ApiClient, Headers, Tenant, problem, safe_text
+from tests.support.described_calls import CALLS
 
 CHALLENGE = 'Bearer realm="keystead"'
 OPERATIONS = [
     (method.upper(), path, operation["security"][0]["key"])
-    for path, method, operation in operations(describe())
+    for path, method, operation in CALLS
     if "key" in operation["security"][0]
 ]
 

@@ -71,7 +71,7 @@ def test_a_list_omits_the_texts(client: ApiClient) -> None:
 
 
 def test_search_finds_by_words(client: ApiClient) -> None:
-    """All words must occur, the last as a prefix; marks and case make no difference; there is no cursor."""
+    """All words must occur, the last as a prefix; marks and case make no difference."""
     texts = {"a": "Résumé of the v2.1 release", "b": "release notes", "c": "resume the a.b/c job"}
     for id, text in texts.items():
         client.put(f"{DOCUMENTS}/{id}", {"text": text})
@@ -92,16 +92,38 @@ def test_search_finds_by_words(client: ApiClient) -> None:
 
 
 def test_a_search_has_bounds(client: ApiClient) -> None:
-    """1-10 words, the best `limit` matches; a list's cursor does not work for a search."""
+    """1-10 words; a list's cursor does not work for a search, nor a search's for a list or another search."""
     for number in range(3):
         client.put(f"{DOCUMENTS}/d{number}", {"text": "word"})
-    assert len(client.get(f"{DOCUMENTS}?query=word&limit=2").json()["items"]) == 2
     assert pointers(client.get(f"{DOCUMENTS}?query=")) == ["query:query"]
     eleven = "+".join("abcdefghijk")
     assert pointers(client.get(f"{DOCUMENTS}?query={eleven}")) == ["query:query"]
-    cursor = client.get(f"{DOCUMENTS}?limit=1").json()["next_cursor"]
-    refused = client.get(f"{DOCUMENTS}?query=word&cursor={cursor}")
-    assert problem(refused) == (422, "invalid-cursor")
+    listed = client.get(f"{DOCUMENTS}?limit=1").json()["next_cursor"]
+    searched = client.get(f"{DOCUMENTS}?query=word&limit=1").json()["next_cursor"]
+    for wrong in (
+        f"query=word&cursor={listed}",
+        f"cursor={searched}",
+        f"query=wor&cursor={searched}",
+    ):
+        assert problem(client.get(f"{DOCUMENTS}?{wrong}")) == (422, "invalid-cursor")
+
+
+def test_a_search_has_snippets_and_pages(client: ApiClient) -> None:
+    """Results have no text but a part of it; pages have every result once, the best first, and the total."""
+    for number in range(3):
+        client.put(f"{DOCUMENTS}/d{number}", {"text": f"A word,\n number {number}"})
+    client.put(f"{DOCUMENTS}/best", {"title": "Word", "text": "x"})
+    path: str | None = f"{DOCUMENTS}?query=word&limit=2"
+    seen: list[dict[str, Any]] = []
+    while path:
+        page = client.get(path).json()
+        assert (page["total"], page["total_exact"]) == (4, True)
+        seen += page["items"]
+        cursor = page["next_cursor"]
+        path = cursor and f"{DOCUMENTS}?query=word&limit=2&cursor={cursor}"
+    assert [item["id"] for item in seen] == ["best", "d2", "d1", "d0"]
+    assert all(set(item) == SUMMARY | {"snippet"} for item in seen)
+    assert seen[1]["snippet"] == "A word, number 2"
 
 
 def test_a_batch_is_counted_and_its_repetition_changes_nothing(

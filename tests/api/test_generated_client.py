@@ -1,26 +1,28 @@
-"""A standard generator accepts openapi.json unchanged, and its client works."""
+"""A standard generator accepts both documents unchanged, and its client works."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
-from keystead.api.openapi.document import describe, operations
+from keystead.api.openapi.document import operations
 from keystead.api.openapi.reference import sample_of
+from tests.support.described_calls import DOCUMENTS
 from tests.support.stub_server import TOKEN, json_response, stub_server
 
-COMMITTED: Final = Path(__file__).parents[2] / "openapi.json"
-DOCUMENT: Final = describe()
+ROOT: Final = Path(__file__).parents[2]
+DOCUMENT: Final = DOCUMENTS["openapi.json"]
 ASK: Final = """
 import importlib, json, pathlib, sys
 from generated.client import AuthenticatedClient
-from generated.api.keys import keys_create, keys_list
+from generated.api.keys import create_key, list_keys
 from generated.api.workspaces import whoami
 from generated.models import Key, NewKey
 
@@ -28,9 +30,9 @@ for file in pathlib.Path("generated").rglob("*.py"):
     importlib.import_module(".".join(file.with_suffix("").parts).removesuffix(".__init__"))
 client = AuthenticatedClient(base_url=sys.argv[1], token=sys.argv[2])
 me = whoami.sync(client=client)
-made = keys_create.sync(client=client, body=NewKey(description="generated", scopes=["*"]))
-listed = keys_list.sync(client=client, limit=3)
-refused = keys_list.sync(client=client, limit=3)
+made = create_key.sync(client=client, body=NewKey(description="generated", scopes=["*"]))
+listed = list_keys.sync(client=client, limit=3)
+refused = list_keys.sync(client=client, limit=3)
 print(json.dumps([me.key.id, str(me.key.created_at), made.token, len(listed.items), refused.code]))
 """
 """A script that imports the generated client, and calls a server with it."""
@@ -38,10 +40,14 @@ print(json.dumps([me.key.id, str(me.key.created_at), made.token, len(listed.item
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the generated client in `generated`, without warnings. The generator is never online."""
-    folder = tmp_path_factory.mktemp("generator")
+    """A folder with the workspace API's client in `generated`."""
+    return generate(tmp_path_factory.mktemp("generator"), "openapi.json")
+
+
+def generate(folder: Path, file: str) -> Path:
+    """Generate a client into `generated` of the folder, without warnings. The generator is never online."""
     (folder / "settings.yaml").write_text("post_hooks: []\n")
-    words = ["--path", str(COMMITTED), "--output-path", "generated", "--meta", "none"]
+    words = ["--path", str(ROOT / file), "--output-path", "generated", "--meta", "none"]
     strict = ["--config", "settings.yaml", "--fail-on-warning"]
     command = [sys.executable, "-m", "openapi_python_client", "generate", *words, *strict]
     process = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
@@ -51,12 +57,25 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def require_all(folder: Path, document: dict[str, Any]) -> None:
+    """Check that each operation has a module, named by its id, under its tag."""
+    files = {path.stem: path.parent.name for path in (folder / "generated" / "api").rglob("*.py")}
+    for _, _, operation in operations(document):
+        module = re.sub("([A-Z])", r"_\1", operation["operationId"]).lower()
+        assert files[module] == operation["tags"][0].replace(" ", "_")
+
+
 @pytest.mark.slow
 def test_every_operation_is_generated(folder: Path) -> None:
-    """One module for each operation, named by its id, under its tag."""
-    files = {path.stem: path.parent.name for path in (folder / "generated" / "api").rglob("*.py")}
-    for _, _, operation in operations(DOCUMENT):
-        assert files[operation["operationId"]] == operation["tags"][0].replace(" ", "_")
+    """The client of the workspace API has all of its calls."""
+    require_all(folder, DOCUMENT)
+
+
+@pytest.mark.slow
+def test_the_operator_api_is_generated(tmp_path: Path) -> None:
+    """The client of the operator API has all of its calls."""
+    file = "openapi-operator.json"
+    require_all(generate(tmp_path, file), DOCUMENTS[file])
 
 
 @pytest.mark.slow

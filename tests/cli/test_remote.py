@@ -347,27 +347,24 @@ def test_collections_and_the_plan(remote: Remote) -> None:
 
 def test_webhooks(run: Keystead, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each command is the call of its name; a secret is alone on standard output, and in no list."""
-    from keystead.api.openapi.document import describe, operations
     from keystead.api.openapi.reference import sample_of
-
-    document = describe()
-    described = {o["operationId"]: o for _, _, o in operations(document)}
+    from tests.support.described_calls import OPERATIONS, SCHEMAS
 
     def answer(id: str) -> tuple[int, dict[str, str], bytes]:
-        status = min(described[id]["responses"])
-        media = described[id]["responses"][status].get("content", {}).get("application/json")
-        sample = media and sample_of(media["schema"], document["components"]["schemas"])
+        status = min(OPERATIONS[id]["responses"])
+        media = OPERATIONS[id]["responses"][status].get("content", {}).get("application/json")
+        sample = media and sample_of(media["schema"], SCHEMAS)
         body = b"" if sample is None else json.dumps(sample).encode()
         return int(status), {"content-type": "application/json"}, body
 
     commands: dict[str, tuple[str, ...]] = {
-        "webhooks_create": ("create", "CRM", "https://example.com/", "--event", "*"),
-        "webhooks_rotate": ("rotate", "wh_1"),
-        "webhooks_list": ("list",),
-        "webhooks_test": ("test", "wh_1"),
-        "webhooks_deliveries": ("deliveries", "wh_1", "--status", "failed"),
-        "deliveries_redeliver": ("redeliver", "dlv_1"),
-        "webhooks_delete": ("delete", "wh_1", "--yes"),
+        "createWebhook": ("create", "CRM", "https://example.com/", "--event", "*"),
+        "rotateWebhookSecret": ("rotate", "wh_1"),
+        "listWebhooks": ("list",),
+        "testWebhook": ("test", "wh_1"),
+        "listDeliveries": ("deliveries", "wh_1", "--status", "failed"),
+        "resendDelivery": ("redeliver", "dlv_1"),
+        "deleteWebhook": ("delete", "wh_1", "--yes"),
     }
     monkeypatch.setenv("KEYSTEAD_TOKEN", TOKEN)
     with stub_server() as server:
@@ -375,11 +372,11 @@ def test_webhooks(run: Keystead, monkeypatch: pytest.MonkeyPatch) -> None:
         for id, words in commands.items():
             plain = run("webhooks", *words, "--url", server.url)
             assert plain.code == Exit.DONE, (id, plain.err)
-            more = () if id == "webhooks_delete" else ("--json",)
+            more = () if id == "deleteWebhook" else ("--json",)
             again = run("webhooks", *words, "--url", server.url, *more)
             assert again.code == Exit.DONE, (id, again.err)
             shows_secret = "whsec_" in plain.out
-            assert shows_secret == (id in {"webhooks_create", "webhooks_rotate"})
+            assert shows_secret == (id in {"createWebhook", "rotateWebhookSecret"})
             assert not shows_secret or plain.out.count("\n") == 1
     assert len(server.requests) == 2 * len(commands)
 

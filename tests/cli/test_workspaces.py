@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pydantic import TypeAdapter
+
 from keystead.bootstrap import Installation
 from keystead.cli.outcome import Exit
 from keystead.domain.verification import Denied, Verified
@@ -77,7 +79,7 @@ def test_a_plan_with_limits_of_its_own(keystead: Keystead) -> None:
     keystead("keys", "create", "-d", "x")
     own = ("--limit", "api_keys=20", "--limit", "documents=unlimited")
     changed = keystead("workspaces", "plan", "Acme", "team", *own, "--json").json
-    quotas = resources.Quotas.model_validate(changed["quotas"])
+    quotas = TypeAdapter(resources.Quotas).validate_python(changed["quotas"])
     assert (changed["plan"], quotas.api_keys.limit, quotas.api_keys.used) == ("team", 20, 1)
     assert quotas.documents.limit is None
     assert quotas.collections.limit == 25
@@ -93,7 +95,9 @@ def test_events_show_actor_and_action(keystead: Keystead) -> None:
     """Newest first, in the shape of the API, filtered by type and continued by cursor."""
     keystead("keys", "create", "-d", "sync")
     keystead("workspaces", "suspend", "Acme")
-    listed = resources.EventList.model_validate_json(keystead("events", "list", "--json").out)
+    listed = TypeAdapter(resources.EventList).validate_json(
+        keystead("events", "list", "--json").out
+    )
     types = [event.type.value for event in listed.items]
     assert types == ["workspace.suspended", "key.created", "workspace.created"]
     page = keystead("events", "list", "--limit", "2", "--json").json

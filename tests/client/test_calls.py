@@ -15,17 +15,17 @@ import httpx2
 import pytest
 
 from keystead import client as sdk
-from keystead.api.openapi.document import describe, operations
 from keystead.api.openapi.reference import sample_of
 from keystead.client import AsyncClient, AsyncOperator, Client, DocumentDraft, Operator, TokenLost
 from keystead.client._async.client import AsyncBaseClient
 from keystead.client._sync.client import BaseClient
 from keystead.domain.token import Secret, Token
+from tests.support.described_calls import CALLS as DESCRIBED
+from tests.support.described_calls import SCHEMAS
 from tests.support.sdk_clients import KINDS, OPERATORS, opened
 from tests.support.stub_server import TOKEN
 
-DOCUMENT = describe()
-OPERATIONS = {o["operationId"]: (path, method, o) for path, method, o in operations(DOCUMENT)}
+OPERATIONS = {call[2]["operationId"]: call for call in DESCRIBED}
 URL = "https://keys.example.com"
 END = datetime(2027, 1, 31, 12, tzinfo=UTC)
 DRAFT = DocumentDraft("a", "text", title="A", url="https://example.com/a", attributes={"n": 1})
@@ -33,30 +33,30 @@ DRAFT = DocumentDraft("a", "text", title="A", url="https://example.com/a", attri
 Ask = Callable[[Any], Any]
 WORKSPACE_CALLS: dict[str, Ask] = {
     "whoami": lambda c: c.whoami(),
-    "plan_get": lambda c: c.plan(),
-    "keys_create": lambda c: c.keys.create("d", scopes=["*"], expires_at=END),
-    "keys_list": lambda c: c.keys.page(status="active", query="q", limit=3, cursor="c"),
-    "keys_get": lambda c: c.keys.get("key_1"),
-    "keys_update": lambda c: c.keys.update("key_1", description="d", scopes=["*"], expires_at=None),
-    "keys_revoke": lambda c: c.keys.revoke("key_1"),
-    "keys_rotate": lambda c: c.keys.rotate("key_1", overlap=timedelta(hours=1), expires_at=None),
-    "collections_create": lambda c: c.collections.create("docs", "Docs"),
-    "collections_list": lambda c: c.collections.page(limit=3, cursor="c"),
-    "collections_get": lambda c: c.collections.get("docs"),
-    "collections_update": lambda c: c.collections.update("docs", title="Docs"),
-    "collections_delete": lambda c: c.collections.delete("docs", documents=True),
-    "documents_list": lambda c: c.documents.page("docs", limit=3, cursor="c"),
-    "documents_get": lambda c: c.documents.get("docs", "a"),
-    "documents_put": lambda c: c.documents.put("docs", DRAFT),
-    "documents_delete": lambda c: c.documents.delete("docs", "a"),
-    "documents_push": lambda c: c.documents.push("docs", [DRAFT], ["b"]),
-    "events_list": lambda c: c.events.page(type="key.revoked", limit=3, cursor="c"),
-    "webhooks_create": lambda c: c.webhooks.create(
+    "getPlan": lambda c: c.plan(),
+    "createKey": lambda c: c.keys.create("d", scopes=["*"], expires_at=END),
+    "listKeys": lambda c: c.keys.page(status="active", query="q", limit=3, cursor="c"),
+    "getKey": lambda c: c.keys.get("key_1"),
+    "updateKey": lambda c: c.keys.update("key_1", description="d", scopes=["*"], expires_at=None),
+    "revokeKey": lambda c: c.keys.revoke("key_1"),
+    "rotateKey": lambda c: c.keys.rotate("key_1", overlap=timedelta(hours=1), expires_at=None),
+    "createCollection": lambda c: c.collections.create("docs", "Docs"),
+    "listCollections": lambda c: c.collections.page(limit=3, cursor="c"),
+    "getCollection": lambda c: c.collections.get("docs"),
+    "updateCollection": lambda c: c.collections.update("docs", title="Docs"),
+    "deleteCollection": lambda c: c.collections.delete("docs", documents=True),
+    "listDocuments": lambda c: c.documents.page("docs", limit=3, cursor="c"),
+    "getDocument": lambda c: c.documents.get("docs", "a"),
+    "putDocument": lambda c: c.documents.put("docs", DRAFT),
+    "deleteDocument": lambda c: c.documents.delete("docs", "a"),
+    "pushDocuments": lambda c: c.documents.push("docs", [DRAFT], ["b"]),
+    "listEvents": lambda c: c.events.page(type="key.revoked", limit=3, cursor="c"),
+    "createWebhook": lambda c: c.webhooks.create(
         "CRM", "https://example.com/", events=["*"], headers={"x-a": "b"}
     ),
-    "webhooks_list": lambda c: c.webhooks.page(limit=3, cursor="c"),
-    "webhooks_get": lambda c: c.webhooks.get("wh_1"),
-    "webhooks_update": lambda c: c.webhooks.update(
+    "listWebhooks": lambda c: c.webhooks.page(limit=3, cursor="c"),
+    "getWebhook": lambda c: c.webhooks.get("wh_1"),
+    "updateWebhook": lambda c: c.webhooks.update(
         "wh_1",
         name="CRM",
         url="https://example.com/",
@@ -64,27 +64,25 @@ WORKSPACE_CALLS: dict[str, Ask] = {
         headers={"x-a": "b"},
         status="disabled",
     ),
-    "webhooks_delete": lambda c: c.webhooks.delete("wh_1"),
-    "webhooks_rotate": lambda c: c.webhooks.rotate_secret("wh_1"),
-    "webhooks_test": lambda c: c.webhooks.test("wh_1"),
-    "webhooks_deliveries": lambda c: c.deliveries.page(
-        "wh_1", status="failed", limit=3, cursor="c"
-    ),
-    "deliveries_get": lambda c: c.deliveries.get("dlv_1"),
-    "deliveries_redeliver": lambda c: c.deliveries.redeliver("dlv_1"),
+    "deleteWebhook": lambda c: c.webhooks.delete("wh_1"),
+    "rotateWebhookSecret": lambda c: c.webhooks.rotate_secret("wh_1"),
+    "testWebhook": lambda c: c.webhooks.test("wh_1"),
+    "listDeliveries": lambda c: c.deliveries.page("wh_1", status="failed", limit=3, cursor="c"),
+    "getDelivery": lambda c: c.deliveries.get("dlv_1"),
+    "resendDelivery": lambda c: c.deliveries.redeliver("dlv_1"),
 }
 OPERATOR_CALLS: dict[str, Ask] = {
-    "workspaces_create": lambda c: c.workspaces.create(
+    "createWorkspace": lambda c: c.workspaces.create(
         "Acme", plan="team", owner="Ann", email="ann@example.com"
     ),
-    "workspaces_list": lambda c: c.workspaces.page(query="acme", limit=3, cursor="c"),
-    "workspaces_get": lambda c: c.workspaces.get("ws_1"),
-    "workspaces_update": lambda c: c.workspaces.rename("ws_1", "Acme"),
-    "workspaces_suspend": lambda c: c.workspaces.suspend("ws_1"),
-    "workspaces_resume": lambda c: c.workspaces.resume("ws_1"),
-    "workspaces_plan": lambda c: c.workspaces.put_on_plan("ws_1", "team", overrides={"keys": 1}),
-    "plans_list": lambda c: c.plans(),
-    "portal_create": lambda c: c.portal_session(
+    "listWorkspaces": lambda c: c.workspaces.page(query="acme", limit=3, cursor="c"),
+    "getWorkspace": lambda c: c.workspaces.get("ws_1"),
+    "updateWorkspace": lambda c: c.workspaces.rename("ws_1", "Acme"),
+    "suspendWorkspace": lambda c: c.workspaces.suspend("ws_1"),
+    "resumeWorkspace": lambda c: c.workspaces.resume("ws_1"),
+    "setWorkspacePlan": lambda c: c.workspaces.put_on_plan("ws_1", "team", overrides={"keys": 1}),
+    "listPlans": lambda c: c.plans(),
+    "createPortalSession": lambda c: c.portal_session(
         "ws_1",
         user_id="u1",
         name="Ada",
@@ -116,20 +114,20 @@ def filled(schema: Any) -> Any:
     return {n: filled(s) for n, s in schema.items()} if isinstance(schema, dict) else schema
 
 
-FILLED = filled(DOCUMENT)
+FILLED = filled(SCHEMAS)
 
 
-def described(id: str, document: dict[str, Any] = DOCUMENT) -> tuple[int, Any]:
+def described(id: str, schemas: dict[str, Any] = SCHEMAS) -> tuple[int, Any]:
     """Return the status and a sample of an operation's described success."""
     responses = OPERATIONS[id][2]["responses"]
     status = min(code for code in responses if code.startswith("2"))
     if "content" not in responses[status]:
         return int(status), None
     schema = responses[status]["content"]["application/json"]["schema"]
-    sample = sample_of(schema, document["components"]["schemas"])
+    sample = sample_of(schema, schemas)
     if "token" in sample:
         sample["token"] = TOKEN
-    if id == "portal_create":
+    if id == "createPortalSession":
         sample["url"] = f"{URL}/sign-in?link={TOKEN}"
     return int(status), sample
 
@@ -140,10 +138,10 @@ def kind_of(id: str, place: int) -> type[Any]:
 
 
 def request_of(
-    id: str, place: int, document: dict[str, Any] = DOCUMENT
+    id: str, place: int, schemas: dict[str, Any] = SCHEMAS
 ) -> tuple[httpx2.Request, Any]:
     """Return the request of an operation, and the result of its described response."""
-    status, response = described(id, document)
+    status, response = described(id, schemas)
     answering = Answering(status, b"" if response is None else json.dumps(response).encode())
     transport = httpx2.MockTransport(answering)
     with opened(kind_of(id, place), URL, TOKEN, transport=transport) as client:
@@ -167,7 +165,7 @@ def test_a_call_is_sent_as_it_is_described(id: str) -> None:
     assert waiting.method.lower() == method
     known = {each["name"] for each in operation.get("parameters", ()) if each["in"] == "query"}
     parameters = {name for name, _ in parse_qsl(waiting.url.query.decode())}
-    assert parameters | ({"query"} if id == "documents_list" else set()) == known, (
+    assert parameters | ({"query"} if id == "listDocuments" else set()) == known, (
         "it has two methods"
     )
     assert bool(waiting.content) == ("requestBody" in operation)
@@ -182,7 +180,7 @@ def members(operation: dict[str, Any]) -> set[str]:
     """Return the members of an operation's body."""
     schema = operation["requestBody"]["content"]["application/json"]["schema"]
     name = re.findall(r"schemas/(\w+)", json.dumps(schema))[0]
-    return set(DOCUMENT["components"]["schemas"][name]["properties"])
+    return set(SCHEMAS[name]["properties"])
 
 
 def facts(request: httpx2.Request) -> tuple[Any, ...]:
@@ -191,13 +189,13 @@ def facts(request: httpx2.Request) -> tuple[Any, ...]:
     return request.method, str(request.url), request.content, fields
 
 
-@pytest.mark.parametrize("document", [DOCUMENT, FILLED], ids=["with nulls", "filled"])
+@pytest.mark.parametrize("schemas", [SCHEMAS, FILLED], ids=["with nulls", "filled"])
 @pytest.mark.parametrize("id", CALLS)
-def test_an_answer_is_read_as_it_is_described(id: str, document: dict[str, Any]) -> None:
+def test_an_answer_is_read_as_it_is_described(id: str, schemas: dict[str, Any]) -> None:
     """The typed result has every member of the described response, for both kinds."""
-    _, response = described(id, document)
-    result = request_of(id, 0, document)[1]
-    assert repr(request_of(id, 1, document)[1]) == repr(result)
+    _, response = described(id, schemas)
+    result = request_of(id, 0, schemas)[1]
+    assert repr(request_of(id, 1, schemas)[1]) == repr(result)
     if response is None:
         assert result is None
         return
@@ -240,13 +238,13 @@ def plain_of(value: Any) -> Any:
 def test_lists_go_on_to_the_end() -> None:
     """Each list yields the items of all pages, and sends the cursor of each page."""
     walks: dict[str, Ask] = {
-        "keys_list": lambda c: c.keys.list(status="active", query="q"),
-        "collections_list": lambda c: c.collections.list(),
-        "documents_list": lambda c: c.documents.list("docs"),
-        "events_list": lambda c: c.events.list(type="key.revoked"),
-        "webhooks_list": lambda c: c.webhooks.list(),
-        "webhooks_deliveries": lambda c: c.deliveries.list("wh_1", status="failed"),
-        "workspaces_list": lambda c: c.workspaces.list(query="acme"),
+        "listKeys": lambda c: c.keys.list(status="active", query="q"),
+        "listCollections": lambda c: c.collections.list(),
+        "listDocuments": lambda c: c.documents.list("docs"),
+        "listEvents": lambda c: c.events.list(type="key.revoked"),
+        "listWebhooks": lambda c: c.webhooks.list(),
+        "listDeliveries": lambda c: c.deliveries.list("wh_1", status="failed"),
+        "listWorkspaces": lambda c: c.workspaces.list(query="acme"),
     }
     lists = {id for id, (_, _, o) in OPERATIONS.items() if "cursor" in str(o.get("parameters"))}
     assert set(walks) == lists
@@ -272,7 +270,7 @@ def cursors_of(kind: type[Any], walk: Ask, response: Any) -> list[str | None]:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_token_that_was_shown_before_is_lost(kind: type[Any]) -> None:
     """A repeated creation is answered without the token: TokenLost, with the key to rotate."""
-    status, response = described("keys_create")
+    status, response = described("createKey")
     transport = httpx2.MockTransport(
         Answering(status, json.dumps(response | {"token": None}).encode())
     )

@@ -24,7 +24,7 @@ from tests.support.sdk_clients import KINDS, OPERATORS, opened
 from tests.support.stub_server import TOKEN, json_response, stub_server
 
 HURRIED = Patience(attempts=2, first=0.001)
-NOTHING = json_response({"items": [], "next_cursor": None})
+NOTHING = json_response({"items": [], "next_cursor": None, "total": 0, "total_exact": True})
 both = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import string
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from keystead.domain.documents import (
     DocumentDraft,
     Incoming,
     Push,
+    Stored,
     check_collection,
     check_collection_patch,
     check_document,
@@ -254,6 +256,14 @@ def test_the_digest_covers_all_that_a_document_says() -> None:
     assert content_digest(turned) == content_digest(base)
 
 
+def stored(digests: dict[str, bytes]) -> dict[str, Stored]:
+    """Return documents with these digests, as a collection has them."""
+    return {
+        id: Stored(digest, number, datetime.now(UTC), 1)
+        for number, (id, digest) in enumerate(digests.items(), 1)
+    }
+
+
 @given(
     st.dictionaries(ids, digests),
     st.dictionaries(ids, digests),
@@ -265,16 +275,16 @@ def test_a_plan_leads_to_the_wanted_documents(
     """A plan leaves exactly the wanted documents, and the same push then changes nothing."""
     deletes = [id for id in deletes if id not in wanted]
     incoming = [Incoming(DocumentDraft(id, ""), digest) for id, digest in wanted.items()]
-    plan = diff(existing, incoming, deletes)
+    plan = diff(stored(existing), incoming, deletes)
     result = existing | {
-        change.draft.id: change.digest for change in (*plan.created, *plan.updated)
+        change.draft.id: change.digest for change in (*plan.created, *plan.updated.values())
     }
     result = {id: digest for id, digest in result.items() if id not in plan.deleted}
     expected = {id: digest for id, digest in (existing | wanted).items() if id not in deletes}
     assert result == expected
     assert len(existing) + plan.added == len(expected)
     assert len(plan.created) + len(plan.updated) + plan.unchanged == len(wanted)
-    again = diff(result, incoming, deletes)
+    again = diff(stored(result), incoming, deletes)
     assert again.changes_nothing
     assert again.unchanged == len(wanted)
 

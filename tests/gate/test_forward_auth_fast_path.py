@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from keystead.gate.fast_path import ForwardAuthFastPath, RequiredScopes
 from keystead.gate.forward_auth import PREFIX, ForwardAuth
 from keystead.http.client import parse_networks
-from keystead.http.head import block_of
+from keystead.http.head import Head
 from keystead.http.problems import Problems
 from tests.support.asgi import HOST, Response, scope_of
 from tests.support.gate import IDENTITY, GateApplication, bearer, gate_of
@@ -146,12 +146,34 @@ def test_good_requests_skip_the_stack(both: Both, tokens: list[bytes]) -> None:
     assert whole.header("x-request-id") is not None
 
 
+UNREAD = [b"%s ", b" %s", b"%s=", b"%s,", b"%s, Bearer x", b"%s\xe9", b"%s-", b"%s" * 4]
+"""What the fast path does not read: spellings that only the whole path judges, and what is longer than a token."""
+
+
+@pytest.mark.parametrize("spelling", UNREAD)
+def test_only_a_plain_credential_is_read(both: Both, tokens: list[bytes], spelling: bytes) -> None:
+    """Each token is verified, and counted, once: what the two paths could read differently is left to the whole one."""
+    fields = [HOST, (b"authorization", b"Bearer " + spelling.replace(b"%s", tokens[0]))]
+    scope = scope_of(headers=fields, raw_path=RAW)
+    assert both.fast._fast_path.read(scope) is None
+    plain = scope_of(headers=[HOST, *bearer(tokens[0].decode())], raw_path=RAW)
+    assert both.fast._fast_path.read(plain) is not None
+    agree(both, scope)
+
+
+def test_a_websocket_is_left_to_the_stack(both: Both, tokens: list[bytes]) -> None:
+    """Its scope has no method, so the fast path must not judge it; the stack closes it."""
+    scope = scope_of(headers=[HOST, *bearer(tokens[0].decode())], raw_path=RAW)
+    del scope["method"]
+    assert both.fast._fast_path.read({**scope, "type": "websocket"}) is None
+
+
 @pytest.mark.parametrize(("size", "status"), [(32, 200), (33, 431), (40, 431)])
 def test_a_head_has_one_bound(both: Both, tokens: list[bytes], size: int, status: int) -> None:
     """A head over its bound is refused on both paths, although the server reads slightly more."""
     fields = [HOST, *bearer(tokens[0].decode())]
-    fields.append((b"x", b"y" * (size * 1024 - block_of(fields) - len(b"x: \r\n"))))
-    assert block_of(fields) == size * 1024
+    fields.append((b"x", b"y" * (size * 1024 - Head(fields).block - len(b"x: \r\n"))))
+    assert Head(fields).block == size * 1024
     scope = scope_of(headers=fields, raw_path=b"/forward-auth/any")
     fast, whole = both.ask(scope)
     assert (fast.status, whole.status) == (status, status)

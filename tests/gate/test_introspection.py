@@ -11,7 +11,9 @@ import pytest
 
 from keystead.domain.credentials import CredentialKind
 from keystead.domain.instants import to_microseconds
+from keystead.gate import introspection
 from keystead.http.asgi import Header
+from keystead.http.client import record_of
 from tests.support.asgi import HOST, Response, scope_of
 from tests.support.clocks import NOON
 from tests.support.gate import FORM, OPERATOR, GateApplication, basic, bearer, gate_of
@@ -207,16 +209,63 @@ def test_the_caller_is_not_noted(sandbox: SandboxInstallation, gate: GateApplica
     assert sandbox.services.usage.callers(tenant, key.key.id) == []
 
 
+def test_one_use_for_one_question(sandbox: SandboxInstallation, gate: GateApplication) -> None:
+    """Each accepted question about a token is one use of its key."""
+    tenant = sandbox.tenant()
+    key = sandbox.key(tenant)
+    service = gate.service()
+    for _ in range(3):
+        assert gate.introspect(text_of(key), service).status == 200
+    sandbox.flush()
+    today = sandbox.clock.now().date()
+    assert sandbox.services.usage.per_day(tenant, key.key.id, today) == {today: 3}
+
+
+def test_calling_credentials_are_logged(
+    gate: GateApplication, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each calling credential leaves a line immediately, then at most once a minute; a refusal always does."""
+    seconds = [1_000.0]
+    monkeypatch.setattr(introspection, "monotonic", lambda: seconds[0])
+    first, other = gate.service(), gate.service()
+
+    def is_logged(service: Header, body: bytes = b"token=x") -> bool:
+        scope = scope_of("POST", "/introspect", [HOST, FORM, service])
+        answer = gate.send(scope, body)
+        return answer.status != 200 or not record_of(scope).is_routine
+
+    assert [is_logged(each) for each in (first, first, other, first, other)] == [
+        *(True, False, True, False, False),
+    ]
+    assert is_logged(first, b"nonsense=1")
+    seconds[0] += introspection.LOG_SECONDS
+    assert [is_logged(each) for each in (first, first, other)] == [True, False, True]
+
+
+@pytest.mark.parametrize("token", ["good", "x"])
+def test_every_response_is_like_any_other(gate: GateApplication, token: str) -> None:
+    """An answer has its request's ID and the headers of all answers, whether the token is active or not."""
+    answer = gate.introspect(gate.token() if token == "good" else token, gate.service())
+    assert answer.header("x-request-id") is not None
+    assert answer.header("x-content-type-options") == "nosniff"
+    assert answer.header("server") == "keystead"
+
+
 def test_the_response_follows_the_workspace(
     sandbox: SandboxInstallation, gate: GateApplication
 ) -> None:
-    """A new plan is in the next response, however often the token was introspected before."""
+    """A new plan or name is in the next response, whichever server changed it and however often it was the old one."""
     tenant, service = sandbox.tenant(), gate.service()
     key = sandbox.key(tenant)
-    for _ in range(3):
-        assert gate.introspect(text_of(key), service).json()["workspace"]["plan"] == "scale"
-    sandbox.services.workspaces.set_plan(tenant.workspace_id, "free")
-    assert gate.introspect(text_of(key), service).json()["workspace"]["plan"] == "free"
+    servers = (sandbox.services.workspaces, sandbox.another().services.workspaces)
+    for workspaces, plan, name in zip(servers, ("free", "scale"), ("Ann", "Bob"), strict=True):
+        for _ in range(3):
+            before = gate.introspect(text_of(key), service).json()["workspace"]
+            assert plan != before["plan"]
+        workspaces.set_plan(tenant.workspace_id, plan)
+        workspaces.rename(tenant, name)
+        after = gate.introspect(text_of(key), service).json()["workspace"]
+        assert after == {"id": tenant.workspace_id, "name": name, "plan": plan}
 
 
 def test_away_is_never_a_refusal(private_postgres: PrivatePostgres, runner: asyncio.Runner) -> None:

@@ -99,6 +99,17 @@ def test_after_the_body_the_deadline_is_over() -> None:
     asyncio.run(outlive())
 
 
+def test_an_announced_body_ends_with_its_last_byte() -> None:
+    """The server's message of the end is not waited for; without a length, or before the last byte, it is."""
+    for announced, read in ((4, 2), (None, 3), (5, 3)):
+        wire = Wire([b"ab", b"cd", b""])
+        body = BoundedBody(wire.receive, 100, 5, announced)
+        assert asyncio.run(read_body(body.receive, 100)) == b"abcd"
+        assert wire.read == read
+        asyncio.run(body.discard(100, 5))
+        assert wire.read == read
+
+
 def test_an_unread_body_is_drained_up_to_its_bound() -> None:
     """The rest of a body is read to its end, or to about the bound; a body that was already read is not read again."""
     parts = [b"abc"] * 5

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from keystead.http.client import AGENT_LENGTH, Client, parse_networks, read_client
-from keystead.http.head import read_head
+from keystead.http.head import Head
 from tests.support.asgi import HOST
 
 PROXIES = parse_networks(["10.0.0.0/8", "127.0.0.1", "2001:db8:1::/48"])
@@ -18,7 +18,7 @@ def client(peer: str = "10.0.0.9", scheme: str = "http", **fields: str | list[st
         for name, values in fields.items()
         for value in ([values] if isinstance(values, str) else values)
     ]
-    return read_client(peer, scheme, read_head([HOST, *headers]), PROXIES, "req_fresh")
+    return read_client(peer, scheme, Head([HOST, *headers]), PROXIES, "req_fresh")
 
 
 @pytest.mark.parametrize(

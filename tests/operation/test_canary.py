@@ -25,9 +25,8 @@ from tests.support.server_process import HOST, ServerProcess, free_port, serving
 
 API: Final[Sequence[tuple[str, str]]] = [
     (method.upper(), path)
-    for path, methods in json.loads((Path(__file__).parents[2] / "openapi.json").read_text())[
-        "paths"
-    ].items()
+    for file in ("openapi.json", "openapi-operator.json")
+    for path, methods in json.loads((Path(__file__).parents[2] / file).read_text())["paths"].items()
     for method in methods
 ]
 PAGES: Final = (("GET", "/"), ("GET", "/sign-in"), ("POST", "/sign-in"), ("POST", "/sign-out"), ("GET", "/docs"),

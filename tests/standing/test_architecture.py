@@ -51,7 +51,7 @@ def test_the_contracts_name_every_dependency() -> None:
         if not module.startswith("_")
         and dependencies & {name.lower().replace("_", "-") for name in distributions}
     }
-    assert {"fastapi", "sqlalchemy", "psycopg"} <= imported_as
+    assert {"starlette", "sqlalchemy", "psycopg"} <= imported_as
     assert imported_as - forbidden == {"multipart"} & imported_as
 
 

@@ -10,18 +10,14 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from keystead.api.openapi.document import describe, operations
-from keystead.api.openapi.reference import sample_of
-from keystead.api.operator import OPERATOR
-from keystead.api.route import SECURITY
+from keystead.api.operations import KEY, OPERATOR
 from keystead.domain.credentials import CredentialKind
 from keystead.domain.principals import Actor, PrincipalKind
 from keystead.storage.schema import tables as schema
 from tests.support.administrator import read_behind
 from tests.support.api_client import ApiClient, ApiInstallation, Tenant, open_api, problem
+from tests.support.described_calls import CALLS, sample_body
 
-DOCUMENT = describe()
-OPERATIONS = list(operations(DOCUMENT))
 BY = Actor(PrincipalKind.OPERATOR, "tests", "tests")
 
 
@@ -51,19 +47,11 @@ def callers(tenant: Tenant) -> dict[str, ApiClient]:
 
 def requests(tenant: Tenant) -> Iterator[tuple[str, str, str, Any]]:
     """Yield the scheme, method, path and body of every call, valid as far as ids allow."""
-    for path, method, operation in OPERATIONS:
+    for path, method, operation in CALLS:
         (scheme,) = operation["security"][0]
         id = tenant.id if scheme == OPERATOR else "none"
         sent = re.sub(r"\{id\}", id, path).replace("{name}", "handbook")
-        yield scheme, method.upper(), sent, body_of(operation)
-
-
-def body_of(operation: dict[str, Any]) -> Any:
-    """Return a valid body for the operation; None if it takes none."""
-    if "requestBody" not in operation:
-        return None
-    media = operation["requestBody"]["content"]["application/json"]
-    return sample_of(media["schema"], DOCUMENT["components"]["schemas"])
+        yield scheme, method.upper(), sent, sample_body(operation)
 
 
 def rows(api: ApiInstallation) -> str:
@@ -81,7 +69,7 @@ def test_each_call_accepts_only_its_own_credential(api: ApiInstallation) -> None
     by_name = callers(tenant)
     api.services.usage.flush()
     before, calls = rows(api), 0
-    opens = {OPERATOR: "operator", SECURITY: "key"}
+    opens = {OPERATOR: "operator", KEY: "key"}
     for scheme, method, path, body in requests(tenant):
         for name in by_name.keys() - {opens[scheme]}:
             for sent in (body, {"nonsense": 1}):
@@ -99,7 +87,7 @@ def test_each_call_accepts_its_own_credential(api: ApiInstallation) -> None:
     """The control: no call answers 401 to its own credential."""
     tenant = api.tenant()
     by_name = callers(tenant)
-    opens = {OPERATOR: "operator", SECURITY: "key"}
+    opens = {OPERATOR: "operator", KEY: "key"}
     for scheme, method, path, body in requests(tenant):
-        caller = tenant.client() if scheme == SECURITY else by_name[opens[scheme]]
+        caller = tenant.client() if scheme == KEY else by_name[opens[scheme]]
         assert caller.send(method, path, body).status_code not in {401, 403, 500}, (method, path)

@@ -29,13 +29,13 @@ from keystead.domain.destinations import Destinations
 from keystead.domain.errors import TooLarge
 from keystead.domain.ids import UserId
 from keystead.domain.scopes import ScopeCatalog
-from keystead.gate.fast_path import FormFastPath, ForwardAuthFastPath, RequiredScopes
+from keystead.gate.fast_path import ForwardAuthFastPath, RequiredScopes
 from keystead.http import basic, form_body, json_body, paging, redaction
 from keystead.http.asgi import Header, Message
 from keystead.http.bearer import read_bearer
 from keystead.http.body import DOCUMENT_LIMIT, JSON_LIMIT, KIB, MAX_BODY
 from keystead.http.client import parse_networks, read_client
-from keystead.http.head import check_head, read_head
+from keystead.http.head import Head, check_head
 from keystead.integrations.guard import RequestHead, is_identity, wsgi_head
 from keystead.operation.logs import _render
 from tests.support.asgi import HOST, scope_of
@@ -125,7 +125,7 @@ def _head(name: str) -> Act:
 
     def read(value: str) -> None:
         sent = [HOST, (name.encode(), value.encode("utf-8", "replace"))]
-        head = read_head([field for field in sent if name != "host" or field is not HOST])
+        head = Head([field for field in sent if name != "host" or field is not HOST])
         read_client("127.0.0.1", "http", head, PROXIES, "req_fresh")
         check_head(scope_of(headers=sent), head, 1024)
 
@@ -134,22 +134,18 @@ def _head(name: str) -> Act:
 
 def _target(value: str) -> None:
     scope = scope_of(path=f"/{value}", raw_path=f"/{value}".encode(), query_string=value.encode())
-    check_head(scope, read_head([HOST]), 1024)
+    check_head(scope, Head([HOST]), 1024)
     scopes_of_gateways[scope["raw_path"]]
 
 
 scopes_of_gateways: Final = RequiredScopes(ScopeCatalog({}), "/forward-auth")
-plain, plain_form = (
-    ForwardAuthFastPath(scopes_of_gateways, PROXIES),
-    FormFastPath("/introspect", PROXIES),
-)
+plain: Final = ForwardAuthFastPath(scopes_of_gateways, PROXIES)
 
 
-def _fast_paths(value: str) -> None:
+def _fast_path(value: str) -> None:
     raw = value.encode("utf-8")
     sent = [HOST, (b"authorization", b"Bearer " + raw), (b"x-forwarded-for", raw)]
     plain.read(scope_of(headers=sent, raw_path=b"/forward-auth/any/" + raw))
-    plain_form.accepts(scope_of("POST", "/introspect", [*sent, FORM, (b"content-length", b"9")]))
 
 
 def _authorization(value: str) -> list[Header]:
@@ -214,7 +210,7 @@ READERS: Final = (
         )
     ),
     Reader("target", _target, QUERY // 2),
-    Reader("fast paths", _fast_paths, FIELD // 2),
+    Reader("fast path", _fast_path, FIELD // 2),
     Reader("bearer", lambda text: read_bearer(_authorization(text)), FIELD, _CREDENTIALS),
     Reader("basic", lambda text: basic.read_client(_authorization(text)), FIELD, _CREDENTIALS),
     Reader(

@@ -15,11 +15,11 @@ from schemathesis.specs.openapi.checks import (
     positive_data_acceptance,
 )
 
-from keystead.api.openapi.document import describe
-from keystead.api.route import MATCH_HEADER
+from keystead.api.operations import IF_MATCH
 from keystead.domain.principals import Actor, PrincipalKind
 from keystead.http.asgi import App, Receive, Scope, Send
 from tests.support.api_client import BASE, ApiClient, ApiInstallation, open_api
+from tests.support.described_calls import DOCUMENTS
 from tests.support.postgres import PostgresServer
 
 # A description gives the form of a value; a form does not say whether an expiry is past or a cursor fits.
@@ -53,8 +53,16 @@ class Served:
 
 SERVED = Served()
 generated = GenerationConfig(with_security_parameters=False)
+WORKSPACE, OPERATOR = DOCUMENTS.values()
+BOTH = WORKSPACE | {
+    "paths": WORKSPACE["paths"] | OPERATOR["paths"],
+    "components": {
+        kind: by_name | OPERATOR["components"].get(kind, {})
+        for kind, by_name in WORKSPACE["components"].items()
+    },
+}
 SCHEMA = schemathesis.openapi.from_dict(
-    describe(),
+    BOTH,
     config=SchemathesisConfig(projects=ProjectsConfig(default=ProjectConfig(generation=generated))),
 ).include(path_regex="^/(v1|operator)/")
 SCHEMA.app = SERVED
@@ -111,7 +119,7 @@ def at_home(case: Any, client: ApiClient) -> None:
     if case.meta.generation.mode.is_negative:
         fields = case.meta.components.get(ParameterLocation.HEADER)
         if fields is None or not fields.mode.is_negative:
-            case.headers.pop(MATCH_HEADER, None)
+            case.headers.pop(IF_MATCH.name, None)
         return
     if is_for_operators(case):
         if "id" in case.path_parameters:

@@ -18,17 +18,15 @@ import httpx2
 import pytest
 from sqlalchemy import select
 
-from keystead.api.openapi.document import describe, operations
-from keystead.api.openapi.reference import sample_of
-from keystead.api.route import SECURITY
+from keystead.api.operations import KEY
 from keystead.domain.ids import number_of
 from keystead.domain.token import assemble
 from keystead.storage.schema import tables as schema
 from tests.support.administrator import read_behind
 from tests.support.api_client import ApiClient, ApiInstallation, Tenant, open_api, problem
+from tests.support.described_calls import CALLS, sample_body
 
-DOCUMENT = describe()
-OPERATIONS = [found for found in operations(DOCUMENT) if SECURITY in found[2]["security"][0]]
+OPERATIONS = [found for found in CALLS if KEY in found[2]["security"][0]]
 """Calls for keys: path, method, operation. For the others no workspace is a neighbor."""
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 OWN = "mine"
@@ -119,8 +117,7 @@ def bodies(operation: dict[str, Any]) -> list[Any]:
     """Return a valid and an invalid body for the operation; no body if it takes none."""
     if "requestBody" not in operation:
         return [None]
-    media = operation["requestBody"]["content"]["application/json"]
-    return [sample_of(media["schema"], DOCUMENT["components"]["schemas"]), {"nonsense": 1}]
+    return [sample_body(operation), {"nonsense": 1}]
 
 
 def probes_by_path(neighbour: Neighbour) -> Iterator[Probe]:

@@ -40,7 +40,7 @@ def test_a_furnished_house(aged: SandboxInstallation) -> None:
     shown = services.keys.list(sample.principal, limit=100).items
     assert len(shown) == len({key.id for key in shown}) > 6
     assert services.plans.use(sample.principal).quotas["api_keys"].used > 3
-    assert services.documents.search(sample.principal, "handbook", "matter 7")
+    assert services.documents.search(sample.principal, "handbook", "matter 7").items
     assert services.events.list(sample.principal, limit=10).items
     assert sum(services.keys.count_hygiene_findings(sample.principal).values()) > 0
 
@@ -55,7 +55,7 @@ def test_search_and_pushes(aged: SandboxInstallation) -> None:
     )
     documents.push(tenant, "docs", Push([DocumentDraft("a", "kestrels")], delete=["b"]))
     ids = {
-        word: [d.id for d in documents.search(tenant, "docs", word)]
+        word: [d.id for d in documents.search(tenant, "docs", word).items]
         for word in ("kestrels", "herons", "weirs")
     }
     assert ids == {"kestrels": ["a"], "herons": [], "weirs": []}

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import httpx2
 
-from keystead.api.app import create_api
+from keystead.api.app import Api
 from keystead.bootstrap import Installation, open_installation
 from keystead.domain.digest import Pepper, Peppers
 from keystead.domain.ids import KeyId, WorkspaceId
@@ -176,7 +176,7 @@ def open_api(url: str, *, portal_origins: Sequence[str] = ()) -> Iterator[ApiIns
     database = installation.database
     with database.write_across(Purpose.OPERATOR) as tx:
         plans.replace_plans(tx, DEFAULT_PLANS)
-    api = create_api(installation.services, base_url=BASE)
+    api = Api(installation.services, base_url=BASE)
     app = Stack(api, Problems(BASE))
     with asyncio.Runner() as runner:
         http = httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url=BASE)

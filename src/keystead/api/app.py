@@ -1,49 +1,44 @@
-"""The API application: routers, error handlers and reference pages."""
+"""The API application: the calls of the route table, and the reference pages."""
 
 from __future__ import annotations
 
-from fastapi import FastAPI
-from starlette.routing import Route
-
-from keystead.api.openapi.document import ROUTERS, describe
+from keystead.api.calls import Endpoint
 from keystead.api.openapi.reference import ReferencePages
-from keystead.api.route import Gate
-from keystead.http.exception_handlers import install_handlers
-from keystead.http.problem_pages import ProblemPages
-from keystead.http.problems import Problems
+from keystead.api.routes import OPERATIONS, Routes
+from keystead.http.asgi import Receive, Scope, Send, send_answer
+from keystead.http.body import LargeBodies
+from keystead.http.client import note_route
+from keystead.http.problem_pages import PREFIX, ProblemPages
+from keystead.http.problems import MethodNotAllowed, Problems
 from keystead.services import Services
 
 
-def create_api(services: Services, *, base_url: str) -> FastAPI:
-    """Return the ASGI application of `/v1/…`, `/operator/v1/…`, and the public `/openapi.json`, `/docs`, `/problems`.
+class Api:
+    """The ASGI application of `/v1/…`, `/operator/v1/…`, and the public documents, `/docs` and `/problems`.
 
-    Args:
-        services: The use cases.
-        base_url: The URL that clients use to reach this server.
+    It raises every refusal: the stack around it answers them.
     """
-    problems = Problems(base_url)
-    app = FastAPI(
-        openapi_url=None,
-        docs_url=None,
-        redoc_url=None,
-        redirect_slashes=False,
-        telemetry={"tracing": False, "metrics": False, "logs": False},
-    )
-    app.state.gate = Gate(services)
-    app.state.base_url = base_url
-    install_handlers(app, problems)
-    for router in ROUTERS:
-        app.include_router(router)
-    _add_pages(app, problems, base_url)
-    return app
 
+    def __init__(self, services: Services, *, base_url: str) -> None:
+        """Prepare all calls. `base_url` is the URL that clients use to reach this server."""
+        bodies = LargeBodies()
+        self._routes = Routes(
+            (operation, Endpoint(operation, services, bodies, base_url)) for operation in OPERATIONS
+        )
+        self._pages = ReferencePages(base_url).answers
+        self._problems = ProblemPages(Problems(base_url))
 
-def _add_pages(app: FastAPI, problems: Problems, base_url: str) -> None:
-    reference, pages = ReferencePages(describe(), base_url), ProblemPages(problems)
-    app.router.routes += [
-        Route("/openapi.json", reference.document),
-        Route("/docs", reference.page),
-        Route("/docs/reference.css", reference.style),
-        Route("/problems", pages),
-        Route("/problems/{code}", pages),
-    ]
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        method, path = scope["method"], scope["path"]
+        if path == PREFIX or (path.startswith(f"{PREFIX}/") and path != f"{PREFIX}/"):
+            note_route(scope, PREFIX)
+            await self._problems(scope, receive, send)
+        elif (page := self._pages.get(path)) is not None:
+            note_route(scope, path)
+            if method not in {"GET", "HEAD"}:
+                raise MethodNotAllowed("GET, HEAD")
+            await send_answer(send, page)
+        else:
+            endpoint, parameters = self._routes.find(method, path)
+            await endpoint.answer(scope, receive, send, parameters)

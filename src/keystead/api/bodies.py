@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator
 
 from keystead.domain import destinations, documents, webhooks
 from keystead.domain.documents import CollectionDraft, CollectionPatch, DocumentDraft, Push
 from keystead.domain.events import EventType
 from keystead.domain.ids import WorkspaceId
-from keystead.domain.instants import parse_instant
+from keystead.domain.instants import format_instant, parse_instant
 from keystead.domain.keys import MAX_DESCRIPTION, MAX_OVERLAP, MAX_SCOPES, UNSET, KeyDraft, KeyPatch
 from keystead.domain.plans import LIMIT_NAMES, MAX_LIMIT
 from keystead.domain.portal import MAX_URL, MAX_USER_ID, PortalRequest, PortalUser
@@ -47,7 +47,9 @@ def _read_instant(value: object) -> datetime:
     return parse_instant(value)
 
 
-_SentInstant = Annotated[Instant, PlainValidator(_read_instant)]
+_SentInstant = Annotated[
+    Instant, PlainValidator(_read_instant), PlainSerializer(format_instant, return_type=str)
+]
 _EXPIRY = (
     "When the key expires: RFC 3339 with an offset, later than now. Fractions of a second are"
     " cut off. Null: never."

@@ -1,114 +1,99 @@
-"""Routes of collections."""
+"""Calls of collections."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
-
-from fastapi import APIRouter, Path, Query, Response
-from typing_extensions import override
+from typing import Final, Literal
 
 from keystead.api.bodies import CollectionChange, NewCollection
-from keystead.api.route import (
-    Call,
-    CurrentCall,
-    Cursor,
-    Limit,
-    WorkspaceRoute,
-    needs,
-    next_cursor,
-    page_of,
-    set_etag,
-)
+from keystead.api.calls import Call, page_of
+from keystead.api.operations import PAGED, Operations, Reply, in_path, in_query
 from keystead.domain.documents import CollectionId
 from keystead.domain.errors import CollectionNotEmpty, InvalidCursor, LimitReached, NameTaken
 from keystead.domain.scopes import COLLECTIONS_READ, COLLECTIONS_WRITE
 from keystead.wire.resources import Collection, CollectionList
 
-
-class CollectionRoute(WorkspaceRoute):
-    """A route of collections; `name` in its path is a collection's name."""
-
-    @override
-    def find_version(self, call: Call, path: Mapping[str, str]) -> int | None:
-        if "name" not in path:
-            return None
-        return call.services.documents.require(call.principal, path["name"]).version
+NAME: Final = in_path("name", "The collection's name.", "handbook")
 
 
-CollectionName = Annotated[str, Path(description="The collection's name.", examples=["handbook"])]
+def _version(call: Call, path: Mapping[str, str]) -> int:
+    return call.services.documents.require(call.principal, path["name"]).version
 
-router = APIRouter(prefix="/v1/collections", tags=["collections"], route_class=CollectionRoute)
 
-
-@router.post(
-    "",
-    summary="Create a collection",
-    status_code=201,
-    **needs(COLLECTIONS_WRITE, NameTaken, LimitReached, has_etag=True),
+COLLECTIONS: Final = Operations(
+    "/v1/collections", "collections", path_parameters=(NAME,), find_version=_version
 )
-def collections_create(call: CurrentCall, body: NewCollection, response: Response) -> Collection:
+
+
+@COLLECTIONS.call(
+    "POST",
+    "",
+    "Create a collection",
+    COLLECTIONS_WRITE,
+    statuses=(201,),
+    refusals=(NameTaken, LimitReached),
+    has_etag=True,
+)
+def create_collection(call: Call, body: NewCollection) -> Reply[Collection]:
     """Create an empty collection."""
     collection = call.services.documents.create_collection(
         call.principal, body.draft(), call.origin
     )
-    response.headers["location"] = f"/v1/collections/{collection.name}"
-    set_etag(response, collection.version)
-    return Collection.of(collection)
+    location = f"/v1/collections/{collection.name}"
+    return Reply(Collection.of(collection), collection.version, location)
 
 
-@router.get("", summary="List collections", **needs(COLLECTIONS_READ, InvalidCursor))
-def collections_list(
-    call: CurrentCall, limit: Limit = None, cursor: Cursor = None
-) -> CollectionList:
+@COLLECTIONS.call(
+    "GET", "", "List collections", COLLECTIONS_READ, refusals=(InvalidCursor,), query=PAGED
+)
+def list_collections(
+    call: Call, limit: str | None = None, cursor: str | None = None
+) -> Reply[CollectionList]:
     """Return the workspace's collections, newest first."""
     page = page_of(call, str, limit, cursor)
     before = None if page.after is None else CollectionId(page.after)
     rows = call.services.documents.list_collections(call.principal, limit=page.limit, before=before)
-    return CollectionList(
-        items=[Collection.of(collection) for collection in rows.items],
-        next_cursor=next_cursor(page, rows.next),
-    )
+    items = [Collection.of(collection) for collection in rows.items]
+    return Reply(CollectionList(items=items, next_cursor=page.next_cursor(rows.next)))
 
 
-@router.get("/{name}", summary="Get a collection", **needs(COLLECTIONS_READ, has_etag=True))
-def collections_get(call: CurrentCall, name: CollectionName, response: Response) -> Collection:
+@COLLECTIONS.call("GET", "/{name}", "Get a collection", COLLECTIONS_READ, has_etag=True)
+def get_collection(call: Call, name: str) -> Reply[Collection]:
     """Return a collection and its number of documents."""
     collection = call.services.documents.get_collection(call.principal, name)
-    set_etag(response, collection.version)
-    return Collection.of(collection)
+    return Reply(Collection.of(collection), collection.version)
 
 
-@router.patch(
-    "/{name}",
-    summary="Update a collection",
-    **needs(COLLECTIONS_WRITE, if_match=True, has_etag=True),
+@COLLECTIONS.call(
+    "PATCH", "/{name}", "Update a collection", COLLECTIONS_WRITE, if_match=True, has_etag=True
 )
-def collections_update(
-    call: CurrentCall, name: CollectionName, body: CollectionChange, response: Response
-) -> Collection:
+def update_collection(call: Call, name: str, body: CollectionChange) -> Reply[Collection]:
     """Change the collection's title. Its name is permanent."""
     collection = call.services.documents.update_collection(
         call.principal, name, body.patch(), call.origin, call.if_match
     )
-    set_etag(response, collection.version)
-    return Collection.of(collection)
+    return Reply(Collection.of(collection), collection.version)
 
 
-@router.delete(
+@COLLECTIONS.call(
+    "DELETE",
     "/{name}",
-    summary="Delete a collection",
-    status_code=204,
-    **needs(COLLECTIONS_WRITE, CollectionNotEmpty, if_match=True),
+    "Delete a collection",
+    COLLECTIONS_WRITE,
+    statuses=(204,),
+    refusals=(CollectionNotEmpty,),
+    query=(
+        in_query(
+            "documents",
+            "`delete`: its documents too. Omitted: the collection must be empty.",
+            Literal["delete"],
+        ),
+    ),
+    if_match=True,
 )
-def collections_delete(
-    call: CurrentCall,
-    name: CollectionName,
-    documents: Annotated[
-        Literal["delete"] | None,
-        Query(description="`delete`: its documents too. Omitted: the collection must be empty."),
-    ] = None,
-) -> None:
+def delete_collection(
+    call: Call, name: str, documents: Literal["delete"] | None = None
+) -> Reply[None]:
     """Delete the collection. This can't be undone."""
     call.services.documents.delete_collection(
         call.principal,
@@ -117,3 +102,4 @@ def collections_delete(
         origin=call.origin,
         if_match=call.if_match,
     )
+    return Reply(None)

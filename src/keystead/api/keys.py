@@ -1,27 +1,14 @@
-"""Routes of API keys: create, list, get, update, revoke, rotate."""
+"""Calls of API keys: create, list, get, update, revoke, rotate."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Final
 
-from fastapi import APIRouter, Body, Path, Query, Response
-from typing_extensions import override
-
-from keystead.api import bodies
-from keystead.api.bodies import KeyChange, NewKey, NewRotation
-from keystead.api.route import (
-    Call,
-    CurrentCall,
-    Cursor,
-    Limit,
-    WorkspaceRoute,
-    needs,
-    next_cursor,
-    page_of,
-    set_etag,
-)
+from keystead.api.bodies import Body, KeyChange, NewKey, NewRotation
+from keystead.api.calls import Call, page_of
+from keystead.api.operations import PAGED, Operations, Reply, in_path, in_query
 from keystead.domain.errors import (
     IdempotencyInProgress,
     IdempotencyMismatch,
@@ -41,36 +28,30 @@ from keystead.services.idempotency import Once
 from keystead.wire.resources import CreatedKey, Key, KeyList, Quota
 
 
-class KeyRoute(WorkspaceRoute):
-    """A route of keys; `id` in its path is a key's id."""
-
-    @override
-    def find_version(self, call: Call, path: Mapping[str, str]) -> int | None:
-        if "id" not in path:
-            return None
-        return call.services.keys.require(call.principal, KeyId(path["id"])).version
+def _version(call: Call, path: Mapping[str, str]) -> int:
+    return call.services.keys.require(call.principal, KeyId(path["id"])).version
 
 
-_Id = Annotated[str, Path(description="The key's id.", examples=["key_02tcRIyrxLXTR81B3dqdOx"])]
-
-router = APIRouter(prefix="/v1/keys", tags=["keys"], route_class=KeyRoute)
-
-
-@router.post(
-    "",
-    summary="Create a key",
-    status_code=201,
-    **needs(
-        KEYS_WRITE,
-        LimitReached,
-        WouldWiden,
-        IdempotencyInProgress,
-        IdempotencyMismatch,
-        idempotent=True,
-        has_etag=True,
-    ),
+KEYS: Final = Operations(
+    "/v1/keys",
+    "keys",
+    path_parameters=(in_path("id", "The key's id.", "key_02tcRIyrxLXTR81B3dqdOx"),),
+    find_version=_version,
 )
-def keys_create(call: CurrentCall, body: NewKey, response: Response) -> CreatedKey:
+_NO_BODY: Final = NewRotation()
+
+
+@KEYS.call(
+    "POST",
+    "",
+    "Create a key",
+    KEYS_WRITE,
+    statuses=(201,),
+    refusals=(LimitReached, WouldWiden, IdempotencyInProgress, IdempotencyMismatch),
+    idempotent=True,
+    has_etag=True,
+)
+def create_key(call: Call, body: NewKey) -> Reply[CreatedKey]:
     """Create a key. This response is the only one that contains its token: store it immediately.
 
     A key can only create keys within its own scopes that expire no later than itself.
@@ -78,24 +59,31 @@ def keys_create(call: CurrentCall, body: NewKey, response: Response) -> CreatedK
     created = call.services.keys.create(
         call.principal, body.draft(), call.origin, _once(call, body)
     )
-    return _created(call, created, response)
+    return _created(call, created)
 
 
-@router.get("", summary="List keys", **needs(KEYS_READ, InvalidCursor))
-def keys_list(
-    call: CurrentCall,
-    status: Annotated[
-        KeyStatus | None, Query(description="Only keys of this status. Omitted: all.")
-    ] = None,
-    query: Annotated[
-        str | None,
-        Query(
-            description="A part of the description, the exact id, or the token's last four characters."
+@KEYS.call(
+    "GET",
+    "",
+    "List keys",
+    KEYS_READ,
+    refusals=(InvalidCursor,),
+    query=(
+        in_query("status", "Only keys of this status. Omitted: all.", KeyStatus),
+        in_query(
+            "query",
+            "A part of the description, the exact id, or the token's last four characters.",
         ),
-    ] = None,
-    limit: Limit = None,
-    cursor: Cursor = None,
-) -> KeyList:
+        *PAGED,
+    ),
+)
+def list_keys(
+    call: Call,
+    status: KeyStatus | None = None,
+    query: str | None = None,
+    limit: str | None = None,
+    cursor: str | None = None,
+) -> Reply[KeyList]:
     """Return the workspace's keys, newest first, expired and revoked ones included, and the quota of keys."""
     page = page_of(call, str, limit, cursor, status=status, query=query)
     keys = call.services.keys
@@ -104,62 +92,61 @@ def keys_list(
         call.principal, status=status, query=query or "", limit=page.limit, before=before
     )
     now = keys.now()
-    return KeyList(
+    answer = KeyList(
         items=[Key.of(key, now) for key in rows.items],
-        next_cursor=next_cursor(page, rows.next),
+        next_cursor=page.next_cursor(rows.next),
         quota=Quota.of(rows.quota),
     )
+    return Reply(answer)
 
 
-@router.get("/{id}", summary="Get a key", **needs(KEYS_READ, has_etag=True))
-def keys_get(call: CurrentCall, id: _Id, response: Response) -> Key:
+@KEYS.call("GET", "/{id}", "Get a key", KEYS_READ, has_etag=True)
+def get_key(call: Call, id: str) -> Reply[Key]:
     """Return a key, also if it is expired or revoked."""
     key = call.services.keys.get(call.principal, KeyId(id))
-    set_etag(response, key.version)
-    return Key.of(key, call.services.keys.now())
+    return Reply(Key.of(key, call.services.keys.now()), key.version)
 
 
-@router.patch(
+@KEYS.call(
+    "PATCH",
     "/{id}",
-    summary="Update a key",
-    **needs(
-        KEYS_WRITE,
-        KeyRevoked,
-        KeyExpired,
-        RotationInProgress,
-        WouldWiden,
-        if_match=True,
-        has_etag=True,
-    ),
+    "Update a key",
+    KEYS_WRITE,
+    refusals=(KeyRevoked, KeyExpired, RotationInProgress, WouldWiden),
+    if_match=True,
+    has_etag=True,
 )
-def keys_update(call: CurrentCall, id: _Id, body: KeyChange, response: Response) -> Key:
+def update_key(call: Call, id: str, body: KeyChange) -> Reply[Key]:
     """Change a key's description or expiry, or remove scopes. Takes effect with the key's next request."""
     keys = call.services.keys
     key = keys.update(call.principal, KeyId(id), body.patch(), call.origin, call.if_match)
-    set_etag(response, key.version)
-    return Key.of(key, keys.now())
+    return Reply(Key.of(key, keys.now()), key.version)
 
 
-@router.delete(
+@KEYS.call(
+    "DELETE",
     "/{id}",
-    summary="Revoke a key",
-    status_code=204,
-    **needs(None, InsufficientScope, if_match=True),
+    "Revoke a key",
+    statuses=(204,),
+    refusals=(InsufficientScope,),
+    if_match=True,
 )
-def keys_revoke(call: CurrentCall, id: _Id) -> None:
+def revoke_key(call: Call, id: str) -> Reply[None]:
     """Revoke the key immediately. This can't be undone. Repeating the call returns the same response.
 
     A key may revoke itself; any other needs `keys:write`. Revoked keys stay in the list.
     """
     call.services.keys.revoke(call.principal, KeyId(id), call.origin, call.if_match)
+    return Reply(None)
 
 
-@router.post(
+@KEYS.call(
+    "POST",
     "/{id}/rotate",
-    summary="Rotate a key",
-    status_code=201,
-    **needs(
-        KEYS_WRITE,
+    "Rotate a key",
+    KEYS_WRITE,
+    statuses=(201,),
+    refusals=(
         LimitReached,
         KeyRevoked,
         KeyExpired,
@@ -167,16 +154,11 @@ def keys_revoke(call: CurrentCall, id: _Id) -> None:
         WouldWiden,
         IdempotencyInProgress,
         IdempotencyMismatch,
-        idempotent=True,
-        has_etag=True,
     ),
+    idempotent=True,
+    has_etag=True,
 )
-def keys_rotate(
-    call: CurrentCall,
-    id: _Id,
-    response: Response,
-    body: Annotated[NewRotation, Body(default_factory=NewRotation)],
-) -> CreatedKey:
+def rotate_key(call: Call, id: str, body: NewRotation = _NO_BODY) -> Reply[CreatedKey]:
     """Create a successor with the same description and scopes. The old key stops working now or after the overlap.
 
     During the overlap the old key doesn't count toward the plan's limit, so you can rotate keys at the limit.
@@ -189,17 +171,16 @@ def keys_rotate(
         origin=call.origin,
         once=_once(call, body),
     )
-    return _created(call, created, response)
+    return _created(call, created)
 
 
-def _created(call: Call, created: service.CreatedKey, response: Response) -> CreatedKey:
+def _created(call: Call, created: service.CreatedKey) -> Reply[CreatedKey]:
     key, token = created.key, created.token
-    response.headers["location"] = f"/v1/keys/{key.id}"
-    set_etag(response, key.version)
-    return CreatedKey.of(key, call.services.keys.now(), token=token and token.reveal())
+    shape = CreatedKey.of(key, call.services.keys.now(), token=token and token.reveal())
+    return Reply(shape, key.version, f"/v1/keys/{key.id}")
 
 
-def _once(call: Call, body: bodies.Body) -> Once | None:
+def _once(call: Call, body: Body) -> Once | None:
     """Return the digests of the Idempotency-Key and of the request; None without the header."""
     if call.idempotency_key is None:
         return None

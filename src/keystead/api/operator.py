@@ -2,43 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from collections.abc import Mapping
+from typing import Final
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
-from fastapi.exceptions import RequestValidationError
-from typing_extensions import override
-
 from keystead.api.bodies import NewPortalSession, NewWorkspace, PlanAssignment, WorkspaceChange
-from keystead.api.route import (
-    Cursor,
-    JsonRoute,
-    Limit,
-    declare,
-    next_cursor,
-    read_if_match,
-    set_etag,
-)
-from keystead.domain.credentials import ActingCredential
-from keystead.domain.errors import (
-    Invalid,
-    InvalidCursor,
-    KeysteadError,
-    LimitReached,
-    NameTaken,
-    NotFound,
-)
-from keystead.domain.events import Origin
+from keystead.api.calls import OperatorCall
+from keystead.api.operations import OPERATOR, PAGED, Operations, Reply, in_path, in_query
+from keystead.domain.errors import InvalidCursor, LimitReached, NameTaken, NotFound
 from keystead.domain.ids import WorkspaceId
-from keystead.domain.versions import IfMatch, require_match
-from keystead.http.bearer import bearer_of
-from keystead.http.body import JSON_LIMIT
-from keystead.http.client import client_of, note_caller
-from keystead.http.json_body import MAX_VALUES
+from keystead.domain.versions import require_match
 from keystead.http.paging import read_page
-from keystead.services import Services
 from keystead.wire.operator import (
     ManagedWorkspace,
     ManagedWorkspaceList,
@@ -48,107 +22,24 @@ from keystead.wire.operator import (
 )
 from keystead.wire.resources import PortalSession
 
-OPERATOR: Final = "operator"
-"""The name of the security scheme in the OpenAPI document."""
 
-LOCATED: Final = "x-located"
-
-
-@dataclass(frozen=True, slots=True)
-class OperatorCall:
-    """A call with a live operator's credential."""
-
-    services: Services
-    credential: ActingCredential
-    origin: Origin
-    path: str
-    base_url: str
-    if_match: IfMatch | None
+def _version(call: OperatorCall, path: Mapping[str, str]) -> int:
+    return call.services.workspaces.get(WorkspaceId(path["id"])).version
 
 
-async def _current(request: Request) -> OperatorCall:
-    call: OperatorCall = request.state.call
-    return call
-
-
-CurrentOperator = Annotated[OperatorCall, Depends(_current)]
-
-
-def needs_operator(
-    *refusals: type[KeysteadError],
-    located: bool = False,
-    if_match: bool = False,
-    has_etag: bool = False,
-) -> dict[str, Any]:
-    """Declare what an operator's route needs, as `needs` does.
-
-    `located`: its 201 response has a Location.
-    """
-    declaration = declare({OPERATOR: []}, refusals, JSON_LIMIT, MAX_VALUES, if_match, has_etag)
-    return {"openapi_extra": {**declaration, LOCATED: located}}
-
-
-class OperatorRoute(JsonRoute):
-    """A route of the Operator API. A workspace's key is refused here, whatever its scopes."""
-
-    @override
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handle = super().get_route_handler()
-
-        async def guarded(request: Request) -> Response:
-            call = await _admit(request)
-            request.state.call = call
-            try:
-                decoded = await self.decoded(request, call.credential.id)
-                self.check_query(request)
-                return await handle(decoded)
-            except (Invalid, RequestValidationError):
-                await self.require_target(call, request)
-                raise
-
-        return guarded
-
-
-async def _admit(request: Request) -> OperatorCall:
-    """Verify the request's credential. Unauthenticated, InvalidToken or InvalidRequest."""
-    services: Services = request.app.state.gate.services
-    credential = await services.credential_verifier.verify(bearer_of(request.scope))
-    note_caller(request.scope, key_id=credential.id, workspace_id=None)
-    client = client_of(request.scope)
-    origin = Origin(client.address or None, client.request_id)
-    base_url = request.app.state.base_url
-    path, if_match = request.scope["path"], read_if_match(request.scope)
-    return OperatorCall(services, credential, origin, path, base_url, if_match)
-
-
-class ManagedWorkspaceRoute(OperatorRoute):
-    """A route of workspaces; `id` in its path is a workspace's id."""
-
-    @override
-    def find_version(self, call: OperatorCall, path: Mapping[str, str]) -> int | None:
-        if "id" not in path:
-            return None
-        return call.services.workspaces.get(WorkspaceId(path["id"])).version
-
-
-_Id = Annotated[
-    str, Path(description="The workspace's id.", examples=["ws_02tcRIyrxLXTR81B3dqdOx"])
-]
-
-router = APIRouter(
-    prefix="/operator/v1/workspaces", tags=["managed workspaces"], route_class=ManagedWorkspaceRoute
+MANAGED_WORKSPACES: Final = Operations(
+    "/operator/v1/workspaces",
+    "managed workspaces",
+    OPERATOR,
+    path_parameters=(in_path("id", "The workspace's id.", "ws_02tcRIyrxLXTR81B3dqdOx"),),
+    find_version=_version,
 )
 
 
-@router.post(
-    "",
-    summary="Create a workspace",
-    status_code=201,
-    **needs_operator(NameTaken, located=True, has_etag=True),
+@MANAGED_WORKSPACES.call(
+    "POST", "", "Create a workspace", statuses=(201,), refusals=(NameTaken,), has_etag=True
 )
-def workspaces_create(
-    call: CurrentOperator, body: NewWorkspace, response: Response
-) -> ManagedWorkspace:
+def create_workspace(call: OperatorCall, body: NewWorkspace) -> Reply[ManagedWorkspace]:
     """Create a workspace. `name-taken`: another person already uses the owner's address."""
     owner = body.owner
     workspace = call.services.workspaces.create(
@@ -159,43 +50,44 @@ def workspaces_create(
         actor=call.credential.actor,
         origin=call.origin,
     )
-    response.headers["location"] = f"/operator/v1/workspaces/{workspace.id}"
-    set_etag(response, workspace.version)
-    return ManagedWorkspace.of(workspace)
+    location = f"/operator/v1/workspaces/{workspace.id}"
+    return Reply(ManagedWorkspace.of(workspace), workspace.version, location)
 
 
-@router.get("", summary="List workspaces", **needs_operator(InvalidCursor))
-def workspaces_list(
-    call: CurrentOperator,
-    query: Annotated[
-        str | None,
-        Query(description="A part of the name (a-z in upper or lower case), or the exact id."),
-    ] = None,
-    limit: Limit = None,
-    cursor: Cursor = None,
-) -> ManagedWorkspaceList:
+@MANAGED_WORKSPACES.call(
+    "GET",
+    "",
+    "List workspaces",
+    refusals=(InvalidCursor,),
+    query=(
+        in_query("query", "A part of the name (a-z in upper or lower case), or the exact id."),
+        *PAGED,
+    ),
+)
+def list_workspaces(
+    call: OperatorCall,
+    query: str | None = None,
+    limit: str | None = None,
+    cursor: str | None = None,
+) -> Reply[ManagedWorkspaceList]:
     """Return all workspaces, newest first, suspended ones included."""
     page = read_page(
         str, workspace_id="", path=call.path, filters={"query": query}, limit=limit, cursor=cursor
     )
     before = None if page.after is None else WorkspaceId(page.after)
     rows = call.services.workspaces.list(query=query or "", limit=page.limit, before=before)
-    return ManagedWorkspaceList(
-        items=list(map(ManagedWorkspace.of, rows.items)),
-        next_cursor=next_cursor(page, rows.next),
-    )
+    items = list(map(ManagedWorkspace.of, rows.items))
+    return Reply(ManagedWorkspaceList(items=items, next_cursor=page.next_cursor(rows.next)))
 
 
-@router.get("/{id}", summary="Get a workspace", **needs_operator(has_etag=True))
-def workspaces_get(call: CurrentOperator, id: _Id, response: Response) -> WorkspaceWithUse:
+@MANAGED_WORKSPACES.call("GET", "/{id}", "Get a workspace", has_etag=True)
+def get_workspace(call: OperatorCall, id: str) -> Reply[WorkspaceWithUse]:
     """Return a workspace, its limits and their use."""
-    return _with_use(call, id, response)
+    return _with_use(call, id)
 
 
-@router.patch("/{id}", summary="Rename a workspace", **needs_operator(if_match=True, has_etag=True))
-def workspaces_update(
-    call: CurrentOperator, id: _Id, body: WorkspaceChange, response: Response
-) -> ManagedWorkspace:
+@MANAGED_WORKSPACES.call("PATCH", "/{id}", "Rename a workspace", if_match=True, has_etag=True)
+def update_workspace(call: OperatorCall, id: str, body: WorkspaceChange) -> Reply[ManagedWorkspace]:
     """Change the workspace's name."""
     workspaces, workspace_id = call.services.workspaces, WorkspaceId(id)
     if body.model_fields_set:
@@ -204,32 +96,31 @@ def workspaces_update(
     else:
         workspace = workspaces.get(workspace_id)
         require_match(call.if_match, workspace.version)
-    set_etag(response, workspace.version)
-    return ManagedWorkspace.of(workspace)
+    return Reply(ManagedWorkspace.of(workspace), workspace.version)
 
 
-@router.post("/{id}/suspend", summary="Suspend a workspace", **needs_operator())
-def workspaces_suspend(call: CurrentOperator, id: _Id) -> ManagedWorkspace:
+@MANAGED_WORKSPACES.call("POST", "/{id}/suspend", "Suspend a workspace")
+def suspend_workspace(call: OperatorCall, id: str) -> Reply[ManagedWorkspace]:
     """Refuse all keys of the workspace, from this response on, until you resume it. Nothing is deleted or revoked."""
     actor, origin = call.credential.actor, call.origin
-    return ManagedWorkspace.of(call.services.workspaces.suspend(WorkspaceId(id), actor, origin))
+    suspended = call.services.workspaces.suspend(WorkspaceId(id), actor, origin)
+    return Reply(ManagedWorkspace.of(suspended))
 
 
-@router.post("/{id}/resume", summary="Resume a workspace", **needs_operator())
-def workspaces_resume(call: CurrentOperator, id: _Id) -> ManagedWorkspace:
+@MANAGED_WORKSPACES.call("POST", "/{id}/resume", "Resume a workspace")
+def resume_workspace(call: OperatorCall, id: str) -> Reply[ManagedWorkspace]:
     """Let the workspace's live keys work again."""
     actor, origin = call.credential.actor, call.origin
-    return ManagedWorkspace.of(call.services.workspaces.resume(WorkspaceId(id), actor, origin))
+    resumed = call.services.workspaces.resume(WorkspaceId(id), actor, origin)
+    return Reply(ManagedWorkspace.of(resumed))
 
 
-@router.put(
-    "/{id}/plan",
-    summary="Put a workspace on a plan",
-    **needs_operator(if_match=True, has_etag=True),
+@MANAGED_WORKSPACES.call(
+    "PUT", "/{id}/plan", "Put a workspace on a plan", if_match=True, has_etag=True
 )
-def workspaces_plan(
-    call: CurrentOperator, id: _Id, body: PlanAssignment, response: Response
-) -> WorkspaceWithUse:
+def set_workspace_plan(
+    call: OperatorCall, id: str, body: PlanAssignment
+) -> Reply[WorkspaceWithUse]:
     """Replace the workspace's plan and its own limits.
 
     A lowered limit only prevents new resources: existing ones keep working, and `used` may exceed `limit`.
@@ -242,34 +133,36 @@ def workspaces_plan(
         call.origin,
         call.if_match,
     )
-    return _with_use(call, id, response)
+    return _with_use(call, id)
 
 
-def _with_use(call: OperatorCall, id: str, response: Response) -> WorkspaceWithUse:
+def _with_use(call: OperatorCall, id: str) -> Reply[WorkspaceWithUse]:
     use = call.services.plans.of_workspace(WorkspaceId(id))
-    set_etag(response, use.workspace.version)
-    return WorkspaceWithUse.measured(use)
+    return Reply(WorkspaceWithUse.measured(use), use.workspace.version)
 
 
-plans_router = APIRouter(prefix="/operator/v1/plans", tags=["plans"], route_class=OperatorRoute)
+PLANS: Final = Operations("/operator/v1/plans", "plans", OPERATOR)
 
 
-@plans_router.get("", summary="List plans", **needs_operator())
-def plans_list(call: CurrentOperator) -> PlanList:
+@PLANS.call("GET", "", "List plans")
+def list_plans(call: OperatorCall) -> Reply[PlanList]:
     """Return all plans, from small to large. `keystead plans apply` changes them."""
     plans = [PlanWithLimits.of(plan) for plan in call.services.plans.all()]
-    return PlanList(items=plans, next_cursor=None)
+    return Reply(PlanList(items=plans, next_cursor=None))
 
 
-portal_router = APIRouter(
-    prefix="/operator/v1/portal-sessions", tags=["portal sessions"], route_class=OperatorRoute
+PORTAL_SESSIONS: Final = Operations("/operator/v1/portal-sessions", "portal sessions", OPERATOR)
+
+
+@PORTAL_SESSIONS.call(
+    "POST",
+    "",
+    "Sign a user in",
+    statuses=(201,),
+    refusals=(NotFound, LimitReached),
+    is_located=False,
 )
-
-
-@portal_router.post(
-    "", summary="Sign a user in", status_code=201, **needs_operator(NotFound, LimitReached)
-)
-def portal_create(call: CurrentOperator, body: NewPortalSession) -> PortalSession:
+def create_portal_session(call: OperatorCall, body: NewPortalSession) -> Reply[PortalSession]:
     """Create a link that signs a user in once, within five minutes. Send the user's browser there.
 
     The workspace and the product's own `id` identify the user. Name, email and role are updated to the values sent.
@@ -277,4 +170,4 @@ def portal_create(call: CurrentOperator, body: NewPortalSession) -> PortalSessio
     sessions = call.services.portal_sessions
     secret, expires_at = sessions.create(call.credential, body.request(), call.origin)
     url = f"{call.base_url}/sign-in?{urlencode({'link': secret.reveal()})}"
-    return PortalSession(url=url, expires_at=expires_at)
+    return Reply(PortalSession(url=url, expires_at=expires_at))

@@ -1,25 +1,27 @@
-"""Routes of the caller's own workspace: whoami and its plan."""
+"""Calls of the caller's own workspace: whoami and its plan."""
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from typing import Final
 
-from keystead.api.route import CurrentCall, WorkspaceRoute, needs
+from keystead.api.calls import Call
+from keystead.api.operations import Operations, Reply
 from keystead.domain.scopes import PLAN_READ
 from keystead.wire.resources import Key, PlanUse, Whoami, Workspace
 
-router = APIRouter(prefix="/v1", route_class=WorkspaceRoute)
+WORKSPACES: Final = Operations("/v1", "workspaces")
 
 
-@router.get("/whoami", tags=["workspaces"], summary="Who am I", **needs(None))
-def whoami(call: CurrentCall) -> Whoami:
+@WORKSPACES.call("GET", "/whoami", "Who am I")
+def whoami(call: Call) -> Reply[Whoami]:
     """Return the calling key and its workspace. Use it to check whether a token is valid."""
     keys = call.services.keys
     current = keys.whoami(call.principal)
-    return Whoami(workspace=Workspace.of(current.workspace), key=Key.of(current.key, keys.now()))
+    workspace, key = Workspace.of(current.workspace), Key.of(current.key, keys.now())
+    return Reply(Whoami(workspace=workspace, key=key))
 
 
-@router.get("/plan", tags=["plan"], summary="Get the plan", **needs(PLAN_READ))
-def plan_get(call: CurrentCall) -> PlanUse:
+@WORKSPACES.call("GET", "/plan", "Get the plan", PLAN_READ, tag="plan")
+def get_plan(call: Call) -> Reply[PlanUse]:
     """Return the workspace's plan, its limits and their use. Expired and revoked keys don't count."""
-    return PlanUse.of(call.services.plans.use(call.principal))
+    return Reply(PlanUse.of(call.services.plans.use(call.principal)))

@@ -66,12 +66,12 @@ def application(installation: Installation, metrics: Metrics | None) -> App:
 
 
 def _apps(installation: Installation) -> dict[str, App]:
-    from keystead.api.app import create_api
+    from keystead.api.app import Api
     from keystead.developer_area.app import create_developer_area
     from keystead.operation.health import PATHS, Health
 
     settings, services = installation.settings, installation.services
-    api = create_api(services, base_url=settings.base_url)
+    api = Api(services, base_url=settings.base_url)
     area = create_developer_area(
         services,
         base_url=settings.base_url,

@@ -154,6 +154,22 @@ class Document(DocumentSummary):
 
 
 @dataclass(frozen=True, slots=True)
+class DocumentHit(DocumentSummary):
+    """A document as a search returns it. `snippet` is a part of its text around the first match, on one line."""
+
+    snippet: str
+
+
+@dataclass(frozen=True, slots=True)
+class SearchPage(Page[DocumentHit]):
+    """A page of the results of a search. `total` counts all pages; unless `total_exact`, older documents may match."""
+
+    items: list[DocumentHit]
+    total: int
+    total_exact: bool
+
+
+@dataclass(frozen=True, slots=True)
 class PushReport:
     """The number of documents that a push created, updated, left unchanged and deleted."""
 

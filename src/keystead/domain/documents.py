@@ -89,6 +89,13 @@ class Document(DocumentSummary):
 
 
 @dataclass(frozen=True, slots=True)
+class Hit(DocumentSummary):
+    """A document as a search shows it: `snippet` is a part of its text, on one line."""
+
+    snippet: str
+
+
+@dataclass(frozen=True, slots=True)
 class DocumentDraft:
     """A document in a request. It replaces the one with the same id."""
 
@@ -114,6 +121,15 @@ class Incoming(NamedTuple):
     digest: bytes
 
 
+class Stored(NamedTuple):
+    """What remains of a document that is replaced, and the digest that says whether it is."""
+
+    digest: bytes
+    number: int
+    created_at: datetime
+    version: int
+
+
 @dataclass(frozen=True, slots=True)
 class PushReport:
     """The result of a push, in numbers."""
@@ -126,10 +142,10 @@ class PushReport:
 
 @dataclass(frozen=True, slots=True)
 class PushPlan:
-    """What a push changes in a collection."""
+    """What a push changes in a collection; `updated` is by the documents' numbers."""
 
     created: tuple[Incoming, ...]
-    updated: tuple[Incoming, ...]
+    updated: Mapping[int, Incoming]
     unchanged: int
     deleted: tuple[str, ...]
 
@@ -210,12 +226,12 @@ def content_digest(draft: DocumentDraft) -> bytes:
 
 
 def diff(
-    existing: Mapping[str, bytes], incoming: Sequence[Incoming], deletes: Iterable[str] = ()
+    existing: Mapping[str, Stored], incoming: Sequence[Incoming], deletes: Iterable[str] = ()
 ) -> PushPlan:
-    """Return what a push changes, given the digests of the existing documents by id. Absent deletes are ignored."""
+    """Return what a push changes, given the existing documents by id. Absent deletes are ignored."""
     created = tuple(item for item in incoming if item.draft.id not in existing)
-    known = [item for item in incoming if item.draft.id in existing]
-    updated = tuple(item for item in known if existing[item.draft.id] != item.digest)
+    known = [(existing[item.draft.id], item) for item in incoming if item.draft.id in existing]
+    updated = {stored.number: item for stored, item in known if stored.digest != item.digest}
     deleted = tuple(id for id in deletes if id in existing)
     return PushPlan(created, updated, len(known) - len(updated), deleted)
 
@@ -311,6 +327,8 @@ def attributes_fault(attributes: Mapping[str, Any]) -> str | None:
     """
     if not isinstance(attributes, dict):
         return "must be an object"
+    if not attributes:
+        return None
     # Level by level, without recursion: nesting of any depth can't exhaust the stack.
     level: list[dict[str, Any] | list[Any]] = [attributes]
     for _ in range(MAX_ATTRIBUTES_DEPTH):
@@ -347,5 +365,8 @@ def _value_fault(value: object) -> str | None:
     return "must be JSON"
 
 
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
+
+
 def _compact(value: object) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
+    return _encode(value).encode()

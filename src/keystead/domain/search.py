@@ -1,124 +1,317 @@
-"""Full-text search: words, the index terms of a document, and the clauses and ranking of a query.
+"""Full-text search: the terms of a document, what a query looks up, its ranking, and snippets.
 
 Documents and queries are normalised alike before any engine sees them: NFKD (Unicode Standard Annex 15) without marks,
-case folded, split at everything that is neither letter nor digit. An engine gets only terms: a class, then a word.
+case folded, without invisible separators inside words, split at everything that is neither letter nor digit. Runs of a
+script without spaces, such as Chinese or Thai, are looked up by their characters and pairs of neighbouring characters.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final, NamedTuple
+from itertools import accumulate
+from operator import add
+from typing import Final, NamedTuple, Self
 
-from keystead.domain.errors import Invalid
+from keystead.domain.errors import FieldError, Invalid, InvalidCursor
 
 MAX_QUERY: Final = 1_000
 MAX_QUERY_WORDS: Final = 10
 MAX_WORD: Final = 64
 """Characters of a word that count; the rest of a longer word is ignored."""
+MAX_QUERY_PAIRS: Final = 10
+"""Pairs of characters of a query's run without spaces that count."""
+MIN_PREFIX: Final = 2
+"""Characters that the last word must have to count as the beginning of a word."""
+SAME_BEGINNING: Final = 64
+"""How many of a document's words with the same two first characters can be found by their beginning.
 
-MAX_INDEXED_BYTES: Final = 1_000_000
+It bounds what a prefix matches, whatever people wrote: further words are found whole only.
+"""
+CANDIDATES: Final = 1_000
+"""The newest matches that a search ranks."""
+SEGMENT: Final = 2_048
+"""Documents of a collection, in the order of their numbers, whose words are looked up together."""
+MAX_SEGMENTS: Final = 500
+"""The newest segments that a search looks through: about a million documents."""
+
+MAX_INDEXED_BYTES: Final = 1_040_000
 """Bytes for the terms of a document in a PostgreSQL tsvector, which has at most 1,048,575."""
+SNIPPET_SOURCE: Final = 8_000
+"""Characters of a text, from its beginning, that a snippet can be taken from."""
+MAX_SNIPPET: Final = 200
 
-_TERM_OVERHEAD = 12
+_TERM_OVERHEAD = (
+    16  # of bytes: the collection's mark and the segment, which storage puts before each term
+)
+_BEFORE_HIT = 60
+_PREFIXABLE, _WHOLE = "p", "w"
+_TITLE_WORD, _TITLE_BEGINNING, _WHOLE_WORDS = 2, 1, 1
 _WORD = re.compile(r"[^\W_]+")
-_ANYWHERE, _IN_TITLE = "a", "t"
-_OFTEN = (("b", 2), ("c", 4), ("d", 8))
-_TITLE_POINTS = 4
+_ASCII_WORD = re.compile(r"[a-z0-9]+")
+_INSIDE_WORDS = (
+    "\u00ad\u200b\u2060\ufeff"  # soft hyphen, zero-width space, word joiner, its predecessor
+)
+_SPACELESS = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u1950-\u19df\u1a20-\u1aaf\u1b00-\u1b7f"  # Thai to Bali
+    "\u3005-\u3007\u3041-\u312f\u31a0-\u31ff\u3400-\u4dbf\u4e00-\u9fff"  # Japanese, Chinese
+    "\ua000-\ua4cf\ua980-\ua9ff\uaa60-\uaadf\uf900-\ufaff\U0001b000-\U0001b16f\U00020000-\U0003ffff"
+)
+_HAS_SPACELESS = re.compile(f"[{_SPACELESS}]")
+_SAME_KIND = re.compile(f"[{_SPACELESS}]+|[^{_SPACELESS}]+")
+_POSITION = re.compile(r"(0|[1-9][0-9]{0,3})\.([1-9][0-9]{0,17})\.([1-9][0-9]{0,17})")
 
 
 class Term(NamedTuple):
     """A term to look up; with `prefix`, all terms that begin with it."""
 
     text: str
-    prefix: bool
+    prefix: bool = False
 
 
-class Clause(NamedTuple):
-    """Documents with all `terms` match, and get `points`."""
+Clause = tuple[Term, ...]
+"""Terms of which a document must have at least one."""
+
+
+class SearchPosition(NamedTuple):
+    """Where the next page of a search continues: after the document of that rank.
+
+    `newest` is the number of the newest document at the first page: the pages after it leave out later documents.
+    """
 
     points: int
-    terms: tuple[Term, ...]
+    number: int
+    newest: int
+
+    def __str__(self) -> str:
+        return f"{self.points}.{self.number}.{self.newest}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return the position that `str` wrote. Raises InvalidCursor."""
+        match = _POSITION.fullmatch(text)
+        if match is None:
+            raise InvalidCursor(
+                [FieldError("query:cursor", "The cursor is not valid for this list.")]
+            )
+        return cls(*map(int, match.groups()))
 
 
-def words_of(text: str) -> list[str]:
-    """Return the normalised words of `text` in order, each at most MAX_WORD characters of letters and digits."""
-    folded = text.lower() if text.isascii() else _folded(text)
-    return [word[:MAX_WORD] for word in _WORD.findall(folded)]
+@dataclass(frozen=True, slots=True)
+class Query:
+    """The words of a search: `whole` ones, characters and pairs of scripts without spaces, and the last word.
+
+    `last` is empty if the query ends with a script without spaces. It counts as a beginning too if it is long enough.
+    """
+
+    whole: tuple[str, ...]
+    spaceless: tuple[str, ...]
+    last: str
+
+    @property
+    def has_prefix(self) -> bool:
+        """Whether the last word is also looked up as the beginning of a word."""
+        return len(self.last) >= MIN_PREFIX
+
+    def clauses(self, *, prefix: bool) -> list[Clause]:
+        """Return what a document must fulfil, all of it. With `prefix`, the last word may be a beginning."""
+        found = [_whole(word) for word in self.whole]
+        if self.last:
+            found.append(_beginning(self.last) if prefix else _whole(self.last))
+        return found + [(Term(_WHOLE + gram),) for gram in self.spaceless]
+
+    def points(self, title: str, *, is_whole: bool) -> int:
+        """Return the points of a match: its place in the results; among equals the newer document comes first.
+
+        A word in the title counts 2, or 1 if only the last word's beginning is there. Having the last word as a whole
+        word (`is_whole`) counts 1.
+        """
+        points = _WHOLE_WORDS * is_whole
+        wanted = [*self.whole, *self.spaceless]
+        if not title or (title.isascii() and not self._may_occur(title.lower())):
+            return points
+        words, runs = _split(title)
+        titled = {*words, *_grams(runs)}
+        points += _TITLE_WORD * sum(word in titled for word in wanted)
+        if self.last in titled:
+            return points + _TITLE_WORD
+        return points + _TITLE_BEGINNING * any(map(self.is_last, words))
+
+    def is_last(self, word: str) -> bool:
+        """Return whether `word` is the last word, or begins with it if that counts as a beginning."""
+        return word == self.last or (self.has_prefix and word.startswith(self.last))
+
+    def _may_occur(self, lowered: str) -> bool:
+        return (bool(self.last) and self.last in lowered) or any(
+            word in lowered for word in self.whole
+        )
 
 
 def index_terms(title: str, text: str) -> list[str]:
-    """Return the terms to index of a document, each once, in the order of its words.
+    """Return the terms to index of a document, each once: a class, then a word.
 
-    Every word has a term `a` + word; words of the title also `t` + word; words that occur at least 2, 4 or 8 times in
-    the text also `b`, `c` or `d` + word. Words are indexed in order, the title's first, up to MAX_INDEXED_BYTES. A text
-    of 256 KiB reaches that limit only with characters that expand under NFKD, of which one becomes up to 18.
+    Words come first, in the order of the text, up to MAX_INDEXED_BYTES. A text of 256 KiB reaches that limit only with
+    tens of thousands of different words, or with characters that expand under NFKD, of which one becomes up to 18.
     """
-    in_title, in_text = dict.fromkeys(words_of(title)), Counter(words_of(text))
-    terms: list[str] = []
-    room = MAX_INDEXED_BYTES
-    for word in dict.fromkeys([*in_title, *in_text]):
-        added = _terms_of(word, word in in_title, in_text[word])
-        room -= len(added) * (len(word.encode()) + _TERM_OVERHEAD)
-        if room < 0:
-            break
-        terms += added
-    return terms
+    words, runs = _split(f"{title}\n{text}")
+    terms = _classified(words)
+    terms += [_WHOLE + gram for gram in _grams(runs)]
+    most = sum(map(len, terms)) * 4 + len(terms) * _TERM_OVERHEAD  # UTF-8 has at most 4 bytes
+    return terms if most <= MAX_INDEXED_BYTES else _fitting(terms)
 
 
-def parse_query(query: str) -> tuple[str, ...]:
-    """Return the words of a query; the last one is a prefix. Invalid unless there are 1-10."""
-    words = words_of(query) if len(query) <= MAX_QUERY else []
-    if not 1 <= len(words) <= MAX_QUERY_WORDS:
+def parse_query(query: str) -> Query:
+    """Return the words of a query. Invalid unless there are 1-10."""
+    parts = _parts(query) if len(query) <= MAX_QUERY else []
+    if not 1 <= len(parts) <= MAX_QUERY_WORDS:
         raise Invalid.field(
             "query:query",
             f"must have 1-{MAX_QUERY_WORDS} words in at most {MAX_QUERY:,} characters",
         )
-    *whole, last = words
-    return (*dict.fromkeys(whole), last)
+    whole, spaceless, last = [], [], ""
+    for part in parts:
+        if _HAS_SPACELESS.match(part):
+            spaceless += _pairs(part[: MAX_QUERY_PAIRS + 1]) or [part]
+        else:
+            whole.append(part[:MAX_WORD])
+    if not _HAS_SPACELESS.match(parts[-1]):
+        last = whole.pop()
+    return Query(tuple(dict.fromkeys(whole)), tuple(dict.fromkeys(spaceless)), last)
 
 
-def clauses(words: Sequence[str]) -> tuple[Clause, ...]:
-    """Return the clauses of the words from parse_query.
+def snippet(text: str, query: Query) -> str:
+    """Return at most MAX_SNIPPET characters of `text` on one line, around its first word of the query.
 
-    A document matches by the first clause. Its rank is the sum of the points of all clauses that it fulfils; newer
-    documents come first within a rank. Each word gets 4 points in the title, and one each for 2, 4 and 8 occurrences in
-    the text; the last word gets one more if it is whole. How common a word is elsewhere doesn't count.
+    The text's first SNIPPET_SOURCE characters are searched; without a word of the query there, they begin the snippet.
     """
-    *whole, last = words
-    required = tuple(_lookup(_ANYWHERE, whole, last))
-    extras = [Clause(1, (*required, Term(_ANYWHERE + last, prefix=False)))]
-    classes = ((_IN_TITLE, _TITLE_POINTS), *((name, 1) for name, _ in _OFTEN))
-    for name, points in classes:
-        extras += [Clause(points, (*required, term)) for term in _lookup(name, whole, last)]
-    return (Clause(0, required), *extras)
+    source = text[:SNIPPET_SOURCE]
+    start = max(0, _first_hit(source, query) - _BEFORE_HIT)
+    end = start + MAX_SNIPPET
+    shown = " ".join(source[start:end].split())
+    # A word that is cut in the middle is left out, unless the script has no spaces.
+    if start and " " in shown[:_BEFORE_HIT]:
+        shown = shown[shown.index(" ") + 1 :]
+    if end < len(text) and " " in shown[-_BEFORE_HIT:]:
+        shown = shown[: shown.rindex(" ")]
+    return f"{'…' * (start > 0)}{shown}{'…' * (end < len(text))}"
 
 
-def _terms_of(word: str, in_title: bool, times: int) -> list[str]:
-    terms = [_ANYWHERE + word]
-    if in_title:
-        terms.append(_IN_TITLE + word)
-    if times > 1:
-        terms += [name + word for name, least in _OFTEN if times >= least]
+def words_of(text: str) -> list[str]:
+    """Return the normalised words of `text`, each once; then the characters and pairs of its runs without spaces."""
+    words, runs = _split(text)
+    return [*words, *_grams(runs)]
+
+
+def _split(text: str) -> tuple[list[str], list[str]]:
+    """Return the words of `text`, each once, of at most MAX_WORD characters, and its runs without spaces."""
+    if text.isascii():
+        words = _ASCII_WORD.findall(text.lower())
+        runs: list[str] = []
+    else:
+        parts = _parts(text)
+        runs = [part for part in parts if _HAS_SPACELESS.match(part)]
+        words = [part for part in parts if not _HAS_SPACELESS.match(part)] if runs else parts
+    words = list(dict.fromkeys(words))
+    if max(map(len, words), default=0) > MAX_WORD:
+        words = list(dict.fromkeys(word[:MAX_WORD] for word in words))
+    return words, runs
+
+
+def _parts(text: str) -> list[str]:
+    """Return the normalised words and runs of `text` in order, in full length."""
+    if text.isascii():
+        return _ASCII_WORD.findall(text.lower())
+    folded = _folded(text)
+    parts = _WORD.findall(folded)
+    if _HAS_SPACELESS.search(folded) is None:
+        return parts
+    return [piece for part in parts for piece in _SAME_KIND.findall(part)]
+
+
+def _grams(runs: Iterable[str]) -> dict[str, None]:
+    """Return every character and pair of neighbouring characters of the runs, each once."""
+    grams: dict[str, None] = {}
+    for run in runs:
+        grams.update(dict.fromkeys(run))
+        grams.update(dict.fromkeys(_pairs(run)))
+    return grams
+
+
+def _pairs(run: str) -> list[str]:
+    return list(map(add, run, run[1:]))
+
+
+def _classified(words: Sequence[str]) -> list[str]:
+    """Return the words as terms: found by their beginning, or whole only once too many have the same beginning."""
+    # At most so many can share a beginning, because each other beginning has a word of its own.
+    others = len({word[:MIN_PREFIX] for word in words}) - 1
+    if len(words) - others <= SAME_BEGINNING:
+        return [_PREFIXABLE + word for word in words]
+    seen: Counter[str] = Counter()
+    terms = []
+    for word in words:
+        seen[word[:MIN_PREFIX]] += 1
+        is_many = seen[word[:MIN_PREFIX]] > SAME_BEGINNING
+        terms.append((_WHOLE if is_many else _PREFIXABLE) + word)
     return terms
 
 
-def _lookup(name: str, whole: Sequence[str], last: str) -> Iterator[Term]:
-    yield from (Term(name + word, prefix=False) for word in whole)
-    yield Term(name + last, prefix=True)
+def _fitting(terms: Sequence[str]) -> list[str]:
+    sizes = accumulate(len(term.encode()) + _TERM_OVERHEAD for term in terms)
+    return [term for term, size in zip(terms, sizes, strict=True) if size <= MAX_INDEXED_BYTES]
+
+
+def _whole(word: str) -> Clause:
+    return (Term(_PREFIXABLE + word), Term(_WHOLE + word))
+
+
+def _beginning(word: str) -> Clause:
+    return (Term(_PREFIXABLE + word, prefix=True), Term(_WHOLE + word))
+
+
+def _first_hit(source: str, query: Query) -> int:
+    """Return the position of the first word of the query in `source`, 0 without one."""
+    if source.isascii():
+        return max(0, _position(source.lower(), query))
+    table = _folding(source)
+    pieces = [table[ord(character)] for character in source]
+    position = _position("".join(pieces), query)
+    return 0 if position < 0 else bisect_right(list(accumulate(map(len, pieces))), position)
+
+
+def _position(folded: str, query: Query) -> int:
+    """Return the position of the first word of the query in a normalised text, -1 without one."""
+    for match in _WORD.finditer(folded):
+        word = match[0]
+        if _HAS_SPACELESS.search(word):
+            parts = (*query.spaceless, *query.whole, *filter(None, [query.last]))
+            hits = [hit for hit in map(word.find, parts) if hit >= 0]
+            if hits:
+                return match.start() + min(hits)
+        elif word in query.whole or query.is_last(word):
+            return match.start()
+    return -1
 
 
 def _folded(text: str) -> str:
     # Each character on its own: across characters NFKD only sorts marks, which are dropped, and takes quadratic time
     # for a run of them.
-    return text.translate({ord(character): _fold(character) for character in set(text)})
+    return text.translate(_folding(text))
+
+
+def _folding(text: str) -> dict[int, str]:
+    return {ord(character): _fold(character) for character in set(text)}
 
 
 @lru_cache(maxsize=16_384)
 def _fold(character: str) -> str:
+    if character in _INSIDE_WORDS:
+        return ""
     folded = unicodedata.normalize("NFKD", character).casefold()
     decomposed = unicodedata.normalize("NFKD", folded)
     return "".join(c for c in decomposed if not unicodedata.category(c).startswith("M"))

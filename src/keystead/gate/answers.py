@@ -15,6 +15,7 @@ from keystead.domain.keys import EXPIRES_SOON
 from keystead.domain.principals import Principal
 from keystead.http.asgi import NO_STORE, SERVER, Header, Message, Receive, Scope, Send
 from keystead.http.body import FORM_LIMIT, read_body, require_unencoded
+from keystead.http.client import record_of
 from keystead.http.form_body import decode_form, require_form, unique_fields
 from keystead.http.problems import STATUS, Problems
 from keystead.services.verifier import ActiveToken
@@ -162,12 +163,12 @@ async def read_token(scope: Scope, receive: Receive) -> str:
     Raises:
         TooLarge, UnsupportedMediaType, InvalidRequest: The body is not a form with this field.
     """
-    headers = dict(scope["headers"])
-    length = headers.get(b"content-length")
-    data = await read_body(receive, FORM_LIMIT, int(length) if length else None)
+    head = record_of(scope).head
+    data = await read_body(receive, FORM_LIMIT, head.body_length)
     if data:
         require_unencoded(scope["headers"])
-        require_form(headers.get(b"content-type"))
+        types = head.values(b"content-type")
+        require_form(types[-1] if types else None)
     token = unique_fields(decode_form(data, MAX_FIELDS)).get("token")
     if not token:
         raise InvalidRequest("The form needs the field `token`.")

@@ -1,4 +1,4 @@
-"""The fast path of the gate: reads ordinary requests in a few steps, without `http.stack`.
+"""The fast path of forward-auth: reads an ordinary request in a few steps, without `http.stack`.
 
 It may answer because it refuses nothing: it accepts a head only if the head would pass every check of `Stack`, and
 leaves all others, and all refusals, to the stack. Tests put the same requests on both paths and compare the answers.
@@ -7,6 +7,7 @@ The decision about the fast path, in docs/decisions, has the figures.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
@@ -14,25 +15,23 @@ from typing import Final
 from keystead.domain.scopes import EVERYTHING, ScopeCatalog
 from keystead.http.asgi import Header, Scope
 from keystead.http.client import Network, read_client
-from keystead.http.form_body import FORM
 from keystead.http.head import (
     MAX_BLOCK,
     MAX_FIELDS,
     MAX_ORIGIN,
     MAX_URL,
     NEVER,
+    Head,
     is_clean,
     is_host,
-    read_head,
 )
 
 ANY: Final = "any"
 """The path segment that asks for a valid key with any scope."""
 MAX_ORIGINS: Final = 4096
 
-_SCHEME: Final = b"Bearer "
-_FORMS: Final = (FORM.encode(), f"{FORM};charset=UTF-8".encode(), f"{FORM}; charset=UTF-8".encode())
-_LENGTHS: Final = frozenset(str(length).encode() for length in range(1, 1025))
+_BEARER: Final = re.compile(rb"Bearer ([0-9A-Za-z_]{1,128})")
+"""A credential that both paths read alike, and no other: a token of ours has only these characters."""
 
 _Client = tuple[str | None, str | None]
 """Address and agent, as far as they are known."""
@@ -97,9 +96,9 @@ class Origins:
             (b"x-forwarded-for", hops),
             (b"x-forwarded-proto", protocol),
         )
-        head = read_head([(name, value) for name, value in fields if value is not None])
+        head = Head([(name, value) for name, value in fields if value is not None])
         client = read_client(peer, scheme, head, self._proxies, "")
-        if not (client.private and is_host(host) and head.clean):
+        if not (client.private and is_host(host) and head.is_clean):
             return None
         return client.address or None, client.agent or None
 
@@ -130,44 +129,18 @@ class ForwardAuthFastPath:
             required = self._required[scope["raw_path"]]
             headers = scope["headers"]
             fields = dict(headers)
-            field = fields[b"authorization"]
+            bearer = _BEARER.fullmatch(fields[b"authorization"])
             client = self._origins.find(scope, fields, fields.get(b"user-agent"))
         except (KeyError, TypeError):
             return None
         if (
             client is None
-            or field[:7] != _SCHEME
+            or bearer is None
+            or scope["type"] != "http"
             or scope["method"] in NEVER
             or fields.get(b"content-length", b"0") != b"0"
             or len(scope["raw_path"]) + len(scope["query_string"]) > MAX_URL
             or not _is_ordinary(fields, headers)
         ):
             return None
-        return field[7:].decode("latin-1"), required, client[0], client[1]
-
-
-class FormFastPath:
-    """Recognises a short form that a service posts to one path, with one credential over a private connection."""
-
-    def __init__(self, path: str, proxies: Sequence[Network]) -> None:
-        self._path = path.encode("ascii")
-        self._origins = Origins(proxies)
-
-    def accepts(self, scope: Scope) -> bool:
-        """Return whether the head passes every check of the stack; if in doubt, False."""
-        if scope["method"] != "POST" or scope["raw_path"] != self._path or scope["query_string"]:
-            return False
-        headers = scope["headers"]
-        fields: dict[bytes, bytes] = dict(headers)
-        if (
-            fields.get(b"content-length") not in _LENGTHS
-            or fields.get(b"content-type") not in _FORMS
-            or b"authorization" not in fields
-            or b"expect" in fields
-            or not _is_ordinary(fields, headers)
-        ):
-            return False
-        try:
-            return self._origins.find(scope, fields, None) is not None
-        except (KeyError, TypeError):
-            return False
+        return bearer[1].decode("ascii"), required, client[0], client[1]

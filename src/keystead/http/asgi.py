@@ -29,13 +29,9 @@ class Answer:
 
 
 async def send_answer(send: Send, answer: Answer) -> None:
-    """Send `answer` with its Content-Length."""
-    length = (b"content-length", str(len(answer.body)).encode())
-    await send(
-        {
-            "type": "http.response.start",
-            "status": answer.status,
-            "headers": [*answer.headers, length],
-        }
-    )
+    """Send `answer` with its Content-Length, which a 204 must not have (RFC 9110 section 8.6)."""
+    headers = list(answer.headers)
+    if answer.status != 204:
+        headers.append((b"content-length", str(len(answer.body)).encode()))
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": answer.body})

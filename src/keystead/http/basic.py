@@ -25,15 +25,15 @@ class Presented(NamedTuple):
 
 
 def read_client(headers: Iterable[Header]) -> Presented:
-    """Return the one credential in raw ASGI `headers`, Basic or Bearer.
+    """Return the one credential in raw ASGI `headers`, whose names are in lower case, Basic or Bearer.
 
     Raises what `read_bearer` raises, and InvalidToken for a malformed Basic credential.
     """
-    fields = [value for name, value in headers if name.lower() == b"authorization"]
-    is_sound = len(fields) == 1 and len(fields[0]) <= MAX_CREDENTIALS
-    match = _BASIC.fullmatch(fields[0].strip(b" \t")) if is_sound else None
+    fields = [header for header in headers if header[0] == b"authorization"]
+    is_sound = len(fields) == 1 and len(fields[0][1]) <= MAX_CREDENTIALS
+    match = _BASIC.fullmatch(fields[0][1].strip(b" \t")) if is_sound else None
     if match is None:
-        return Presented(None, read_bearer((b"authorization", field) for field in fields))
+        return Presented(None, read_bearer(fields))
     try:
         client_id, colon, password = b64decode(match[1], validate=True).decode().partition(":")
         if colon:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Iterable
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from typing import Final, TypeVar
 from weakref import WeakValueDictionary
 
@@ -87,10 +87,13 @@ class BoundedBody:
     for ever. After the body, `receive` waits for a disconnect without a deadline.
     """
 
-    __slots__ = ("_deadline", "_left", "_limit", "_more", "_receive", "_seconds")
+    __slots__ = ("_announced", "_deadline", "_left", "_limit", "_more", "_receive", "_seconds")
 
-    def __init__(self, receive: Receive, limit: int, seconds: float) -> None:
-        self._receive, self._seconds = receive, seconds
+    def __init__(
+        self, receive: Receive, limit: int, seconds: float, announced: int | None = None
+    ) -> None:
+        """`announced`: the length in bytes that the head gives, if it does."""
+        self._receive, self._seconds, self._announced = receive, seconds, announced
         self._limit = self._left = limit
         self._more, self._deadline = True, 0.0
 
@@ -103,6 +106,10 @@ class BoundedBody:
         self._left -= len(message.get("body", b""))
         if self._left < 0:
             raise _too_large(self._limit)
+        # The server reports the end of a body in another message, which takes as long to get as the bytes did.
+        if self._more and self._limit - self._left == self._announced:
+            self._more = False
+            return {**message, "more_body": False}
         return message
 
     async def discard(self, limit: int = MAX_BODY, seconds: float = DISCARD_SECONDS) -> None:
@@ -111,6 +118,8 @@ class BoundedBody:
         For after an answer: closing a connection over unread bytes resets it, so the client could lose the answer, or
         the next request on the same connection (RFC 9112 section 9.6).
         """
+        if not self._more:
+            return
         end = asyncio.get_running_loop().time() + seconds
         with suppress(TimeoutError):
             async with asyncio.timeout_at(min(end, self._deadline or end)):
@@ -136,19 +145,15 @@ class LargeBodies:
         self._parsing = FairSemaphore(PARSED_AT_ONCE)
         self._held: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
-    @asynccontextmanager
-    async def held(self, owner: str, length: int | None) -> AsyncIterator[None]:
-        """Hold a body of `length` bytes (None: not announced); wait while the owner holds too many.
+    def held(self, owner: str, length: int | None) -> AbstractAsyncContextManager[None]:
+        """Return a context that holds a body of `length` bytes (None: not announced), and waits if the owner has many.
 
         A waiting body has not been read, so it takes no memory here.
         """
         if length is not None and length <= LARGE:
-            yield
-            return
+            return nullcontext()
         # Weak values: an owner's semaphore lasts while one of its requests refers to it.
-        semaphore = self._held.setdefault(owner, asyncio.Semaphore(HELD_AT_ONCE))
-        async with semaphore:
-            yield
+        return self._held.setdefault(owner, asyncio.Semaphore(HELD_AT_ONCE))
 
     async def parse(self, owner: str, decode: Callable[[], T], length: int) -> T:
         """Return the result of `decode`, which reads `length` bytes on a thread."""

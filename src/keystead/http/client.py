@@ -5,12 +5,15 @@ What proxies report is believed only if the peer is a configured proxy; X-Forwar
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import NamedTuple
 
+from keystead.domain.ids import ALPHABET
 from keystead.http.asgi import Scope
 from keystead.http.head import Head
 from keystead.http.redaction import redacted
@@ -22,6 +25,7 @@ AGENT_LENGTH = 200
 _KEY = "keystead"
 # What proxies call TLS; some say wss of a websocket.
 _TLS = frozenset({b"https", b"wss"})
+_LETTERS = bytes(ord(ALPHABET[byte % len(ALPHABET)]) for byte in range(256))
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 # An address, or one with the port that some proxies add: 192.0.2.1:4711, [2001:db8::1]:4711.
 _HOP = re.compile(
@@ -29,8 +33,7 @@ _HOP = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Client:
+class Client(NamedTuple):
     """The other end of a request.
 
     `address` is "" if the server does not know it; `agent` has at most 200 printable characters. `secure`: the request
@@ -50,10 +53,13 @@ class RequestRecord:
     """What the layers note about a request for the log and the metrics."""
 
     client: Client
+    head: Head
     key_id: str | None = None
     workspace_id: str | None = None
     denied: str | None = None
     route: str | None = None
+    is_routine: bool = False
+    """Whether a success leaves no line in the log."""
 
 
 def parse_networks(texts: Iterable[str]) -> tuple[Network, ...]:
@@ -68,24 +74,25 @@ def read_client(
 
     `fresh_id` is the request's id unless a configured proxy sent a well-formed X-Request-Id.
     """
-    peer_address, trusted = _address(peer), is_proxy(peer, proxies)
-    address = _forwarded(head, peer_address, proxies) if trusted else peer_address
+    near = _peer(peer)
+    trusted = _within(near.address, proxies)
+    forwarded = trusted and bool(
+        head.values(b"x-forwarded-for") or head.values(b"x-forwarded-proto")
+    )
     secure = scheme == "https" or (trusted and _forwarded_https(head))
-    forwarded = trusted and bool(head.forwarded_for or head.forwarded_proto)
-    loopback = peer_address is not None and peer_address.is_loopback
     return Client(
-        address="" if address is None else str(address),
-        agent=_agent(head.agent[: 4 * AGENT_LENGTH]),
-        request_id=sent_id(b",".join(head.request_id), fresh_id) if trusted else fresh_id,
+        address=_forwarded(head, near, proxies) if forwarded else near.text,
+        agent=_agent(head.joined(b"user-agent", b" ")[: 4 * AGENT_LENGTH]),
+        request_id=sent_id(head.joined(b"x-request-id"), fresh_id) if trusted else fresh_id,
         secure=secure,
         # A proxy on this machine is on loopback too, but the request it forwards crossed a network.
-        private=secure or (loopback and not forwarded),
+        private=secure or (near.is_loopback and not forwarded),
     )
 
 
-def is_proxy(peer: str, proxies: Sequence[Network]) -> bool:
-    """Return whether the address is a configured proxy, whose X-Forwarded-* fields are believed."""
-    return _within(_address(peer), proxies)
+def fresh_id() -> str:
+    """Return the id of a new request: 22 random letters and digits. No index has it, so it needn't sort by time."""
+    return f"req_{os.urandom(22).translate(_LETTERS).decode('ascii')}"
 
 
 def sent_id(field: bytes, fresh_id: str) -> str:
@@ -94,9 +101,9 @@ def sent_id(field: bytes, fresh_id: str) -> str:
     return text if _REQUEST_ID.fullmatch(text) else fresh_id
 
 
-def begin_record(scope: Scope, client: Client) -> RequestRecord:
+def begin_record(scope: Scope, client: Client, head: Head) -> RequestRecord:
     """Put a fresh record into the scope."""
-    record = RequestRecord(client)
+    record = RequestRecord(client, head)
     scope.setdefault("state", {})[_KEY] = record
     return record
 
@@ -124,7 +131,7 @@ def note_denial(scope: Scope, reason: str) -> None:
 
 
 def note_route(scope: Scope, template: str) -> None:
-    """Note the route, such as `/v1/keys/{id}`, for the metrics. FastAPI and Starlette routes need no note."""
+    """Note the route, such as `/v1/keys/{id}`, for the metrics. Starlette's routes need no note."""
     record_of(scope).route = template
 
 
@@ -132,24 +139,40 @@ def _within(address: Address | None, networks: Sequence[Network]) -> bool:
     return address is not None and any(address in network for network in networks)
 
 
-def _forwarded(head: Head, peer: Address | None, proxies: Sequence[Network]) -> Address | None:
+def _forwarded(head: Head, peer: _Peer, proxies: Sequence[Network]) -> str:
     # From the right, where each proxy appended its peer, to the first address that is not one of our proxies. A client
     # may have written anything further left.
-    nearest = peer
-    for hop in reversed(b",".join(head.forwarded_for).decode("latin-1").split(",")):
+    nearest = peer.text
+    for hop in reversed(head.joined(b"x-forwarded-for").decode("latin-1").split(",")):
         match = _HOP.fullmatch(hop.strip())
         address = _address(match[1] or match[2] or match[3]) if match else None
         if address is None:
             break
-        nearest = address
+        nearest = str(address)
         if not _within(address, proxies):
             break
     return nearest
 
 
 def _forwarded_https(head: Head) -> bool:
-    protocols = b",".join(head.forwarded_proto).lower().split(b",")
+    protocols = head.joined(b"x-forwarded-proto").lower().split(b",")
     return all(protocol.strip() in _TLS for protocol in protocols)
+
+
+class _Peer(NamedTuple):
+    """The other end of a connection: `text` is its address, "" if it is not known."""
+
+    address: Address | None
+    text: str
+    is_loopback: bool
+
+
+@lru_cache(maxsize=4096)
+def _peer(text: str) -> _Peer:
+    address = _address(text)
+    if address is None:
+        return _Peer(None, "", is_loopback=False)
+    return _Peer(address, str(address), address.is_loopback)
 
 
 @lru_cache(maxsize=4096)

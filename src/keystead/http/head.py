@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from keystead.domain.errors import InvalidRequest, TooLarge
@@ -16,6 +14,8 @@ from keystead.http.problems import HeaderTooLarge, MethodNotAllowed, UnknownCodi
 MAX_FIELDS = 100
 MAX_BLOCK = 32 * 1024
 MAX_URL = 8 * 1024
+MAX_DIGITS = 18
+"""Digits of a Content-Length."""
 MAX_ORIGIN = 1024
 """Bytes of the fields that identify a client, up to which a fast path caches what it read in them."""
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -32,64 +32,63 @@ _PATH_FORBIDDEN = re.compile(r"[\x00-\x1f\x7f\ufffd\ud800-\udfff]")
 # RFC 3986 section 3.2.2, without the percent-encodings and sub-delimiters that host names never use.
 _HOST = re.compile(rb"(?:[A-Za-z0-9._\-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 
-_NONE: tuple[bytes, ...] = ()
-_READ = frozenset(
-    {
-        *(b"authorization", b"content-length", b"host", b"transfer-encoding", b"user-agent"),
-        *(b"x-forwarded-for", b"x-forwarded-proto", b"x-request-id"),
-    }
-)
 
-
-@dataclass(frozen=True, slots=True)
 class Head:
-    """What the stack reads of the header fields. `block` is their size in bytes as HTTP/1.1 writes them.
+    """The header fields of a request by their names, which are in lower case, and what their limits are about.
 
-    `body`: whether a body follows, of any length (RFC 9112 section 6.3).
+    Attributes:
+        count: The number of fields.
+        block: Their size in bytes, as HTTP/1.1 writes them: with a colon, a space, CR and LF.
+        is_clean: Whether no value has a control character except HTAB.
     """
 
-    fields: int
-    block: int
-    clean: bool
-    body: bool
-    codings: Sequence[bytes]
-    credentials: int
-    hosts: Sequence[bytes]
-    content_length: Sequence[bytes]
-    agent: bytes
-    forwarded_for: Sequence[bytes]
-    forwarded_proto: Sequence[bytes]
-    request_id: Sequence[bytes]
+    __slots__ = ("_fields", "_headers", "_is_repeated", "block", "count", "is_clean")
 
+    def __init__(self, headers: Sequence[Header]) -> None:
+        # Every request comes through here, so all fields are read together, in C.
+        fields = dict(headers)
+        count = len(headers)
+        self._is_repeated = len(fields) != count
+        names: Iterable[bytes] = fields
+        values: Iterable[bytes] = fields.values()
+        if self._is_repeated:
+            names, values = zip(*headers, strict=True)
+        text = b"".join(values)
+        self._headers, self._fields, self.count = headers, fields, count
+        self.block = len(b"".join(names)) + len(text) + 4 * count
+        self.is_clean = is_clean(text)
 
-def read_head(headers: Sequence[Header]) -> Head:
-    """Return the head of raw ASGI `headers`, whose names are in lower case."""
-    # Every request comes through here, so each field is looked up once, and the characters of all values are checked
-    # together, in C.
-    fields = defaultdict[bytes, list[bytes]](list)
-    for name, value in headers:
-        if name in _READ:
-            fields[name].append(value)
-    lengths = fields.get(b"content-length", _NONE)
-    return Head(
-        fields=len(headers),
-        block=block_of(headers),
-        clean=is_clean(b" ".join([value for _, value in headers])),
-        codings=fields.get(b"transfer-encoding", _NONE),
-        body=b"transfer-encoding" in fields or any(length != b"0" for length in lengths),
-        credentials=len(fields.get(b"authorization", _NONE)),
-        hosts=fields.get(b"host", _NONE),
-        content_length=lengths,
-        agent=b" ".join(fields.get(b"user-agent", _NONE)),
-        forwarded_for=fields.get(b"x-forwarded-for", _NONE),
-        forwarded_proto=fields.get(b"x-forwarded-proto", _NONE),
-        request_id=fields.get(b"x-request-id", _NONE),
-    )
+    @property
+    def has_body(self) -> bool:
+        """Whether a body follows, of any length (RFC 9112 section 6.3)."""
+        lengths = self.values(b"content-length")
+        return b"transfer-encoding" in self._fields or any(length != b"0" for length in lengths)
 
+    @property
+    def body_length(self) -> int | None:
+        """The length of the body in bytes, if exactly one field announces it and nothing contradicts it."""
+        lengths = self.values(b"content-length")
+        if len(lengths) != 1 or not lengths[0].isdigit() or len(lengths[0]) > MAX_DIGITS:
+            return None
+        return None if b"transfer-encoding" in self._fields else int(lengths[0])
 
-def block_of(headers: Sequence[Header]) -> int:
-    """Return the size of header fields in bytes, as HTTP/1.1 writes them: with a colon, a space, CR and LF."""
-    return sum([len(name) + len(value) for name, value in headers]) + 4 * len(headers)
+    def values(self, name: bytes) -> Sequence[bytes]:
+        """Return the values of all fields of that name, in order."""
+        value = self._fields.get(name)
+        if value is None:
+            return ()
+        if not self._is_repeated:
+            return (value,)
+        return [value for each, value in self._headers if each == name]
+
+    def first(self, name: bytes) -> str | None:
+        """Return the value of the first field of that name."""
+        values = self.values(name)
+        return values[0].decode("latin-1") if values else None
+
+    def joined(self, name: bytes, separator: bytes = b",") -> bytes:
+        """Return the values of all fields of that name as one (RFC 9110 section 5.3)."""
+        return separator.join(self.values(name))
 
 
 def check_head(
@@ -108,12 +107,12 @@ def check_head(
     """
     _check_size(scope, head)
     _check_codings(head)
-    if not head.clean:
+    if not head.is_clean:
         raise InvalidRequest("A header field holds a control character.")
     _check_host(scope, head)
     if not foreign:
         _check_target(scope)
-    if head.credentials > 1:
+    if len(head.values(b"authorization")) > 1:
         raise TwoCredentials("The request has two Authorization fields; send one.")
     method = scope["method"]
     if method in NEVER or not (foreign or method in METHODS):
@@ -133,7 +132,7 @@ def is_host(field: bytes) -> bool:
 
 
 def _check_size(scope: Mapping[str, Any], head: Head) -> None:
-    if head.fields > MAX_FIELDS:
+    if head.count > MAX_FIELDS:
         raise HeaderTooLarge(f"A request has at most {MAX_FIELDS} header fields.")
     if head.block > MAX_BLOCK:
         raise HeaderTooLarge(f"The header fields are over {MAX_BLOCK:,} bytes.")
@@ -145,16 +144,17 @@ def _check_codings(head: Head) -> None:
     # RFC 9112 section 6.1. The server reads any list that ends in "chunked" as chunked alone; a proxy in front of it
     # may read the body, and so the start of the next request, differently (request smuggling). UnknownCoding closes
     # the connection, so nothing more is read from it.
-    codings = head.codings
+    codings = head.values(b"transfer-encoding")
     if codings and [coding.lower() for coding in codings] != [b"chunked"]:
         raise UnknownCoding("Transfer-Encoding can only be `chunked`, and only once.")
 
 
 def _check_host(scope: Mapping[str, Any], head: Head) -> None:
     # RFC 9112 section 3.2. The server passes a missing field on as an empty one; HTTP/1.0 may omit it.
-    if scope["http_version"] == "1.0" and not any(head.hosts):
+    hosts = head.values(b"host")
+    if scope["http_version"] == "1.0" and not any(hosts):
         return
-    if len(head.hosts) != 1 or not is_host(head.hosts[0]):
+    if len(hosts) != 1 or not is_host(hosts[0]):
         raise InvalidRequest("A request has exactly one well-formed Host field.")
 
 
@@ -169,8 +169,8 @@ def _check_target(scope: Mapping[str, Any]) -> None:
 
 
 def _check_length(head: Head, max_body: int) -> None:
-    for length in head.content_length:
-        if not length.isdigit() or len(length) > 18:
+    for length in head.values(b"content-length"):
+        if not length.isdigit() or len(length) > MAX_DIGITS:
             raise InvalidRequest("The Content-Length is malformed.")
         if int(length) > max_body:
             raise TooLarge(f"The body is over {max_body:,} bytes.")

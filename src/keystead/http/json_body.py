@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
@@ -16,7 +16,6 @@ from keystead.domain.errors import (
     FieldError,
     Invalid,
     InvalidRequest,
-    KeysteadError,
     TooLarge,
     UnsupportedMediaType,
 )
@@ -33,7 +32,6 @@ MAX_PARAMETERS = 20
 
 _LONGEST_NAME = 64
 _SHOWN_OF_LONGER = 20
-_PARAMETER_PLACES = frozenset({"query", "path", "header", "cookie"})
 
 # A string, the start of an array or object, or a number or literal: each is one value, or one member's name. Every
 # alternative is possessive, an unfinished string included, so no byte is read twice.
@@ -94,7 +92,10 @@ def decode_model(model: type[M], data: bytes, max_values: int = MAX_VALUES) -> M
     try:
         return model.model_validate(value, strict=True)
     except ValidationError as error:
-        raise invalid_of(error.errors(include_url=False)) from None
+        shown = error.errors(include_url=False)[:MAX_ENTRIES]
+        raise Invalid(
+            [FieldError(body_pointer(each["loc"]), sentence_of(each)) for each in shown]
+        ) from None
 
 
 def body_pointer(location: Location) -> str:
@@ -105,25 +106,13 @@ def body_pointer(location: Location) -> str:
     return "".join(f"/{_escape(_cut(str(part)))}" for part in location)
 
 
-def request_pointer(location: Location) -> str:
-    """Return the pointer of FastAPI's `loc`: `("body", "title")` is `/title`, `("query", "limit")` is `query:limit`."""
-    place, *path = location
-    if place in _PARAMETER_PLACES:
-        return f"{place}:{'.'.join(_cut(str(part)) for part in path)}"
-    return body_pointer(path)
+def query_pointer(name: str) -> str:
+    """Return the pointer of a query parameter, such as `query:limit`; a name too long to be one of ours is cut."""
+    return f"query:{_cut(name)}"
 
 
-def invalid_of(
-    errors: Sequence[Mapping[str, Any]], pointer: Callable[[Location], str] = body_pointer
-) -> KeysteadError:
-    """Return the refusal for pydantic's `errors()`: Invalid with the first ones, or InvalidRequest if it isn't JSON."""
-    if any(error["type"] == "json_invalid" for error in errors):
-        return InvalidRequest("The body is not JSON.")
-    shown = errors[:MAX_ENTRIES]
-    return Invalid([FieldError(pointer(error["loc"]), _sentence(error)) for error in shown])
-
-
-def _sentence(error: Mapping[str, Any]) -> str:
+def sentence_of(error: Mapping[str, Any]) -> str:
+    """Return what is wrong, for one of pydantic's `errors()`. It never quotes a value."""
     sentence = str(error["msg"]).removeprefix("Value error, ")
     if error["type"] == "value_error":
         return sentence  # our own text: it never quotes a value, though its example may contain one

@@ -7,9 +7,9 @@ import binascii
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from keystead.domain.errors import FieldError, Invalid, InvalidCursor
 
@@ -30,23 +30,35 @@ _ALPHABET = re.compile(r"[A-Za-z0-9_-]+")
 class Page(Generic[P]):
     """A requested page: at most `limit` items after the position `after` (None: from the start).
 
-    A position is the id (`str`) or the sequence (`int`) of the last item of the page before.
+    A position is the id (`str`) or the sequence (`int`) of the last item of the page before. `binding` is what a cursor
+    belongs to.
     """
 
     limit: int
     after: P | None
-    binding: bytes
+    binding: Binding
 
     def cursor(self, position: P) -> str:
         """Return the cursor that continues after `position`."""
-        return _base64url(self.binding + str(position).encode("ascii"))
+        return _base64url(self.binding.digest() + str(position).encode("ascii"))
 
-    def answer(self, items: Sequence[Any], next_position: P | None) -> dict[str, Any]:
-        """Return the body `{"items", "next_cursor"}`. `next_position` is the last item's; None on the last page."""
-        return {
-            "items": items,
-            "next_cursor": None if next_position is None else self.cursor(next_position),
-        }
+    def next_cursor(self, position: P | None) -> str | None:
+        """Return the cursor that continues after the last item's `position`; None on the last page."""
+        return None if position is None else self.cursor(position)
+
+
+class Binding(NamedTuple):
+    """The list that a cursor belongs to."""
+
+    workspace_id: str
+    path: str
+    filters: Mapping[str, str | None]
+
+    def digest(self) -> bytes:
+        """Return the bytes that begin every cursor of the list. Most pages need none: the list ends on them."""
+        used = sorted((name, value) for name, value in self.filters.items() if value is not None)
+        text = json.dumps([self.workspace_id, self.path, used])
+        return hashlib.sha256(text.encode()).digest()[:_BINDING_BYTES]
 
 
 def read_page(
@@ -58,16 +70,16 @@ def read_page(
     limit: int | str | None = None,
     cursor: str | None = None,
 ) -> Page[P]:
-    """Return the page that a request asks for; `kind` is the type of the list's positions.
+    """Return the page that `limit` and `cursor` ask for. `kind` is the type of the list's positions.
 
-    A cursor isn't a secret and grants nothing: it names a position, and every list has the workspace in its WHERE.
+    A cursor grants nothing: it only names a position, and every list has the workspace in its WHERE.
 
     Raises:
         Invalid: The limit is not 1-200.
         InvalidCursor: The cursor is malformed, or belongs to another workspace, path or filters.
     """
-    binding = _binding(workspace_id, path, filters or {})
-    after = None if cursor is None else _position(kind, cursor, binding)
+    binding = Binding(workspace_id, path, filters or {})
+    after = None if cursor is None else _position(kind, cursor, binding.digest())
     return Page(_limit(limit), after, binding)
 
 
@@ -78,12 +90,6 @@ def _limit(limit: int | str | None) -> int:
     if not 1 <= number <= MAX_LIMIT:
         raise Invalid.field("query:limit", f"The limit is a number from 1 to {MAX_LIMIT}.")
     return number
-
-
-def _binding(workspace_id: str, path: str, filters: Mapping[str, str | None]) -> bytes:
-    used = sorted((name, value) for name, value in filters.items() if value is not None)
-    text = json.dumps([workspace_id, path, used])
-    return hashlib.sha256(text.encode()).digest()[:_BINDING_BYTES]
 
 
 def _position(kind: type[P], cursor: str, binding: bytes) -> P:

@@ -1,6 +1,6 @@
 """Errors on the wire: the table of codes and statuses, and the problem (RFC 9457) for each refusal.
 
-Independent of any framework: exception_handlers.py connects Starlette and FastAPI, problem_pages.py has the pages.
+The stack answers them; problem_pages.py has the pages.
 """
 
 from __future__ import annotations

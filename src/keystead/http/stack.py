@@ -7,11 +7,9 @@ gets its request id and safe defaults. No exception leaves it, because the serve
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from time import perf_counter
 
 from keystead.domain.errors import InvalidRequest, KeysteadError, StorageError
-from keystead.domain.ids import new_id
 from keystead.http.access_log import log_failure, log_request
 from keystead.http.asgi import (
     NO_STORE,
@@ -26,8 +24,8 @@ from keystead.http.asgi import (
     send_answer,
 )
 from keystead.http.body import BODY_SECONDS, MAX_BODY, BoundedBody
-from keystead.http.client import Client, Network, RequestRecord, begin_record, read_client
-from keystead.http.head import METHODS, Head, check_head, read_head
+from keystead.http.client import Client, Network, RequestRecord, begin_record, fresh_id, read_client
+from keystead.http.head import METHODS, Head, check_head
 from keystead.http.problems import Internal, Problems
 
 ABANDONED = 499
@@ -83,11 +81,11 @@ class Stack:
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = perf_counter()
-        head = read_head(scope["headers"])
+        head = Head(scope["headers"])
         client = self._client(scope, head)
-        record = begin_record(scope, client)
+        record = begin_record(scope, client, head)
         reply = _Reply(send, client)
-        body = BoundedBody(receive, self._max_body, self._body_seconds)
+        body = BoundedBody(receive, self._max_body, self._body_seconds, head.body_length)
         try:
             check_head(scope, head, self._max_body, foreign=self._foreign)
             _require_private(head, client)
@@ -98,13 +96,12 @@ class Stack:
             await reply.finish(self._answer(scope, error))
         finally:
             self._report(scope, record, reply.status, perf_counter() - started)
-        if head.body:
+        if head.has_body:
             await body.discard()
 
     def _client(self, scope: Scope, head: Head) -> Client:
         peer = (scope["client"] or ("", 0))[0]
-        fresh_id = new_id("req", datetime.now(UTC))
-        return read_client(peer, scope["scheme"], head, self._proxies, fresh_id)
+        return read_client(peer, scope["scheme"], head, self._proxies, fresh_id())
 
     def _answer(self, scope: Scope, error: Exception) -> Answer:
         if not isinstance(error, KeysteadError) or isinstance(error, StorageError):
@@ -114,7 +111,8 @@ class Stack:
     def _report(
         self, scope: Scope, record: RequestRecord, status: int | None, seconds: float
     ) -> None:
-        log_request(scope, record, status, seconds)
+        if not record.is_routine or status is None or status >= 400:
+            log_request(scope, record, status, seconds)
         if self._on_response is not None:
             route = record.route or str(getattr(scope.get("route"), "path", ""))
             self._on_response(method_label(scope), route, status or ABANDONED, seconds)
@@ -149,16 +147,16 @@ class _Reply:
 
 
 def _completed(headers: Sequence[Header], client: Client) -> list[Header]:
-    kept = [header for header in headers if header[0] != b"server"]
-    names = {name for name, _ in kept}
-    kept += [default for default in _DEFAULTS if default[0] not in names]
-    kept += [SERVER, (b"x-request-id", client.request_id.encode("ascii"))]
-    return [*kept, _HSTS] if client.secure else kept
+    fields = dict(headers)
+    completed = [header for header in headers if header[0] != b"server"]
+    completed += [default for default in _DEFAULTS if default[0] not in fields]
+    completed += [SERVER, (b"x-request-id", client.request_id.encode("ascii"))]
+    return [*completed, _HSTS] if client.secure else completed
 
 
 def _require_private(head: Head, client: Client) -> None:
     # Refused, not redirected: a redirect would hide that the credential has already crossed the network in clear text.
-    if head.credentials and not client.private:
+    if not client.private and head.values(b"authorization"):
         raise InvalidRequest(
             "Credentials are refused over plain HTTP. Use https, and replace this key."
         )

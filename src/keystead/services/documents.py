@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from time import sleep
 from typing import Final
 
@@ -20,8 +21,9 @@ from keystead.domain.documents import (
     Push,
     PushPlan,
     PushReport,
+    Stored,
 )
-from keystead.domain.errors import CollectionNotEmpty, NameTaken, NotFound
+from keystead.domain.errors import CollectionNotEmpty, Invalid, NameTaken, NotFound
 from keystead.domain.events import NO_ORIGIN, Act, EventType, Origin, Target
 from keystead.domain.ids import WorkspaceId, new_id
 from keystead.domain.principals import Principal, system
@@ -31,12 +33,13 @@ from keystead.domain.scopes import (
     DOCUMENTS_READ,
     DOCUMENTS_WRITE,
 )
-from keystead.domain.search import clauses, index_terms, parse_query
+from keystead.domain.search import SearchPosition, index_terms, parse_query
 from keystead.domain.versions import IfMatch, first_version, require_match
 from keystead.services.authorization import Authorization
 from keystead.services.isolation import Isolation, OnFailure
 from keystead.services.paging import Page, page_of
 from keystead.services.plans import require_room
+from keystead.services.searches import SearchPage, search_page
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.engine.roles import Purpose
@@ -185,21 +188,37 @@ class Documents:
         if_match: IfMatch | None = None,
     ) -> PutDocument:
         """Create or replace one document. The same content again changes nothing."""
-        principal.require(DOCUMENTS_WRITE)
-        # Without the lock first: an unchanged document writes nothing, and indexing takes time.
-        with self._database.read(principal.workspace_id) as tx:
-            collection = _find(tx, principal, name)
-            _require_match(tx, collection, draft.id, if_match)
-            change = _Change([rules.check_document(draft)], single=draft.id)
-            if change.prepare(tx, collection).changes_nothing:
-                return PutDocument(_find_document(tx, collection, draft.id), created=False)
+        change = self._prepare_put(principal, name, draft, if_match)
         with self._authorization.changing(
             principal, origin, DOCUMENTS_WRITE, keeps_access=True
         ) as (tx, act):
             collection = _find(tx, principal, name)
-            _require_match(tx, collection, draft.id, if_match)
-            plan = self._apply(tx, collection, change, act)
-            return PutDocument(_find_document(tx, collection, draft.id), bool(plan.created))
+            stored = change.stored(tx, collection)
+            if if_match is not None:
+                if_match.require(stored[draft.id].version if draft.id in stored else None)
+            plan, number = self._apply(tx, collection, change, stored, act)
+            if plan.created:
+                return PutDocument(_created(plan.created[0], number, act), created=True)
+            if plan.updated:
+                (updated,) = plan.updated.values()
+                return PutDocument(_updated(updated, stored[draft.id], act), created=False)
+            return PutDocument(_find_document(tx, collection, draft.id), created=False)
+
+    @retry_on_conflict
+    def _prepare_put(
+        self, principal: Principal, name: str, draft: DocumentDraft, if_match: IfMatch | None
+    ) -> _Change:
+        """Return the change with its index terms, which take time, before the lock is taken."""
+        principal.require(DOCUMENTS_WRITE)
+        try:
+            change = _Change([rules.check_document(draft)], single=draft.id)
+        except Invalid:
+            # A missing collection or another version comes before invalid values.
+            with self._database.read(principal.workspace_id) as tx:
+                _require_match(tx, _find(tx, principal, name), draft.id, if_match)
+            raise
+        change.index_all()
+        return change
 
     @retry_on_conflict
     def push(
@@ -210,14 +229,16 @@ class Documents:
         with self._database.read(principal.workspace_id) as tx:
             collection = _find(tx, principal, name)
             change = _Change(rules.check_push(push), push.delete)
-            plan = change.prepare(tx, collection)
+            plan = change.plan(change.stored(tx, collection))
         if plan.changes_nothing:
             return plan.report
+        change.index(plan)
         with self._authorization.changing(
             principal, origin, DOCUMENTS_WRITE, keeps_access=True
         ) as (tx, act):
             collection = _find(tx, principal, name)
-            return self._apply(tx, collection, change, act).report
+            plan, _ = self._apply(tx, collection, change, change.stored(tx, collection), act)
+            return plan.report
 
     @retry_on_conflict
     def delete(
@@ -232,16 +253,21 @@ class Documents:
         with self._authorization.changing(
             principal, origin, DOCUMENTS_WRITE, keeps_access=True
         ) as (tx, act):
-            collection = _find(tx, principal, name)
-            _find_document(tx, collection, id)
-            _require_match(tx, collection, id, if_match)
-            self._apply(tx, collection, _Change(deletes=[id], single=id), act)
+            collection, change = _find(tx, principal, name), _Change(deletes=[id], single=id)
+            stored = change.stored(tx, collection) if rules.is_document_id(id) else {}
+            document = NotFound.unless(stored.get(id), "document")
+            require_match(if_match, document.version)
+            self._apply(tx, collection, change, stored, act)
 
     @retry_on_conflict
     def get(self, principal: Principal, name: str, id: str) -> Document:
         """Return one whole document."""
         principal.require(DOCUMENTS_READ)
         with self._database.read(principal.workspace_id) as tx:
+            if rules.is_collection_name(name) and rules.is_document_id(id):
+                document = rows.read_document(tx, principal.workspace_id, name, id)
+                if document is not None:
+                    return document
             return _find_document(tx, _find(tx, principal, name), id)
 
     @retry_on_conflict
@@ -257,13 +283,19 @@ class Documents:
 
     @retry_on_conflict
     def search(
-        self, principal: Principal, name: str, query: str, *, limit: int = 50
-    ) -> Sequence[DocumentSummary]:
-        """Return the best `limit` matches of a collection, the best first: see domain.search."""
+        self,
+        principal: Principal,
+        name: str,
+        query: str,
+        *,
+        limit: int = 50,
+        after: SearchPosition | None = None,
+    ) -> SearchPage:
+        """Return one page of a collection's best matches, the best first: see domain.search."""
         principal.require(DOCUMENTS_READ)
         with self._database.read(principal.workspace_id) as tx:
             collection = _find(tx, principal, name)
-            return rows.search_documents(tx, collection, clauses(parse_query(query)), limit)
+            return search_page(tx, collection, parse_query(query), limit, after)
 
     @retry_on_conflict
     def _delete_collection(
@@ -290,11 +322,21 @@ class Documents:
             )
             return collection, _remove_some(tx, collection.workspace_id, collection.id)
 
-    def _apply(self, tx: Tx, collection: Collection, change: _Change, act: Act) -> PushPlan:
-        """Write what the change means for the rows as they are under the lock, and record it."""
-        plan = change.plan(tx, collection)
+    def _apply(
+        self,
+        tx: Tx,
+        collection: Collection,
+        change: _Change,
+        stored: Mapping[str, Stored],
+        act: Act,
+    ) -> tuple[PushPlan, int]:
+        """Write what the change means for the rows as they are under the lock, and record it.
+
+        Returns what was written, and the number of the first created document.
+        """
+        plan = change.plan(stored)
         if plan.changes_nothing:
-            return plan
+            return plan, 0
         if plan.created:
             used = collections.count_documents(tx, collection.workspace_id)
             self._require_room(tx, collection.workspace_id, "documents", used, plan.added)
@@ -303,11 +345,11 @@ class Documents:
             tx, collection, created=created, deleted=deleted, now=act.at
         )
         rows.delete_documents(tx, collection, plan.deleted)
-        terms = change.terms_of(plan)
+        terms = change.index(plan)
         rows.update_documents(tx, collection, plan.updated, terms, act.at)
         rows.insert_documents(tx, collection, plan.created, terms, number, act.at)
         _record_change(tx, collection, plan, act, change.single)
-        return plan
+        return plan, number
 
     def _require_room(
         self, tx: Tx, workspace_id: WorkspaceId, name: str, used: int, added: int = 1
@@ -341,24 +383,28 @@ class _Change:
         self._deletes = deletes
         self._terms: dict[str, list[str]] = {}
 
-    def plan(self, tx: Tx, collection: Collection) -> PushPlan:
-        """Return what it changes in the collection now."""
+    def stored(self, tx: Tx, collection: Collection) -> dict[str, Stored]:
+        """Return what the collection has now of the change's documents."""
         ids = [*(document.draft.id for document in self._incoming), *self._deletes]
-        return rules.diff(rows.digests_of(tx, collection, ids), self._incoming, self._deletes)
+        return rows.stored_documents(tx, collection, ids)
 
-    def prepare(self, tx: Tx, collection: Collection) -> PushPlan:
-        """Return the plan by a read without the lock, and compute the index terms that it needs."""
-        plan = self.plan(tx, collection)
-        self._terms = self.terms_of(plan)
-        return plan
+    def plan(self, stored: Mapping[str, Stored]) -> PushPlan:
+        """Return what it changes."""
+        return rules.diff(stored, self._incoming, self._deletes)
 
-    def terms_of(self, plan: PushPlan) -> dict[str, list[str]]:
-        """Return the index terms of the documents that the plan writes."""
-        written = [document.draft for document in (*plan.created, *plan.updated)]
-        return {
-            draft.id: self._terms.get(draft.id) or index_terms(draft.title, draft.text)
-            for draft in written
-        }
+    def index(self, plan: PushPlan) -> Mapping[str, Sequence[str]]:
+        """Return the index terms of the documents that the plan writes, computed once."""
+        self._index([*plan.created, *plan.updated.values()])
+        return self._terms
+
+    def index_all(self) -> None:
+        """Compute the index terms of all documents, in case the plan writes them."""
+        self._index(self._incoming)
+
+    def _index(self, written: Sequence[Incoming]) -> None:
+        for draft, _ in written:
+            if draft.id not in self._terms:
+                self._terms[draft.id] = index_terms(draft.title, draft.text)
 
 
 def _find(tx: Tx, principal: Principal, name: str) -> Collection:
@@ -371,6 +417,32 @@ def _find(tx: Tx, principal: Principal, name: str) -> Collection:
 def _find_document(tx: Tx, collection: Collection, id: str) -> Document:
     document = rows.find_document(tx, collection, id) if rules.is_document_id(id) else None
     return NotFound.unless(document, "document")
+
+
+def _created(incoming: Incoming, number: int, act: Act) -> Document:
+    return _document(incoming, number, act.at, act.at, first_version(act.at))
+
+
+def _updated(incoming: Incoming, before: Stored, act: Act) -> Document:
+    return _document(incoming, before.number, before.created_at, act.at, before.version + 1)
+
+
+def _document(
+    incoming: Incoming, number: int, created_at: datetime, updated_at: datetime, version: int
+) -> Document:
+    """Return the document as it was written, without reading it again."""
+    draft = incoming.draft
+    return Document(
+        id=draft.id,
+        number=number,
+        title=draft.title,
+        url=draft.url,
+        attributes=draft.attributes,
+        created_at=created_at,
+        updated_at=updated_at,
+        version=version,
+        text=draft.text,
+    )
 
 
 def _version(tx: Tx, collection: Collection, id: str) -> int | None:

@@ -169,6 +169,10 @@ class Verifier:
             self._on_verdict(verdict.reason if isinstance(verdict, Denied) else "verified")
         return verdict
 
+    def note_accepted(self, principal: Principal, now: int) -> None:
+        """Note that a key without a known caller was accepted at `now`, for a cache in front of this verifier."""
+        self._note(Verified(principal), now, None, None)
+
     def _report_failure(self) -> None:
         if self._on_verdict is not None:
             self._on_verdict("unavailable")
@@ -237,15 +241,43 @@ class ActiveToken(NamedTuple):
     metadata: KeyMetadata
 
 
+IntrospectionCache = VerificationCache[ActiveToken]
+
+
 class Introspection:
     """Introspection of keys (RFC 7662): a verification without rate limits. Credentials are inactive here."""
 
-    def __init__(self, verifier: Verifier, metadata: Lookup[KeyMetadata]) -> None:
+    def __init__(
+        self,
+        verifier: Verifier,
+        metadata: Lookup[KeyMetadata],
+        clock: Clock,
+        cache: IntrospectionCache | None = None,
+    ) -> None:
+        """Omit `cache` to read the rows at every introspection. `verifier` has no cache of its own."""
         self._verifier = verifier
         self._metadata = metadata
+        self._clock = clock
+        self._cache = cache
 
     async def introspect(self, text: str) -> ActiveToken | None:
         """Return the key of that token, or None if it isn't active. It counts as a use without a caller."""
+        cache = self._cache
+        if cache is None:
+            return await self._read(text)
+        now = self._clock.microseconds()
+        active = cache.get(text, now)
+        if active is not None:
+            self._verifier.note_accepted(active.principal, now)
+            return active
+        # The generation before the rows, as for a verification.
+        generation = cache.generation()
+        active = await self._read(text)
+        if active is not None:
+            cache.put(text, generation, active, now, active.principal.expires_at)
+        return active
+
+    async def _read(self, text: str) -> ActiveToken | None:
         verdict = await self._verifier.verify_on_loop(text)
         if isinstance(verdict, Denied):
             return None

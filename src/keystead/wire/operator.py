@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated, Any, Self
 
 from keystead.domain import plans, workspaces
@@ -88,7 +89,12 @@ class PlanWithLimits(Resource):
     @classmethod
     def of(cls, plan: plans.Plan) -> Self:
         """Return the shape of the domain's value."""
-        return cls.model_validate(plan)
+        rates = RateLimits(
+            workspace_per_minute=plan.rate_limits.workspace_per_minute,
+            key_per_minute=plan.rate_limits.key_per_minute,
+        )
+        limits = Limits(**asdict(plan.limits))
+        return cls(id=plan.id, name=plan.name, limits=limits, rate_limits=rates)
 
 
 class PlanList(Resource):

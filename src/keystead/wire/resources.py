@@ -38,7 +38,7 @@ class Quota(Resource):
     @classmethod
     def of(cls, quota: plans.Quota) -> Self:
         """Return the shape of the domain's value."""
-        return cls.model_validate(quota)
+        return cls(limit=quota.limit, used=quota.used)
 
 
 class Key(Resource):
@@ -76,9 +76,9 @@ class Key(Resource):
             created_at=key.created_at,
             created_by=Actor.of(key.created_by),
             expires_at=key.expires_at,
-            last_used_at=use and use.at,
-            last_used_ip=use and use.address,
-            last_used_agent=use and use.agent,
+            last_used_at=use.at if use else None,
+            last_used_ip=use.address if use else None,
+            last_used_agent=use.agent if use else None,
             revoked_at=key.revoked_at,
             rotated_to=key.rotated_to,
             **more,
@@ -155,7 +155,7 @@ class PlanUse(Resource):
     @classmethod
     def of(cls, use: plans.PlanUse) -> Self:
         """Return the shape of the domain's value."""
-        return cls(plan=Plan.model_validate(use.plan), quotas=Quotas.of(use.quotas))
+        return cls(plan=Plan(id=use.plan.id, name=use.plan.name), quotas=Quotas.of(use.quotas))
 
 
 class Collection(Resource):
@@ -170,7 +170,13 @@ class Collection(Resource):
     @classmethod
     def of(cls, collection: texts.Collection) -> Self:
         """Return the shape of the domain's value."""
-        return cls.model_validate(collection)
+        return cls(
+            name=collection.name,
+            title=collection.title,
+            documents=collection.documents,
+            created_at=collection.created_at,
+            updated_at=collection.updated_at,
+        )
 
 
 class CollectionList(Resource):
@@ -191,9 +197,17 @@ class DocumentSummary(Resource):
     updated_at: Instant
 
     @classmethod
-    def of(cls, document: texts.DocumentSummary) -> Self:
-        """Return the shape of the domain's value. A `Document` needs one with its text."""
-        return cls.model_validate(document)
+    def of(cls, document: texts.DocumentSummary, **more: Any) -> Self:
+        """Return the shape of the domain's value."""
+        return cls(
+            id=document.id,
+            title=document.title,
+            url=document.url,
+            attributes=dict(document.attributes),
+            created_at=document.created_at,
+            updated_at=document.updated_at,
+            **more,
+        )
 
 
 class Document(DocumentSummary):
@@ -201,12 +215,37 @@ class Document(DocumentSummary):
 
     text: str
 
+    @classmethod
+    def whole(cls, document: texts.Document) -> Self:
+        """Return the shape of a document with its text."""
+        return cls.of(document, text=document.text)
+
+
+class DocumentHit(DocumentSummary):
+    """A document as a search returns it, without its text."""
+
+    snippet: Annotated[str, member("A part of the text around the first match, on one line.")]
+
+    @classmethod
+    def found(cls, hit: texts.Hit) -> Self:
+        """Return the shape of a result."""
+        return cls.of(hit, snippet=hit.snippet)
+
 
 class DocumentList(Resource):
-    """A page of documents, newest first; or the results of a search, best first, without a next page."""
+    """A page of documents, newest first."""
 
     items: list[DocumentSummary]
     next_cursor: NextCursor
+
+
+class SearchResults(Resource):
+    """A page of the results of a search, best first."""
+
+    items: list[DocumentHit]
+    next_cursor: NextCursor
+    total: Annotated[int, member("The number of results on all pages.")]
+    total_exact: Annotated[bool, member("False: older documents may match too.")]
 
 
 class PushReport(Resource):
@@ -220,7 +259,12 @@ class PushReport(Resource):
     @classmethod
     def of(cls, report: texts.PushReport) -> Self:
         """Return the shape of the domain's value."""
-        return cls.model_validate(report)
+        return cls(
+            created=report.created,
+            updated=report.updated,
+            unchanged=report.unchanged,
+            deleted=report.deleted,
+        )
 
 
 class Target(Resource):
@@ -254,7 +298,7 @@ class Event(Resource):
             type=event.type,
             occurred_at=event.occurred_at,
             actor=Actor.of(event.actor),
-            target=Target.model_validate(event.target),
+            target=Target(type=event.target.type, id=event.target.id),
             address=event.origin.address,
             request_id=event.origin.request_id,
             data=dict(event.data),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import replace
 from typing import Annotated, Any, Final, Self
 
 from keystead.domain import events, webhooks
@@ -91,6 +91,16 @@ class Attempt(Resource):
     ]
     milliseconds: Annotated[int, member("The duration of the attempt.")]
 
+    @classmethod
+    def of(cls, attempt: webhooks.Attempt) -> Self:
+        """Return the shape of the domain's value."""
+        return cls(
+            at=attempt.at,
+            status=attempt.status,
+            error=attempt.error,
+            milliseconds=attempt.milliseconds,
+        )
+
 
 class Delivery(Resource):
     """An event on its way to a webhook."""
@@ -125,7 +135,7 @@ class Delivery(Resource):
             event_type=delivery.event_type,
             status=delivery.status,
             created_at=delivery.created_at,
-            attempts=[Attempt.model_validate(attempt) for attempt in delivery.attempts],
+            attempts=[Attempt.of(attempt) for attempt in delivery.attempts],
             next_attempt_at=delivery.next_attempt_at,
             **more,
         )
@@ -137,19 +147,26 @@ class SentDelivery(Delivery):
     event: Event
 
 
+class WebhookPayload(Resource):
+    """What a webhook receives: an event, in the form of Standard Webhooks 1.0. At most 20 kB."""
+
+    type: EventType
+    timestamp: Annotated[Instant, member("When the event happened.")]
+    data: Event
+
+
 def payload(event: events.Event) -> bytes:
     """Return the body that a webhook receives: the same bytes in every attempt, at most `MAX_PAYLOAD`.
 
     `data` is the event as in the API, without its details if they would make it too large.
     """
-    shape = Event.of(event).model_dump(mode="json")
-    body = {"type": shape["type"], "timestamp": shape["occurred_at"], "data": shape}
-    text = _json(body)
-    return text if len(text) <= MAX_PAYLOAD else _json({**body, "data": {**shape, "data": {}}})
+    text = _payload(event)
+    return text if len(text) <= MAX_PAYLOAD else _payload(replace(event, data={}))
 
 
-def _json(body: dict[str, Any]) -> bytes:
-    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+def _payload(event: events.Event) -> bytes:
+    body = WebhookPayload(type=event.type, timestamp=event.occurred_at, data=Event.of(event))
+    return body.to_json()
 
 
 class DeliveryList(Resource):

@@ -1,4 +1,4 @@
-"""The OpenAPI document: complete, committed, and the same as the server's behaviour."""
+"""The OpenAPI documents: complete, committed, and the same as the server's behavior."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ from typing import Any
 import pytest
 
 from keystead.api.bodies import Body
-from keystead.api.openapi.document import describe, operations, to_json
+from keystead.api.openapi.document import EXAMPLE
+from keystead.domain.events import EventType
 from keystead.domain.scopes import BUILT_IN
 from keystead.http.problems import STATUS
-from tests.support.api_client import Tenant
+from tests.support.api_client import BASE, Tenant
+from tests.support.described_calls import CALLS, DOCUMENTS, OPERATIONS, SCHEMAS
 
-COMMITTED = Path(__file__).parents[3] / "openapi.json"
-DOCUMENT = describe()
-OPERATIONS = {operation["operationId"]: operation for _, _, operation in operations(DOCUMENT)}
+ROOT = Path(__file__).parents[3]
+WORKSPACE = DOCUMENTS["openapi.json"]
+FILES = pytest.mark.parametrize("file", DOCUMENTS)
 
 
 def walk(value: Any) -> Iterator[dict[str, Any]]:
@@ -32,46 +34,110 @@ def walk(value: Any) -> Iterator[dict[str, Any]]:
             yield from walk(member)
 
 
-def test_the_committed_document_is_current() -> None:
-    """openapi.json in the repository is what `make openapi` writes."""
-    assert COMMITTED.read_text(encoding="utf-8") == to_json(DOCUMENT), "run `make openapi`"
-
-
 @pytest.mark.slow
-def test_the_module_prints_the_document() -> None:
-    """`python -m keystead.api.openapi.document` prints openapi.json, and nothing on standard error."""
-    command = [sys.executable, "-m", "keystead.api.openapi.document"]
+def test_the_committed_documents_are_current(tmp_path: Path) -> None:
+    """The files of the repository are what `make openapi` writes."""
+    command = [sys.executable, "-m", "keystead.api.openapi.document", str(tmp_path)]
     process = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert (process.stdout, process.stderr) == (to_json(DOCUMENT), "")
+    assert (process.stdout, process.stderr) == ("", "")
+    assert {path.name for path in tmp_path.iterdir()} == set(DOCUMENTS)
+    for name in DOCUMENTS:
+        assert (tmp_path / name).read_bytes() == (ROOT / name).read_bytes(), "run `make openapi`"
 
 
-def test_the_document_is_public(quick: Tenant) -> None:
-    """/openapi.json needs no key, and is the committed document."""
-    answer = quick.api.client().get("/openapi.json")
+@FILES
+def test_the_committed_document_is_the_described_one(file: str) -> None:
+    """Each file holds the document that the code builds."""
+    assert json.loads((ROOT / file).read_text(encoding="utf-8")) == DOCUMENTS[file], (
+        "`make openapi`"
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "file"),
+    [("/openapi.json", "openapi.json"), ("/operator/openapi.json", "openapi-operator.json")],
+)
+def test_the_documents_are_public(quick: Tenant, path: str, file: str) -> None:
+    """Both need no key, and are the committed documents, except that a server names itself."""
+    answer = quick.api.client().get(path)
     assert answer.headers["content-type"] == "application/json"
-    assert answer.json() == json.loads(COMMITTED.read_text(encoding="utf-8"))
+    assert answer.json() == DOCUMENTS[file] | {"servers": [{"url": BASE}]}
+    assert DOCUMENTS[file]["servers"] == [{"url": EXAMPLE}]
 
 
-def test_every_reference_resolves() -> None:
+@FILES
+def test_every_reference_resolves(file: str) -> None:
     """Every `$ref` has its component, and every component a use."""
-    targets = {value["$ref"] for value in walk(DOCUMENT) if "$ref" in value}
+    document = DOCUMENTS[file]
+    targets = {value["$ref"] for value in walk(document) if "$ref" in value}
     components = {
         f"#/components/{kind}/{name}"
-        for kind, by_name in DOCUMENT["components"].items()
+        for kind, by_name in document["components"].items()
         if kind not in {"securitySchemes", "examples"}
         for name in by_name
     }
     assert {target for target in targets if "/examples/" not in target} == components
     examples = {target.rpartition("/")[2] for target in targets if "/examples/" in target}
-    assert examples <= set(DOCUMENT["components"]["examples"])
+    assert examples <= set(document["components"]["examples"])
+
+
+@FILES
+def test_security_schemes_are_those_in_use(file: str) -> None:
+    """Each document has the credentials of its own calls, and no others."""
+    used = {
+        scheme
+        for item in DOCUMENTS[file]["paths"].values()
+        for operation in item.values()
+        for requirement in operation["security"]
+        for scheme in requirement
+    }
+    assert used == set(DOCUMENTS[file]["components"]["securitySchemes"])
+
+
+def test_each_document_has_its_own_calls() -> None:
+    """The workspace API and the gate are in one, the operator API in the other, each id once."""
+    roots = {
+        file: {path.split("/")[1] for path in document["paths"]}
+        for file, document in DOCUMENTS.items()
+    }
+    assert roots == {
+        "openapi.json": {"v1", "introspect", "revoke", "forward-auth"},
+        "openapi-operator.json": {"operator"},
+    }
+    ids = [
+        operation["operationId"]
+        for document in DOCUMENTS.values()
+        for kind in ("paths", "webhooks")
+        for item in document.get(kind, {}).values()
+        for operation in item.values()
+    ]
+    assert len(ids) == len(set(ids))
+    assert all(re.fullmatch(r"[a-z]+([A-Z][a-z]*)*", id) for id in ids)
+
+
+def test_every_type_of_event_has_its_webhook() -> None:
+    """Each describes one type's payload and the headers of Standard Webhooks."""
+    assert list(WORKSPACE["webhooks"]) == [str(type) for type in EventType]
+    headers = {
+        f"#/components/parameters/{name}"
+        for name in ("webhook-id", "webhook-timestamp", "webhook-signature")
+    }
+    for type, item in WORKSPACE["webhooks"].items():
+        assert {parameter["$ref"] for parameter in item["post"]["parameters"]} == headers
+        schema = item["post"]["requestBody"]["content"]["application/json"]["schema"]
+        assert schema["properties"] == {"type": {"const": type}}
 
 
 def test_every_call_is_described() -> None:
     """A summary, a description, an explained tag, an id for generators, the scope in words and in `security`."""
-    tags = {tag["name"] for tag in DOCUMENT["tags"] if tag["description"]}
-    assert len(OPERATIONS) == 38
+    tags = {t["name"] for each in DOCUMENTS.values() for t in each["tags"] if t["description"]}
+    assert len(OPERATIONS) == len(CALLS) == 38
     for id, operation in OPERATIONS.items():
-        assert re.fullmatch(r"[a-z]+(_[a-z]+)?", id)
+        assert re.match(
+            r"whoami$|(create|list|get|update|put|set|push|delete|revoke|rotate)[A-Z]"
+            r"|(suspend|resume|test|resend)[A-Z]",
+            id,
+        )
         assert set(operation["tags"]) <= tags
         assert len(operation["summary"]) <= 40
         assert operation["description"]
@@ -101,7 +167,7 @@ def int_of(status: str) -> int:
 
 def test_examples_are_problems_as_they_are_answered() -> None:
     """Code, status and page of each example belong together."""
-    for code, example in DOCUMENT["components"]["examples"].items():
+    for code, example in WORKSPACE["components"]["examples"].items():
         value = example["value"]
         assert (value["code"], value["status"]) == (code, STATUS[code])
         assert value["type"].endswith(f"/problems/{code}")
@@ -110,7 +176,7 @@ def test_examples_are_problems_as_they_are_answered() -> None:
 def test_every_member_is_explained() -> None:
     """Each member of a request has a description, and no default that a generated client would send by itself."""
     for name in (kind.__name__ for kind in bodies(Body)):
-        for member, schema in DOCUMENT["components"]["schemas"][name]["properties"].items():
+        for member, schema in SCHEMAS[name]["properties"].items():
             assert schema["description"], (name, member)
             assert "default" not in schema
 
@@ -122,7 +188,7 @@ def bodies(kind: type[Body]) -> Iterator[type[Body]]:
         yield from bodies(below)
 
 
-@pytest.mark.parametrize("method_and_path", [f"{m} {p}" for p, m, _ in operations(DOCUMENT)])
+@pytest.mark.parametrize("method_and_path", [f"{method} {path}" for path, method, _ in CALLS])
 def test_every_described_call_is_served(quick: Tenant, method_and_path: str) -> None:
     """No operation of the document gets a 405, or a 404 for an unknown path."""
     method, path = method_and_path.split()

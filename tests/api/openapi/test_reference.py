@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from keystead.api.openapi.document import describe, operations
+from keystead.api.openapi.document import DOCUMENTS, operations, workspace_document
 from keystead.api.openapi.reference import sample_of
 from keystead.domain.principals import Actor, PrincipalKind
 from keystead.http.problems import STATUS
@@ -44,18 +44,21 @@ def nobody(quick: Tenant) -> ApiClient:
     return quick.api.client()
 
 
-def test_the_reference_shows_every_call_and_every_shape(nobody: ApiClient) -> None:
-    """Each operation and each schema of the document is on the page, and each link has its target."""
-    answer = nobody.get("/docs")
+@pytest.mark.parametrize("root", DOCUMENTS)
+def test_the_reference_shows_every_call_and_every_shape(nobody: ApiClient, root: str) -> None:
+    """Each operation and each schema of the document is on its page, and each link has its target."""
+    answer = nobody.get(f"{root}/docs")
     page = Page(answer.text)
-    document = describe()
+    document = DOCUMENTS[root]()
     expected = {operation["operationId"] for _, _, operation in operations(document)}
     expected |= {f"schema-{name}" for name in document["components"]["schemas"]}
     assert expected <= set(page.ids)
     assert len(page.ids) == len(set(page.ids))
     inside = {link[1:] for link in page.links if link.startswith("#")}
     assert inside <= set(page.ids)
-    for link in {link for link in page.links if link.startswith("/")}:
+    outside = {link for link in page.links if link.startswith("/")}
+    assert {"/docs", "/operator/docs", f"{root}/openapi.json"} <= outside
+    for link in outside:
         assert nobody.get(link).status_code == 200, link
 
 
@@ -88,7 +91,8 @@ def test_the_reference_loads_nothing_from_other_hosts(nobody: ApiClient) -> None
 
 def test_a_sample_request_of_the_page_is_valid(quick: Tenant, nobody: ApiClient) -> None:
     """Each curl command names this server, takes the token from the environment, and sends a valid body."""
-    text = nobody.get("/docs").text.replace("&#39;", "'").replace("&#34;", '"')
+    text = nobody.get("/docs").text + nobody.get("/operator/docs").text
+    text = text.replace("&#39;", "'").replace("&#34;", '"')
     lines = re.findall(r"curl -X ([A-Z]+) (\S+)((?:[^<]|<(?!/code>))*)</code>", text)
     assert len(lines) == 38
     client = quick.client()
@@ -110,7 +114,7 @@ def test_a_sample_request_of_the_page_is_valid(quick: Tenant, nobody: ApiClient)
 
 def test_samples_follow_their_schemas() -> None:
     """A sample has all members, the first example if there is one, and ends at members that can be null."""
-    schemas = describe()["components"]["schemas"]
+    schemas = workspace_document()["components"]["schemas"]
     sample = sample_of({"$ref": "#/components/schemas/CreatedKey"}, schemas)
     assert set(sample) == set(schemas["CreatedKey"]["properties"])
     assert sample["description"] == "data-warehouse sync"
@@ -128,7 +132,7 @@ def test_every_problem_has_its_page(nobody: ApiClient, code: str) -> None:
 
 def test_pages_are_for_reading(nobody: ApiClient) -> None:
     """HEAD works, other methods don't; an unknown page is 404."""
-    for path in ("/docs", "/openapi.json", "/problems"):
+    for path in ("/docs", "/openapi.json", "/operator/docs", "/operator/openapi.json", "/problems"):
         assert nobody.send("HEAD", path).status_code == 200
         assert problem(nobody.post(path, {})) == (405, "method-not-allowed")
     for path in ("/docs/", "/docs/x", "/problems/", "/problems/none", "/redoc", "/openapi.yaml"):

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import TypeAdapter
 
 from keystead.cli.outcome import Exit
 from keystead.client import Client, Problem
@@ -67,7 +68,7 @@ def test_a_folder_is_pushed_and_found(keystead: Keystead, folder: Path) -> None:
     assert again == {"collection": "found", **counts, "refused": []}
     search = ("documents", "search", "--collection", "found")
     results = keystead(*search, "gatew", "--json")
-    listed = resources.DocumentList.model_validate_json(results.out)
+    listed = TypeAdapter(resources.SearchResults).validate_json(results.out)
     assert {document.id for document in listed.items} == {"guides--deploy.md", "faq"}
     lines = keystead(*search, "revoked", "at", "once").out.splitlines()
     assert lines[1].split("  ")[:2] == ["README.md", "Welcome back"]
@@ -208,7 +209,7 @@ def test_a_revoked_key_pushes_nothing(
 
 def test_whoami_has_the_shape_of_the_api(keystead: Keystead) -> None:
     """The workspace and the key behind a token, for people and for programs."""
-    whoami = resources.Whoami.model_validate_json(keystead("whoami", "--json").out)
+    whoami = TypeAdapter(resources.Whoami).validate_json(keystead("whoami", "--json").out)
     assert whoami.workspace.name == "My workspace"
     assert whoami.key.id in keystead("whoami").out
 

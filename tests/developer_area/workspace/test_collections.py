@@ -152,7 +152,10 @@ def test_search_finds_words(each_area: Area) -> None:
     browser = each_area.signed_in()
     page = browser.open(url(each_area, "/docs"))
     results = browser.submit(page, url(each_area, "/docs"), query="key overl")
-    assert [row["Document"] for row in results.rows()] == ["Rotation a"]
+    assert [row["Document"] for row in results.rows()] == [
+        "Rotation a Rotate a key with an overlap"
+    ]
+    assert "1 document" in [each.text for each in results.tree.all("p", class_="quiet")]
     nothing = browser.submit(page, url(each_area, "/docs"), query="key unicorn")
     assert "No document has all of these words: “key unicorn”." in nothing.tree.text
 

@@ -1,4 +1,4 @@
-"""The API reference: /openapi.json for tools, and the page /docs for people, without scripts."""
+"""The API reference: an OpenAPI document for tools and a page for people, without scripts, for each of both APIs."""
 
 from __future__ import annotations
 
@@ -9,47 +9,37 @@ from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown_it import MarkdownIt
-from starlette.requests import Request
-from starlette.responses import Response
 
-from keystead.api.openapi.document import operations
+from keystead.api.openapi.document import DOCUMENTS, operations
+from keystead.http.asgi import Answer, Header
 
-_CACHE: Final = "public, max-age=300"
-_POLICY: Final = (
-    "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none';"
-    " frame-ancestors 'none'"
+_CACHE: Final[Header] = (b"cache-control", b"public, max-age=300")
+_POLICY: Final[Header] = (
+    b"content-security-policy",
+    b"default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 )
 
 
 class ReferencePages:
     """The public reference pages, rendered once at startup. `base_url` is the server's URL for clients."""
 
-    def __init__(self, document: dict[str, Any], base_url: str) -> None:
-        self._document = json.dumps(document, separators=(",", ":")).encode()
-        self._page = render(document, base_url).encode()
-        self._style = (files("keystead.api") / "static" / "reference.css").read_bytes()
-
-    async def document(self, _request: Request) -> Response:
-        """Return the OpenAPI document."""
-        return _response(self._document, "application/json")
-
-    async def page(self, _request: Request) -> Response:
-        """Return the document as an HTML page."""
-        response = _response(self._page, "text/html; charset=utf-8")
-        response.headers["content-security-policy"] = _POLICY
-        return response
-
-    async def style(self, _request: Request) -> Response:
-        """Return the page's style sheet."""
-        return _response(self._style, "text/css; charset=utf-8")
+    def __init__(self, base_url: str) -> None:
+        style = (files("keystead.api") / "static" / "reference.css").read_bytes()
+        self.answers = {"/docs/reference.css": _answer(style, b"text/css; charset=utf-8")}
+        for root, describe in DOCUMENTS.items():
+            document = describe(base_url)
+            text = json.dumps(document, separators=(",", ":")).encode()
+            page = render(document, f"{root}/openapi.json").encode()
+            self.answers[f"{root}/openapi.json"] = _answer(text, b"application/json")
+            self.answers[f"{root}/docs"] = _answer(page, b"text/html; charset=utf-8", _POLICY)
 
 
-def _response(body: bytes, media_type: str) -> Response:
-    return Response(body, headers={"content-type": media_type, "cache-control": _CACHE})
+def _answer(body: bytes, media_type: bytes, *headers: Header) -> Answer:
+    return Answer(200, ((b"content-type", media_type), _CACHE, *headers), body)
 
 
-def render(document: dict[str, Any], base_url: str) -> str:
-    """Render an OpenAPI document as an HTML page."""
+def render(document: dict[str, Any], path: str) -> str:
+    """Render an OpenAPI document, which is served at that path, as an HTML page."""
     pages = Environment(
         loader=PackageLoader("keystead.api"),
         autoescape=True,
@@ -75,9 +65,10 @@ def render(document: dict[str, Any], base_url: str) -> str:
     }
     return pages.get_template("reference.html").render(
         document=document,
+        path=path,
         calls=calls,
         schemas=schemas,
-        request_of=lambda call: sample_request(call, base_url, schemas),
+        request_of=lambda call: sample_request(call, document["servers"][0]["url"], schemas),
     )
 
 
@@ -133,12 +124,12 @@ def name_of(schema: dict[str, Any]) -> str:
     return reference.rpartition("/")[2]
 
 
-def sample_request(call: dict[str, Any], base_url: str, schemas: Schemas) -> str:
+def sample_request(call: dict[str, Any], server: str, schemas: Schemas) -> str:
     """Return the call as a curl command. The token comes from the environment, to stay out of the shell's history."""
     path = call["path"].replace("{name}", "handbook")
     id = next((id for root, id in _IDS.items() if path.startswith(root)), "")
     path = path.replace("{id}", id)
-    lines = [f"curl -X {call['method'].upper()} {shlex.quote(base_url + path)}", f'-H "{_TOKEN}"']
+    lines = [f"curl -X {call['method'].upper()} {shlex.quote(server + path)}", f'-H "{_TOKEN}"']
     if "requestBody" in call:
         schema = call["requestBody"]["content"]["application/json"]["schema"]
         body = json.dumps(sample_of(schema, schemas), ensure_ascii=False)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
+from keystead.api.operations import KEY, Operation
 from keystead.domain.errors import (
+    ChangedMeanwhile,
     DiskFull,
     InsufficientScope,
     Invalid,
@@ -54,7 +56,17 @@ _DEFAULT: Final = {
     "content": {"application/problem+json": {"schema": _SCHEMA}},
 }
 _PROBLEMS: Final = Problems("https://keys.example.com")
-_SAMPLES: Final[dict[str, KeysteadError]] = {
+
+
+def _kinds(root: type[KeysteadError]) -> Iterator[type[KeysteadError]]:
+    """Yield the class of every error code of the domain."""
+    for kind in root.__subclasses__():
+        if kind.__module__ == root.__module__ and "code" in vars(kind):
+            yield kind
+        yield from _kinds(kind)
+
+
+_SPECIAL: Final[dict[str, KeysteadError]] = {
     InsufficientScope.code: InsufficientScope("documents:write"),
     Invalid.code: Invalid.field("/expires_at", "must be later than now"),
     RateLimited.code: RateLimited(30),
@@ -74,19 +86,20 @@ _SAMPLES: Final[dict[str, KeysteadError]] = {
         plans_url="https://example.com/plans",
     ),
 }
+_SAMPLES: Final = _SPECIAL | {
+    kind.code: kind() for kind in _kinds(KeysteadError) if kind.code not in _SPECIAL
+}
 
 
-def responses_of(
-    path: str, method: str, operation: dict[str, Any], own: Sequence[str]
-) -> dict[str, Any]:
-    """Return the error responses by status: those that all operations of this kind share, and those of `own` codes."""
-    return responses_listed(dict.fromkeys((*_shared(path, method, operation), *own)))
+def refusals_of(operation: Operation) -> dict[str, Any]:
+    """Return the operation's error responses by status: those that all operations of its kind share, and its own."""
+    return responses_listed([kind.code for kind in _refusals(operation)])
 
 
 def responses_listed(codes: Iterable[str]) -> dict[str, Any]:
     """Return the error responses of these codes by status."""
     by_status: dict[int, list[str]] = {}
-    for code in codes:
+    for code in dict.fromkeys(codes):
         by_status.setdefault(STATUS[code], []).append(code)
     responses = {str(status): _response(status, by_status[status]) for status in sorted(by_status)}
     return {**responses, "default": _DEFAULT}
@@ -96,7 +109,7 @@ def examples() -> dict[str, Any]:
     """Return an example of every problem, by code."""
     return {
         code: {"summary": sample.title, "value": _PROBLEMS.body(sample)}
-        for code, sample in sorted(_samples().items())
+        for code, sample in sorted(_SAMPLES.items())
     }
 
 
@@ -105,24 +118,27 @@ def references(kind: str, names: Iterable[str]) -> dict[str, Any]:
     return {name: {"$ref": f"#/components/{kind}/{name}"} for name in names}
 
 
-def _shared(path: str, method: str, operation: dict[str, Any]) -> Iterator[str]:
-    kinds: list[type[KeysteadError]] = [InvalidRequest, Unauthenticated, InvalidToken]
-    if any(scopes for requirement in operation["security"] for scopes in requirement.values()):
-        kinds.append(InsufficientScope)
-    if "{" in path:
-        kinds.append(NotFound)
-    if "requestBody" in operation:
-        kinds += [TooLarge, UnsupportedMediaType]
-    kinds += [Invalid, Unavailable]
-    if method != "get":
-        kinds += [OutcomeUnknown, DiskFull]
-    return (kind.code for kind in kinds)
+def _refusals(operation: Operation) -> Iterator[type[KeysteadError]]:
+    yield from (InvalidRequest, Unauthenticated, InvalidToken)
+    if operation.scopes:
+        yield InsufficientScope
+    if operation.path_parameters:
+        yield NotFound
+    if operation.body is not None:
+        yield from (TooLarge, UnsupportedMediaType)
+    yield from (Invalid, Unavailable)
+    if operation.method != "GET":
+        yield from (OutcomeUnknown, DiskFull)
+    yield from operation.refusals
+    if operation.if_match:
+        yield ChangedMeanwhile
+    if operation.security == KEY:
+        yield RateLimited
 
 
 def _response(status: int, codes: Sequence[str]) -> dict[str, Any]:
-    samples = _samples()
     return {
-        "description": "\n".join(f"- `{code}`: {samples[code].title}" for code in codes),
+        "description": "\n".join(f"- `{code}`: {_SAMPLES[code].title}" for code in codes),
         "headers": references("headers", _HEADERS_BY_STATUS.get(status, ())),
         "content": {
             "application/problem+json": {
@@ -131,15 +147,3 @@ def _response(status: int, codes: Sequence[str]) -> dict[str, Any]:
             }
         },
     }
-
-
-def _samples() -> dict[str, KeysteadError]:
-    return _SAMPLES | {code: kind() for code, kind in _kinds(KeysteadError) if code not in _SAMPLES}
-
-
-def _kinds(root: type[KeysteadError]) -> Iterator[tuple[str, type[KeysteadError]]]:
-    """Yield every error code of the domain with its class."""
-    for kind in root.__subclasses__():
-        if kind.__module__ == root.__module__ and "code" in vars(kind):
-            yield kind.code, kind
-        yield from _kinds(kind)

@@ -124,7 +124,7 @@ def search(
 ) -> None:
     """Search a collection, best matches first.
 
-    All words must occur; the last may be the start of a word.
+    All words must occur; from two letters on, the last may be the start of a word.
 
     Parameters
     ----------
@@ -136,13 +136,14 @@ def search(
     with connected(server) as client:
         page = client.documents.search(collection, " ".join(words), limit=limit)
     if json:
-        render.print_json(shapes.listed(map(shapes.answered, page.items), page.next_cursor))
+        more = {"total": page.total, "total_exact": page.total_exact}
+        render.print_json(shapes.listed(map(shapes.answered, page.items), page.next_cursor, **more))
         return
-    rows = (
-        (item.id, item.title, item.url or render.NOTHING, render.at(item.updated_at))
-        for item in page.items
-    )
-    render.print_table(("ID", "TITLE", "URL", "UPDATED"), rows)
+    rows = ((item.id, item.title, item.snippet, render.at(item.updated_at)) for item in page.items)
+    render.print_table(("ID", "TITLE", "TEXT", "UPDATED"), rows)
+    if len(page.items) < page.total:
+        least = "" if page.total_exact else "at least "
+        render.note(f"{len(page.items)} of {least}{page.total:,} documents are shown.")
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,14 @@ from keystead.client.requests import (
     json_body,
     path_of,
 )
-from keystead.client.results import Collection, Document, DocumentSummary, Page, PushReport
+from keystead.client.results import (
+    Collection,
+    Document,
+    DocumentSummary,
+    Page,
+    PushReport,
+    SearchPage,
+)
 from keystead.domain.documents import DocumentDraft
 from keystead.domain.keys import UNSET
 
@@ -78,11 +85,11 @@ class AsyncDocuments(AsyncResource):
         return await self._connection.send(request, Page[DocumentSummary])
 
     async def search(
-        self, collection: str, query: str, *, limit: int = 50
-    ) -> Page[DocumentSummary]:
-        """Return the best `limit` matches of 1-10 words, best first. The last word may be a prefix."""
-        request = Request("GET", _path(collection), {"query": query, "limit": str(limit)})
-        return await self._connection.send(request, Page[DocumentSummary])
+        self, collection: str, query: str, *, limit: int = 50, cursor: str | None = None
+    ) -> SearchPage:
+        """Return a page of the matches of 1-10 words, best first. The last word may be a prefix."""
+        values = {"query": query, "limit": str(limit), "cursor": cursor}
+        return await self._connection.send(Request("GET", _path(collection), values), SearchPage)
 
     async def get(self, collection: str, id: str) -> Document:
         """Return a document with its text. Raises NotFound."""

@@ -15,7 +15,14 @@ from keystead.client.requests import (
     json_body,
     path_of,
 )
-from keystead.client.results import Collection, Document, DocumentSummary, Page, PushReport
+from keystead.client.results import (
+    Collection,
+    Document,
+    DocumentSummary,
+    Page,
+    PushReport,
+    SearchPage,
+)
 from keystead.domain.documents import DocumentDraft
 from keystead.domain.keys import UNSET
 
@@ -74,10 +81,12 @@ class Documents(Resource):
         request = Request("GET", _path(collection), {"limit": str(limit), "cursor": cursor})
         return self._connection.send(request, Page[DocumentSummary])
 
-    def search(self, collection: str, query: str, *, limit: int = 50) -> Page[DocumentSummary]:
-        """Return the best `limit` matches of 1-10 words, best first. The last word may be a prefix."""
-        request = Request("GET", _path(collection), {"query": query, "limit": str(limit)})
-        return self._connection.send(request, Page[DocumentSummary])
+    def search(
+        self, collection: str, query: str, *, limit: int = 50, cursor: str | None = None
+    ) -> SearchPage:
+        """Return a page of the matches of 1-10 words, best first. The last word may be a prefix."""
+        values = {"query": query, "limit": str(limit), "cursor": cursor}
+        return self._connection.send(Request("GET", _path(collection), values), SearchPage)
 
     def get(self, collection: str, id: str) -> Document:
         """Return a document with its text. Raises NotFound."""

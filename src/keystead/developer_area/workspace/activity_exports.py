@@ -49,10 +49,7 @@ def csv_lines(events: Iterable[Event]) -> Iterator[str]:
 def json_lines(events: Iterable[Event]) -> Iterator[str]:
     """Yield a JSON object on a line for each event, with the members of the API."""
     for event in events:
-        yield (
-            json.dumps(resources.Event.of(event).model_dump(mode="json"), separators=(",", ":"))
-            + "\n"
-        )
+        yield (json.dumps(resources.Event.of(event).to_members(), separators=(",", ":")) + "\n")
 
 
 def neutralize(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
@@ -11,6 +12,7 @@ from starlette.responses import Response
 
 from keystead.developer_area.sign_in.session import WorkspacePages
 from keystead.developer_area.sign_in.visits import MemberVisit
+from keystead.developer_area.web.contexts import Pager
 from keystead.developer_area.web.labels import field_problems, plural
 from keystead.developer_area.web.navigation import pager, see_other, with_query
 from keystead.developer_area.workspace.contexts import (
@@ -33,12 +35,21 @@ from keystead.domain.documents import (
 from keystead.domain.errors import CollectionNotEmpty, Invalid, LimitReached, NameTaken
 from keystead.domain.events import EventType
 from keystead.domain.scopes import COLLECTIONS_WRITE
-from keystead.domain.search import MAX_QUERY
-from keystead.http.paging import Page
+from keystead.domain.search import MAX_QUERY, SearchPosition
 
 MAX_SHOWN: Final = 20_000
 """Characters of a document on its page; the whole text is a download."""
 _RECENT: Final = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """A page of a collection's documents, or of the results of a search."""
+
+    rows: Sequence[DocumentRow]
+    pages: Pager
+    total: str = ""
+    problem: str = ""
 
 
 class CollectionPages(WorkspacePages):
@@ -86,8 +97,8 @@ class CollectionPages(WorkspacePages):
         """Show a collection with its documents or search results, and how to push to it."""
         collection = self._collection(visit)
         query = visit.query("query").strip()[:MAX_QUERY]
-        url, page = f"{_collections_url(visit)}/{collection.name}", visit.page(int, query=query)
-        documents, position, problem = self._documents(visit, collection.name, query, page)
+        url = f"{_collections_url(visit)}/{collection.name}"
+        shown = self._documents(visit, collection.name, url, query)
         context = CollectionPage(
             frame=visit.frame(),
             name=collection.name,
@@ -99,13 +110,14 @@ class CollectionPages(WorkspacePages):
             list_url=_collections_url(visit),
             delete_url=f"{url}/delete" if _may_write(visit) else None,
             query=query,
-            problem=problem,
-            rows=[_document_row(document, url, visit) for document in documents],
+            problem=shown.problem,
+            total=shown.total,
+            rows=shown.rows,
             is_empty=not collection.documents,
             lines=push_samples(self._base_url, collection.name),
-            pages=pager(url, page, position, query=query),
+            pages=shown.pages,
         )
-        return self._render(context, 422 if problem else 200)
+        return self._render(context, 422 if shown.problem else 200)
 
     def document(self, visit: MemberVisit) -> Response:
         """Show a document."""
@@ -161,18 +173,25 @@ class CollectionPages(WorkspacePages):
     def _collection(self, visit: MemberVisit) -> Collection:
         return self._services.documents.get_collection(visit.principal, visit.path("name"))
 
-    def _documents(
-        self, visit: MemberVisit, name: str, query: str, page: Page[int]
-    ) -> tuple[Sequence[DocumentSummary], int | None, str]:
-        """Return documents, the position of the next page, and what is wrong with the search."""
+    def _documents(self, visit: MemberVisit, name: str, url: str, query: str) -> _Shown:
+        """Return the documents to show: a page of the list, or of the results of the search."""
         documents = self._services.documents
         if not query:
-            found = documents.list(visit.principal, name, limit=page.limit, before=page.after)
-            return found.items, found.next, ""
+            page = visit.page(int)
+            listed = documents.list(visit.principal, name, limit=page.limit, before=page.after)
+            rows = [_document_row(document, url, visit) for document in listed.items]
+            return _Shown(rows, pager(url, page, listed.next))
+        results = visit.page(str, query=query)
+        after = None if results.after is None else SearchPosition.parse(results.after)
         try:
-            return documents.search(visit.principal, name, query), None, ""
+            found = documents.search(visit.principal, name, query, limit=results.limit, after=after)
         except Invalid as refused:
-            return [], None, f"The search {refused.errors[0].detail}."
+            problem = f"The search {refused.errors[0].detail}."
+            return _Shown([], pager(url, results, None, query=query), problem=problem)
+        rows = [_document_row(hit, url, visit, hit.snippet) for hit in found.items]
+        position = None if found.next is None else str(found.next)
+        pages = pager(url, results, position, query=query)
+        return _Shown(rows, pages, total=_total(found.total, found.total_exact))
 
     def _message(self, visit: MemberVisit) -> str:
         """Return that a collection was deleted if the audit log says so: a forged URL announces nothing."""
@@ -234,11 +253,18 @@ def _collection_row(collection: Collection, visit: MemberVisit) -> CollectionRow
     )
 
 
-def _document_row(document: DocumentSummary, url: str, visit: MemberVisit) -> DocumentRow:
+def _total(total: int, is_exact: bool) -> str:
+    return f"{'' if is_exact else 'At least '}{plural(total, 'document')}" if total else ""
+
+
+def _document_row(
+    document: DocumentSummary, url: str, visit: MemberVisit, snippet: str = ""
+) -> DocumentRow:
     return DocumentRow(
         id=document.id,
         title=document.title or document.id,
         url=f"{url}/documents/{document.id}",
         link=document.url,
         updated=visit.timestamp(document.updated_at),
+        snippet=snippet,
     )

@@ -130,18 +130,22 @@ class NewCollectionPage(FramedPage):
 
 @dataclass(frozen=True, slots=True)
 class DocumentRow:
-    """A document for display. `link` is the http(s) URL of its source."""
+    """A document for display. `link` is the http(s) URL of its source, `snippet` a part of its text after a search."""
 
     id: str
     title: str
     url: str
     link: str | None
     updated: Timestamp
+    snippet: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class CollectionPage(FramedPage):
-    """A collection with a page of its documents or the results of a search. `problem` says why a search failed."""
+    """A collection with a page of its documents or the results of a search.
+
+    `total` says how many results a search has, `problem` why it failed.
+    """
 
     template: ClassVar[str] = "collection.html"
     name: str
@@ -154,6 +158,7 @@ class CollectionPage(FramedPage):
     delete_url: str | None
     query: str
     problem: str
+    total: str
     rows: Sequence[DocumentRow]
     is_empty: bool
     lines: Sequence[CodeTab]

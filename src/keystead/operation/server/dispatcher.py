@@ -9,7 +9,7 @@ from keystead.http.asgi import App, Receive, Scope, Send
 
 
 class Dispatcher:
-    """Dispatches each request to the application with the longest matching path; `/` matches all.
+    """Dispatches each request to the application of its first path segment, such as `/v1`, or to that of `/`.
 
     `start` runs before the first request; `stop` runs on a thread after the last one and may block.
     """
@@ -17,7 +17,7 @@ class Dispatcher:
     def __init__(
         self, apps: Mapping[str, App], start: Callable[[], None], stop: Callable[[], None]
     ) -> None:
-        self._apps = sorted(apps.items(), key=lambda item: -len(item[0]))
+        self._apps, self._rest = dict(apps), apps["/"]
         self._start, self._stop = start, stop
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -28,7 +28,8 @@ class Dispatcher:
             await self._app(scope["path"])(scope, receive, send)
 
     def _app(self, path: str) -> App:
-        return next(app for root, app in self._apps if _is_under(path, root))
+        end = path.find("/", 1)
+        return self._apps.get(path if end < 0 else path[:end], self._rest)
 
     async def _run_lifespan(self, receive: Receive, send: Send) -> None:
         while True:
@@ -40,10 +41,6 @@ class Dispatcher:
                 await asyncio.to_thread(self._stop)
                 await send({"type": "lifespan.shutdown.complete"})
                 return
-
-
-def _is_under(path: str, root: str) -> bool:
-    return root in {"/", path} or path.startswith(f"{root}/")
 
 
 def mount(root: str, app: App, rest: App) -> App:

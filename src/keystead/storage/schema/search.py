@@ -1,44 +1,32 @@
-"""Full-text search: FTS5 on SQLite, a GIN index over tsvectors on PostgreSQL.
+"""The index of documents' words: FTS5 on SQLite, a GIN index over tsvectors on PostgreSQL.
 
-Terms come from `domain.search`: letters and digits only, so none is an operator in either engine. In the
-index each term is prefixed with a part of its collection's id, so neither the hits nor the cost of a search
-depend on other collections.
+Terms come from `domain.search`: letters and digits only, so none is an operator in either engine. In the index each
+term follows a mark, a part of its collection's id, and the number of its segment: neither the hits nor the cost of a
+search depend on other collections, and the newest segments can be searched first.
 
-On PostgreSQL the index is on a separate table without row-level security: `@@` is not leakproof, so under a
-policy the planner could not use the index. A trigger on `documents` maintains that table.
+On PostgreSQL the index is on a separate table without row-level security: `@@` is not leakproof, so under a policy the
+planner could not use the index. A trigger on `documents` maintains that table.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, Final
 
-from sqlalchemy import (
-    CompoundSelect,
-    Connection,
-    Select,
-    Text,
-    cast,
-    column,
-    literal,
-    select,
-    table,
-    text,
-    union_all,
-)
-from sqlalchemy.dialects.postgresql import TSQUERY, TSVECTOR
+from sqlalchemy import Connection, Text, column, table
+from sqlalchemy.dialects.postgresql import TSVECTOR
 
 from keystead.domain.documents import CollectionId
-from keystead.domain.search import Clause
+from keystead.domain.search import SEGMENT
 
 Words = Text().with_variant(TSVECTOR, "postgresql")
 """A document's terms as stored: see `stored_words`."""
 
-PENDING_KILOBYTES: Final = 1024
-"""The limit of the GIN index's pending list, which every search reads in full."""
+PENDING_KILOBYTES: Final = 64
+"""The limit of the GIN index's pending list, which every lookup reads in full: the least that PostgreSQL allows."""
 
-PREFIX_LENGTH: Final = 10
-"""The prefix of a term is the end of the collection's id in lower case: about 50 random bits.
+MARK_LENGTH: Final = 10
+"""The mark of a collection is the end of its id in lower case: about 50 random bits.
 
 A collision is harmless, since every search also names the workspace and the collection.
 """
@@ -46,11 +34,14 @@ A collision is harmless, since every search also names the workspace and the col
 document_words: Final = table("document_words", column("serial"), column("words"))
 """PostgreSQL only: the words of each document, by its serial number."""
 
-_INDEX = table("document_search", column("rowid"))
+
+# The numbers in the triggers are MARK_LENGTH and SEGMENT: changing either needs a revision that fills the index again.
 _CREATE_ON_SQLITE: Final = (
     """
     CREATE VIEW document_words AS
-    SELECT serial, replace(words, ' ', ' ' || lower(substr(collection_id, -10))) AS words FROM documents
+    SELECT serial,
+        replace(words, ' ', ' ' || lower(substr(collection_id, -10)) || (number / 2048)) AS words
+    FROM documents
     """,
     """
     CREATE VIRTUAL TABLE document_search USING fts5(
@@ -59,22 +50,22 @@ _CREATE_ON_SQLITE: Final = (
     """,
     """
     CREATE TRIGGER documents_inserted AFTER INSERT ON documents BEGIN
-        INSERT INTO document_search (rowid, words)
-        VALUES (new.serial, replace(new.words, ' ', ' ' || lower(substr(new.collection_id, -10))));
+        INSERT INTO document_search (rowid, words) VALUES (new.serial,
+            replace(new.words, ' ', ' ' || lower(substr(new.collection_id, -10)) || (new.number / 2048)));
     END
     """,
     """
     CREATE TRIGGER documents_deleted AFTER DELETE ON documents BEGIN
-        INSERT INTO document_search (document_search, rowid, words)
-        VALUES ('delete', old.serial, replace(old.words, ' ', ' ' || lower(substr(old.collection_id, -10))));
+        INSERT INTO document_search (document_search, rowid, words) VALUES ('delete', old.serial,
+            replace(old.words, ' ', ' ' || lower(substr(old.collection_id, -10)) || (old.number / 2048)));
     END
     """,
     """
     CREATE TRIGGER documents_updated AFTER UPDATE OF words ON documents WHEN old.words <> new.words BEGIN
-        INSERT INTO document_search (document_search, rowid, words)
-        VALUES ('delete', old.serial, replace(old.words, ' ', ' ' || lower(substr(old.collection_id, -10))));
-        INSERT INTO document_search (rowid, words)
-        VALUES (new.serial, replace(new.words, ' ', ' ' || lower(substr(new.collection_id, -10))));
+        INSERT INTO document_search (document_search, rowid, words) VALUES ('delete', old.serial,
+            replace(old.words, ' ', ' ' || lower(substr(old.collection_id, -10)) || (old.number / 2048)));
+        INSERT INTO document_search (rowid, words) VALUES (new.serial,
+            replace(new.words, ' ', ' ' || lower(substr(new.collection_id, -10)) || (new.number / 2048)));
     END
     """,
 )
@@ -113,49 +104,22 @@ def create_search(_: object, connection: Connection, **__: Any) -> None:
     SQLite's `ascii` tokenizer separates words at ASCII characters other than letters and digits only. With
     `detail=none` and external `content`, its index stores neither positions nor text, just row numbers.
     """
-    for statement in _CREATE_ON_SQLITE if _is_sqlite(connection) else _CREATE_ON_POSTGRESQL:
+    is_sqlite = connection.dialect.name == "sqlite"
+    for statement in _CREATE_ON_SQLITE if is_sqlite else _CREATE_ON_POSTGRESQL:
         connection.exec_driver_sql(statement)
 
 
-def stored_words(connection: Connection, collection_id: CollectionId, terms: Iterable[str]) -> str:
+def stored_words(
+    connection: Connection, collection_id: CollectionId, number: int, terms: Iterable[str]
+) -> str:
     """Return the value of the column `words`: the text of a tsvector, or each term after a space."""
-    if _is_sqlite(connection):
-        return "".join(f" {term}" for term in terms)
-    prefix = _prefix(collection_id)
-    return " ".join(f"'{prefix}{term}'" for term in terms)
+    if connection.dialect.name == "sqlite":
+        return " ".join(["", *terms])
+    prefix = term_prefix(collection_id, number // SEGMENT)
+    inner = f"' '{prefix}".join(terms)
+    return f"'{prefix}{inner}'" if inner else ""
 
 
-def matches(
-    connection: Connection, collection_id: CollectionId, clauses: Sequence[Clause]
-) -> CompoundSelect[Any]:
-    """Select `serial` and `points` of the documents that match, once per matching clause."""
-    find = _find_on_sqlite if _is_sqlite(connection) else _find_on_postgresql
-    prefix = _prefix(collection_id)
-    return union_all(*(find(prefix, clause) for clause in clauses))
-
-
-def forbid_sequential_scans(connection: Connection) -> None:
-    """Make searches in this transaction use the index."""
-    # PostgreSQL underestimates a sequential scan: it ignores the cost of reading the tsvectors.
-    if not _is_sqlite(connection):
-        connection.execute(text("SET LOCAL enable_seqscan = off"))
-
-
-def _find_on_sqlite(prefix: str, clause: Clause) -> Select[Any]:
-    query = " AND ".join(f'"{prefix}{term.text}"{"*" * term.prefix}' for term in clause.terms)
-    hits = select(_INDEX.c.rowid.label("serial"), literal(clause.points).label("points"))
-    return hits.where(column("document_search").op("MATCH")(query))
-
-
-def _find_on_postgresql(prefix: str, clause: Clause) -> Select[Any]:
-    query = " & ".join(f"'{prefix}{term.text}'{':*' * term.prefix}" for term in clause.terms)
-    hits = select(document_words.c.serial, literal(clause.points).label("points"))
-    return hits.where(document_words.c.words.op("@@")(cast(query, TSQUERY)))
-
-
-def _prefix(collection_id: CollectionId) -> str:
-    return collection_id[-PREFIX_LENGTH:].lower()
-
-
-def _is_sqlite(connection: Connection) -> bool:
-    return connection.dialect.name == "sqlite"
+def term_prefix(collection_id: CollectionId, segment: int) -> str:
+    """Return what stands before each term in the index: the collection's mark and the segment."""
+    return f"{collection_id[-MARK_LENGTH:].lower()}{segment}"

@@ -2,28 +2,100 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from operator import itemgetter
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, bindparam, func, insert, select, update
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    ColumnElement,
+    Text,
+    and_,
+    any_,
+    bindparam,
+    cast,
+    func,
+    insert,
+    select,
+    text,
+    update,
+)
 from sqlalchemy import delete as delete_from
+from sqlalchemy.dialects import postgresql, sqlite
 
 from keystead.domain.documents import (
     Collection,
     CollectionId,
     Document,
     DocumentSummary,
+    Hit,
     Incoming,
+    Stored,
 )
 from keystead.domain.ids import WorkspaceId
-from keystead.domain.search import Clause
+from keystead.domain.instants import to_microseconds
+from keystead.domain.search import SNIPPET_SOURCE, Query, snippet
 from keystead.domain.versions import first_version
 from keystead.storage.database import Tx
-from keystead.storage.schema import search
-from keystead.storage.schema.tables import documents
+from keystead.storage.schema.columns import Json
+from keystead.storage.schema.search import stored_words
+from keystead.storage.schema.tables import collections, documents
 
-_SUMMARY = (
+Terms = Mapping[str, Sequence[str]]
+"""The index terms of each document, by its id."""
+
+
+class Among(NamedTuple):
+    """A condition that a column has one of many values, for each engine: one parameter, however many there are."""
+
+    on_sqlite: ColumnElement[bool]
+    on_postgresql: ColumnElement[bool]
+
+    @classmethod
+    def of(cls, column: ColumnElement[Any], kind: Any) -> Among:
+        """Return the condition; the parameter `among` is that of `many`."""
+        value = func.json_each(bindparam("among")).table_valued("value").c.value
+        array = cast(bindparam("among"), ARRAY(kind))
+        return cls(column.in_(select(value)), column == any_(array))
+
+
+class Bulk(NamedTuple):
+    """A statement for many rows, compiled for one engine, whose driver gets the values as they are stored.
+
+    SQLAlchemy would convert every value of every row on its own, which takes as long as SQLite takes to insert them.
+    """
+
+    sql: str
+    in_order: Callable[[Mapping[str, Any]], tuple[Any, ...]]
+
+    @classmethod
+    def both(cls, statement: Any, names: Sequence[str]) -> tuple[Bulk, Bulk]:
+        """Return the statement for SQLite and for PostgreSQL; `names` are its parameters."""
+        on_postgresql: Any = postgresql.dialect
+        dialects = sqlite.dialect(paramstyle="qmark"), on_postgresql(paramstyle="format")
+        compiled = [statement.compile(dialect=dialect, column_keys=names) for dialect in dialects]
+        first, second = (cls(str(each), itemgetter(*each.positiontup)) for each in compiled)
+        return first, second
+
+    def execute(self, tx: Tx, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Execute it for each row, a mapping of its parameters."""
+        values = list(map(self.in_order, rows))
+        if values:
+            tx.exec_driver_sql(self.sql, values)
+
+
+_to_json = Json().process_bind_param
+
+
+def _many(tx: Tx, values: Iterable[object]) -> object:
+    values = list(values)
+    return json.dumps(values) if _is_sqlite(tx) else values
+
+
+_SUMMARY: Final = (
     documents.c.id,
     documents.c.number,
     documents.c.title,
@@ -33,57 +105,103 @@ _SUMMARY = (
     documents.c.updated_at,
     documents.c.version,
 )
+_WITHIN: Final = and_(
+    documents.c.workspace_id == bindparam("in_workspace"),
+    documents.c.collection_id == bindparam("in_collection"),
+)
+_ONE: Final = and_(_WITHIN, documents.c.id == bindparam("document_id"))
+_IN_COLLECTION: Final = and_(
+    documents.c.workspace_id == collections.c.workspace_id,
+    documents.c.collection_id == collections.c.id,
+    collections.c.workspace_id == bindparam("in_workspace"),
+    collections.c.name == bindparam("name"),
+    documents.c.id == bindparam("document_id"),
+)
+_READ: Final = select(*_SUMMARY, documents.c.text).where(_IN_COLLECTION)
+_FIND: Final = select(*_SUMMARY, documents.c.text).where(_ONE)
+_FIND_VERSION: Final = select(documents.c.version).where(_ONE)
+_STORED: Final = tuple(
+    select(
+        documents.c.id,
+        documents.c.digest,
+        documents.c.number,
+        documents.c.created_at,
+        documents.c.version,
+    ).where(_WITHIN, condition)
+    for condition in Among.of(documents.c.id, Text)
+)
+_PAGE: Final = (
+    select(*_SUMMARY)
+    .where(_WITHIN, documents.c.number < bindparam("before"))
+    .order_by(documents.c.number.desc())
+    .limit(bindparam("limit"))
+)
+_HITS: Final = tuple(
+    select(*_SUMMARY, func.substr(documents.c.text, 1, SNIPPET_SOURCE + 1)).where(
+        _WITHIN, condition
+    )
+    for condition in Among.of(documents.c.number, BigInteger)
+)
+_CONTENT: Final = ("title", "url", "attributes", "digest", "updated_at", "text", "words")
+_INSERT: Final = Bulk.both(
+    insert(documents).inline(),
+    ("workspace_id", "collection_id", "number", "id", "created_at", "version", *_CONTENT),
+)
+_UPDATE: Final = Bulk.both(
+    update(documents).where(_ONE).values(version=text("version + 1")),
+    _CONTENT,
+)
+_DELETE: Final = tuple(
+    delete_from(documents).where(_WITHIN, condition) for condition in Among.of(documents.c.id, Text)
+)
+_DELETE_SOME: Final = delete_from(documents).where(
+    documents.c.serial.in_(select(documents.c.serial).where(_WITHIN).limit(bindparam("limit")))
+)
+_NO_NUMBER: Final = 2**63 - 1
+"""Above every document's number."""
 
-Terms = Mapping[str, Sequence[str]]
-"""The index terms of each document, by its id."""
+
+def read_document(tx: Tx, workspace_id: WorkspaceId, name: str, id: str) -> Document | None:
+    """Return the document of that id in the workspace's collection of that name."""
+    values = {"in_workspace": workspace_id, "name": name, "document_id": id}
+    row = tx.execute(_READ, values).first()
+    return None if row is None else Document(*row)
 
 
 def find_document(tx: Tx, collection: Collection, id: str) -> Document | None:
     """Return the collection's document of that id."""
-    query = select(*_SUMMARY, documents.c.text).where(*_within(collection), documents.c.id == id)
-    row = tx.execute(query).first()
+    row = tx.execute(_FIND, _within(collection) | {"document_id": id}).first()
     return None if row is None else Document(*row)
 
 
 def find_version(tx: Tx, collection: Collection, id: str) -> int | None:
     """Return the version of the collection's document of that id, None without one."""
-    query = select(documents.c.version).where(*_within(collection), documents.c.id == id)
-    version: int | None = tx.execute(query).scalar()
+    values = _within(collection) | {"document_id": id}
+    version: int | None = tx.execute(_FIND_VERSION, values).scalar()
     return version
 
 
-def digests_of(tx: Tx, collection: Collection, ids: Iterable[str]) -> dict[str, bytes]:
-    """Return the digests of the documents that exist, by id."""
-    query = select(documents.c.id, documents.c.digest)
-    rows = tx.execute(query.where(*_within(collection), documents.c.id.in_(list(ids))))
-    return {row.id: row.digest for row in rows}
+def stored_documents(tx: Tx, collection: Collection, ids: Iterable[str]) -> dict[str, Stored]:
+    """Return what the documents that exist are compared by, by id."""
+    statement = _STORED[not _is_sqlite(tx)]
+    rows = tx.execute(statement, _within(collection) | {"among": _many(tx, ids)})
+    return {row[0]: Stored(*row[1:]) for row in rows}
 
 
 def page_of_documents(
     tx: Tx, collection: Collection, *, limit: int, before: int | None = None
 ) -> list[DocumentSummary]:
     """Return at most `limit` documents, newest first, with a number below `before`."""
-    page = select(*_SUMMARY).where(*_within(collection))
-    if before is not None:
-        page = page.where(documents.c.number < before)
-    rows = tx.execute(page.order_by(documents.c.number.desc()).limit(limit))
-    return [DocumentSummary(*row) for row in rows]
+    values = {"limit": limit, "before": _NO_NUMBER if before is None else before}
+    return [DocumentSummary(*row) for row in tx.execute(_PAGE, _within(collection) | values)]
 
 
-def search_documents(
-    tx: Tx, collection: Collection, clauses: Sequence[Clause], limit: int
-) -> list[DocumentSummary]:
-    """Return the best `limit` matches: by points, then newest first."""
-    search.forbid_sequential_scans(tx)
-    hits = search.matches(tx, collection.id, clauses).subquery()
-    points = func.sum(hits.c.points).label("points")
-    best = select(hits.c.serial, points).group_by(hits.c.serial)
-    best = best.order_by(points.desc(), hits.c.serial.desc()).limit(limit)
-    ranked = best.subquery()
-    query = select(*_SUMMARY).join(ranked, ranked.c.serial == documents.c.serial)
-    query = query.where(*_within(collection))
-    rows = tx.execute(query.order_by(ranked.c.points.desc(), documents.c.number.desc()))
-    return [DocumentSummary(*row) for row in rows]
+def hits_of(tx: Tx, collection: Collection, numbers: Sequence[int], query: Query) -> list[Hit]:
+    """Return the documents of those numbers, in that order, each with its snippet."""
+    statement = _HITS[not _is_sqlite(tx)]
+    rows = tx.execute(statement, _within(collection) | {"among": _many(tx, numbers)})
+    hits = {row[1]: Hit(*row[:-1], snippet=snippet(row[-1], query)) for row in rows}
+    return [hits[number] for number in numbers]
 
 
 def insert_documents(
@@ -98,72 +216,74 @@ def insert_documents(
     common = {
         "workspace_id": collection.workspace_id,
         "collection_id": collection.id,
-        "created_at": now,
+        "created_at": to_microseconds(now),
         "version": first_version(now),
     }
-    rows = [
+    rows = (
         {
             **common,
             "id": incoming.draft.id,
             "number": number,
-            **_content(tx, collection, incoming, terms, now),
+            **_content(tx, collection, incoming, number, terms, now),
         }
         for number, incoming in enumerate(created, first_number)
-    ]
-    if rows:
-        tx.execute(insert(documents), rows)
+    )
+    _INSERT[not _is_sqlite(tx)].execute(tx, rows)
 
 
 def update_documents(
-    tx: Tx, collection: Collection, updated: Sequence[Incoming], terms: Terms, now: datetime
+    tx: Tx,
+    collection: Collection,
+    updated: Mapping[int, Incoming],
+    terms: Terms,
+    now: datetime,
 ) -> None:
-    """Replace the content of documents, and raise their versions."""
-    rows = [
-        {"replaced": incoming.draft.id, **_content(tx, collection, incoming, terms, now)}
-        for incoming in updated
-    ]
-    if rows:
-        replaced = update(documents).where(
-            *_within(collection), documents.c.id == bindparam("replaced")
-        )
-        tx.execute(replaced.values(version=documents.c.version + 1), rows)
+    """Replace the content of documents, given by their numbers, and raise their versions."""
+    within = _within(collection)
+    rows = (
+        {
+            **within,
+            "document_id": incoming.draft.id,
+            **_content(tx, collection, incoming, number, terms, now),
+        }
+        for number, incoming in updated.items()
+    )
+    _UPDATE[not _is_sqlite(tx)].execute(tx, rows)
 
 
-def delete_documents(tx: Tx, collection: Collection, ids: Iterable[str]) -> None:
+def delete_documents(tx: Tx, collection: Collection, ids: Sequence[str]) -> None:
     """Delete the documents of those ids."""
-    doomed = documents.c.id.in_(list(ids))
-    tx.execute(delete_from(documents).where(*_within(collection), doomed))
+    if ids:
+        statement = _DELETE[not _is_sqlite(tx)]
+        tx.execute(statement, _within(collection) | {"among": _many(tx, ids)})
 
 
 def delete_some_documents(
     tx: Tx, workspace_id: WorkspaceId, collection_id: CollectionId, limit: int
 ) -> int:
     """Delete at most `limit` documents of a collection, in any order. Returns how many."""
-    within = (
-        documents.c.workspace_id == workspace_id,
-        documents.c.collection_id == collection_id,
-    )
-    batch = select(documents.c.serial).where(*within).limit(limit)
-    return tx.execute(delete_from(documents).where(documents.c.serial.in_(batch))).rowcount
+    values = {"in_workspace": workspace_id, "in_collection": collection_id, "limit": limit}
+    return tx.execute(_DELETE_SOME, values).rowcount
 
 
 def _content(
-    tx: Tx, collection: Collection, incoming: Incoming, terms: Terms, now: datetime
+    tx: Tx, collection: Collection, incoming: Incoming, number: int, terms: Terms, now: datetime
 ) -> dict[str, Any]:
     draft = incoming.draft
     return {
         "title": draft.title,
         "url": draft.url,
-        "attributes": draft.attributes,
+        "attributes": _to_json(draft.attributes, tx.dialect) if draft.attributes else "{}",
         "digest": incoming.digest,
-        "updated_at": now,
+        "updated_at": to_microseconds(now),
         "text": draft.text,
-        "words": search.stored_words(tx, collection.id, terms[draft.id]),
+        "words": stored_words(tx, collection.id, number, terms[draft.id]),
     }
 
 
-def _within(collection: Collection) -> tuple[ColumnElement[bool], ...]:
-    return (
-        documents.c.workspace_id == collection.workspace_id,
-        documents.c.collection_id == collection.id,
-    )
+def _within(collection: Collection) -> dict[str, Any]:
+    return {"in_workspace": collection.workspace_id, "in_collection": collection.id}
+
+
+def _is_sqlite(tx: Tx) -> bool:
+    return tx.dialect.name == "sqlite"

@@ -5,23 +5,9 @@ It is written by hand, because the package `gate` is plain ASGI and takes forms,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Final
 
 from keystead.api.openapi.refusals import references, responses_listed
-from keystead.domain.errors import (
-    DiskFull,
-    InsufficientScope,
-    InvalidRequest,
-    InvalidToken,
-    KeysteadError,
-    OutcomeUnknown,
-    RateLimited,
-    TooLarge,
-    Unauthenticated,
-    Unavailable,
-    UnsupportedMediaType,
-)
 
 TAG: Final = "gate"
 TAG_DESCRIPTION: Final = (
@@ -31,47 +17,47 @@ TAG_DESCRIPTION: Final = (
     " Errors of the first two also have the `error` of RFC 6749. `/openapi.json` describes these calls in full, and"
     " the guide explains gateways."
 )
-SERVICE: Final = "service"
-SERVICE_BASIC: Final = "service_basic"
+_FORM_REFUSALS: Final = ("invalid-request", "too-large", "unsupported-media-type", "unavailable")
+
+
+def bearer(form: str, description: str) -> dict[str, str]:
+    """Return the security scheme of a bearer credential of that form."""
+    return {"type": "http", "scheme": "bearer", "bearerFormat": form, "description": description}
+
+
+def _member(description: str, type: str = "string") -> dict[str, Any]:
+    return {"type": type, "description": description}
+
+
 SECURITY_SCHEMES: Final = {
-    SERVICE: {
-        "type": "http",
-        "scheme": "bearer",
-        "bearerFormat": "<prefix>_svc_<id>_<secret>",
-        "description": "A service's or an operator's credential, created by `keystead credentials create`.",
-    },
-    SERVICE_BASIC: {
+    "service": bearer(
+        "<prefix>_svc_<id>_<secret>",
+        "A service's or an operator's credential, created by `keystead credentials create`.",
+    ),
+    "service_basic": {
         "type": "http",
         "scheme": "basic",
         "description": "The same credential: its id as the user name and its token as the password, both form-encoded"
         " (RFC 6749 section 2.3.1).",
     },
 }
-_TEXT: Final = {"type": "string"}
 _ACTIVE: Final = {
     "type": "object",
     "required": ["active"],
     "properties": {
-        "active": {
-            "type": "boolean",
-            "description": "Whether the token is valid. If not, this is the only member.",
-        },
-        "scope": {**_TEXT, "description": "The key's scopes, separated by spaces."},
-        "client_id": {**_TEXT, "description": "The key's id."},
-        "sub": {**_TEXT, "description": "The workspace's id."},
-        "iat": {
-            "type": "integer",
-            "description": "When the key was created, in seconds since 1970.",
-        },
-        "exp": {
-            "type": "integer",
-            "description": "When the key expires, in seconds since 1970. Absent: never.",
-        },
+        "active": _member(
+            "Whether the token is valid. If not, this is the only member.", "boolean"
+        ),
+        "scope": _member("The key's scopes, separated by spaces."),
+        "client_id": _member("The key's id."),
+        "sub": _member("The workspace's id."),
+        "iat": _member("When the key was created, in seconds since 1970.", "integer"),
+        "exp": _member("When the key expires, in seconds since 1970. Absent: never.", "integer"),
         "token_type": {"type": "string", "enum": ["Bearer"]},
         "workspace": {
             "type": "object",
             "required": ["id", "name", "plan"],
-            "properties": {"id": _TEXT, "name": _TEXT, "plan": _TEXT},
+            "properties": {name: {"type": "string"} for name in ("id", "name", "plan")},
         },
     },
 }
@@ -84,27 +70,26 @@ _FORM: Final = {
                 "type": "object",
                 "required": ["token"],
                 "properties": {
-                    "token": {
-                        "type": "string",
-                        "minLength": 1,
-                        "description": "The token to check or revoke.",
-                    },
-                    "token_type_hint": {"type": "string", "description": "Ignored."},
+                    "token": {**_member("The token to check or revoke."), "minLength": 1},
+                    "token_type_hint": _member("Ignored."),
                 },
             }
         }
     },
 }
-_FIELD: Final = {"schema": {"type": "string"}}
-_FORM_REFUSALS: Final = (InvalidRequest, TooLarge, UnsupportedMediaType, Unavailable)
+_IDENTITY: Final = {
+    "X-Keystead-Workspace": "The workspace's id.",
+    "X-Keystead-Key": "The key's id.",
+    "X-Keystead-Scopes": "The key's scopes, separated by spaces.",
+}
 
 
 def _call(
     id: str,
     summary: str,
     description: str,
-    good: dict[str, Any],
-    refusals: Sequence[type[KeysteadError]],
+    done: dict[str, Any],
+    refusals: tuple[str, ...],
     **more: Any,
 ) -> dict[str, Any]:
     return {
@@ -113,7 +98,7 @@ def _call(
         "description": description,
         "operationId": id,
         **more,
-        "responses": {"200": good, **responses_listed([refusal.code for refusal in refusals])},
+        "responses": {"200": done, **responses_listed(refusals)},
     }
 
 
@@ -128,39 +113,34 @@ def gate_paths() -> dict[str, Any]:
 
 def _introspect() -> dict[str, Any]:
     return _call(
-        "introspect",
+        "introspectToken",
         "Introspect a token",
         "RFC 7662. Verifies the token as any call does, with a read that is never older than the request. Credentials"
         " of services and operators are not active. It counts as a use of the key, without address and agent.",
         {"description": "The token's state.", "content": {"application/json": {"schema": _ACTIVE}}},
-        (Unauthenticated, InvalidToken, *_FORM_REFUSALS),
-        security=[{SERVICE: []}, {SERVICE_BASIC: []}],
+        ("unauthenticated", "invalid-token", *_FORM_REFUSALS),
+        security=[{name: []} for name in SECURITY_SCHEMES],
         requestBody=_FORM,
     )
 
 
 def _revoke() -> dict[str, Any]:
     return _call(
-        "revoke",
+        "revokeToken",
         "Revoke a token",
         "RFC 7009. The token itself proves that you may revoke it, so no credential is needed. The response is the same"
         " for any token. A live token stops working before you receive it. Credentials of services and operators are"
         " left unchanged.",
         {"description": "The token is not valid, whatever it was before."},
-        (*_FORM_REFUSALS, RateLimited, OutcomeUnknown, DiskFull),
+        (*_FORM_REFUSALS, "rate-limited", "outcome-unknown", "disk-full"),
         security=[{}],
         requestBody=_FORM,
     )
 
 
 def _forward_auth() -> dict[str, Any]:
-    fields = {
-        "X-Keystead-Workspace": "The workspace's id.",
-        "X-Keystead-Key": "The key's id.",
-        "X-Keystead-Scopes": "The key's scopes, separated by spaces.",
-    }
     return _call(
-        "forward_auth",
+        "authorizeRequest",
         "Authorize a request",
         "For gateways, which forward the client's `Authorization`. Any method works, and any segments may follow the"
         " scope: only the first raw segment counts. With `X-Keystead-Gateway: nginx`, every error except 401 becomes"
@@ -168,12 +148,12 @@ def _forward_auth() -> dict[str, Any]:
         {
             "description": "The request may pass. All three headers are always present.",
             "headers": {
-                name: {**_FIELD, "description": description, "required": True}
-                for name, description in fields.items()
+                name: {"description": text, "required": True, "schema": {"type": "string"}}
+                for name, text in _IDENTITY.items()
             }
             | references("headers", ["Keystead-Key-Expires"]),
         },
-        (Unauthenticated, InvalidToken, InsufficientScope, RateLimited, Unavailable),
+        ("unauthenticated", "invalid-token", "insufficient-scope", "rate-limited", "unavailable"),
         security=[{"key": []}],
         parameters=[
             {
