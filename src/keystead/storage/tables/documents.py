@@ -205,7 +205,7 @@ def hits_of(
     """Return the documents of those numbers, in that order, each with its snippet."""
     statement = _HITS[not _is_sqlite(tx)]
     rows = statement.all(tx, _within(collection) | {"among": _many(tx, numbers)})
-    hits = {row[1]: Hit(*row[:-1], rules.snippet(row[-1], query)) for row in rows}
+    hits = {row[1]: Hit(*(*row[:-1], rules.snippet(row[-1], query))) for row in rows}
     return [hits[number] for number in numbers]
 
 
