@@ -40,7 +40,7 @@ def test_each_line_lists_exactly_its_keys(each_area: Area) -> None:
     with_findings(each_area)
     browser = each_area.signed_in()
     page = browser.open(each_area.keys_url)
-    items = page.tree.one("section", class_="habits").all("li")
+    items = page.tree.one("section", class_="reviews").all("li")
     links = [item.all("a")[0] for item in items]
     assert {
         a.text: i.text.removeprefix(a.text).strip() for a, i in zip(links, items, strict=True)
@@ -61,16 +61,16 @@ def test_each_line_lists_exactly_its_keys(each_area: Area) -> None:
 
 def test_without_findings_there_is_no_line(area: Area) -> None:
     """Without keys, or with good ones, there is no line."""
-    assert area.signed_in().open(area.keys_url).tree.all("section", class_="habits") == []
+    assert area.signed_in().open(area.keys_url).tree.all("section", class_="reviews") == []
     area.key("good", days=90)
-    assert area.signed_in().open(area.keys_url).tree.all("section", class_="habits") == []
+    assert area.signed_in().open(area.keys_url).tree.all("section", class_="reviews") == []
 
 
 @pytest.mark.parametrize("habit", ["never-used", "unused", "expiring", "old", "endless"])
 def test_an_empty_list_of_a_habit_says_so(area: Area, habit: str) -> None:
     """An old link, opened when the last such key is gone, says that there are no such keys."""
     seen = area.signed_in().open(f"{area.keys_url}?show={habit}")
-    assert "There is no such key any more." in seen.tree.text
+    assert "All done: no key needs this review." in seen.tree.text
 
 
 def test_a_long_list_of_a_habit_is_paged_and_searched(area: Area) -> None:

@@ -89,7 +89,7 @@ def test_lists_searches_and_counts_are_of_one_workspace(each_area: Area) -> None
     urls = ["", "?query=m", "?show=history", "/new"]
     before = [browser.open(each_area.keys_url + url).tree.text for url in urls]
     _, their_key, _ = neighbour(each_area)
-    seen = [*urls, f"?query={their_key}", f"?revoked={their_key}"]
+    seen = [*urls, f"?query={their_key}", f"?changed={their_key}"]
     assert [browser.open(each_area.keys_url + url).tree.text for url in urls] == before
     assert all("theirs" not in browser.open(each_area.keys_url + url).html for url in seen)
 

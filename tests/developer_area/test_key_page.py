@@ -67,7 +67,7 @@ def test_all_attributes_in_words(each_area: Area) -> None:
         "Last used": "4 minutes ago 23 Nov 2026, 12:00:00 UTC from 10.2.3.4 (python-requests/2.32)",
         "Expires": "in 12 days 5 Dec 2026, 12:00:00 UTC",
         "Created": "4 minutes ago 23 Nov 2026, 12:00:00 UTC by you",
-        "Id": token.key_id,
+        "ID": token.key_id,
         "Access": "documents:read Read and search documents invoices:read Read invoices",
     }
     assert token.reveal()[-49:] not in seen.html
@@ -128,28 +128,28 @@ def test_a_single_use_is_to_be_seen(area: Area) -> None:
 def test_who_calls(each_area: Area) -> None:
     """The recent callers with address, agent, count and time; without any the page says so."""
     token = each_area.key()
-    assert "Nobody has called with it yet." in section(opened(each_area, token), "Last callers")
+    assert "No requests yet." in section(opened(each_area, token), "Recent callers")
     for agent in ("curl/8", "curl/8", "python/3"):
         each_area.clock.advance(minutes=1)
         used(each_area, token, agent)
     seen = opened(each_area, token)
-    (table,) = seen.tree.all("table", aria_label="Last callers")
+    (table,) = seen.tree.all("table", aria_label="Recent callers")
     rows = [[c.text for c in row.children if isinstance(c, Element)] for row in table.all("tr")[1:]]
     assert rows == [
         ["10.2.3.4", "python/3", "1", "just now 23 Nov 2026, 12:03:00 UTC"],
         ["10.2.3.4", "curl/8", "2", "1 minute ago 23 Nov 2026, 12:02:00 UTC"],
     ]
-    assert section(seen, "Refused calls") == section(seen, "Who still calls") == ""
+    assert section(seen, "Refused requests") == section(seen, "Callers since it ended") == ""
 
 
 def test_who_still_calls(each_area: Area) -> None:
     """After the key's end the page shows which clients still send it, and why they are refused."""
     token = each_area.key()
     each_area.services.keys.revoke(each_area.principal, token.key_id)
-    assert "Nobody has called with it since" in section(opened(each_area, token), "Who still calls")
+    assert "No requests since" in section(opened(each_area, token), "Callers since it ended")
     refused(each_area, token)
     refused(each_area, token)
-    callers = section(opened(each_area, token), "Who still calls")
+    callers = section(opened(each_area, token), "Callers since it ended")
     assert "10.9.9.9 cron/1 revoked 2 just now" in callers
     assert attributes(opened(each_area, token))["Status"] == "Revoked"
 
@@ -194,7 +194,7 @@ def test_both_sides_of_a_rotation_lead_to_each_other(area: Area) -> None:
     there = browser.open(old.link(new.hint))
     assert attributes(there)["Created"].endswith(f"in the place of {token.hint}")
     assert browser.open(there.link(token.hint)).path == f"{area.keys_url}/{token.key_id}"
-    assert "Nothing since it was created." in section(there, "What happened")
+    assert "No activity yet." in section(there, "Activity")
 
 
 @pytest.mark.parametrize(
@@ -256,7 +256,7 @@ def test_a_leavers_key_is_marked(each_area: Area) -> None:
     assert row["Created"].endswith("by Dana Creator left")
     page = browser.open(url)
     assert "Creator left. Dana made this key and is no longer a member here" in page.tree.text
-    assert "Rotate it, if something here needs it; else revoke it." in page.tree.text
+    assert "Rotate it if something still needs it; otherwise revoke it." in page.tree.text
     assert browser.open(page.link("Rotate")).status == 200
     each_area.services.keys.revoke(each_area.principal, token.key_id)
     assert "is no longer a member here" not in browser.open(url).tree.text
@@ -319,7 +319,7 @@ def test_no_event_is_shown_by_its_bare_name(area: Area) -> None:
         token = area.key("sync")
         for data in ({}, {"days": 30, "description": "sync"}, {"days": "x"}):
             record(area, token, event_type, {"from": "admin", "to": "owner", **data})
-        what = section(browser.open(f"{area.keys_url}/{token.key_id}"), "What happened")
+        what = section(browser.open(f"{area.keys_url}/{token.key_id}"), "Activity")
         assert event_type.value not in what
         assert "_" not in what
 
@@ -340,4 +340,4 @@ def test_what_time_does_to_a_key_is_shown(
     """Events caused by time alone are as short as those caused by users."""
     token = area.key("sync")
     record(area, token, event_type, data)
-    assert f"{words} by " in section(opened(area, token), "What happened")
+    assert f"{words} by " in section(opened(area, token), "Activity")

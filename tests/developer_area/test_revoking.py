@@ -70,7 +70,7 @@ def test_revoking_twice_is_revoking_once(area: Area) -> None:
     assert again.status == 200
     assert area.services.keys.get(area.principal, token.key_id).revoked_at == ended
     late = browser.open(url)
-    assert late.heading == "“sync” is revoked already"
+    assert late.heading == "“sync” is already revoked"
     assert late.tree.all("form", action=url) == []
 
 

@@ -109,7 +109,7 @@ def test_the_token_is_in_one_answer(area: Area) -> None:
     first, again = browser.post(url, fields), browser.post(url, fields)
     secret = token_on(first)[-49:]
     assert first.headers["cache-control"] == "no-store"
-    assert (again.status, again.heading) == (200, "Already created; its token was shown once")
+    assert (again.status, again.heading) == (200, "Already created. Its token was shown once")
     assert secret not in again.html
     new = newest(area)
     for page in ("", f"/{token.key_id}", f"/{new.id}", f"/{new.id}/rotate", f"/{new.id}/edit"):
@@ -193,5 +193,5 @@ def test_a_used_form_with_another_choice_is_refused_in_words(area: Area) -> None
     browser.submit(form, url, overlap="day")
     again = browser.submit(form, url, overlap="week")
     assert again.status == 409
-    assert "Its successor is" in again.tree.text
+    assert "It was rotated to" in again.tree.text
     assert len(area.services.keys.list(area.principal).items) == 2

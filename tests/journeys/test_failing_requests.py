@@ -111,8 +111,8 @@ def mended(page: Page) -> None:
 
 
 FAILURES: dict[str, tuple[Failure, str]] = {
-    "offline": (offline, "couldn't be reached"),
-    "reset": (reset, "couldn't be reached"),
+    "offline": (offline, "couldn't reach the server"),
+    "reset": (reset, "couldn't reach the server"),
     "502": (bad_gateway, "didn't answer as expected (502)"),
     "foreign": (foreign, "didn't answer as expected (200)"),
     "503": (unavailable, "Page not found"),
@@ -161,7 +161,7 @@ def test_a_form_that_fails_keeps_what_was_entered(page: Page, fails: Failure, wo
     page.get_by_role("button", name="Create key").click()
     alert = alert_in(page, words)
     if "Page not found" not in words:
-        expect(alert).to_contain_text("We don't know whether this went through.")
+        expect(alert).to_contain_text("We don't know if the key was created. Try again.")
     expect(page.get_by_label("Description")).to_have_value(name)
     expect(page.get_by_label("90 days")).to_be_checked()
     expect(page.get_by_label("documents:read")).to_be_checked()
@@ -169,7 +169,7 @@ def test_a_form_that_fails_keeps_what_was_entered(page: Page, fails: Failure, wo
     page.get_by_role("button", name="Try again").click()
     expect(page.get_by_role("heading", name="Copy your API key now")).to_be_visible()
     page.get_by_role("button", name="Copy key").click()
-    page.get_by_role("link", name="I have stored it").click()
+    page.get_by_role("link", name="Done").click()
     expect(row(page, name)).to_have_count(1)
 
 

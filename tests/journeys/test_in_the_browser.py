@@ -166,7 +166,7 @@ def test_a_key_is_created_used_watched_and_revoked(page: Page, server: ServerPro
     assert TOKEN.fullmatch(token)
     assert token in curl
     assert sent(server, curl) == 200
-    page.get_by_role("link", name="I have stored it").click()
+    page.get_by_role("link", name="Done").click()
     expect(row(page, "data-warehouse sync")).to_contain_text("Active")
     expect(page.get_by_text("1 of 5 active keys")).to_be_visible()
     wait_for_use(page, "data-warehouse sync")
@@ -190,14 +190,14 @@ def test_a_refused_form_keeps_what_was_entered(page: Page) -> None:
     page.get_by_label("Description").fill("mended")
     page.get_by_role("button", name="Create key").click()
     expect(page.get_by_role("heading", name="Copy your API key now")).to_be_visible()
-    page.get_by_role("link", name="I have stored it").click()
+    page.get_by_role("link", name="Done").click()
 
 
 def test_keys_are_searched(page: Page) -> None:
     """The list is searched by description; clearing the filter brings the other keys back."""
     for name in ("alpha", "beta"):
         create(page, name)
-        page.get_by_role("link", name="I have stored it").click()
+        page.get_by_role("link", name="Done").click()
         expect(row(page, name)).to_be_visible()
     page.get_by_label("Search keys").fill("alph")
     page.get_by_role("button", name="Search").click()
@@ -216,7 +216,7 @@ def test_copying_and_leaving(scripted: Page) -> None:
     page.keyboard.press("Escape")
     page.keyboard.press("Escape")
     expect(dialog.get_by_text("Close without copying?")).to_be_visible()
-    dialog.get_by_role("button", name="Stay").click()
+    dialog.get_by_role("button", name="Keep open").click()
     expect(dialog.get_by_text("Close without copying?")).to_be_hidden()
     dialog.get_by_role("button", name="Copy key").click()
     expect(dialog.get_by_text("Copied to the clipboard.")).to_be_visible()
@@ -290,7 +290,7 @@ def test_two_clicks_make_one_key(scripted: Page) -> None:
     expect(page.get_by_role("heading", name="Copy your API key now")).to_be_visible()
     assert len(posts) == 1
     page.keyboard.press("Escape")
-    page.get_by_role("link", name="Close", exact=True).click()
+    page.get_by_role("link", name="Close anyway").click()
     expect(row(page, "clicked twice")).to_have_count(1)
     expect(page.get_by_text("1 of 5 active keys")).to_be_visible()
 
@@ -311,7 +311,7 @@ def test_the_question_begins_on_cancel(scripted: Page) -> None:
     page = scripted
     create(page, "kept")
     page.get_by_role("button", name="Copy key").click()
-    page.get_by_role("link", name="I have stored it").click()
+    page.get_by_role("link", name="Done").click()
     trigger = page.get_by_role("link", name="Revoke kept")
     trigger.click()
     question = page.get_by_role("alertdialog", name="Revoke “kept”?")
@@ -329,7 +329,7 @@ def test_the_focus_moves_to_the_next_row(scripted: Page) -> None:
     for name in ("alpha", "beta", "gamma"):
         create(page, name)
         page.get_by_role("button", name="Copy key").click()
-        page.get_by_role("link", name="I have stored it").click()
+        page.get_by_role("link", name="Done").click()
         expect(row(page, name)).to_be_visible()
     revoke(page, "beta")
     expect(page.get_by_role("link", name="alpha", exact=True)).to_be_focused()
@@ -343,7 +343,7 @@ def test_a_key_is_rotated_and_edited(page: Page, server: ServerProcess) -> None:
     """Both tokens work while they overlap; the old key's row says so; the new one gets a new description."""
     create(page, "nightly job")
     old = page.get_by_label("Try it").input_value()
-    page.get_by_role("link", name="I have stored it").click()
+    page.get_by_role("link", name="Done").click()
     page.get_by_role("link", name="Rotate nightly job").click()
     page.get_by_label("In 1 hour").check()
     page.get_by_role("button", name="Rotate key").click()
@@ -351,7 +351,7 @@ def test_a_key_is_rotated_and_edited(page: Page, server: ServerProcess) -> None:
     new = page.get_by_label("Try it").input_value()
     assert new != old
     assert (sent(server, old), sent(server, new)) == (200, 200)
-    page.get_by_role("link", name="I have stored it").click()
+    page.get_by_role("link", name="Done").click()
     expect(page.get_by_text("rotated to")).to_have_count(1)
     row(page, "nightly job").first.get_by_role("link", name="nightly job", exact=True).click()
     page.get_by_role("link", name="Edit nightly job").click()
@@ -434,7 +434,7 @@ def test_every_page_is_accessible(
         create(page, "axe")
         page.keyboard.press("Escape")
         require_accessible(page)
-        page.get_by_role("link", name="Close", exact=True).click()
+        page.get_by_role("link", name="Close anyway").click()
         expect(row(page, "axe")).to_be_visible()
         require_accessible(page)
         page.get_by_role("link", name="Revoke axe").click()
@@ -459,7 +459,7 @@ def test_it_fits_a_narrow_window(
         page.get_by_role("button", name="Copy key").scroll_into_view_if_needed()
         assert overflow(page) <= 0
         page.keyboard.press("Escape")
-        page.get_by_role("link", name="Close", exact=True).click()
+        page.get_by_role("link", name="Close anyway").click()
         expect(page.get_by_text("1 of 5 active keys")).to_be_visible()
         assert overflow(page) <= 0
         small = page.locator("a:visible, button:visible, input:visible").evaluate_all(

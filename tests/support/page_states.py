@@ -105,7 +105,7 @@ class Tour:
         page.keyboard.press("Escape")
         expect(page.get_by_text("Close without copying?")).to_be_visible()
         self._at("created-leaving")
-        page.get_by_role("link", name="Close", exact=True).click()
+        page.get_by_role("link", name="Close anyway").click()
         expect(page.get_by_role("row").filter(has_text="billing export")).to_be_visible()
         page.get_by_role("link", name="Revoke billing export").click()
         page.get_by_role("button", name="Revoke key").click()

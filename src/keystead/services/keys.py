@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -31,7 +31,7 @@ from keystead.domain.scopes import KEYS_READ, KEYS_WRITE, ScopeCatalog
 from keystead.domain.token import Token, mint
 from keystead.domain.versions import IfMatch, require_match
 from keystead.domain.workspaces import Workspace
-from keystead.services.authorization import Authorization
+from keystead.services.authorization import Authorization, AuthorizedAct
 from keystead.services.idempotency import Idempotency, Once, Run
 from keystead.services.paging import QuotaPage, page_of
 from keystead.services.plans import quota_of, require_room
@@ -42,6 +42,8 @@ from keystead.storage.tables import events, key_counts, plans, workspaces
 from keystead.storage.tables import keys as rows
 
 CANDIDATES: Final = 5
+BATCH: Final = 100
+"""Keys that one transaction changes: other changes of the workspace wait for no more than that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,13 +214,7 @@ class Keys:
             key = self._find(tx, principal, key_id)
             rules.require_manager(act.principal, key)
             require_match(if_match, key.version)
-            changed = rules.apply_patch(key, patch, act.principal, self.catalog, act.at)
-            if changed != key:
-                changed = replace(changed, version=key.version + 1)
-                rows.update_key(tx, changed)
-                names = _changed_names(key, changed)
-                _record(tx, EventType.KEY_UPDATED, changed, act, changed=names)
-        return changed
+            return self._patch(tx, key, patch, act)
 
     @retry_on_conflict
     def revoke(
@@ -243,6 +239,41 @@ class Keys:
                 key = replace(key, revoked_at=act.at)
                 _record(tx, EventType.KEY_REVOKED, key, act)
         return key
+
+    @retry_on_conflict
+    def select(self, principal: Principal, key_ids: Collection[KeyId]) -> Sequence[ApiKey]:
+        """Return these keys, in their order, for a change of all of them.
+
+        Raises:
+            NotFound: One of them doesn't exist, or belongs to another workspace.
+            Forbidden: The principal may not change one of them.
+        """
+        principal.require(KEYS_WRITE)
+        with self._database.read(principal.workspace_id) as tx:
+            return _managed(tx, principal, key_ids)
+
+    def revoke_many(
+        self, principal: Principal, key_ids: Sequence[KeyId], origin: Origin = NO_ORIGIN
+    ) -> int:
+        """Revoke these keys, with one transaction for each BATCH of them and one event for each key.
+
+        Nothing is revoked if one is not of the workspace: see `select`. Returns how many were not revoked before.
+        """
+        self.select(principal, key_ids)
+        return sum(self._revoke_batch(principal, ids, origin) for ids in _batches(key_ids))
+
+    def expire_many(
+        self,
+        principal: Principal,
+        key_ids: Sequence[KeyId],
+        expires_at: datetime,
+        origin: Origin = NO_ORIGIN,
+    ) -> int:
+        """Set the expiry of these keys, except of ended ones, in batches like `revoke_many`. Returns how many changed."""
+        self.select(principal, key_ids)
+        return sum(
+            self._expire_batch(principal, ids, expires_at, origin) for ids in _batches(key_ids)
+        )
 
     def rotate(
         self,
@@ -282,6 +313,31 @@ class Keys:
         return CreatedKey(key, token)
 
     @retry_on_conflict
+    def _revoke_batch(self, principal: Principal, key_ids: Sequence[KeyId], origin: Origin) -> int:
+        with self._authorization.changing(principal, origin, KEYS_WRITE, revokes=True) as (tx, act):
+            keys = _managed(tx, act.principal, key_ids)
+            revoked = rows.revoke_keys(tx, principal.workspace_id, key_ids, act.at)
+            for key in keys:
+                if key.id in revoked:
+                    _record(tx, EventType.KEY_REVOKED, replace(key, revoked_at=act.at), act)
+        return len(revoked)
+
+    @retry_on_conflict
+    def _expire_batch(
+        self,
+        principal: Principal,
+        key_ids: Sequence[KeyId],
+        expires_at: datetime,
+        origin: Origin,
+    ) -> int:
+        patch, changed = KeyPatch(expires_at=expires_at), 0
+        with self._authorization.changing(principal, origin, KEYS_WRITE) as (tx, act):
+            for key in _managed(tx, act.principal, key_ids):
+                if key.status(act.at) is KeyStatus.ACTIVE:
+                    changed += self._patch(tx, key, patch, act) != key
+        return changed
+
+    @retry_on_conflict
     def _rotate(
         self,
         principal: Principal,
@@ -308,6 +364,15 @@ class Keys:
         now = self._clock.now()
         with self._database.read(workspace_id) as tx:
             return rows.keys_least_used(tx, workspace_id, now, CANDIDATES)
+
+    def _patch(self, tx: Tx, key: ApiKey, patch: KeyPatch, act: AuthorizedAct) -> ApiKey:
+        """Return the key after the patch. If nothing changes, nothing is written, and there is no event."""
+        changed = rules.apply_patch(key, patch, act.principal, self.catalog, act.at)
+        if changed != key:
+            changed = replace(changed, version=key.version + 1)
+            rows.update_key(tx, changed)
+            _record(tx, EventType.KEY_UPDATED, changed, act, changed=_changed_names(key, changed))
+        return changed
 
     def _find(self, tx: Tx, principal: Principal, key_id: KeyId) -> ApiKey:
         is_key_id = is_id("key", key_id)
@@ -353,6 +418,19 @@ class Keys:
         overlapping = key_counts.count_overlapping_keys(tx, old.workspace_id, now)
         quota = Quota(allowed, overlapping)
         plan_rules.require_room("overlapping_keys", quota, plan, plans_url=self._plans_url)
+
+
+def _managed(tx: Tx, principal: Principal, key_ids: Collection[KeyId]) -> Sequence[ApiKey]:
+    """Return these keys, in their order. NotFound if one is missing, Forbidden if the principal may not manage one."""
+    found = {key.id: key for key in rows.find_keys(tx, principal.workspace_id, key_ids)}
+    keys = [NotFound.unless(found.get(key_id), "key") for key_id in key_ids]
+    for key in keys:
+        rules.require_manager(principal, key)
+    return keys
+
+
+def _batches(key_ids: Sequence[KeyId]) -> Iterator[Sequence[KeyId]]:
+    return (key_ids[start : start + BATCH] for start in range(0, len(key_ids), BATCH))
 
 
 def _succeed(tx: Tx, old: ApiKey, successor: ApiKey, rotation: Rotation, now: datetime) -> None:

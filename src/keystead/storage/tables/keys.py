@@ -68,6 +68,14 @@ def find_key(tx: Tx, workspace_id: WorkspaceId, key_id: KeyId) -> ApiKey | None:
     return None if row is None else _from_row(row)
 
 
+def find_keys(tx: Tx, workspace_id: WorkspaceId, key_ids: Collection[KeyId]) -> list[ApiKey]:
+    """Return those keys of the workspace, in no order; ids of other workspaces are absent."""
+    return [
+        _from_row(row)
+        for row in tx.execute(_keys_of(workspace_id).where(api_keys.c.id.in_(key_ids)))
+    ]
+
+
 def find_predecessor(tx: Tx, workspace_id: WorkspaceId, key_id: KeyId) -> ApiKey | None:
     """Return the key that was rotated to this one."""
     row = tx.execute(_keys_of(workspace_id).where(api_keys.c.rotated_to == key_id)).first()
@@ -165,6 +173,19 @@ def revoke_key(tx: Tx, workspace_id: WorkspaceId, key_id: KeyId, now: datetime) 
     """Revoke the key. Returns False if it was revoked before; the first time stays."""
     revoked = _one(workspace_id, key_id).where(api_keys.c.revoked_at.is_(None))
     return tx.execute(revoked.values(revoked_at=now).returning(api_keys.c.id)).first() is not None
+
+
+def revoke_keys(
+    tx: Tx, workspace_id: WorkspaceId, key_ids: Collection[KeyId], now: datetime
+) -> set[KeyId]:
+    """Revoke those keys. Returns which were not revoked before; the first time of the others stays."""
+    of_ids = update(api_keys).where(
+        api_keys.c.workspace_id == workspace_id,
+        api_keys.c.id.in_(key_ids),
+        api_keys.c.revoked_at.is_(None),
+    )
+    revoked = tx.execute(of_ids.values(revoked_at=now).returning(api_keys.c.id))
+    return set(revoked.scalars())
 
 
 def pepper_ids_of_live_keys(tx: Tx, now: datetime) -> set[str]:
