@@ -37,6 +37,7 @@ from keystead.domain.workspaces import Role
 from keystead.services.idempotency import Once
 from keystead.storage import retry
 from keystead.storage.engine import connections as engines
+from keystead.storage.engine.waits import ImpatientConnection
 from keystead.storage.schema import tables as schema
 from keystead.storage.tables import throttles
 from tests.support.administrator import read_behind
@@ -150,7 +151,7 @@ def strict_on(
         with pytest.MonkeyPatch.context() as patch:
             for name in ("lock_timeout", "statement_timeout"):
                 patch.setitem(engines.TIMEOUTS, name, "60s")
-            patch.setattr(engines.ImpatientConnection, "patience", 62.0)
+            patch.setattr(ImpatientConnection, "patience", 62.0)
             with sandbox_on(url) as sandbox:
                 strict = Strict(sandbox)
                 strict.listen(sandbox.installation)

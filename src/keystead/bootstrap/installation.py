@@ -152,7 +152,7 @@ def _services(
         on_verdict=None if metrics is None else metrics.on_verdict,
     )
     return Services(
-        execution=Execution(reads_inline=database.is_sqlite),
+        execution=Execution(is_sqlite=database.is_sqlite),
         keys=keys,
         key_lists=KeyLists(database, clock),
         key_rates=KeyRates(database, clock),

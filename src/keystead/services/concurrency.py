@@ -22,8 +22,16 @@ class FairSemaphore:
     A waiter costs a coroutine and no thread, so threads and connections stay free for other owners.
     """
 
-    def __init__(self, permits: int) -> None:
-        self._shares: Shares[asyncio.Future[None]] = Shares(permits)
+    def __init__(self, permits: int, most: int | None = None, seconds: float | None = None) -> None:
+        """Give every permit free.
+
+        Args:
+            permits: How many there are.
+            most: How many one owner may have at a time, if that is less than its share.
+            seconds: How long a waiter waits before it gets Unavailable; None for any time.
+        """
+        self._shares: Shares[asyncio.Future[None]] = Shares(permits, most)
+        self._seconds = seconds
 
     @asynccontextmanager
     async def held(self, owner: Hashable) -> AsyncIterator[None]:
@@ -35,11 +43,13 @@ class FairSemaphore:
             self.release(owner)
 
     async def acquire(self, owner: Hashable) -> None:
-        """Wait for a permit of the owner's share. A cancelled waiter gives it up."""
+        """Wait for a permit of the owner's share. A cancelled waiter gives it up. Raises Unavailable."""
         if self._shares.take(owner):
             return
-        mine = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        mine = loop.create_future()
         self._shares.wait(owner, mine)
+        timer = self._seconds and loop.call_later(self._seconds, self._expire, owner, mine)
         try:
             await mine
         except asyncio.CancelledError:
@@ -47,12 +57,23 @@ class FairSemaphore:
             if not self._shares.leave(owner, mine):
                 self.release(owner)
             raise
+        finally:
+            if timer:
+                timer.cancel()
 
     def release(self, owner: Hashable) -> None:
         """Return a permit of the owner, for the next waiter in turn."""
         for waiter in self._shares.give_back(owner):
             if not waiter.done():
                 waiter.set_result(None)
+
+    def _expire(self, owner: Hashable, waiter: asyncio.Future[None]) -> None:
+        if not waiter.done() and self._shares.leave(owner, waiter):
+            waiter.set_exception(_busy())
+
+
+def _busy() -> Unavailable:
+    return Unavailable("The database is busy.")
 
 
 class FairThreadPool:
@@ -61,10 +82,17 @@ class FairThreadPool:
     Waiting work is an entry in a queue and holds no thread. Tasks of any event loop may use the pool.
     """
 
-    def __init__(self, threads: int, name: str, most: int | None = None) -> None:
-        """`most`: how many threads one owner may have at a time, if that is less than its share."""
+    def __init__(self, threads: int, name: str, seconds: float | None = None) -> None:
+        """Start no thread yet.
+
+        Args:
+            threads: How many there may be.
+            name: The first part of their names.
+            seconds: How long work waits for a thread before it gets Unavailable; None for any time.
+        """
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix=name)
-        self._shares: Shares[_Work] = Shares(threads, most)
+        self._shares: Shares[_Work] = Shares(threads)
+        self._seconds = seconds
         self._changing = threading.Lock()
         self._is_closed = False
 
@@ -75,19 +103,22 @@ class FairThreadPool:
         Raises Unavailable if the pool is closed.
         """
         work = _Work(owner, call)
+        timer = None
         with self._changing:
             self._require_open()
-            is_waiting = not self._shares.take(owner)
-            if is_waiting:
-                self._shares.wait(owner, work)
-            else:
+            if self._shares.take(owner):
                 self._threads.submit(self._work_from, work)
+            else:
+                self._shares.wait(owner, work)
+                timer = self._seconds and work.loop.call_later(self._seconds, self._expire, work)
         try:
             result: R = await work.answer
         except asyncio.CancelledError:
-            with self._changing:
-                self._shares.leave(owner, work)
+            self._leave(work)
             raise
+        finally:
+            if timer:
+                timer.cancel()
         return result
 
     def close(self) -> None:
@@ -95,6 +126,14 @@ class FairThreadPool:
         with self._changing:
             self._is_closed = True
         self._threads.shutdown(wait=False)
+
+    def _leave(self, work: _Work) -> bool:
+        with self._changing:
+            return self._shares.leave(work.owner, work)
+
+    def _expire(self, work: _Work) -> None:
+        if self._leave(work) and not work.answer.done():
+            work.answer.set_exception(_busy())
 
     def _require_open(self) -> None:
         if self._is_closed:
@@ -119,8 +158,8 @@ class _Work:
         self.owner = owner
         self._call = call
         self._context = copy_context()
-        self._loop = asyncio.get_running_loop()
-        self.answer: asyncio.Future[Any] = self._loop.create_future()
+        self.loop = asyncio.get_running_loop()
+        self.answer: asyncio.Future[Any] = self.loop.create_future()
 
     def run(self, require_open: Callable[[], None]) -> None:
         """Run the call on this thread, unless its task is gone, and settle the future."""
@@ -136,7 +175,7 @@ class _Work:
 
     def _settle(self, result: object, error: BaseException | None) -> None:
         with suppress(RuntimeError):  # the loop is closed, and with it the task
-            self._loop.call_soon_threadsafe(_settle, self.answer, result, error)
+            self.loop.call_soon_threadsafe(_settle, self.answer, result, error)
 
 
 def _settle(answer: asyncio.Future[Any], result: object, error: BaseException | None) -> None:
