@@ -23,7 +23,7 @@ from keystead.domain.workspaces import User
 from keystead.storage.database import Tx
 from keystead.storage.schema.tables import users as user_rows
 from keystead.storage.tables import credentials, sessions, throttles, users
-from keystead.storage.tables.keys import _keys_of
+from keystead.storage.tables.keys import _PAGE
 from tests.support.administrator import read_behind, write_behind
 from tests.support.clocks import NOON
 from tests.support.installations import SandboxInstallation, plan_of
@@ -197,6 +197,7 @@ def test_what_signing_in_reads(sandbox: SandboxInstallation) -> None:
     by_email = select(user_rows.c.id).where(user_rows.c.sign_in_email == fold_email("a@b"))
     plan = plan_of(sandbox.database, by_email, WorkspaceId("ws_1"))
     assert "sign_in_email" in plan or "SEARCH" in plan
-    marked = plan_of(sandbox.database, _keys_of(WorkspaceId("ws_1")), WorkspaceId("ws_1"))
+    page = _PAGE.params(workspace="ws_1", before="key_1", limit=5)
+    marked = plan_of(sandbox.database, page, WorkspaceId("ws_1"))
     assert "SCAN members" not in marked
     assert "Seq Scan on members" not in marked

@@ -13,7 +13,7 @@ from keystead.domain.keys import KeyStatus
 EXAMINED_KEYS: Final = 5_000
 """The newest keys of a tab that filters and orders examine: more would take longer than people wait."""
 COUNTED_KEYS: Final = 1_000
-"""The most keys of one kind that are counted exactly."""
+"""The most ended keys that are counted exactly, and the most keys of one question."""
 
 
 class KeyOrder(StrEnum):
@@ -62,7 +62,7 @@ class KeyFilter:
 
 @dataclass(frozen=True, slots=True)
 class KeyCounts:
-    """How many keys each tab and each review has: exact up to COUNTED_KEYS, one more than that for more."""
+    """How many keys each tab and each review has. `expired` and `revoked` are exact up to COUNTED_KEYS."""
 
     active: int
     expired: int

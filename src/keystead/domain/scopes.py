@@ -51,10 +51,11 @@ def is_scope(text: str) -> bool:
 class Scopes:
     """An immutable set of scopes, in alphabetical order."""
 
-    __slots__ = ("_names",)
+    __slots__ = ("_names", "_sorted")
 
     def __init__(self, names: Iterable[str] = ()) -> None:
         self._names = frozenset(names)
+        self._sorted = tuple(sorted(self._names))
 
     @classmethod
     def parse(cls, text: str) -> Scopes:
@@ -75,7 +76,7 @@ class Scopes:
         return Scopes(self._names - {scope})
 
     def __iter__(self) -> Iterator[str]:
-        return iter(sorted(self._names))
+        return iter(self._sorted)
 
     def __len__(self) -> int:
         return len(self._names)

@@ -12,7 +12,6 @@ from keystead.domain.credentials import kind_of_id
 from keystead.domain.errors import Forbidden, InvalidToken, LimitReached, StorageError
 from keystead.domain.events import NO_ORIGIN, Act, EventType, Origin, Target
 from keystead.domain.ids import CredentialId, KeyId, UserId, WorkspaceId
-from keystead.domain.keys import KeyStatus
 from keystead.domain.principals import Actor, Principal, PrincipalKind, system
 from keystead.domain.roles import ROLE_SCOPES, Permission
 from keystead.storage.clock import Clock
@@ -158,20 +157,17 @@ def _reread(tx: Tx, principal: Principal, now: datetime) -> Principal:
 
 
 def _reread_key(tx: Tx, principal: Principal, now: datetime) -> Principal:
-    key = keys.find_key(tx, principal.workspace_id, KeyId(principal.id))
-    workspace = workspaces.find_workspace(tx, principal.workspace_id)
-    if key is None or key.status(now) is not KeyStatus.ACTIVE:
+    access = keys.find_access(tx, principal.workspace_id, KeyId(principal.id))
+    if access is None or access.has_ended(now):
         raise InvalidToken
-    if workspace is None or workspace.suspended_at is not None:
-        raise InvalidToken
-    return replace(principal, scopes=key.scopes, expires_at=key.expires_at)
+    return replace(principal, scopes=access.scopes, expires_at=access.expires_at)
 
 
 def _reread_member(tx: Tx, principal: Principal) -> Principal:
-    member = workspaces.find_member(tx, principal.workspace_id, UserId(principal.id))
-    if member is None:
+    role = workspaces.find_role(tx, principal.workspace_id, UserId(principal.id))
+    if role is None:
         raise Forbidden(Permission.READ, "You are no longer a member of this workspace.")
-    return replace(principal, role=member.role, scopes=ROLE_SCOPES[member.role])
+    return replace(principal, role=role, scopes=ROLE_SCOPES[role])
 
 
 def _require_credential(tx: Tx, id: str) -> None:

@@ -13,7 +13,7 @@ from keystead.domain import keys as rules
 from keystead.domain.errors import InvalidCursor
 from keystead.domain.ids import KeyId, is_id
 from keystead.domain.key_hygiene import HygieneFinding
-from keystead.domain.key_lists import COUNTED_KEYS, KeyCounts, KeyFilter
+from keystead.domain.key_lists import COUNTED_KEYS, EXAMINED_KEYS, KeyCounts, KeyFilter
 from keystead.domain.keys import ApiKey, KeyStatus
 from keystead.domain.plans import Quota
 from keystead.domain.principals import Actor, Principal
@@ -21,7 +21,7 @@ from keystead.domain.scopes import KEYS_READ
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.retry import retry_on_conflict
-from keystead.storage.tables import key_counts, key_lists, plans
+from keystead.storage.tables import key_lists, plans
 from keystead.storage.tables import keys as rows
 
 
@@ -60,15 +60,18 @@ class KeyLists:
             read = _examined_page if wanted.is_examined else _indexed_page
             keys, position = read(tx, principal, wanted, now, limit, after)
             successors = {key.rotated_to for key in keys if key.rotated_to is not None}
-            plan = plans.plan_of(tx, workspace_id)
+            plan, used = plans.plan_with_keys(tx, workspace_id, now)
+            overlapping, expired, revoked = key_lists.count_ended(tx, workspace_id, now)
+            # Nothing is counted beyond a number of keys that people look through: it would read every one of them.
+            needing = used <= EXAMINED_KEYS and rows.count_hygiene_findings(tx, workspace_id, now)
             return KeyListPage(
                 now=now,
                 keys=keys,
                 next=position,
                 hints=rows.hints_of(tx, workspace_id, successors) if successors else {},
-                quota=Quota(plan.limits.api_keys, key_counts.count_keys(tx, workspace_id, now)),
+                quota=Quota(plan.limits.api_keys, used),
                 plan=plan.name,
-                counts=key_lists.count_keys(tx, workspace_id, now),
+                counts=KeyCounts(used + overlapping, expired, revoked, needing or {}),
             )
 
     @retry_on_conflict

@@ -25,7 +25,7 @@ from keystead.domain.keys import (
     Rotation,
     Unset,
 )
-from keystead.domain.plans import Quota
+from keystead.domain.plans import Plan, Quota
 from keystead.domain.principals import Principal
 from keystead.domain.scopes import KEYS_READ, KEYS_WRITE, ScopeCatalog
 from keystead.domain.token import Token, mint
@@ -34,11 +34,10 @@ from keystead.domain.workspaces import Workspace
 from keystead.services.authorization import Authorization, AuthorizedAct
 from keystead.services.idempotency import Idempotency, Once, Run
 from keystead.services.paging import QuotaPage, page_of
-from keystead.services.plans import quota_of, require_room
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.retry import retry_on_conflict
-from keystead.storage.tables import events, key_counts, plans, workspaces
+from keystead.storage.tables import events, key_counts, plans
 from keystead.storage.tables import keys as rows
 
 CANDIDATES: Final = 5
@@ -149,10 +148,8 @@ class Keys:
     def whoami(self, principal: Principal) -> CurrentKey:
         """Return the calling key with its workspace. A key may see itself without any scope."""
         with self._database.read(principal.workspace_id) as tx:
-            key = self._find(tx, principal, KeyId(principal.id))
-            workspace = workspaces.find_workspace(tx, principal.workspace_id)
-        assert workspace is not None  # noqa: S101 - the key's row refers to it
-        return CurrentKey(key, workspace)
+            own = rows.find_key_with_workspace(tx, principal.workspace_id, KeyId(principal.id))
+        return CurrentKey(*NotFound.unless(own, "key"))
 
     @retry_on_conflict
     def require(self, principal: Principal, key_id: KeyId) -> ApiKey:
@@ -164,25 +161,6 @@ class Keys:
         """Return the keys that are safest to revoke: never used, then longest unused."""
         principal.require(KEYS_READ)
         return self._candidates(principal.workspace_id)
-
-    @retry_on_conflict
-    def count_hygiene_findings(
-        self, principal: Principal, quota: Quota | None = None
-    ) -> dict[HygieneFinding, int]:
-        """Count the keys that need each kind of review; kinds without any are absent.
-
-        Nothing is counted beyond a number of keys that people look through: it would read every one of them. `quota`
-        spares counting them again.
-        """
-        principal.require(KEYS_READ)
-        workspace_id, now = principal.workspace_id, self._clock.now()
-        with self._database.read(workspace_id) as tx:
-            used = key_counts.count_keys(tx, workspace_id, now) if quota is None else quota.used
-            return (
-                rows.count_hygiene_findings(tx, workspace_id, now)
-                if used <= rows.EXAMINED_KEYS
-                else {}
-            )
 
     @retry_on_conflict
     def hints(self, principal: Principal, key_ids: Collection[KeyId]) -> dict[KeyId, str]:
@@ -269,7 +247,7 @@ class Keys:
         expires_at: datetime,
         origin: Origin = NO_ORIGIN,
     ) -> int:
-        """Set the expiry of these keys, except of ended ones, in batches like `revoke_many`. Returns how many changed."""
+        """Set the expiry of those keys that are active, in batches like `revoke_many`. Returns how many changed."""
         self.select(principal, key_ids)
         return sum(
             self._expire_batch(principal, ids, expires_at, origin) for ids in _batches(key_ids)
@@ -305,9 +283,9 @@ class Keys:
             act,
         ):
             granted = rules.grant(draft, act.principal, self.catalog, act.at)
-            used = key_counts.settled_count(tx, principal.workspace_id, act.at)
-            require_room(tx, principal.workspace_id, "api_keys", used, plans_url=self._plans_url)
-            key, token = self._issue(tx, principal.workspace_id, granted, act)
+            room = plans.room_for_key(tx, principal.workspace_id, act.at)
+            self._require_room("api_keys", room.plan, room.plan.limits.api_keys, room.used)
+            key, token = self._issue(tx, principal.workspace_id, granted, act, room.newest)
             _record(tx, EventType.KEY_CREATED, key, act)
             run.finish(tx, key.id)
         return CreatedKey(key, token)
@@ -352,7 +330,8 @@ class Keys:
             rules.require_manager(act.principal, old)
             rotation = rules.plan_rotation(old, overlap, expires_at, act.principal, act.at)
             self._require_no_chain(tx, old, rotation, act.at)
-            key, token = self._issue(tx, principal.workspace_id, rotation.successor, act)
+            newest = rows.newest_key_id(tx, principal.workspace_id)
+            key, token = self._issue(tx, principal.workspace_id, rotation.successor, act, newest)
             _succeed(tx, old, key, rotation, act.at)
             seconds = overlap // timedelta(seconds=1)
             _record(tx, EventType.KEY_ROTATED, old, act, rotated_to=key.id, overlap_seconds=seconds)
@@ -380,9 +359,14 @@ class Keys:
         return NotFound.unless(key, "key")
 
     def _issue(
-        self, tx: Tx, workspace_id: WorkspaceId, granted: KeyGrant, act: Act
+        self,
+        tx: Tx,
+        workspace_id: WorkspaceId,
+        granted: KeyGrant,
+        act: Act,
+        newest: KeyId | None,
     ) -> tuple[ApiKey, Token]:
-        token = mint(self._prefix, act.at, rows.newest_key_id(tx, workspace_id))
+        token = mint(self._prefix, act.at, newest)
         key = ApiKey(
             id=token.key_id,
             workspace_id=workspace_id,
@@ -397,7 +381,11 @@ class Keys:
         return key, token
 
     def _quota(self, tx: Tx, workspace_id: WorkspaceId, now: datetime) -> Quota:
-        return quota_of(tx, workspace_id, "api_keys", key_counts.count_keys(tx, workspace_id, now))
+        plan, used = plans.plan_with_keys(tx, workspace_id, now)
+        return Quota(plan.limits.api_keys, used)
+
+    def _require_room(self, name: str, plan: Plan, limit: int | None, used: int) -> None:
+        plan_rules.require_room(name, Quota(limit, used), plan, plans_url=self._plans_url)
 
     def _require_no_chain(self, tx: Tx, old: ApiKey, rotation: Rotation, now: datetime) -> None:
         """Raise RotationInProgress, or LimitReached for too many overlaps.
@@ -411,13 +399,12 @@ class Keys:
             )
         if rotation.revoke_now:
             return
-        plan = plans.plan_of(tx, old.workspace_id)
+        plan, used = plans.plan_with_keys(tx, old.workspace_id, now)
         if plan.limits.api_keys is None:
             return
-        allowed = max(plan.limits.api_keys, key_counts.count_keys(tx, old.workspace_id, now))
         overlapping = key_counts.count_overlapping_keys(tx, old.workspace_id, now)
-        quota = Quota(allowed, overlapping)
-        plan_rules.require_room("overlapping_keys", quota, plan, plans_url=self._plans_url)
+        allowed = max(plan.limits.api_keys, used)
+        self._require_room("overlapping_keys", plan, allowed, overlapping)
 
 
 def _managed(tx: Tx, principal: Principal, key_ids: Collection[KeyId]) -> Sequence[ApiKey]:

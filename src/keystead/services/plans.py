@@ -18,8 +18,8 @@ from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.engine.roles import Purpose
 from keystead.storage.retry import retry_on_conflict
-from keystead.storage.tables import collections, key_counts, webhooks, workspaces
 from keystead.storage.tables import plans as rows
+from keystead.storage.tables import workspaces
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,23 +80,15 @@ class Plans:
             return NotFound.unless(rows.find_plan(tx, plan_id), "plan")
 
     def _use(self, tx: Tx, workspace_id: WorkspaceId) -> PlanUse:
-        plan, used = rows.plan_of(tx, workspace_id), self._used(tx, workspace_id)
+        plan, used = rows.plan_with_use(tx, workspace_id, self._clock.now())
         quotas = {name: Quota(plan.limits.get(name), used[name]) for name in LIMIT_NAMES}
         return PlanUse(plan, quotas)
 
-    def _used(self, tx: Tx, workspace_id: WorkspaceId) -> dict[str, int]:
-        return {
-            "api_keys": key_counts.count_keys(tx, workspace_id, self._clock.now()),
-            "collections": collections.count_collections(tx, workspace_id),
-            "documents": collections.count_documents(tx, workspace_id),
-            "webhooks": webhooks.count_endpoints(tx, workspace_id),
-            "members": workspaces.count_members(tx, workspace_id),
-        }
 
-
-def quota_of(tx: Tx, workspace_id: WorkspaceId, name: str, used: int) -> Quota:
-    """Return the workspace's limit of that name with its use."""
-    return Quota(rows.plan_of(tx, workspace_id).limits.get(name), used)
+def quota_of(tx: Tx, workspace_id: WorkspaceId, name: str) -> Quota:
+    """Return the workspace's limit of that name, which is not that of keys, with its use."""
+    plan, used = rows.plan_with_used(tx, workspace_id, name)
+    return Quota(plan.limits.get(name), used)
 
 
 def require_room(

@@ -114,8 +114,7 @@ class Webhooks:
         workspace_id = principal.workspace_id
         with self._database.read(workspace_id) as tx:
             endpoints = rows.page_of_endpoints(tx, workspace_id, limit=limit + 1, before=before)
-            used = rows.count_endpoints(tx, workspace_id)
-            quota = quota_of(tx, workspace_id, "webhooks", used)
+            quota = quota_of(tx, workspace_id, "webhooks")
         return page_of(endpoints, limit, lambda endpoint: endpoint.id).with_quota(quota)
 
     def get(self, principal: Principal, webhook_id: WebhookId) -> WebhookEndpoint:

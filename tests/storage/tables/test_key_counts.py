@@ -18,7 +18,8 @@ from keystead.domain.principals import Principal
 from keystead.domain.scopes import FULL
 from keystead.domain.token import assemble
 from keystead.storage.schema.tables import api_keys, key_counts
-from keystead.storage.tables.key_counts import SETTLED_AT, count_keys, settled_count
+from keystead.storage.tables.key_counts import SETTLED_AT, count_keys
+from keystead.storage.tables.plans import room_for_key
 from tests.support.administrator import read_behind, write_behind
 from tests.support.clocks import NOON
 from tests.support.installations import SandboxInstallation
@@ -199,4 +200,5 @@ def test_a_workspace_without_keys(sandbox: SandboxInstallation, tenant: Principa
     """Without any key there is nothing to count, and nothing to store."""
     with sandbox.database.write(tenant.workspace_id) as tx:
         assert count_keys(tx, tenant.workspace_id, NOON) == 0
-        assert settled_count(tx, tenant.workspace_id, NOON) == 0
+        room = room_for_key(tx, tenant.workspace_id, NOON)
+        assert (room.used, room.newest) == (0, None)

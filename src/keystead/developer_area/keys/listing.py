@@ -211,19 +211,21 @@ def _filter_of(state: ListState) -> KeyFilter:
 
 def _tabs(state: ListState, counts: KeyCounts, keys_url: str) -> Sequence[Tab]:
     numbers = {
-        "": counts.active + counts.expired,
-        "active": counts.active,
-        "expired": counts.expired,
-        "history": counts.revoked,
+        "": _count(counts.active, counts.expired),
+        "active": _count(counts.active),
+        "expired": _count(0, counts.expired),
+        "history": _count(0, counts.revoked),
     }
     return [
-        Tab(text, _count(numbers[name]), with_query(keys_url, show=name), name == state.show)
+        Tab(text, numbers[name], with_query(keys_url, show=name), name == state.show)
         for name, (text, _) in _TABS.items()
     ]
 
 
-def _count(number: int) -> str:
-    return f"{COUNTED_KEYS:,}+" if number > COUNTED_KEYS else f"{number:,}"
+def _count(active: int, ended: int = 0) -> str:
+    """Return a number of keys, such as `1,024+` if more keys ended than are counted."""
+    more = "+" if ended > COUNTED_KEYS else ""
+    return f"{active + min(ended, COUNTED_KEYS):,}{more}"
 
 
 def _review(finding: HygieneFinding, counts: KeyCounts, visit: MemberVisit) -> Review:

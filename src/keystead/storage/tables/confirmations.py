@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import delete, exists, or_, select, update
+from sqlalchemy import Integer, and_, bindparam, delete, exists, or_, select, update
 
 from keystead.domain.confirmations import PendingConfirmation
 from keystead.domain.ids import UserId, new_id
@@ -14,6 +14,45 @@ from keystead.storage.database import Tx
 from keystead.storage.schema.columns import upsert
 from keystead.storage.schema.tables import email_confirmations as rows
 from keystead.storage.schema.tables import users
+
+_IS_USERS: Final = rows.c.user_id == bindparam("user")
+_IS_LEASED: Final = and_(_IS_USERS, rows.c.lease == bindparam("held"))
+_IS_LINK: Final = and_(rows.c.digest == bindparam("link"), rows.c.expires_at > bindparam("now"))
+_IS_DUE: Final = and_(
+    rows.c.due_at <= bindparam("now"),
+    or_(rows.c.leased_until.is_(None), rows.c.leased_until <= bindparam("now")),
+)
+_REQUEST: Final = upsert(
+    rows,
+    lambda fresh: fresh.on_conflict_do_update(
+        index_elements=[rows.c.user_id],
+        set_={
+            column.name: fresh.excluded[column.name]
+            for column in rows.c
+            if column is not rows.c.user_id
+        },
+    ),
+)
+_PENDING: Final = select(rows.c.email, rows.c.requested_at, rows.c.due_at, rows.c.expires_at).where(
+    _IS_USERS
+)
+_OF_LINK: Final = select(rows.c.user_id, rows.c.email).where(_IS_LINK)
+_CONSUME: Final = delete(rows).where(_IS_LINK).returning(rows.c.user_id, rows.c.email)
+_WITHDRAW_CHANGE: Final = delete(rows).where(
+    _IS_USERS,
+    ~exists().where(users.c.id == rows.c.user_id, users.c.email == rows.c.email),
+)
+_IS_ANY_DUE: Final = select(exists().where(_IS_DUE))
+# SKIP LOCKED: another worker is claiming the locked rows right now; waiting would gain nothing.
+_WAITING: Final = (
+    select(rows.c.user_id, rows.c.email, rows.c.failures)
+    .where(_IS_DUE)
+    .order_by(rows.c.due_at)
+    .limit(bindparam("limit", type_=Integer))
+    .with_for_update(skip_locked=True)
+)
+_LEASE: Final = update(rows).where(rows.c.user_id.in_(bindparam("users", expanding=True)))
+_UPDATE_LEASED: Final = update(rows).where(_IS_LEASED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +67,8 @@ class ClaimedConfirmation:
 
 def request_confirmation(tx: Tx, user_id: UserId, email: str, now: datetime) -> None:
     """Have a confirmation sent to that address. It replaces an earlier request, whose link stops working."""
-    fresh = upsert(tx, rows)
     request: dict[str, Any] = {
+        "user_id": user_id,
         "email": email,
         "requested_at": now,
         "due_at": now,
@@ -39,66 +78,53 @@ def request_confirmation(tx: Tx, user_id: UserId, email: str, now: datetime) -> 
         "digest": None,
         "expires_at": None,
     }
-    replaced = fresh.on_conflict_do_update(index_elements=[rows.c.user_id], set_=request)
-    tx.execute(replaced.values(user_id=user_id, **request))
+    tx.execute(_REQUEST[tx.dialect.name], request)
 
 
 def find_pending(tx: Tx, user_id: UserId) -> PendingConfirmation | None:
     """Return what the user has yet to confirm."""
-    query = select(rows.c.email, rows.c.requested_at, rows.c.due_at, rows.c.expires_at)
-    row = tx.execute(query.where(rows.c.user_id == user_id)).first()
+    row = tx.execute(_PENDING, {"user": user_id}).first()
     return None if row is None else PendingConfirmation(*row)
 
 
 def find_by_link(tx: Tx, digest: bytes, now: datetime) -> tuple[UserId, str] | None:
     """Return the link's user and the address that it confirms; None if it has expired or does not exist."""
-    query = select(rows.c.user_id, rows.c.email).where(rows.c.digest == digest)
-    row = tx.execute(query.where(rows.c.expires_at > now)).first()
-    return None if row is None else (row.user_id, row.email)
+    row = tx.execute(_OF_LINK, {"link": digest, "now": now}).first()
+    return None if row is None else (row[0], row[1])
 
 
 def consume_link(tx: Tx, digest: bytes, now: datetime) -> tuple[UserId, str] | None:
     """Use the link and return what `find_by_link` does. Only one of two concurrent calls succeeds."""
-    used = delete(rows).where(rows.c.digest == digest, rows.c.expires_at > now)
-    row = tx.execute(used.returning(rows.c.user_id, rows.c.email)).first()
-    return None if row is None else (row.user_id, row.email)
+    row = tx.execute(_CONSUME, {"link": digest, "now": now}).first()
+    return None if row is None else (row[0], row[1])
 
 
 def withdraw_change(tx: Tx, user_id: UserId) -> None:
     """Cancel a request to change the user's address."""
-    own = exists().where(users.c.id == user_id, users.c.email == rows.c.email)
-    tx.execute(delete(rows).where(rows.c.user_id == user_id, ~own))
+    tx.execute(_WITHDRAW_CHANGE, {"user": user_id})
 
 
 def is_any_due(tx: Tx, now: datetime) -> bool:
     """Return whether a confirmation is due."""
-    return bool(tx.execute(select(exists().where(*_due(now)))).scalar_one())
+    return tx.execute(_IS_ANY_DUE, {"now": now}).scalar_one()
 
 
 def claim_confirmations(
     tx: Tx, now: datetime, until: datetime, limit: int
 ) -> list[ClaimedConfirmation]:
     """Lease at most `limit` due confirmations until then, the longest due first."""
-    # SKIP LOCKED: another worker is claiming the locked rows right now; waiting would gain nothing.
-    waiting = (
-        select(rows.c.user_id, rows.c.email, rows.c.failures)
-        .where(*_due(now))
-        .order_by(rows.c.due_at)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
-    lease = new_id("lease", now)
-    claims = [ClaimedConfirmation(*row, lease) for row in tx.execute(waiting)]
+    lease, waiting = new_id("lease", now), tx.execute(_WAITING, {"now": now, "limit": limit})
+    claims = [ClaimedConfirmation(*row, lease) for row in waiting.all()]
     if claims:
-        among = rows.c.user_id.in_([claimed.user_id for claimed in claims])
-        tx.execute(update(rows).where(among).values(lease=lease, leased_until=until))
+        among = [claimed.user_id for claimed in claims]
+        tx.execute(_LEASE, {"users": among, "lease": lease, "leased_until": until})
     return claims
 
 
 def set_link(tx: Tx, claimed: ClaimedConfirmation, digest: bytes, expires_at: datetime) -> bool:
     """Store the digest of the link's secret. Return False if the lease is lost."""
-    linked = update(rows).where(*_leased(claimed)).values(digest=digest, expires_at=expires_at)
-    return tx.execute(linked).rowcount == 1
+    link = {"digest": digest, "expires_at": expires_at}
+    return tx.execute(_UPDATE_LEASED, {**_leased(claimed), **link}).rowcount == 1
 
 
 def settle_confirmation(tx: Tx, claimed: ClaimedConfirmation) -> None:
@@ -113,16 +139,11 @@ def postpone_confirmation(
     _release(tx, claimed, due_at=until, failures=failures)
 
 
-def _due(now: datetime) -> tuple[Any, ...]:
-    free = or_(rows.c.leased_until.is_(None), rows.c.leased_until <= now)
-    return rows.c.due_at <= now, free
-
-
-def _leased(claimed: ClaimedConfirmation) -> tuple[Any, ...]:
-    return rows.c.user_id == claimed.user_id, rows.c.lease == claimed.lease
+def _leased(claimed: ClaimedConfirmation) -> dict[str, str]:
+    return {"user": claimed.user_id, "held": claimed.lease}
 
 
 def _release(tx: Tx, claimed: ClaimedConfirmation, **values: Any) -> None:
     # Matches no row if the lease was lost, or replaced by a new request.
-    released = update(rows).where(*_leased(claimed))
-    tx.execute(released.values(lease=None, leased_until=None, **values))
+    released = {"lease": None, "leased_until": None, **values}
+    tx.execute(_UPDATE_LEASED, {**_leased(claimed), **released})

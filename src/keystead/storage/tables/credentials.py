@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Row, func, insert, select, update
+from sqlalchemy import Executable, Text, bindparam, func, insert, select, update
 
 from keystead.domain.credentials import Credential, CredentialKind
 from keystead.domain.digest import Digest
@@ -16,13 +17,39 @@ from keystead.storage.freshness.revocation_log import note_revocation
 from keystead.storage.schema.columns import actor_of, actor_values
 from keystead.storage.schema.tables import credentials
 
-_COLUMNS = [column for column in credentials.c if column.name not in {"digest", "pepper_id"}]
+_ALL: Final = select(
+    credentials.c.id,
+    credentials.c.kind,
+    credentials.c.name,
+    credentials.c.hint,
+    credentials.c.created_at,
+    credentials.c.created_by_kind,
+    credentials.c.created_by_id,
+    credentials.c.created_by_name,
+    credentials.c.revoked_at,
+    credentials.c.revoked_by,
+)
+_ONE: Final = _ALL.where(credentials.c.id == bindparam("credential"))
+_NEWEST_FIRST: Final = _ALL.order_by(credentials.c.id.desc())
+_LIVE: Final = select(credentials.c.id).where(
+    credentials.c.id == bindparam("credential"), credentials.c.revoked_at.is_(None)
+)
+_PEPPERS: Final = (
+    select(credentials.c.pepper_id).where(credentials.c.revoked_at.is_(None)).distinct()
+)
+_INSERT: Final = insert(credentials)
+_REVOKE: Final = update(credentials).where(
+    credentials.c.id == bindparam("credential"), credentials.c.revoked_at.is_(None)
+)
+_LOCK_NUMBER: Final = func.hashtextextended(bindparam("credential", type_=Text), 0)
+_HOLD: Final = select(func.pg_advisory_xact_lock_shared(_LOCK_NUMBER))
+_LOCK: Final = select(func.pg_advisory_xact_lock(_LOCK_NUMBER))
 
 
 def insert_credential(tx: Tx, credential: Credential, digest: Digest) -> None:
     """Insert a credential with the digest of its token."""
     tx.execute(
-        insert(credentials),
+        _INSERT,
         {
             "id": credential.id,
             "kind": credential.kind,
@@ -38,56 +65,49 @@ def insert_credential(tx: Tx, credential: Credential, digest: Digest) -> None:
 
 def find_credential(tx: Tx, credential_id: CredentialId) -> Credential | None:
     """Return the credential of that id."""
-    row = tx.execute(select(*_COLUMNS).where(credentials.c.id == credential_id)).first()
+    row = tx.execute(_ONE, {"credential": credential_id}).first()
     return None if row is None else _from_row(row)
 
 
 def all_credentials(tx: Tx) -> list[Credential]:
     """Return every credential, revoked ones too, newest first."""
-    rows = tx.execute(select(*_COLUMNS).order_by(credentials.c.id.desc()))
-    return [_from_row(row) for row in rows]
+    return [_from_row(row) for row in tx.execute(_NEWEST_FIRST).all()]
 
 
 def hold_credential(tx: Tx, credential_id: CredentialId) -> bool:
     """Return whether the credential is live. Revoking it then waits for the end of this transaction."""
     # An advisory lock, since a row lock needs UPDATE, and the application's role may only read here.
-    _lock(tx, func.pg_advisory_xact_lock_shared, credential_id)
-    live = select(credentials.c.id).where(
-        credentials.c.id == credential_id, credentials.c.revoked_at.is_(None)
-    )
-    return tx.execute(live).first() is not None
+    _take_lock(tx, _HOLD, credential_id)
+    return tx.execute(_LIVE, {"credential": credential_id}).first() is not None
 
 
 def revoke_credential(tx: Tx, credential_id: CredentialId, now: datetime, revoked_by: str) -> None:
     """Revoke the credential after its running changes have ended. A second call changes nothing."""
-    _lock(tx, func.pg_advisory_xact_lock, credential_id)
-    ended = update(credentials).where(
-        credentials.c.id == credential_id, credentials.c.revoked_at.is_(None)
-    )
-    tx.execute(ended.values(revoked_at=now, revoked_by=revoked_by))
+    _take_lock(tx, _LOCK, credential_id)
+    revoked = {"credential": credential_id, "revoked_at": now, "revoked_by": revoked_by}
+    tx.execute(_REVOKE, revoked)
     note_revocation(tx, RevocationEntry(now, CREDENTIAL_REVOKED, WorkspaceId(""), 0, credential_id))
 
 
 def pepper_ids_of_live_credentials(tx: Tx) -> set[str]:
     """Return the ids of the peppers that unrevoked credentials need."""
-    live = select(credentials.c.pepper_id).where(credentials.c.revoked_at.is_(None))
-    return set(tx.execute(live.distinct()).scalars())
+    return set(tx.execute(_PEPPERS).scalars())
 
 
-def _lock(tx: Tx, lock: Any, credential_id: CredentialId) -> None:
+def _take_lock(tx: Tx, lock: Executable, credential_id: CredentialId) -> None:
     """Take an advisory lock for the credential on PostgreSQL. SQLite has a single writer anyway."""
     if tx.dialect.name == "postgresql":
-        tx.execute(select(lock(func.hashtextextended(credential_id, 0))))
+        tx.execute(lock, {"credential": credential_id})
 
 
-def _from_row(row: Row[Any]) -> Credential:
+def _from_row(row: Sequence[Any]) -> Credential:
+    id, kind, name, hint, created_at, creator_kind, creator_id, creator_name, *revoked = row
     return Credential(
-        id=row.id,
-        kind=CredentialKind(row.kind),
-        name=row.name,
-        hint=row.hint,
-        created_at=row.created_at,
-        created_by=actor_of(row, "created_by"),
-        revoked_at=row.revoked_at,
-        revoked_by=row.revoked_by,
+        id,
+        CredentialKind(kind),
+        name,
+        hint,
+        created_at,
+        actor_of(creator_kind, creator_id, creator_name),
+        *revoked,
     )

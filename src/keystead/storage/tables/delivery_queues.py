@@ -58,7 +58,7 @@ def has_status(status: DeliveryStatus) -> ColumnElement[bool]:
     return deliveries.c.status == literal_column(f"'{status}'")
 
 
-def listening(workspace_id: WorkspaceId) -> Exists:
+def listening(workspace_id: WorkspaceId | ColumnElement[str]) -> Exists:
     """Return the condition that an active endpoint of the workspace exists."""
     return exists(_ROW).where(*_active(workspace_id))
 
@@ -224,7 +224,7 @@ def _due(now: datetime) -> tuple[ColumnElement[bool], ...]:
     return webhook_queues.c.due_at <= now, free
 
 
-def _active(workspace_id: WorkspaceId) -> tuple[ColumnElement[bool], ...]:
+def _active(workspace_id: WorkspaceId | ColumnElement[str]) -> tuple[ColumnElement[bool], ...]:
     return (
         webhook_endpoints.c.workspace_id == workspace_id,
         webhook_endpoints.c.status == WebhookStatus.ACTIVE,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from functools import cache
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Row, func, insert, select, update
+from sqlalchemy import Integer, Select, bindparam, insert, select, update
 
 from keystead.domain.events import (
     Act,
@@ -21,10 +22,46 @@ from keystead.domain.notification_digests import TOPIC_OF
 from keystead.domain.revocation_log import entry_of
 from keystead.storage.database import Tx
 from keystead.storage.freshness.revocation_log import note_revocation
-from keystead.storage.schema.columns import actor_of, actor_values
+from keystead.storage.schema.columns import (
+    ABOVE_EVERY_ID,
+    ABOVE_EVERY_NUMBER,
+    actor_of,
+    actor_values,
+    unlikely,
+)
 from keystead.storage.schema.tables import events, installation_events, workspaces
 from keystead.storage.tables.delivery_queues import enqueue, enqueue_for, listening
 from keystead.storage.tables.notification_digests import make_digest_due
+
+_LIMIT: Final = bindparam("limit", type_=Integer)
+_TYPES: Final = {str(type): type for type in EventType}
+
+_INSERT: Final = insert(events)
+_NEXT_NUMBER: Final = (
+    update(workspaces)
+    .where(workspaces.c.id == bindparam("workspace"))
+    .values(last_event=workspaces.c.last_event + 1)
+    .returning(workspaces.c.last_event, listening(bindparam("workspace")))
+)
+_PAGE: Final = (
+    select(events)
+    .where(events.c.workspace_id == bindparam("workspace"), events.c.sequence < bindparam("before"))
+    .order_by(events.c.sequence.desc())
+    .limit(_LIMIT)
+)
+_INSERT_INSTALLATION: Final = insert(installation_events)
+_PAGE_OF_INSTALLATION: Final = (
+    select(installation_events)
+    .where(installation_events.c.id < bindparam("before"))
+    .order_by(installation_events.c.id.desc())
+    .limit(_LIMIT)
+)
+_INSTALLATION_AFTER: Final = (
+    select(installation_events)
+    .where(installation_events.c.id > bindparam("mark"))
+    .order_by(installation_events.c.id)
+    .limit(_LIMIT)
+)
 
 
 def append_event(
@@ -41,7 +78,7 @@ def append_event(
     """
     sequence, has_listeners = _next_sequence(tx, workspace_id)
     event = _new_event(workspace_id, sequence, type, act, target, data or {})
-    tx.execute(insert(events), _to_row(event))
+    tx.execute(_INSERT, _to_row(event))
     if type in TOPIC_OF:
         make_digest_due(tx, event)
     if (ending := entry_of(event)) is not None:
@@ -62,7 +99,7 @@ def append_event_for(
     """Append an event with a delivery for that webhook only, whatever types it chose."""
     sequence, _ = _next_sequence(tx, workspace_id)
     event = _new_event(workspace_id, sequence, type, act, target, {})
-    tx.execute(insert(events), _to_row(event))
+    tx.execute(_INSERT, _to_row(event))
     enqueue_for(tx, event, [webhook_id])
     return event
 
@@ -80,48 +117,63 @@ def page_of_events(
 
     `types` and `target_id` narrow them, if given.
     """
-    query = select(events).where(events.c.workspace_id == workspace_id)
-    if before is not None:
-        query = query.where(events.c.sequence < before)
-    if types:
-        query = query.where(events.c.type.in_(types))
-    if target_id is not None:
-        query = query.where(_about(tx, target_id))
-    rows = tx.execute(query.order_by(events.c.sequence.desc()).limit(limit))
-    return [event_of(row) for row in rows]
+    values = {
+        "workspace": workspace_id,
+        "before": ABOVE_EVERY_NUMBER if before is None else before,
+        "limit": limit,
+        "types": list(types),
+        "target": target_id,
+    }
+    page = _page(bool(types), target_id is not None)
+    return [event_of(row) for row in tx.execute(page, values).all()]
 
 
-def event_of(row: Row[Any]) -> Event:
+def event_of(row: Sequence[Any]) -> Event:
     """Return the event of a row of `events`."""
+    (
+        workspace_id,
+        sequence,
+        id,
+        type,
+        occurred_at,
+        actor_kind,
+        actor_id,
+        actor_name,
+        target_type,
+        target_id,
+        address,
+        request_id,
+        data,
+    ) = row
     return Event(
-        id=row.id,
-        workspace_id=row.workspace_id,
-        sequence=row.sequence,
-        type=EventType(row.type),
-        occurred_at=row.occurred_at,
-        actor=actor_of(row, "actor"),
-        target=Target(row.target_type, row.target_id),
-        origin=Origin(row.address, row.request_id),
-        data=row.data,
+        id,
+        workspace_id,
+        sequence,
+        _TYPES[type],
+        occurred_at,
+        actor_of(actor_kind, actor_id, actor_name),
+        Target(target_type, target_id),
+        Origin(address, request_id),
+        data,
     )
 
 
-def _about(tx: Tx, target_id: str) -> ColumnElement[bool]:
-    # We keep no statistics on SQLite: without the hint its planner doesn't use the index by target.
-    about = events.c.target_id == target_id
-    return func.unlikely(about) if tx.dialect.name == "sqlite" else about
+@cache
+def _page(has_types: bool, has_target: bool) -> Select[Any]:
+    """Return the statement of a page with these filters: one constant for each of four combinations."""
+    page = _PAGE
+    if has_types:
+        page = page.where(events.c.type.in_(bindparam("types", expanding=True)))
+    if has_target:
+        # Without the hint SQLite's planner doesn't use the index by target.
+        page = page.where(unlikely(events.c.target_id == bindparam("target")))
+    return page
 
 
 def _next_sequence(tx: Tx, workspace_id: WorkspaceId) -> tuple[int, bool]:
     """Take the workspace's next number; returns it, and whether the workspace has active endpoints."""
-    counted = (
-        update(workspaces)
-        .where(workspaces.c.id == workspace_id)
-        .values(last_event=workspaces.c.last_event + 1)
-        .returning(workspaces.c.last_event, listening(workspace_id).label("has_listeners"))
-    )
-    row = tx.execute(counted).one()
-    return row.last_event, bool(row.has_listeners)
+    sequence, has_listeners = tx.execute(_NEXT_NUMBER, {"workspace": workspace_id}).one()
+    return sequence, has_listeners
 
 
 def _new_event(
@@ -174,33 +226,30 @@ def append_installation_event(
         "target_id": target.id,
         "data": dict(data),
     }
-    tx.execute(insert(installation_events), row)
+    tx.execute(_INSERT_INSTALLATION, row)
 
 
 def page_of_installation_events(
     tx: Tx, *, limit: int, before: EventId | None = None
 ) -> list[InstallationEvent]:
     """Return at most `limit` events, newest first, with an id below `before`."""
-    query = select(installation_events).order_by(installation_events.c.id.desc()).limit(limit)
-    if before is not None:
-        query = query.where(installation_events.c.id < before)
-    return [_installation_event(row) for row in tx.execute(query)]
+    values = {"before": before or ABOVE_EVERY_ID, "limit": limit}
+    return [_installation_event(row) for row in tx.execute(_PAGE_OF_INSTALLATION, values).all()]
 
 
 def installation_events_after(tx: Tx, mark: str, limit: int) -> list[InstallationEvent]:
     """Return at most `limit` events, oldest first, with an id above `mark`."""
-    query = select(installation_events).where(installation_events.c.id > mark)
-    rows = tx.execute(query.order_by(installation_events.c.id).limit(limit))
-    return [_installation_event(row) for row in rows]
+    rows = tx.execute(_INSTALLATION_AFTER, {"mark": mark, "limit": limit})
+    return [_installation_event(row) for row in rows.all()]
 
 
-def _installation_event(row: Row[Any]) -> InstallationEvent:
+def _installation_event(row: Sequence[Any]) -> InstallationEvent:
+    id, type, occurred_at, actor_kind, actor_id, actor_name, target_type, target_id, data = row
     return InstallationEvent(
-        id=row.id,
-        # Not made an InstallationEventType: one of a later version must not hide the others.
-        type=row.type,
-        occurred_at=row.occurred_at,
-        actor=actor_of(row, "actor"),
-        target=Target(row.target_type, row.target_id),
-        data=row.data,
+        id,
+        type,  # not made an InstallationEventType: one of a later version must not hide the others
+        occurred_at,
+        actor_of(actor_kind, actor_id, actor_name),
+        Target(target_type, target_id),
+        data,
     )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Final
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import and_, bindparam, delete, insert, select, update
 
 from keystead.domain.ids import WorkspaceId
 from keystead.storage.database import Tx
@@ -26,38 +26,52 @@ class Claim:
     resource_id: str | None = None
 
 
+_IS_ONE: Final = and_(
+    rows.c.workspace_id == bindparam("of_workspace"),
+    rows.c.caller == bindparam("of_caller"),
+    rows.c.key == bindparam("of_key"),
+)
+_IS_MINE: Final = and_(_IS_ONE, rows.c.claim == bindparam("of_claim"))
+_ONE: Final = select(*(rows.c[name] for name in Claim.__slots__)).where(_IS_ONE)
+_INSERT: Final = insert(rows)
+_DELETE: Final = delete(rows).where(_IS_ONE)
+_FINISH: Final = update(rows).where(_IS_MINE).returning(rows.c.claim)
+_RELEASE: Final = delete(rows).where(_IS_MINE)
+_DELETE_EXPIRED: Final = delete(rows).where(
+    rows.c.workspace_id == bindparam("of_workspace"), rows.c.claimed_at < bindparam("before")
+)
+
+
 def find_claim(tx: Tx, workspace_id: WorkspaceId, caller: str, key: str) -> Claim | None:
     """Return the claim on that Idempotency-Key."""
-    row = tx.execute(select(rows).where(*_is(workspace_id, caller, key))).first()
-    return None if row is None else Claim(**row._mapping)
+    row = tx.execute(_ONE, _id(workspace_id, caller, key)).first()
+    return None if row is None else Claim(*row)
 
 
 def insert_claim(tx: Tx, claim: Claim) -> None:
     """Insert the claim, replacing an earlier one."""
-    tx.execute(delete(rows).where(*_is(claim.workspace_id, claim.caller, claim.key)))
-    values = {name: getattr(claim, name) for name in Claim.__slots__}
-    tx.execute(insert(rows), values)
+    tx.execute(_DELETE, _id(claim.workspace_id, claim.caller, claim.key))
+    tx.execute(_INSERT, {name: getattr(claim, name) for name in Claim.__slots__})
 
 
 def finish_claim(tx: Tx, claim: Claim, resource_id: str) -> bool:
     """Record the result of the claim. Returns False if another request has taken the key over."""
-    finished = update(rows).where(*_mine(claim)).values(resource_id=resource_id)
-    return tx.execute(finished.returning(rows.c.claim)).first() is not None
+    return tx.execute(_FINISH, {**_mine(claim), "resource_id": resource_id}).first() is not None
 
 
 def delete_claim(tx: Tx, claim: Claim) -> None:
     """Release the Idempotency-Key, unless another request has taken it over."""
-    tx.execute(delete(rows).where(*_mine(claim)))
+    tx.execute(_RELEASE, _mine(claim))
 
 
 def delete_claims_before(tx: Tx, workspace_id: WorkspaceId, instant: datetime) -> None:
     """Delete a workspace's expired claims."""
-    tx.execute(delete(rows).where(rows.c.workspace_id == workspace_id, rows.c.claimed_at < instant))
+    tx.execute(_DELETE_EXPIRED, {"of_workspace": workspace_id, "before": instant})
 
 
-def _mine(claim: Claim) -> tuple[Any, ...]:
-    return (*_is(claim.workspace_id, claim.caller, claim.key), rows.c.claim == claim.claim)
+def _mine(claim: Claim) -> dict[str, str]:
+    return {**_id(claim.workspace_id, claim.caller, claim.key), "of_claim": claim.claim}
 
 
-def _is(workspace_id: WorkspaceId, caller: str, key: str) -> tuple[Any, ...]:
-    return rows.c.workspace_id == workspace_id, rows.c.caller == caller, rows.c.key == key
+def _id(workspace_id: WorkspaceId, caller: str, key: str) -> dict[str, str]:
+    return {"of_workspace": workspace_id, "of_caller": caller, "of_key": key}

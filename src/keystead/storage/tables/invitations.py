@@ -2,25 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Row, insert, select, update
+from sqlalchemy import Integer, and_, bindparam, insert, select, update
 
 from keystead.domain.ids import InvitationId, UserId, WorkspaceId
 from keystead.domain.invitations import Invitation
 from keystead.domain.workspaces import Role
 from keystead.storage.database import Tx
-from keystead.storage.schema.columns import actor_of, actor_values
+from keystead.storage.schema.columns import ABOVE_EVERY_ID, actor_of, actor_values
 from keystead.storage.schema.tables import invitations
 
-_COLUMNS = [column for column in invitations.c if column.name != "digest"]
+_COLUMNS: Final = (
+    invitations.c.id,
+    invitations.c.workspace_id,
+    invitations.c.email,
+    invitations.c.role,
+    invitations.c.invited_by_kind,
+    invitations.c.invited_by_id,
+    invitations.c.invited_by_name,
+    invitations.c.created_at,
+    invitations.c.expires_at,
+    invitations.c.accepted_at,
+    invitations.c.accepted_by,
+    invitations.c.revoked_at,
+)
+_OF_WORKSPACE: Final = invitations.c.workspace_id == bindparam("workspace")
+_IS_INVITATION: Final = and_(_OF_WORKSPACE, invitations.c.id == bindparam("invitation"))
+_IS_LINK: Final = invitations.c.digest == bindparam("link")
+_IS_OPEN: Final = and_(
+    invitations.c.accepted_at.is_(None),
+    invitations.c.revoked_at.is_(None),
+    invitations.c.expires_at > bindparam("now"),
+)
+_ALL: Final = select(*_COLUMNS).order_by(invitations.c.id.desc())
+_OF_LINK: Final = select(*_COLUMNS).where(_IS_LINK)
+_ONE: Final = select(*_COLUMNS).where(_IS_INVITATION)
+_PAGE: Final = _ALL.where(_OF_WORKSPACE, invitations.c.id < bindparam("before")).limit(
+    bindparam("limit", type_=Integer)
+)
+_ALL_OPEN: Final = _ALL.where(_IS_OPEN)
+_OPEN: Final = _ALL_OPEN.where(_OF_WORKSPACE)
+_INSERT: Final = insert(invitations)
+_ACCEPT: Final = update(invitations).where(_IS_LINK, _IS_OPEN).returning(*_COLUMNS)
+_REVOKE: Final = update(invitations).where(_IS_INVITATION, _IS_OPEN).returning(invitations.c.id)
 
 
 def insert_invitation(tx: Tx, digest: bytes, invitation: Invitation) -> None:
     """Insert an invitation."""
     tx.execute(
-        insert(invitations),
+        _INSERT,
         {
             "digest": digest,
             "id": invitation.id,
@@ -36,7 +69,7 @@ def insert_invitation(tx: Tx, digest: bytes, invitation: Invitation) -> None:
 
 def invitation_of_link(tx: Tx, digest: bytes) -> Invitation | None:
     """Return the invitation of a link, open or not."""
-    row = tx.execute(select(*_COLUMNS).where(invitations.c.digest == digest)).first()
+    row = tx.execute(_OF_LINK, {"link": digest}).first()
     return None if row is None else _from_row(row)
 
 
@@ -44,10 +77,7 @@ def find_invitation(
     tx: Tx, workspace_id: WorkspaceId, invitation_id: InvitationId
 ) -> Invitation | None:
     """Return the workspace's invitation of that id."""
-    query = select(*_COLUMNS).where(
-        invitations.c.workspace_id == workspace_id, invitations.c.id == invitation_id
-    )
-    row = tx.execute(query).first()
+    row = tx.execute(_ONE, {"workspace": workspace_id, "invitation": invitation_id}).first()
     return None if row is None else _from_row(row)
 
 
@@ -55,34 +85,25 @@ def page_of_invitations(
     tx: Tx, workspace_id: WorkspaceId, *, limit: int, before: str | None = None
 ) -> list[Invitation]:
     """Return at most `limit` invitations, open or not, newest first, with an id below `before`."""
-    query = select(*_COLUMNS).where(invitations.c.workspace_id == workspace_id)
-    if before is not None:
-        query = query.where(invitations.c.id < before)
-    rows = tx.execute(query.order_by(invitations.c.id.desc()).limit(limit))
-    return [_from_row(row) for row in rows]
+    values = {"workspace": workspace_id, "before": before or ABOVE_EVERY_ID, "limit": limit}
+    return [_from_row(row) for row in tx.execute(_PAGE, values).all()]
 
 
 def open_invitations(tx: Tx, workspace_id: WorkspaceId, now: datetime) -> list[Invitation]:
     """Return the workspace's invitations that can be accepted, newest first."""
-    query = select(*_COLUMNS).where(invitations.c.workspace_id == workspace_id, _is_open(now))
-    return [_from_row(row) for row in tx.execute(query.order_by(invitations.c.id.desc()))]
+    rows = tx.execute(_OPEN, {"workspace": workspace_id, "now": now})
+    return [_from_row(row) for row in rows.all()]
 
 
 def all_open_invitations(tx: Tx, now: datetime) -> list[Invitation]:
     """Return every workspace's invitations that can be accepted, newest first."""
-    query = select(*_COLUMNS).where(_is_open(now))
-    return [_from_row(row) for row in tx.execute(query.order_by(invitations.c.id.desc()))]
+    return [_from_row(row) for row in tx.execute(_ALL_OPEN, {"now": now}).all()]
 
 
 def accept_invitation(tx: Tx, digest: bytes, user_id: UserId, now: datetime) -> Invitation | None:
     """Accept the open invitation of a link. Only one of two concurrent calls gets it."""
-    accepted = (
-        update(invitations)
-        .where(invitations.c.digest == digest, _is_open(now))
-        .values(accepted_at=now, accepted_by=user_id)
-        .returning(*_COLUMNS)
-    )
-    row = tx.execute(accepted).first()
+    accepted = {"link": digest, "now": now, "accepted_at": now, "accepted_by": user_id}
+    row = tx.execute(_ACCEPT, accepted).first()
     return None if row is None else _from_row(row)
 
 
@@ -90,34 +111,22 @@ def revoke_invitation(
     tx: Tx, workspace_id: WorkspaceId, invitation_id: InvitationId, now: datetime
 ) -> bool:
     """Revoke an open invitation. Returns False if it was not open."""
-    revoked = update(invitations).where(
-        invitations.c.workspace_id == workspace_id,
-        invitations.c.id == invitation_id,
-        _is_open(now),
-    )
-    return (
-        tx.execute(revoked.values(revoked_at=now).returning(invitations.c.id)).first() is not None
-    )
+    revoked = {"workspace": workspace_id, "invitation": invitation_id, "now": now}
+    return tx.execute(_REVOKE, {**revoked, "revoked_at": now}).first() is not None
 
 
-def _is_open(now: datetime) -> ColumnElement[bool]:
-    return (
-        invitations.c.accepted_at.is_(None)
-        & invitations.c.revoked_at.is_(None)
-        & (invitations.c.expires_at > now)
-    )
-
-
-def _from_row(row: Row[Any]) -> Invitation:
+def _from_row(row: Sequence[Any]) -> Invitation:
+    id, workspace_id, email, role, inviter_kind, inviter_id, inviter_name, *times = row
+    created_at, expires_at, accepted_at, accepted_by, revoked_at = times
     return Invitation(
-        id=row.id,
-        workspace_id=row.workspace_id,
-        email=row.email,
-        role=Role(row.role),
-        invited_by=actor_of(row, "invited_by"),
-        created_at=row.created_at,
-        expires_at=row.expires_at,
-        accepted_at=row.accepted_at,
-        accepted_by=row.accepted_by,
-        revoked_at=row.revoked_at,
+        id=id,
+        workspace_id=workspace_id,
+        email=email,
+        role=Role(role),
+        invited_by=actor_of(inviter_kind, inviter_id, inviter_name),
+        created_at=created_at,
+        expires_at=expires_at,
+        accepted_at=accepted_at,
+        accepted_by=accepted_by,
+        revoked_at=revoked_at,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import case, func, literal, select, update
+from sqlalchemy import bindparam, case, func, select, update
 
 from keystead.domain.ids import WorkspaceId
 from keystead.storage.database import Tx
@@ -15,56 +15,56 @@ from keystead.storage.schema.tables import api_keys, key_counts
 SETTLED_AT: Final = 200
 """With that many keys expired since the count was written, it is written again."""
 
+_AT: Final = key_counts.c.at
+_NOW: Final = bindparam("now", type_=Instant)
+_EXPIRED_BETWEEN: Final = (
+    select(func.count())
+    .select_from(api_keys)
+    .where(
+        api_keys.c.workspace_id == key_counts.c.workspace_id,
+        api_keys.c.revoked_at.is_(None),
+        api_keys.c.rotated_to.is_(None),
+        api_keys.c.expires_at > case((_AT < _NOW, _AT), else_=_NOW),
+        api_keys.c.expires_at <= case((_AT < _NOW, _NOW), else_=_AT),
+    )
+    .scalar_subquery()
+)
+COUNT_COLUMNS: Final = (key_counts.c.counted, _AT, _EXPIRED_BETWEEN.label("expired"))
+"""The written count, its time, and how many keys expire between that time and the parameter `now`."""
+
+_COUNT: Final = select(*COUNT_COLUMNS).where(key_counts.c.workspace_id == bindparam("workspace"))
+_OVERLAPPING: Final = (
+    select(func.count())
+    .select_from(api_keys)
+    .where(
+        api_keys.c.workspace_id == bindparam("workspace"),
+        api_keys.c.revoked_at.is_(None),
+        api_keys.c.rotated_to.is_not(None),
+        api_keys.c.expires_at > bindparam("now"),
+    )
+)
+_SETTLE: Final = update(key_counts).where(key_counts.c.workspace_id == bindparam("workspace"))
+
 
 def count_keys(tx: Tx, workspace_id: WorkspaceId, now: datetime) -> int:
     """Return how many keys count towards the limit: active, and not in the overlap of a rotation."""
-    return _count(tx, workspace_id, now)[0]
-
-
-def settled_count(tx: Tx, workspace_id: WorkspaceId, now: datetime) -> int:
-    """Like `count_keys`, under the workspace's lock. Writes the count again if many keys have expired since."""
-    keys, expired = _count(tx, workspace_id, now)
-    if expired >= SETTLED_AT:
-        settled = update(key_counts).where(key_counts.c.workspace_id == workspace_id)
-        tx.execute(settled.values(counted=keys, at=now))
-    return keys
+    row = tx.execute(_COUNT, {"workspace": workspace_id, "now": now}).first()
+    return 0 if row is None else count_at(now, *row)
 
 
 def count_overlapping_keys(tx: Tx, workspace_id: WorkspaceId, now: datetime) -> int:
     """Return how many rotated keys are still active in their overlap."""
-    keys = api_keys.c
-    counted = select(func.count()).select_from(api_keys)
-    overlapping = counted.where(
-        keys.workspace_id == workspace_id,
-        keys.revoked_at.is_(None),
-        keys.rotated_to.is_not(None),
-        keys.expires_at > now,
-    )
-    return tx.execute(overlapping).scalar_one()
+    return tx.execute(_OVERLAPPING, {"workspace": workspace_id, "now": now}).scalar_one()
 
 
-def _count(tx: Tx, workspace_id: WorkspaceId, now: datetime) -> tuple[int, int]:
-    """Return how many keys count at `now`, and how many expire between `now` and the time of the written count.
+def settle_count(tx: Tx, workspace_id: WorkspaceId, counted: int, now: datetime) -> None:
+    """Write the count of keys at `now`, under the workspace's lock."""
+    tx.execute(_SETTLE, {"workspace": workspace_id, "counted": counted, "at": now})
 
-    The clock may be behind that time, so the difference is added or subtracted.
-    """
-    keys, at = api_keys.c, key_counts.c.at
-    instant = literal(now, Instant)
-    ended_between = (
-        select(func.count())
-        .select_from(api_keys)
-        .where(
-            keys.workspace_id == key_counts.c.workspace_id,
-            keys.revoked_at.is_(None),
-            keys.rotated_to.is_(None),
-            keys.expires_at > case((at < instant, at), else_=instant),
-            keys.expires_at <= case((at < instant, instant), else_=at),
-        )
-        .scalar_subquery()
-    )
-    written = select(key_counts.c.counted, at, ended_between)
-    row = tx.execute(written.where(key_counts.c.workspace_id == workspace_id)).first()
-    if row is None:
-        return 0, 0
-    counted, then, between = row
-    return (counted - between if then < now else counted + between), between
+
+def count_at(now: datetime, counted: int | None, at: datetime | None, expired: int) -> int:
+    """Return how many keys count at `now`, from COUNT_COLUMNS: None without a row, when there was never a key."""
+    if counted is None or at is None:
+        return 0
+    # The clock may be behind the time of the count.
+    return counted - expired if at < now else counted + expired

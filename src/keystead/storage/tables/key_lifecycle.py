@@ -6,7 +6,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, and_, literal_column, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    and_,
+    bindparam,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 
 from keystead.domain.ids import KeyId, WorkspaceId
 from keystead.domain.key_lifecycle import LifecycleKind
@@ -22,6 +31,76 @@ from keystead.storage.schema.tables import (
 
 _ENDED: Final = key_callers.c.reason.in_([literal_column("'expired'"), literal_column("'revoked'")])
 """Literals, as in the partial index `key_callers_refused`, which contains these reasons only."""
+_LIMIT: Final = bindparam("limit", type_=Integer)
+
+
+def _is_mark_of(
+    workspace_id: ColumnElement[Any], key_id: ColumnElement[Any]
+) -> ColumnElement[bool]:
+    return and_(
+        key_lifecycle_marks.c.workspace_id == workspace_id,
+        key_lifecycle_marks.c.key_id == key_id,
+        key_lifecycle_marks.c.kind == bindparam("kind"),
+    )
+
+
+_ENDING: Final = (
+    select(
+        api_keys.c.workspace_id, api_keys.c.id, api_keys.c.expires_at, key_lifecycle_marks.c.mark
+    )
+    .outerjoin(key_lifecycle_marks, _is_mark_of(api_keys.c.workspace_id, api_keys.c.id))
+    .where(
+        api_keys.c.revoked_at.is_(None),
+        api_keys.c.expires_at >= bindparam("after"),
+        api_keys.c.expires_at <= bindparam("until"),
+        or_(api_keys.c.expires_at > bindparam("after"), api_keys.c.id > bindparam("after_id")),
+    )
+    .order_by(api_keys.c.expires_at, api_keys.c.id)
+    .limit(_LIMIT)
+)
+_AFTER: Final = (
+    select(
+        api_keys.c.workspace_id,
+        api_keys.c.id,
+        api_keys.c.created_at,
+        key_use.c.last_used_at,
+        key_lifecycle_marks.c.mark,
+    )
+    .outerjoin(key_use, key_use.c.key_id == api_keys.c.id)
+    .outerjoin(key_lifecycle_marks, _is_mark_of(api_keys.c.workspace_id, api_keys.c.id))
+    .where(api_keys.c.id > bindparam("after"))
+    .order_by(api_keys.c.id)
+    .limit(_LIMIT)
+)
+_REFUSED: Final = (
+    select(
+        key_callers.c.workspace_id,
+        key_callers.c.key_id,
+        key_callers.c.last_at,
+        key_lifecycle_marks.c.mark,
+    )
+    .outerjoin(key_lifecycle_marks, _is_mark_of(key_callers.c.workspace_id, key_callers.c.key_id))
+    .where(_ENDED, key_callers.c.last_at > bindparam("after"))
+    .order_by(key_callers.c.last_at)
+    .limit(_LIMIT)
+)
+_WATERMARK: Final = select(watermarks.c.mark, watermarks.c.moved_at).where(
+    watermarks.c.name == bindparam("of_name")
+)
+_CREATE_WATERMARK: Final = upsert(
+    watermarks, lambda fresh: fresh.on_conflict_do_nothing().returning(watermarks.c.name)
+)
+_MOVE_WATERMARK: Final = update(watermarks).where(
+    watermarks.c.name == bindparam("of_name"), watermarks.c.mark == bindparam("before")
+)
+_NOTE: Final = upsert(
+    key_lifecycle_marks,
+    lambda fresh: fresh.on_conflict_do_update(
+        index_elements=[key_lifecycle_marks.c[name] for name in ("workspace_id", "key_id", "kind")],
+        set_={"mark": fresh.excluded.mark, "at": fresh.excluded.at},
+        where=key_lifecycle_marks.c.mark != fresh.excluded.mark,
+    ).returning(key_lifecycle_marks.c.mark),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,18 +116,17 @@ class Candidate:
 
 def find_watermark(tx: Tx, name: str) -> tuple[str, datetime] | None:
     """Return the position of that scan, and when it last moved."""
-    row = tx.execute(select(watermarks).where(watermarks.c.name == name)).first()
-    return None if row is None else (row.mark, row.moved_at)
+    row = tx.execute(_WATERMARK, {"of_name": name}).first()
+    return None if row is None else (row[0], row[1])
 
 
 def move_watermark(tx: Tx, name: str, before: str | None, mark: str, now: datetime) -> bool:
     """Move it from `before` (None: it doesn't exist). Returns False if another server has moved it."""
     if before is None:
         row = {"name": name, "mark": mark, "moved_at": now}
-        created = upsert(tx, watermarks).on_conflict_do_nothing().returning(watermarks.c.name)
-        return tx.execute(created, row).first() is not None
-    moved = update(watermarks).where(watermarks.c.name == name, watermarks.c.mark == before)
-    return tx.execute(moved.values(mark=mark, moved_at=now)).rowcount == 1
+        return tx.execute(_CREATE_WATERMARK[tx.dialect.name], row).first() is not None
+    moved = {"of_name": name, "before": before, "mark": mark, "moved_at": now}
+    return tx.execute(_MOVE_WATERMARK, moved).rowcount == 1
 
 
 def keys_ending(
@@ -58,85 +136,22 @@ def keys_ending(
 
     In keyset order by time and id, since many keys may expire at the same time.
     """
-    query = (
-        select(
-            api_keys.c.workspace_id,
-            api_keys.c.id,
-            api_keys.c.expires_at,
-            key_lifecycle_marks.c.mark,
-        )
-        .outerjoin(key_lifecycle_marks, _note_on(api_keys.c.workspace_id, api_keys.c.id, kind))
-        .where(
-            api_keys.c.revoked_at.is_(None),
-            api_keys.c.expires_at >= after[0],
-            api_keys.c.expires_at <= until,
-            or_(api_keys.c.expires_at > after[0], api_keys.c.id > after[1]),
-        )
-        .order_by(api_keys.c.expires_at, api_keys.c.id)
-        .limit(limit)
-    )
-    return [
-        Candidate(row.workspace_id, row.id, row.expires_at, noted=row.mark)
-        for row in tx.execute(query)
-    ]
+    values = {"after": after[0], "after_id": after[1], "until": until, "kind": kind, "limit": limit}
+    rows = tx.execute(_ENDING, values).all()
+    return [Candidate(workspace_id, id, at, noted=mark) for workspace_id, id, at, mark in rows]
 
 
 def keys_after(tx: Tx, after: str, limit: int) -> list[Candidate]:
     """Return at most `limit` keys with an id above `after`, inactive ones too, with last use and last mark."""
-    query = (
-        select(
-            api_keys.c.workspace_id,
-            api_keys.c.id,
-            api_keys.c.created_at,
-            key_use.c.last_used_at,
-            key_lifecycle_marks.c.mark,
-        )
-        .outerjoin(key_use, key_use.c.key_id == api_keys.c.id)
-        .outerjoin(
-            key_lifecycle_marks,
-            _note_on(api_keys.c.workspace_id, api_keys.c.id, LifecycleKind.UNUSED),
-        )
-        .where(api_keys.c.id > after)
-        .order_by(api_keys.c.id)
-        .limit(limit)
-    )
-    return [
-        Candidate(row.workspace_id, row.id, row.created_at, row.last_used_at, row.mark)
-        for row in tx.execute(query)
-    ]
+    values = {"after": after, "kind": LifecycleKind.UNUSED, "limit": limit}
+    return [Candidate(*row) for row in tx.execute(_AFTER, values).all()]
 
 
 def keys_refused(tx: Tx, after: datetime, limit: int) -> list[Candidate]:
     """Return at most `limit` refused calls with expired or revoked keys after that time, oldest first."""
-    query = (
-        select(
-            key_callers.c.workspace_id,
-            key_callers.c.key_id,
-            key_callers.c.last_at,
-            key_lifecycle_marks.c.mark,
-        )
-        .outerjoin(
-            key_lifecycle_marks,
-            _note_on(key_callers.c.workspace_id, key_callers.c.key_id, LifecycleKind.REFUSED),
-        )
-        .where(_ENDED, key_callers.c.last_at > after)
-        .order_by(key_callers.c.last_at)
-        .limit(limit)
-    )
-    return [
-        Candidate(row.workspace_id, row.key_id, row.last_at, noted=row.mark)
-        for row in tx.execute(query)
-    ]
-
-
-def _note_on(
-    workspace_id: ColumnElement[Any], key_id: ColumnElement[Any], kind: LifecycleKind
-) -> ColumnElement[bool]:
-    return and_(
-        key_lifecycle_marks.c.workspace_id == workspace_id,
-        key_lifecycle_marks.c.key_id == key_id,
-        key_lifecycle_marks.c.kind == kind,
-    )
+    values = {"after": after, "kind": LifecycleKind.REFUSED, "limit": limit}
+    rows = tx.execute(_REFUSED, values).all()
+    return [Candidate(workspace_id, id, at, noted=mark) for workspace_id, id, at, mark in rows]
 
 
 def note_notice(
@@ -150,10 +165,4 @@ def note_notice(
         "mark": mark,
         "at": at,
     }
-    fresh = upsert(tx, key_lifecycle_marks).values(row)
-    noted = fresh.on_conflict_do_update(
-        index_elements=[key_lifecycle_marks.c[name] for name in ("workspace_id", "key_id", "kind")],
-        set_={"mark": fresh.excluded.mark, "at": fresh.excluded.at},
-        where=key_lifecycle_marks.c.mark != fresh.excluded.mark,
-    ).returning(key_lifecycle_marks.c.mark)
-    return tx.execute(noted).first() is not None
+    return tx.execute(_NOTE[tx.dialect.name], row).first() is not None

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
-from typing import Final
+from functools import cache
+from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
+    Integer,
+    ScalarSelect,
+    Select,
     Text,
     and_,
-    case,
+    bindparam,
     func,
-    literal,
     not_,
     or_,
     select,
@@ -20,25 +25,31 @@ from sqlalchemy import (
 )
 
 from keystead.domain.ids import KeyId, WorkspaceId
-from keystead.domain.key_hygiene import RECENT_USE, UNUSED_AFTER, HygieneFinding
+from keystead.domain.key_hygiene import RECENT_USE
 from keystead.domain.key_lists import (
     COUNTED_KEYS,
     EXAMINED_KEYS,
     AccessKind,
-    KeyCounts,
     KeyFilter,
     KeyOrder,
     LastUse,
 )
-from keystead.domain.principals import Actor, PrincipalKind
+from keystead.domain.principals import Actor
 from keystead.domain.scopes import EVERYTHING, READ_ONLY, Scopes
 from keystead.storage.database import Tx
-from keystead.storage.schema.columns import by_age
+from keystead.storage.schema.columns import actor_of, age
 from keystead.storage.schema.tables import api_keys, key_use
-from keystead.storage.tables.keys import _counts, _has_finding, _has_status, _matches
+from keystead.storage.tables.key_conditions import (
+    COUNTS,
+    HAS_FINDING,
+    HAS_STATUS,
+    MATCHES,
+    values_at,
+    values_of,
+)
 
 _KEYS: Final = api_keys.c
-_WITH_USE: Final = api_keys.outerjoin(key_use, key_use.c.key_id == _KEYS.id)
+_OF_WORKSPACE: Final = _KEYS.workspace_id == bindparam("workspace")
 _NEVER: Final = 2**62
 """Later than every expiry, in microseconds."""
 _USED_AT: Final = func.coalesce(type_coerce(key_use.c.last_used_at, BigInteger), 0)
@@ -60,6 +71,38 @@ _HAS_ACCESS: Final = {
     AccessKind.READ_ONLY: _IS_READ_ONLY,
     AccessKind.CUSTOM: and_(not_(_IS_FULL), not_(_IS_READ_ONLY)),
 }
+_HAS_USE: Final = {
+    LastUse.NEVER: key_use.c.last_used_at.is_(None),
+    LastUse.DAY: key_use.c.last_used_at > bindparam("recent"),
+    LastUse.UNUSED: func.coalesce(key_use.c.last_used_at, _KEYS.created_at)
+    <= bindparam("unused_since"),
+}
+
+
+def _number(*conditions: ColumnElement[bool]) -> ScalarSelect[int]:
+    """Select how many keys there are, of at most one more than are counted."""
+    keys = select(_KEYS.id).where(_OF_WORKSPACE, *conditions).limit(COUNTED_KEYS + 1)
+    return select(func.count()).select_from(keys.subquery()).scalar_subquery()
+
+
+_IS_ROTATED: Final = and_(_KEYS.revoked_at.is_(None), _KEYS.rotated_to.is_not(None))
+_COUNTS: Final = select(
+    _number(_IS_ROTATED, _KEYS.expires_at > bindparam("now")),
+    _number(_IS_ROTATED, _KEYS.expires_at <= bindparam("now")),
+    _number(
+        _KEYS.revoked_at.is_(None), _KEYS.rotated_to.is_(None), _KEYS.expires_at <= bindparam("now")
+    ),
+    _number(_KEYS.revoked_at.is_not(None)),
+)
+"""Each from an index of its own, so that a workspace with many keys pays for none of the others."""
+_NEWEST: Final = (
+    select(_KEYS.created_by_kind, _KEYS.created_by_id, _KEYS.created_by_name)
+    .where(_OF_WORKSPACE)
+    .order_by(age(_KEYS.id).desc())
+    .limit(EXAMINED_KEYS)
+    .subquery()
+)
+_CREATORS: Final = select(_NEWEST).distinct()
 
 
 def ordered_ids(
@@ -74,97 +117,75 @@ def ordered_ids(
 
     Only the newest EXAMINED_KEYS of the statuses are examined.
     """
-    value, descending = _ORDERS[wanted.order]
-    statuses = or_(*(_has_status(status, now) for status in wanted.statuses))
-    examined = (
-        select(_KEYS.id)
-        .where(_KEYS.workspace_id == workspace_id, statuses)
-        .order_by(by_age(tx, _KEYS.id).desc())
-        .limit(EXAMINED_KEYS)
-    )
-    keys = (
-        select(value, _KEYS.id)
-        .select_from(_WITH_USE)
-        .where(
-            _KEYS.workspace_id == workspace_id, _KEYS.id.in_(examined), *_conditions(wanted, now)
-        )
-    )
-    if after is not None:
-        last, id = literal(after[0], BigInteger), literal(after[1], Text)
-        beyond = value < last if descending else value > last
-        keys = keys.where(
-            or_(beyond, and_(value == last, _KEYS.id < id if descending else _KEYS.id > id))
-        )
-    order = (value.desc(), _KEYS.id.desc()) if descending else (value, _KEYS.id)
-    return [(row[0], row[1]) for row in tx.execute(keys.order_by(*order).limit(limit)).all()]
+    last, id = after or (None, None)
+    values: Mapping[str, Any] = {
+        "workspace": workspace_id,
+        "creator": wanted.creator,
+        "recent": now - RECENT_USE,
+        "last": last,
+        "id": id,
+        "limit": limit,
+        **values_at(now),
+        **values_of(wanted.query),
+    }
+    statement = _ordered(_shape_of(wanted), after is not None)
+    return [(value, key_id) for value, key_id in tx.execute(statement, values).all()]
 
 
-def count_keys(tx: Tx, workspace_id: WorkspaceId, now: datetime) -> KeyCounts:
-    """Return how many keys each tab and each review has. Examines at most as many as are counted."""
-    unrevoked = (
-        select(_KEYS.id)
-        .where(_KEYS.workspace_id == workspace_id, _KEYS.revoked_at.is_(None))
-        .limit(COUNTED_KEYS + 1)
-    )
-    revoked = (
-        select(_KEYS.id)
-        .where(_KEYS.workspace_id == workspace_id, _KEYS.revoked_at.is_not(None))
-        .limit(COUNTED_KEYS + 1)
-    )
-    is_expired = _KEYS.expires_at <= now
-    counted = [
-        func.count(case((and_(_counts(now), _has_finding(finding, now)), 1)))
-        for finding in HygieneFinding
-    ]
-    query = (
-        select(
-            func.count(),
-            func.count(case((is_expired, 1))),
-            select(func.count()).select_from(revoked.subquery()).scalar_subquery(),
-            *counted,
-        )
-        .select_from(_WITH_USE)
-        .where(_KEYS.workspace_id == workspace_id, _KEYS.id.in_(unrevoked))
-    )
-    unrevoked_count, expired, revoked_count, *findings = tx.execute(query).one()
-    found = {f: n for f, n in zip(HygieneFinding, findings, strict=True) if n}
-    return KeyCounts(unrevoked_count - expired, expired, revoked_count, found)
+def count_ended(tx: Tx, workspace_id: WorkspaceId, now: datetime) -> tuple[int, int, int]:
+    """Return how many keys are in an overlap, expired and revoked: at most one more than COUNTED_KEYS of each."""
+    row = tx.execute(_COUNTS, {"workspace": workspace_id, "now": now}).one()
+    overlapping, expired_rotated, expired, revoked = row
+    return overlapping, expired_rotated + expired, revoked
 
 
 def creators(tx: Tx, workspace_id: WorkspaceId) -> list[Actor]:
     """Return who created the newest keys of the workspace, by name."""
-    newest = (
-        select(_KEYS.created_by_kind, _KEYS.created_by_id, _KEYS.created_by_name)
-        .where(_KEYS.workspace_id == workspace_id)
-        .order_by(by_age(tx, _KEYS.id).desc())
-        .limit(EXAMINED_KEYS)
-        .subquery()
-    )
-    by_id = {
-        row[1]: Actor(PrincipalKind(row[0]), row[1], row[2])
-        for row in tx.execute(select(newest).distinct())
-    }
+    rows = tx.execute(_CREATORS, {"workspace": workspace_id}).all()
+    by_id = {row[1]: actor_of(*row) for row in rows}
     return sorted(by_id.values(), key=lambda actor: actor.name.casefold())
 
 
-def _conditions(wanted: KeyFilter, now: datetime) -> list[ColumnElement[bool]]:
+def _shape_of(wanted: KeyFilter) -> KeyFilter:
+    """Return the filter without the texts that people typed: those are values of the statement."""
+    return replace(wanted, query="?" if wanted.query else "", creator="?" if wanted.creator else "")
+
+
+@cache
+def _ordered(shape: KeyFilter, is_continued: bool) -> Select[Any]:
+    """Return the statement of a list: one constant for each shape of a filter."""
+    value, descending = _ORDERS[shape.order]
+    statuses = or_(*(HAS_STATUS[status] for status in shape.statuses))
+    examined = (
+        select(_KEYS.id)
+        .where(_OF_WORKSPACE, statuses)
+        .order_by(age(_KEYS.id).desc())
+        .limit(EXAMINED_KEYS)
+    )
+    keys = (
+        select(value, _KEYS.id)
+        .select_from(api_keys.outerjoin(key_use, key_use.c.key_id == _KEYS.id))
+        .where(_OF_WORKSPACE, _KEYS.id.in_(examined), *_conditions(shape))
+    )
+    if is_continued:
+        last, id = bindparam("last", type_=BigInteger), bindparam("id", type_=Text)
+        beyond = value < last if descending else value > last
+        after = _KEYS.id < id if descending else _KEYS.id > id
+        keys = keys.where(or_(beyond, and_(value == last, after)))
+    order = (value.desc(), _KEYS.id.desc()) if descending else (value, _KEYS.id)
+    return keys.order_by(*order).limit(bindparam("limit", type_=Integer))
+
+
+def _conditions(shape: KeyFilter) -> list[ColumnElement[bool]]:
     conditions: list[ColumnElement[bool]] = []
-    if wanted.query:
-        conditions.append(_matches(wanted.query))
-    if wanted.finding is not None:
-        conditions += [_counts(now), _has_finding(wanted.finding, now)]
-    if wanted.creator:
-        conditions.append(_KEYS.created_by_id == wanted.creator)
-    if wanted.access is not None:
-        conditions.append(_HAS_ACCESS[wanted.access])
-    match wanted.last_use:
-        case LastUse.NEVER:
-            conditions.append(key_use.c.last_used_at.is_(None))
-        case LastUse.DAY:
-            conditions.append(key_use.c.last_used_at > now - RECENT_USE)
-        case LastUse.UNUSED:
-            since = func.coalesce(key_use.c.last_used_at, _KEYS.created_at)
-            conditions.append(since <= now - UNUSED_AFTER)
-        case None:
-            pass
+    if shape.query:
+        conditions.append(MATCHES)
+    if shape.finding is not None:
+        conditions += [COUNTS, HAS_FINDING[shape.finding]]
+    if shape.creator:
+        conditions.append(_KEYS.created_by_id == bindparam("creator"))
+    if shape.access is not None:
+        conditions.append(_HAS_ACCESS[shape.access])
+    if shape.last_use is not None:
+        conditions.append(_HAS_USE[shape.last_use])
     return conditions

@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
-    ColumnElement,
+    Integer,
+    bindparam,
     case,
     delete,
     exists,
@@ -31,6 +32,75 @@ from keystead.storage.schema.tables import notification_preferences as preferenc
 _DAY: Final = round(INTERVAL.total_seconds()) * 1_000_000
 
 
+def _next_due(new: Any) -> Any:
+    """Return when the digest is due after an event: as before, a day after the last one, or as the event asks."""
+    old = digests.c
+    next_day = type_coerce(old.sent_at, BigInteger) + _DAY
+    due_at = type_coerce(new.due_at, BigInteger)
+    return case((old.due_at.is_not(None), old.due_at), (next_day > due_at, next_day), else_=due_at)
+
+
+_SCHEDULE: Final = upsert(
+    digests,
+    lambda fresh: fresh.on_conflict_do_update(
+        index_elements=[digests.c.workspace_id],
+        set_={"due_at": _next_due(fresh.excluded), "newest": fresh.excluded.newest},
+    ),
+)
+# SKIP LOCKED: another worker is claiming the locked rows right now; waiting would gain nothing.
+_WAITING: Final = (
+    select(digests.c.workspace_id, digests.c.reported_through, digests.c.failures)
+    .where(
+        digests.c.due_at <= bindparam("now"),
+        or_(digests.c.leased_until.is_(None), digests.c.leased_until <= bindparam("now")),
+    )
+    .order_by(digests.c.due_at)
+    .limit(bindparam("limit", type_=Integer))
+    .with_for_update(skip_locked=True)
+)
+_LEASE: Final = update(digests).where(
+    digests.c.workspace_id.in_(bindparam("workspaces", expanding=True))
+)
+_UPDATE_LEASED: Final = update(digests).where(
+    digests.c.workspace_id == bindparam("workspace"), digests.c.lease == bindparam("held")
+)
+_SENT: Final = select(digest_emails.c.user_id, digest_emails.c.through).where(
+    digest_emails.c.workspace_id == bindparam("workspace")
+)
+_NOTE: Final = upsert(
+    digest_emails,
+    lambda fresh: fresh.on_conflict_do_update(
+        index_elements=[digest_emails.c.workspace_id, digest_emails.c.user_id],
+        set_={"through": fresh.excluded.through},
+    ),
+)
+_OF_WORKSPACE: Final = digest_emails.c.workspace_id == bindparam("workspace")
+_DELETE_SETTLED: Final = delete(digest_emails).where(
+    _OF_WORKSPACE,
+    ~digest_emails.c.through.between(bindparam("from_event"), bindparam("until_event")),
+)
+_IS_MORE: Final = or_(
+    digests.c.newest > bindparam("last"), exists(select(literal(1)).where(_OF_WORKSPACE))
+)
+_SETTLE: Final = _UPDATE_LEASED.values(
+    due_at=case((_IS_MORE, bindparam("next_day", type_=Instant)), else_=None)
+)
+_GIVE_UP: Final = _UPDATE_LEASED.values(reported_through=digests.c.newest)
+_TOPICS: Final = select(preferences.c.user_id, preferences.c.topics).where(
+    preferences.c.workspace_id == bindparam("workspace")
+)
+_CHOOSE: Final = upsert(
+    preferences,
+    lambda fresh: fresh.on_conflict_do_update(
+        index_elements=[preferences.c.workspace_id, preferences.c.user_id],
+        set_={"topics": fresh.excluded.topics},
+    ),
+)
+
+
+_RELEASED: Final = {"lease": None, "leased_until": None}
+
+
 @dataclass(frozen=True, slots=True)
 class ClaimedDigest:
     """A due digest of a workspace's events after `reported_through`, leased, after that many consecutive failures."""
@@ -43,52 +113,28 @@ class ClaimedDigest:
 
 def make_digest_due(tx: Tx, event: Event) -> None:
     """Make a digest due: some time after its first event, and at most one a day."""
-    fresh = upsert(tx, digests)
-    new, old = fresh.excluded, digests.c
-    next_day = type_coerce(old.sent_at, BigInteger) + _DAY
-    due_at = type_coerce(new.due_at, BigInteger)
-    due = case(
-        (old.due_at.is_not(None), old.due_at),
-        (next_day > due_at, next_day),
-        else_=due_at,
-    )
-    scheduled = fresh.on_conflict_do_update(
-        index_elements=[old.workspace_id], set_={"due_at": due, "newest": new.newest}
-    )
     row = {
         "workspace_id": event.workspace_id,
         "due_at": event.occurred_at + GATHERING_DELAY,
         "newest": event.sequence,
     }
-    tx.execute(scheduled, row)
+    tx.execute(_SCHEDULE[tx.dialect.name], row)
 
 
 def claim_digests(tx: Tx, now: datetime, until: datetime, limit: int) -> list[ClaimedDigest]:
     """Lease at most `limit` due digests until then, the longest due first."""
-    # SKIP LOCKED: another worker is claiming the locked rows right now; waiting would gain nothing.
-    waiting = (
-        select(digests.c.workspace_id, digests.c.reported_through, digests.c.failures)
-        .where(
-            digests.c.due_at <= now,
-            or_(digests.c.leased_until.is_(None), digests.c.leased_until <= now),
-        )
-        .order_by(digests.c.due_at)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
-    lease = new_id("lease", now)
-    claims = [ClaimedDigest(*row, lease) for row in tx.execute(waiting)]
-    among = digests.c.workspace_id.in_([claimed.workspace_id for claimed in claims])
+    lease, waiting = new_id("lease", now), tx.execute(_WAITING, {"now": now, "limit": limit})
+    claims = [ClaimedDigest(*row, lease) for row in waiting.all()]
     if claims:
-        tx.execute(update(digests).where(among).values(lease=lease, leased_until=until))
+        among = [claimed.workspace_id for claimed in claims]
+        tx.execute(_LEASE, {"workspaces": among, "lease": lease, "leased_until": until})
     return claims
 
 
 def letters_sent(tx: Tx, workspace_id: WorkspaceId) -> dict[UserId, int]:
     """Return the last event reported to each member whose emails differ from the workspace's digest."""
-    query = select(digest_emails.c.user_id, digest_emails.c.through)
-    rows = tx.execute(query.where(digest_emails.c.workspace_id == workspace_id))
-    return {row.user_id: row.through for row in rows}
+    rows = tx.execute(_SENT, {"workspace": workspace_id}).all()
+    return {row[0]: row[1] for row in rows}
 
 
 def note_letter(
@@ -98,16 +144,10 @@ def note_letter(
 
     Returns False, and records nothing, if the lease is lost.
     """
-    extended = update(digests).where(*_leased(claimed)).values(leased_until=until)
-    if tx.execute(extended).rowcount == 0:
+    if tx.execute(_UPDATE_LEASED, {**_leased(claimed), "leased_until": until}).rowcount == 0:
         return False
-    fresh = upsert(tx, digest_emails)
-    noted = fresh.on_conflict_do_update(
-        index_elements=[digest_emails.c.workspace_id, digest_emails.c.user_id],
-        set_={"through": fresh.excluded.through},
-    )
     row = {"workspace_id": claimed.workspace_id, "user_id": user_id, "through": through}
-    tx.execute(noted, row)
+    tx.execute(_NOTE[tx.dialect.name], row)
     return True
 
 
@@ -115,44 +155,37 @@ def settle_digest(tx: Tx, claimed: ClaimedDigest, through: int, now: datetime) -
     """Record that all events up to `through` were reported; later ones are due in a day."""
     # Members who got their email in an earlier attempt at this digest are behind: keep their rows, and
     # make another digest due, which sends them the rest even if nothing else happens.
-    behind = digest_emails.c.through.between(claimed.reported_through + 1, through - 1)
-    of_workspace = digest_emails.c.workspace_id == claimed.workspace_id
-    tx.execute(delete(digest_emails).where(of_workspace, ~behind))
-    is_more = or_(digests.c.newest > through, exists(select(literal(1)).where(of_workspace)))
-    later = case((is_more, literal(now + INTERVAL, Instant)), else_=None)
-    done = {"reported_through": through, "sent_at": now, "due_at": later, "failures": 0}
-    _release(tx, claimed, done)
+    behind = {"from_event": claimed.reported_through + 1, "until_event": through - 1}
+    tx.execute(_DELETE_SETTLED, {"workspace": claimed.workspace_id, **behind})
+    settled = {"reported_through": through, "sent_at": now, "failures": 0, **_RELEASED}
+    values = {"last": through, "next_day": now + INTERVAL, **settled}
+    tx.execute(_SETTLE, {**_leased(claimed), **values})
 
 
 def postpone_digest(tx: Tx, claimed: ClaimedDigest, until: datetime, failures: int) -> None:
     """Release the lease and make the digest due at `until`."""
-    _release(tx, claimed, {"due_at": until, "failures": failures})
+    postponed = {"due_at": until, "failures": failures, **_RELEASED}
+    tx.execute(_UPDATE_LEASED, {**_leased(claimed), **postponed})
 
 
 def give_up_digest(tx: Tx, claimed: ClaimedDigest, now: datetime) -> None:
     """Drop the digest; the next event starts a new one."""
-    done = {"reported_through": digests.c.newest, "sent_at": now, "due_at": None, "failures": 0}
-    _release(tx, claimed, done)
+    dropped = {"sent_at": now, "due_at": None, "failures": 0, **_RELEASED}
+    tx.execute(_GIVE_UP, {**_leased(claimed), **dropped})
 
 
 def topics_chosen(tx: Tx, workspace_id: WorkspaceId) -> dict[UserId, frozenset[Topic]]:
     """Return the topics of the members who have chosen any."""
-    query = select(preferences.c.user_id, preferences.c.topics)
-    rows = tx.execute(query.where(preferences.c.workspace_id == workspace_id))
-    return {row.user_id: _parse(row.topics) for row in rows}
+    rows = tx.execute(_TOPICS, {"workspace": workspace_id}).all()
+    return {user_id: _parse(topics) for user_id, topics in rows}
 
 
 def choose_topics(
     tx: Tx, workspace_id: WorkspaceId, user_id: UserId, topics: frozenset[Topic]
 ) -> None:
     """Store a member's topics."""
-    fresh = upsert(tx, preferences)
-    chosen = fresh.on_conflict_do_update(
-        index_elements=[preferences.c.workspace_id, preferences.c.user_id],
-        set_={"topics": fresh.excluded.topics},
-    )
     row = {"workspace_id": workspace_id, "user_id": user_id, "topics": " ".join(sorted(topics))}
-    tx.execute(chosen, row)
+    tx.execute(_CHOOSE[tx.dialect.name], row)
 
 
 def _parse(topics: str) -> frozenset[Topic]:
@@ -161,11 +194,6 @@ def _parse(topics: str) -> frozenset[Topic]:
     return frozenset(Topic(name) for name in topics.split() if name in known)
 
 
-def _release(tx: Tx, claimed: ClaimedDigest, values: dict[str, Any]) -> None:
-    # Matches no row if the lease expired and another worker took over.
-    released = update(digests).where(*_leased(claimed))
-    tx.execute(released.values(lease=None, leased_until=None, **values))
-
-
-def _leased(claimed: ClaimedDigest) -> tuple[ColumnElement[bool], ...]:
-    return digests.c.workspace_id == claimed.workspace_id, digests.c.lease == claimed.lease
+def _leased(claimed: ClaimedDigest) -> dict[str, str]:
+    """Return the digest's id and lease: it matches no row if the lease expired and another worker took over."""
+    return {"workspace": claimed.workspace_id, "held": claimed.lease}

@@ -1,70 +1,217 @@
-"""Plans, the limits of a workspace, and the rate limits of a key: the plan's, or its own."""
+"""Plans, the limits of a workspace with their use, and the rate limits of a key: the plan's, or its own."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final
 
-from sqlalchemy import Row, and_, delete, func, insert, literal, select, text
+from sqlalchemy import and_, bindparam, delete, func, insert, select, text, update
 
 from keystead.domain.errors import NotFound
 from keystead.domain.ids import KeyId, WorkspaceId
 from keystead.domain.plans import LIMIT_NAMES, Limits, Plan
 from keystead.domain.rate_limits import RATE_NAMES, RateLimits
 from keystead.storage.database import Tx
-from keystead.storage.schema.tables import key_rates, plans, workspaces
+from keystead.storage.schema.columns import age
+from keystead.storage.schema.tables import (
+    api_keys,
+    collections,
+    key_counts,
+    key_rates,
+    members,
+    plans,
+    webhook_endpoints,
+    workspaces,
+)
+from keystead.storage.tables.key_counts import COUNT_COLUMNS, SETTLED_AT, count_at, settle_count
+
+_COLUMNS: Final = (
+    plans.c.id,
+    plans.c.name,
+    plans.c.position,
+    *(plans.c[name] for name in (*LIMIT_NAMES, *RATE_NAMES)),
+)
+_WIDTH: Final = len(_COLUMNS)
+_RATES_FROM: Final = _WIDTH - len(RATE_NAMES)
+_LIMITS_FROM: Final = _RATES_FROM - len(LIMIT_NAMES)
+
+_ALL: Final = select(*_COLUMNS).order_by(plans.c.position, plans.c.id)
+_ONE: Final = select(*_COLUMNS).where(plans.c.id == bindparam("plan"))
+_OF_WORKSPACE: Final = (
+    select(*_COLUMNS, workspaces.c.limit_overrides)
+    .join(workspaces, workspaces.c.plan_id == plans.c.id)
+    .where(workspaces.c.id == bindparam("workspace"))
+)
+_WITH_KEYS: Final = _OF_WORKSPACE.add_columns(*COUNT_COLUMNS).outerjoin(
+    key_counts, key_counts.c.workspace_id == workspaces.c.id
+)
+_BEFORE_A_KEY: Final = _WITH_KEYS.add_columns(
+    select(api_keys.c.id)
+    .where(api_keys.c.workspace_id == workspaces.c.id)
+    .order_by(age(api_keys.c.id).desc())
+    .limit(1)
+    .scalar_subquery()
+)
+_LIVING_COLLECTIONS: Final = and_(
+    collections.c.workspace_id == workspaces.c.id, collections.c.name.is_not(None)
+)
+_USED: Final = {
+    "collections": select(func.count()).select_from(collections).where(_LIVING_COLLECTIONS),
+    "documents": select(func.coalesce(func.sum(collections.c.documents), 0)).where(
+        _LIVING_COLLECTIONS
+    ),
+    "webhooks": select(func.count())
+    .select_from(webhook_endpoints)
+    .where(
+        webhook_endpoints.c.workspace_id == workspaces.c.id,
+        webhook_endpoints.c.deleted_at.is_(None),
+    ),
+    "members": select(func.count())
+    .select_from(members)
+    .where(members.c.workspace_id == workspaces.c.id),
+}
+"""The use of each limit but that of keys, which the database counts."""
+_WITH_USED: Final = {
+    name: _OF_WORKSPACE.add_columns(used.scalar_subquery()) for name, used in _USED.items()
+}
+_WITH_USE: Final = _WITH_KEYS.add_columns(*(used.scalar_subquery() for used in _USED.values()))
+
+_INSERT: Final = insert(plans)
+_UPDATE: Final = update(plans).where(plans.c.id == bindparam("plan"))
+_DELETE_OTHERS: Final = delete(plans).where(plans.c.id.not_in(bindparam("ids", expanding=True)))
+_LOCK_TABLE: Final = text("LOCK TABLE plans IN SHARE ROW EXCLUSIVE MODE")
+_LOCK: Final = select(plans.c.id).order_by(plans.c.id).with_for_update()
+_IN_USE: Final = select(workspaces.c.plan_id).distinct()
+_RATE_LIMITS: Final = (
+    select(
+        plans.c.workspace_per_minute,
+        func.coalesce(key_rates.c.per_minute, plans.c.key_per_minute),
+    )
+    .select_from(workspaces)
+    .join(plans, workspaces.c.plan_id == plans.c.id)
+    .outerjoin(
+        key_rates,
+        and_(key_rates.c.workspace_id == workspaces.c.id, key_rates.c.key_id == bindparam("key")),
+    )
+    .where(workspaces.c.id == bindparam("workspace"))
+)
+_IS_RATE_OF_KEY: Final = and_(
+    key_rates.c.workspace_id == bindparam("workspace"), key_rates.c.key_id == bindparam("key")
+)
+_KEY_RATE: Final = select(key_rates.c.per_minute).where(_IS_RATE_OF_KEY)
+_DELETE_KEY_RATE: Final = delete(key_rates).where(_IS_RATE_OF_KEY)
+_INSERT_KEY_RATE: Final = insert(key_rates)
+
+
+@dataclass(frozen=True, slots=True)
+class RoomForKey:
+    """What a workspace's next key depends on: the plan, the keys that count towards its limit, and the newest id."""
+
+    plan: Plan
+    used: int
+    newest: KeyId | None
 
 
 def all_plans(tx: Tx) -> list[Plan]:
     """Return all plans, smallest first."""
-    rows = tx.execute(select(plans).order_by(plans.c.position, plans.c.id))
-    return [_from_row(row) for row in rows]
+    return [_from_row(row) for row in tx.execute(_ALL).all()]
 
 
 def find_plan(tx: Tx, plan_id: str) -> Plan | None:
     """Return the plan of that id."""
-    row = tx.execute(select(plans).where(plans.c.id == plan_id)).first()
+    row = tx.execute(_ONE, {"plan": plan_id}).first()
     return None if row is None else _from_row(row)
 
 
 def plan_of(tx: Tx, workspace_id: WorkspaceId) -> Plan:
     """Return the workspace's plan with the workspace's overrides applied. Raises NotFound."""
-    query = (
-        select(plans, workspaces.c.limit_overrides)
-        .join(workspaces, workspaces.c.plan_id == plans.c.id)
-        .where(workspaces.c.id == workspace_id)
-    )
-    row = tx.execute(query).first()
-    if row is None:
-        raise NotFound("There is no such workspace.")
-    plan = _from_row(row)
-    return replace(plan, limits=plan.limits.overridden(row.limit_overrides))
+    return _own_plan(_require(tx, _OF_WORKSPACE, {"workspace": workspace_id}))
+
+
+def plan_with_keys(tx: Tx, workspace_id: WorkspaceId, now: datetime) -> tuple[Plan, int]:
+    """Return the workspace's plan, and how many keys count towards its limit. Raises NotFound."""
+    row = _require(tx, _WITH_KEYS, {"workspace": workspace_id, "now": now})
+    return _own_plan(row), count_at(now, *row[_WIDTH + 1 :])
+
+
+def plan_with_used(tx: Tx, workspace_id: WorkspaceId, name: str) -> tuple[Plan, int]:
+    """Return the workspace's plan, and the use of its limit `name`, which is not that of keys. Raises NotFound."""
+    row = _require(tx, _WITH_USED[name], {"workspace": workspace_id})
+    return _own_plan(row), int(row[-1])
+
+
+def plan_with_use(tx: Tx, workspace_id: WorkspaceId, now: datetime) -> tuple[Plan, dict[str, int]]:
+    """Return the workspace's plan, and the use of each limit by its name. Raises NotFound."""
+    row = _require(tx, _WITH_USE, {"workspace": workspace_id, "now": now})
+    counted, at, expired, *others = row[_WIDTH + 1 :]
+    used = {name: int(number) for name, number in zip(_USED, others, strict=True)}
+    return _own_plan(row), {"api_keys": count_at(now, counted, at, expired), **used}
+
+
+def room_for_key(tx: Tx, workspace_id: WorkspaceId, now: datetime) -> RoomForKey:
+    """Return what the workspace's next key depends on, under the workspace's lock. Raises NotFound.
+
+    Writes the count of keys again if many have expired since it was written.
+    """
+    row = _require(tx, _BEFORE_A_KEY, {"workspace": workspace_id, "now": now})
+    counted, at, expired, newest = row[_WIDTH + 1 :]
+    used = count_at(now, counted, at, expired)
+    if expired >= SETTLED_AT:
+        settle_count(tx, workspace_id, used, now)
+    return RoomForKey(_own_plan(row), used, newest)
 
 
 def replace_plans(tx: Tx, wanted: Sequence[Plan]) -> None:
     """Replace all plans by `wanted`. The caller has checked that no removed plan is in use."""
-    ids = {plan.id for plan in wanted}
-    tx.execute(delete(plans).where(plans.c.id.not_in(ids)))
+    tx.execute(_DELETE_OTHERS, {"ids": [plan.id for plan in wanted]})
     present = {plan.id for plan in all_plans(tx)}
     for plan in wanted:
         if plan.id in present:
-            tx.execute(plans.update().where(plans.c.id == plan.id).values(**_to_row(plan)))
+            tx.execute(_UPDATE, {"plan": plan.id, **_to_row(plan)})
         else:
-            tx.execute(insert(plans), _to_row(plan))
+            tx.execute(_INSERT, _to_row(plan))
 
 
 def lock_plans(tx: Tx) -> None:
     """Serialize changes of plans and the creation of workspaces."""
     if tx.dialect.name == "postgresql":
         # The table too: without any plan there are no rows to lock.
-        tx.execute(text("LOCK TABLE plans IN SHARE ROW EXCLUSIVE MODE"))
-    tx.execute(select(plans.c.id).order_by(plans.c.id).with_for_update()).all()
+        tx.execute(_LOCK_TABLE)
+    tx.execute(_LOCK).all()
 
 
 def plans_in_use(tx: Tx) -> set[str]:
     """Return the ids of the plans in use."""
-    return set(tx.execute(select(workspaces.c.plan_id).distinct()).scalars())
+    return set(tx.execute(_IN_USE).scalars())
+
+
+def rate_limits_of(tx: Tx, workspace_id: WorkspaceId, key_id: KeyId) -> RateLimits:
+    """Return the rate limits for requests with that key. Its own limit replaces the plan's per-key limit."""
+    row = tx.execute(_RATE_LIMITS, {"workspace": workspace_id, "key": key_id}).first()
+    return RateLimits() if row is None else RateLimits(*row)
+
+
+def find_key_rate(tx: Tx, workspace_id: WorkspaceId, key_id: KeyId) -> int | None:
+    """Return the key's own rate limit."""
+    number: int | None = tx.execute(_KEY_RATE, {"workspace": workspace_id, "key": key_id}).scalar()
+    return number
+
+
+def set_key_rate(tx: Tx, workspace_id: WorkspaceId, key_id: KeyId, per_minute: int | None) -> None:
+    """Set or remove the key's own rate limit, under the workspace's lock."""
+    tx.execute(_DELETE_KEY_RATE, {"workspace": workspace_id, "key": key_id})
+    if per_minute is not None:
+        row = {"workspace_id": workspace_id, "key_id": key_id, "per_minute": per_minute}
+        tx.execute(_INSERT_KEY_RATE, row)
+
+
+def _require(tx: Tx, statement: Any, values: dict[str, Any]) -> Sequence[Any]:
+    row = tx.execute(statement, values).first()
+    if row is None:
+        raise NotFound("There is no such workspace.")
+    return row
 
 
 def _to_row(plan: Plan) -> dict[str, Any]:
@@ -73,45 +220,13 @@ def _to_row(plan: Plan) -> dict[str, Any]:
     return {"id": plan.id, "name": plan.name, "position": plan.position, **limits, **rates}
 
 
-def _from_row(row: Row[Any]) -> Plan:
-    limits = Limits(**{name: getattr(row, name) for name in LIMIT_NAMES})
-    rates = RateLimits(**{name: getattr(row, name) for name in RATE_NAMES})
-    return Plan(row.id, row.name, limits, row.position, rates)
+def _own_plan(row: Sequence[Any]) -> Plan:
+    """Return the plan of a row of _OF_WORKSPACE, with the workspace's own limits."""
+    plan, overrides = _from_row(row), row[_WIDTH]
+    return replace(plan, limits=plan.limits.overridden(overrides)) if overrides else plan
 
 
-def rate_limits_of(tx: Tx, workspace_id: WorkspaceId, key_id: KeyId) -> RateLimits:
-    """Return the rate limits for requests with that key. Its own limit replaces the plan's per-key limit."""
-    own = and_(key_rates.c.workspace_id == workspaces.c.id, key_rates.c.key_id == literal(key_id))
-    query = (
-        select(
-            plans.c.workspace_per_minute,
-            func.coalesce(key_rates.c.per_minute, plans.c.key_per_minute),
-        )
-        .select_from(workspaces)
-        .join(plans, workspaces.c.plan_id == plans.c.id)
-        .outerjoin(key_rates, own)
-        .where(workspaces.c.id == workspace_id)
-    )
-    row = tx.execute(query).first()
-    return RateLimits() if row is None else RateLimits(*row)
-
-
-def find_key_rate(tx: Tx, workspace_id: WorkspaceId, key_id: KeyId) -> int | None:
-    """Return the key's own rate limit."""
-    query = select(key_rates.c.per_minute).where(
-        key_rates.c.workspace_id == workspace_id, key_rates.c.key_id == key_id
-    )
-    number: int | None = tx.execute(query).scalar()
-    return number
-
-
-def set_key_rate(tx: Tx, workspace_id: WorkspaceId, key_id: KeyId, per_minute: int | None) -> None:
-    """Set or remove the key's own rate limit, under the workspace's lock."""
-    tx.execute(
-        delete(key_rates).where(
-            key_rates.c.workspace_id == workspace_id, key_rates.c.key_id == key_id
-        )
-    )
-    if per_minute is not None:
-        row = {"workspace_id": workspace_id, "key_id": key_id, "per_minute": per_minute}
-        tx.execute(insert(key_rates), row)
+def _from_row(row: Sequence[Any]) -> Plan:
+    limits = Limits(*row[_LIMITS_FROM:_RATES_FROM])
+    rates = RateLimits(*row[_RATES_FROM:_WIDTH])
+    return Plan(row[0], row[1], limits, row[2], rates)

@@ -5,9 +5,23 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime
 from enum import StrEnum
+from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Column, ColumnElement, Select, Table, delete, exists, or_, select, tuple_
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Integer,
+    Select,
+    Table,
+    bindparam,
+    delete,
+    exists,
+    or_,
+    select,
+    tuple_,
+)
+from sqlalchemy.sql.dml import ReturningDelete
 
 from keystead.domain.ids import WorkspaceId, least_id
 from keystead.domain.instants import EPOCH
@@ -22,6 +36,72 @@ UseDayId = tuple[str, int]
 """Key and day since 1970-01-01: a daily count of uses."""
 
 
+_LIMIT: Final = bindparam("limit", type_=Integer)
+
+
+def _old_delivery(workspace_id: ColumnElement[str]) -> Select[Any]:
+    return select(deliveries.c.id).where(
+        deliveries.c.workspace_id == workspace_id,
+        deliveries.c.id < bindparam("delivery"),
+        deliveries.c.status != DeliveryStatus.PENDING,
+    )
+
+
+def _old_event(workspace_id: ColumnElement[str]) -> Select[Any]:
+    is_delivered = exists().where(
+        deliveries.c.workspace_id == events.c.workspace_id,
+        deliveries.c.event_sequence == events.c.sequence,
+    )
+    return select(events.c.sequence).where(
+        events.c.workspace_id == workspace_id, events.c.id < bindparam("event"), ~is_delivered
+    )
+
+
+_OF_WORKSPACE: Final = bindparam("workspace", type_=workspaces.c.id.type)
+_HAS_OLD_EVENT: Final = _old_event(workspaces.c.id).correlate(workspaces).exists()
+_HAS_OLD_DELIVERY: Final = _old_delivery(workspaces.c.id).correlate(workspaces).exists()
+_WORKSPACES: Final = (
+    select(workspaces.c.id)
+    .where(workspaces.c.id > bindparam("after"))
+    .order_by(workspaces.c.id)
+    .limit(_LIMIT)
+)
+_DELETE_DELIVERIES: Final = delete(deliveries).where(
+    deliveries.c.workspace_id == _OF_WORKSPACE,
+    deliveries.c.id.in_(_old_delivery(_OF_WORKSPACE).order_by(deliveries.c.id).limit(_LIMIT)),
+)
+_DELETE_EVENTS: Final = delete(events).where(
+    events.c.workspace_id == _OF_WORKSPACE,
+    events.c.sequence.in_(_old_event(_OF_WORKSPACE).order_by(events.c.sequence).limit(_LIMIT)),
+)
+_DAYS: Final = (
+    select(key_use_days.c.key_id, key_use_days.c.day)
+    .where(
+        key_use_days.c.day < bindparam("before"),
+        tuple_(key_use_days.c.key_id, key_use_days.c.day).not_in(bindparam("but", expanding=True)),
+    )
+    .limit(_LIMIT)
+)
+_DELETE_DAYS: Final = delete(key_use_days).where(
+    tuple_(key_use_days.c.key_id, key_use_days.c.day).in_(bindparam("among", expanding=True))
+)
+_CALLER: Final = (
+    key_callers.c.key_id,
+    key_callers.c.reason,
+    key_callers.c.address,
+    key_callers.c.agent,
+)
+_CALLERS: Final = select(*_CALLER, key_callers.c.last_at).order_by(*_CALLER).limit(_LIMIT)
+_NEXT_CALLERS: Final = _CALLERS.where(
+    tuple_(*_CALLER)
+    > tuple_(*(bindparam(f"after_{column.name}", type_=column.type) for column in _CALLER))
+)
+_DELETE_CALLERS: Final = delete(key_callers).where(
+    tuple_(*_CALLER).in_(bindparam("among", expanding=True)),
+    key_callers.c.last_at < bindparam("before"),
+)
+
+
 def workspaces_with_old_rows(
     tx: Tx,
     after: WorkspaceId | None,
@@ -31,87 +111,56 @@ def workspaces_with_old_rows(
 ) -> list[WorkspaceId]:
     """Return at most `limit` workspaces with rows to delete, in the order of their ids. None keeps everything."""
     old: list[ColumnElement[bool]] = []
+    values: dict[str, Any] = {"after": after or "", "limit": limit}
     if events_before is not None:
-        old.append(_old_event(events_before, workspaces.c.id).correlate(workspaces).exists())
+        old.append(_HAS_OLD_EVENT)
+        values["event"] = least_id("evt", events_before)
     if deliveries_before is not None:
-        old.append(_old_delivery(deliveries_before, workspaces.c.id).correlate(workspaces).exists())
+        old.append(_HAS_OLD_DELIVERY)
+        values["delivery"] = least_id("dlv", deliveries_before)
     if not old:
         return []
-    query = select(workspaces.c.id).where(or_(*old))
-    if after is not None:
-        query = query.where(workspaces.c.id > after)
-    return list(tx.execute(query.order_by(workspaces.c.id).limit(limit)).scalars())
+    return list(tx.execute(_WORKSPACES.where(or_(*old)), values).scalars())
 
 
 def delete_old_deliveries(tx: Tx, workspace_id: WorkspaceId, instant: datetime, limit: int) -> int:
     """Delete at most `limit` deliveries from before `instant`, except pending ones, with their attempts."""
-    old = _old_delivery(instant, workspace_id).order_by(deliveries.c.id).limit(limit)
-    gone = delete(deliveries).where(
-        deliveries.c.workspace_id == workspace_id, deliveries.c.id.in_(old)
-    )
-    return tx.execute(gone).rowcount
+    old = {"workspace": workspace_id, "delivery": least_id("dlv", instant), "limit": limit}
+    return tx.execute(_DELETE_DELIVERIES, old).rowcount
 
 
 def delete_old_events(tx: Tx, workspace_id: WorkspaceId, instant: datetime, limit: int) -> int:
     """Delete at most `limit` events from before `instant`, oldest first, except those of remaining deliveries."""
-    old = _old_event(instant, workspace_id).order_by(events.c.sequence).limit(limit)
-    gone = delete(events).where(events.c.workspace_id == workspace_id, events.c.sequence.in_(old))
-    return tx.execute(gone).rowcount
+    old = {"workspace": workspace_id, "event": least_id("evt", instant), "limit": limit}
+    return tx.execute(_DELETE_EVENTS, old).rowcount
 
 
 def find_old_use(tx: Tx, day: date, but: Sequence[UseDayId], limit: int) -> list[UseDayId]:
     """Return at most `limit` counts of days before `day`, without those in `but`."""
-    number = day.toordinal() - EPOCH.date().toordinal()
-    rows = key_use_days.c
-    old = select(rows.key_id, rows.day).where(rows.day < number)
-    if but:
-        old = old.where(tuple_(rows.key_id, rows.day).not_in(but))
-    return [(row.key_id, row.day) for row in tx.execute(old.limit(limit))]
+    before = day.toordinal() - EPOCH.date().toordinal()
+    rows = tx.execute(_DAYS, {"before": before, "but": list(but), "limit": limit})
+    return [(row[0], row[1]) for row in rows.all()]
 
 
 def delete_use(tx: Tx, among: Sequence[UseDayId]) -> int:
     """Delete these counts. Return how many were deleted."""
-    rows = key_use_days.c
-    return tx.execute(delete(key_use_days).where(tuple_(rows.key_id, rows.day).in_(among))).rowcount
+    return tx.execute(_DELETE_DAYS, {"among": list(among)}).rowcount
 
 
 def walk_over_callers(
     tx: Tx, after: CallerId | None, limit: int
 ) -> list[tuple[CallerId, datetime]]:
     """Return the next `limit` callers in keyset order, and when each last called."""
-    identity = _caller_columns()
-    query = select(*identity, key_callers.c.last_at).order_by(*identity).limit(limit)
+    page, values = _CALLERS, dict[str, Any](limit=limit)
     if after is not None:
-        query = query.where(tuple_(*identity) > after)
-    return [((row[0], row[1], row[2], row[3]), row.last_at) for row in tx.execute(query)]
+        names = (f"after_{column.name}" for column in _CALLER)
+        page, values = _NEXT_CALLERS, {**values, **dict(zip(names, after, strict=True))}
+    return [((row[0], row[1], row[2], row[3]), row[4]) for row in tx.execute(page, values).all()]
 
 
 def delete_callers(tx: Tx, among: Sequence[CallerId], instant: datetime) -> int:
     """Delete those of these callers who have not called since `instant`."""
-    is_among = tuple_(*_caller_columns()).in_(among)
-    return tx.execute(delete(key_callers).where(is_among, key_callers.c.last_at < instant)).rowcount
-
-
-def _old_delivery(instant: datetime, workspace_id: WorkspaceId | ColumnElement[str]) -> Select[Any]:
-    return select(deliveries.c.id).where(
-        deliveries.c.workspace_id == workspace_id,
-        deliveries.c.id < least_id("dlv", instant),
-        deliveries.c.status != DeliveryStatus.PENDING,
-    )
-
-
-def _old_event(instant: datetime, workspace_id: WorkspaceId | ColumnElement[str]) -> Select[Any]:
-    is_delivered = exists().where(
-        deliveries.c.workspace_id == events.c.workspace_id,
-        deliveries.c.event_sequence == events.c.sequence,
-    )
-    return select(events.c.sequence).where(
-        events.c.workspace_id == workspace_id, events.c.id < least_id("evt", instant), ~is_delivered
-    )
-
-
-def _caller_columns() -> list[Any]:
-    return [key_callers.c[name] for name in ("key_id", "reason", "address", "agent")]
+    return tx.execute(_DELETE_CALLERS, {"among": list(among), "before": instant}).rowcount
 
 
 class Spent(StrEnum):
@@ -138,18 +187,28 @@ def spent_rows(
     tx: Tx, kind: Spent, instant: datetime, but: Collection[bytes | str], limit: int
 ) -> list[bytes | str]:
     """Return the keys of at most `limit` rows from before `instant`, without those in `but`."""
-    key = _primary_key_of(kind)
-    old = select(key).where(_AGES[kind] < instant)
-    if but:
-        old = old.where(key.not_in(but))
-    return list(tx.execute(old.limit(limit)).scalars())
+    values = {"before": instant, "but": list(but), "limit": limit}
+    return list(tx.execute(_spent(kind), values).scalars())
 
 
 def delete_spent(tx: Tx, kind: Spent, keys: Sequence[bytes | str], instant: datetime) -> int:
     """Delete those of the rows that are still from before `instant`. Return how many were deleted."""
+    return len(tx.execute(_delete_spent(kind), {"keys": list(keys), "before": instant}).all())
+
+
+@cache
+def _spent(kind: Spent) -> Select[Any]:
     key = _primary_key_of(kind)
-    gone = delete(_table_of(kind)).where(key.in_(keys), _AGES[kind] < instant)
-    return len(tx.execute(gone.returning(key)).all())
+    is_spent = (_AGES[kind] < bindparam("before"), key.not_in(bindparam("but", expanding=True)))
+    return select(key).where(*is_spent).limit(_LIMIT)
+
+
+@cache
+def _delete_spent(kind: Spent) -> ReturningDelete[Any]:
+    key = _primary_key_of(kind)
+    is_among = key.in_(bindparam("keys", expanding=True))
+    gone = delete(_table_of(kind)).where(is_among, _AGES[kind] < bindparam("before"))
+    return gone.returning(key)
 
 
 def _table_of(kind: Spent) -> Table:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Row, delete, insert, select, update
+from sqlalchemy import and_, bindparam, delete, insert, select, update
 
 from keystead.domain.ids import SessionId, UserId
 from keystead.domain.sessions import (
@@ -20,126 +21,168 @@ from keystead.domain.sessions import (
 from keystead.storage.database import Tx
 from keystead.storage.schema.tables import known_devices, sessions, sign_in_links
 
-_LINK_COLUMNS = [sign_in_links.c[name] for name in SignInLink.__slots__]
+_INSERT_LINK: Final = insert(sign_in_links)
+_CONSUME_LINK: Final = (
+    update(sign_in_links)
+    .where(
+        sign_in_links.c.digest == bindparam("link"),
+        sign_in_links.c.used_at.is_(None),
+        sign_in_links.c.expires_at > bindparam("now"),
+    )
+    .returning(
+        sign_in_links.c.workspace_id,
+        sign_in_links.c.user_id,
+        sign_in_links.c.expires_at,
+        sign_in_links.c.purpose,
+        sign_in_links.c.return_url,
+    )
+)
+_DELETE_UNUSED_LINKS: Final = delete(sign_in_links).where(
+    sign_in_links.c.user_id == bindparam("user"), sign_in_links.c.used_at.is_(None)
+)
+
+_SESSIONS: Final = select(
+    sessions.c.id,
+    sessions.c.user_id,
+    sessions.c.created_at,
+    sessions.c.signed_in_at,
+    sessions.c.seen_at,
+    sessions.c.ended_at,
+    sessions.c.address,
+    sessions.c.agent,
+    sessions.c.proven_by,
+    sessions.c.return_url,
+)
+_IS_SESSION: Final = sessions.c.digest == bindparam("session")
+_ONE: Final = _SESSIONS.where(_IS_SESSION)
+_OPEN_OF_USER: Final = and_(sessions.c.user_id == bindparam("user"), sessions.c.ended_at.is_(None))
+_OF_USER: Final = _SESSIONS.where(
+    _OPEN_OF_USER, sessions.c.created_at > bindparam("created_after")
+).order_by(sessions.c.created_at.desc(), sessions.c.id.desc())
+_INSERT: Final = insert(sessions)
+_TOUCH: Final = update(sessions).where(_IS_SESSION, sessions.c.seen_at < bindparam("now"))
+_UPDATE_OPEN: Final = update(sessions).where(_IS_SESSION, sessions.c.ended_at.is_(None))
+_RENEW: Final = _UPDATE_OPEN.returning(sessions.c.id)
+_END_ONE_OF_USER: Final = (
+    update(sessions)
+    .where(_OPEN_OF_USER, sessions.c.id == bindparam("session"))
+    .returning(sessions.c.id)
+)
+_END_OTHERS_OF_USER: Final = (
+    update(sessions)
+    .where(_OPEN_OF_USER, sessions.c.id != bindparam("session"))
+    .returning(sessions.c.id)
+)
+
+_INSERT_DEVICE: Final = insert(known_devices)
+_DEVICE: Final = select(
+    known_devices.c.user_id, known_devices.c.created_at, known_devices.c.used_at
+).where(known_devices.c.digest == bindparam("device"))
+_LATEST_DEVICES: Final = (
+    select(known_devices.c.digest)
+    .where(known_devices.c.user_id == bindparam("user"))
+    .order_by(known_devices.c.used_at.desc(), known_devices.c.digest)
+    .limit(MAX_DEVICES)
+)
+_TOUCH_DEVICE: Final = update(known_devices).where(known_devices.c.digest == bindparam("device"))
+_DELETE_DEVICES: Final = delete(known_devices).where(known_devices.c.user_id == bindparam("user"))
+_DELETE_OTHER_DEVICES: Final = _DELETE_DEVICES.where(
+    known_devices.c.digest.not_in(bindparam("kept", expanding=True))
+)
 
 
 def insert_link(tx: Tx, digest: bytes, link: SignInLink, now: datetime) -> None:
     """Insert a sign-in link."""
     row = {"digest": digest, "created_at": now, **_values(link)}
-    tx.execute(insert(sign_in_links), row)
+    tx.execute(_INSERT_LINK, row)
 
 
 def consume_link(tx: Tx, digest: bytes, now: datetime) -> SignInLink | None:
     """Use the link if it is unused and has not expired. Only one of two concurrent calls gets it."""
-    used = (
-        update(sign_in_links)
-        .where(
-            sign_in_links.c.digest == digest,
-            sign_in_links.c.used_at.is_(None),
-            sign_in_links.c.expires_at > now,
-        )
-        .values(used_at=now)
-        .returning(*_LINK_COLUMNS)
-    )
-    row = tx.execute(used).first()
+    row = tx.execute(_CONSUME_LINK, {"link": digest, "now": now, "used_at": now}).first()
     return None if row is None else _link(row)
 
 
 def insert_session(tx: Tx, digest: bytes, session: Session) -> None:
     """Insert a session."""
-    tx.execute(insert(sessions), {"digest": digest, **_values(session)})
+    tx.execute(_INSERT, {"digest": digest, **_values(session)})
 
 
 def find_session(tx: Tx, digest: bytes) -> Session | None:
     """Return the session, ended or not."""
-    row = tx.execute(select(sessions).where(sessions.c.digest == digest)).first()
+    row = tx.execute(_ONE, {"session": digest}).first()
     return None if row is None else _session(row)
 
 
 def touch_session(tx: Tx, digest: bytes, now: datetime) -> None:
     """Record that the session was used; the time only moves forward."""
-    seen = update(sessions).where(sessions.c.digest == digest, sessions.c.seen_at < now)
-    tx.execute(seen.values(seen_at=now))
+    tx.execute(_TOUCH, {"session": digest, "now": now, "seen_at": now})
 
 
 def end_session(tx: Tx, digest: bytes, now: datetime) -> None:
     """End the session, unless it has ended before."""
-    ended = update(sessions).where(sessions.c.digest == digest, sessions.c.ended_at.is_(None))
-    tx.execute(ended.values(ended_at=now))
+    tx.execute(_UPDATE_OPEN, {"session": digest, "ended_at": now})
 
 
 def standing_sessions(tx: Tx, user_id: UserId, now: datetime) -> list[Session]:
     """Return the user's valid sessions, newest first."""
-    query = select(sessions).where(
-        sessions.c.user_id == user_id,
-        sessions.c.ended_at.is_(None),
-        sessions.c.created_at > now - ABSOLUTE_LIMIT,
-    )
-    candidates = map(
-        _session, tx.execute(query.order_by(sessions.c.created_at.desc(), sessions.c.id.desc()))
-    )
+    values = {"user": user_id, "created_after": now - ABSOLUTE_LIMIT}
+    candidates = map(_session, tx.execute(_OF_USER, values).all())
     return [session for session in candidates if session.is_active(now)]
 
 
 def renew_session(tx: Tx, digest: bytes, renewed: bytes, session: Session) -> bool:
     """Give a session another secret and a new proof of identity. Returns False if it has ended."""
-    changed = update(sessions).where(sessions.c.digest == digest, sessions.c.ended_at.is_(None))
-    values = {"digest": renewed, **_values(session)}
-    return tx.execute(changed.values(values).returning(sessions.c.id)).first() is not None
+    values = {"session": digest, "digest": renewed, **_values(session)}
+    return tx.execute(_RENEW, values).first() is not None
 
 
 def end_session_of(tx: Tx, user_id: UserId, session_id: SessionId, now: datetime) -> bool:
     """End one of the user's sessions. Returns False if it doesn't exist or has ended before."""
-    ended = update(sessions).where(
-        sessions.c.id == session_id,
-        sessions.c.user_id == user_id,
-        sessions.c.ended_at.is_(None),
-    )
-    return tx.execute(ended.values(ended_at=now).returning(sessions.c.id)).first() is not None
+    ended = {"user": user_id, "session": session_id, "ended_at": now}
+    return tx.execute(_END_ONE_OF_USER, ended).first() is not None
 
 
 def end_other_sessions(tx: Tx, user_id: UserId, current: SessionId, now: datetime) -> int:
     """End all of the user's sessions except one. Returns how many."""
-    ended = update(sessions).where(
-        sessions.c.user_id == user_id, sessions.c.id != current, sessions.c.ended_at.is_(None)
-    )
-    return len(tx.execute(ended.values(ended_at=now).returning(sessions.c.id)).all())
+    ended = {"user": user_id, "session": current, "ended_at": now}
+    return len(tx.execute(_END_OTHERS_OF_USER, ended).all())
 
 
 def delete_unused_links(tx: Tx, user_id: UserId) -> None:
     """Delete the user's unused links."""
-    unused = delete(sign_in_links).where(
-        sign_in_links.c.user_id == user_id, sign_in_links.c.used_at.is_(None)
-    )
-    tx.execute(unused)
+    tx.execute(_DELETE_UNUSED_LINKS, {"user": user_id})
 
 
 def _values(value: SignInLink | Session) -> dict[str, Any]:
     return {name: getattr(value, name) for name in value.__slots__}
 
 
-def _link(row: Row[Any]) -> SignInLink:
+def _link(row: Sequence[Any]) -> SignInLink:
+    workspace_id, user_id, expires_at, purpose, return_url = row
     return SignInLink(
-        workspace_id=row.workspace_id,
-        user_id=row.user_id,
-        expires_at=row.expires_at,
-        purpose=LinkPurpose(row.purpose),
-        return_url=row.return_url,
+        workspace_id=workspace_id,
+        user_id=user_id,
+        expires_at=expires_at,
+        purpose=LinkPurpose(purpose),
+        return_url=return_url,
     )
 
 
-def _session(row: Row[Any]) -> Session:
+def _session(row: Sequence[Any]) -> Session:
+    id, user_id, created_at, signed_in_at, seen_at, ended_at, *source, proven_by, return_url = row
+    address, agent = source
     return Session(
-        id=row.id,
-        user_id=row.user_id,
-        created_at=row.created_at,
-        signed_in_at=row.signed_in_at,
-        seen_at=row.seen_at,
-        ended_at=row.ended_at,
-        address=row.address,
-        agent=row.agent,
-        proven_by=AuthenticationMethod(row.proven_by),
-        return_url=row.return_url,
+        id=id,
+        user_id=user_id,
+        created_at=created_at,
+        signed_in_at=signed_in_at,
+        seen_at=seen_at,
+        ended_at=ended_at,
+        address=address,
+        agent=agent,
+        proven_by=AuthenticationMethod(proven_by),
+        return_url=return_url,
     )
 
 
@@ -151,29 +194,22 @@ def insert_device(tx: Tx, digest: bytes, device: KnownDevice) -> None:
         "created_at": device.created_at,
         "used_at": device.used_at,
     }
-    tx.execute(insert(known_devices), row)
-    of_user = select(known_devices.c.digest).where(known_devices.c.user_id == device.user_id)
-    newest = of_user.order_by(known_devices.c.used_at.desc(), known_devices.c.digest)
-    latest = set(tx.execute(newest.limit(MAX_DEVICES)).scalars()) | {digest}
-    tx.execute(
-        delete(known_devices).where(
-            known_devices.c.user_id == device.user_id, known_devices.c.digest.not_in(latest)
-        )
-    )
+    tx.execute(_INSERT_DEVICE, row)
+    latest = set(tx.execute(_LATEST_DEVICES, {"user": device.user_id}).scalars()) | {digest}
+    tx.execute(_DELETE_OTHER_DEVICES, {"user": device.user_id, "kept": list(latest)})
 
 
 def find_device(tx: Tx, digest: bytes) -> KnownDevice | None:
     """Return the device, expired or not."""
-    row = tx.execute(select(known_devices).where(known_devices.c.digest == digest)).first()
-    return None if row is None else KnownDevice(row.user_id, row.created_at, row.used_at)
+    row = tx.execute(_DEVICE, {"device": digest}).first()
+    return None if row is None else KnownDevice(*row)
 
 
 def touch_device(tx: Tx, digest: bytes, now: datetime) -> None:
     """Record that the user signed in on the device again."""
-    used = update(known_devices).where(known_devices.c.digest == digest)
-    tx.execute(used.values(used_at=now))
+    tx.execute(_TOUCH_DEVICE, {"device": digest, "used_at": now})
 
 
 def delete_devices(tx: Tx, user_id: UserId) -> None:
     """Delete all devices of a user."""
-    tx.execute(delete(known_devices).where(known_devices.c.user_id == user_id))
+    tx.execute(_DELETE_DEVICES, {"user": user_id})

@@ -4,21 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+from typing import Final
 
-from sqlalchemy import case, delete, select, update
+from sqlalchemy import bindparam, case, delete, select, update
 
 from keystead.domain.throttle import NO_FAILURES, Subject, ThrottleState
 from keystead.storage.database import Tx
 from keystead.storage.schema.columns import upsert
 from keystead.storage.schema.tables import throttles
 
+_IS_SUBJECT: Final = throttles.c.subject == bindparam("of_subject")
+_AMONG: Final = select(throttles.c.subject, throttles.c.failures, throttles.c.last_at).where(
+    throttles.c.subject.in_(bindparam("subjects", expanding=True))
+)
+# Inserts the row, or locks an existing one by an update that changes nothing.
+_LOCK: Final = upsert(
+    throttles,
+    lambda fresh: fresh.on_conflict_do_update(
+        index_elements=["subject"], set_={"failures": throttles.c.failures}
+    ).returning(throttles.c.failures, throttles.c.last_at),
+)
+_UPDATE: Final = update(throttles).where(_IS_SUBJECT)
+_TAKE_BACK: Final = _UPDATE.values(
+    failures=case((throttles.c.failures > 0, throttles.c.failures - 1), else_=0)
+)
+_DELETE: Final = delete(throttles).where(_IS_SUBJECT)
+
 
 def find_failures(tx: Tx, subjects: Iterable[Subject]) -> dict[Subject, ThrottleState]:
     """Return the failures of each subject."""
     wanted = list(subjects)
-    rows = tx.execute(select(throttles).where(throttles.c.subject.in_(wanted)))
-    states = {Subject(row.subject): ThrottleState(row.failures, row.last_at) for row in rows}
+    rows = tx.execute(_AMONG, {"subjects": wanted}).all()
+    states = {Subject(subject): ThrottleState(*failures) for subject, *failures in rows}
     return {subject: states.get(subject, NO_FAILURES) for subject in wanted}
 
 
@@ -28,33 +45,23 @@ def lock_failures(
     """Like `find_failures`, locking the subjects until the transaction ends."""
     locked = {}
     for subject in sorted(subjects):  # in one order, so that two transactions cannot deadlock
-        row = tx.execute(_upsert(tx, subject, now)).one()
-        locked[subject] = ThrottleState(row.failures, row.last_at) if row.failures else NO_FAILURES
+        row = {"subject": subject, "failures": 0, "last_at": now}
+        failures, last_at = tx.execute(_LOCK[tx.dialect.name], row).one()
+        locked[subject] = ThrottleState(failures, last_at) if failures else NO_FAILURES
     return locked
 
 
 def set_failures(tx: Tx, subject: Subject, failures: ThrottleState) -> None:
     """Write the count of a locked subject."""
-    counted = update(throttles).where(throttles.c.subject == subject)
-    tx.execute(counted.values(failures=failures.count, last_at=failures.last_at))
+    counted = {"failures": failures.count, "last_at": failures.last_at}
+    tx.execute(_UPDATE, {"of_subject": subject, **counted})
 
 
 def take_back_failure(tx: Tx, subject: Subject) -> None:
     """Subtract one failure: the password was right, or was not checked."""
-    counted = update(throttles).where(throttles.c.subject == subject)
-    less = case((throttles.c.failures > 0, throttles.c.failures - 1), else_=0)
-    tx.execute(counted.values(failures=less))
+    tx.execute(_TAKE_BACK, {"of_subject": subject})
 
 
 def delete_failures(tx: Tx, subject: Subject) -> None:
     """Reset the count of a subject."""
-    tx.execute(delete(throttles).where(throttles.c.subject == subject))
-
-
-def _upsert(tx: Tx, subject: Subject, now: datetime) -> Any:
-    """Insert the row, or lock an existing one by an update that changes nothing."""
-    row = {"subject": subject, "failures": 0, "last_at": now}
-    same = {"failures": throttles.c.failures}
-    locked = upsert(tx, throttles).values(row)
-    locked = locked.on_conflict_do_update(index_elements=["subject"], set_=same)
-    return locked.returning(throttles.c.failures, throttles.c.last_at)
+    tx.execute(_DELETE, {"of_subject": subject})

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from operator import itemgetter
 from typing import Any, Final
 
-from sqlalchemy import Row, Select, case, delete, func, select, tuple_
+from sqlalchemy import Integer, bindparam, case, delete, func, select, tuple_
 
 from keystead.domain.ids import KeyId, WorkspaceId
 from keystead.domain.instants import EPOCH
@@ -20,99 +20,117 @@ from keystead.storage.schema.tables import key_callers, key_use, key_use_days
 SERVED: Final = ""
 """The `reason` of a caller whose key was accepted."""
 
+_CALLERS: Final = key_callers.c
+_IDENTITY: Final = (_CALLERS.key_id, _CALLERS.reason, _CALLERS.address, _CALLERS.agent)
+_FORWARD_ONLY: Final = upsert(
+    key_use,
+    lambda fresh: fresh.on_conflict_do_update(
+        index_elements=[key_use.c.key_id],
+        set_={
+            name: fresh.excluded[name]
+            for name in ("last_used_at", "last_used_ip", "last_used_agent")
+        },
+        where=fresh.excluded.last_used_at > key_use.c.last_used_at,
+    ),
+)
+_ADDED_UP: Final = upsert(
+    key_use_days,
+    lambda fresh: fresh.on_conflict_do_update(
+        index_elements=[key_use_days.c.key_id, key_use_days.c.day],
+        set_={"uses": key_use_days.c.uses + fresh.excluded.uses},
+    ),
+)
+_MET_AGAIN: Final = upsert(
+    key_callers,
+    lambda fresh: fresh.on_conflict_do_update(
+        index_elements=list(_IDENTITY),
+        set_={
+            "last_at": case(
+                (fresh.excluded.last_at > _CALLERS.last_at, fresh.excluded.last_at),
+                else_=_CALLERS.last_at,
+            ),
+            "times": _CALLERS.times + fresh.excluded.times,
+        },
+    ),
+)
+_DAYS: Final = select(key_use_days.c.day, key_use_days.c.uses).where(
+    key_use_days.c.workspace_id == bindparam("workspace"),
+    key_use_days.c.key_id == bindparam("key"),
+    key_use_days.c.day >= bindparam("since"),
+)
+_RANKED: Final = select(
+    *_IDENTITY,
+    _CALLERS.last_at,
+    _CALLERS.times,
+    func.row_number()
+    .over(
+        partition_by=(_CALLERS.key_id, case((_CALLERS.reason == SERVED, 1), else_=0)),
+        order_by=(_CALLERS.last_at.desc(), _CALLERS.address, _CALLERS.agent),
+    )
+    .label("place"),
+)
+_OF_KEY: Final = _RANKED.where(
+    _CALLERS.workspace_id == bindparam("workspace"), _CALLERS.key_id == bindparam("key")
+).subquery()
+_NEWEST: Final = (
+    select(_OF_KEY.c.reason, _OF_KEY.c.address, _OF_KEY.c.agent, _OF_KEY.c.last_at, _OF_KEY.c.times)
+    .where(_OF_KEY.c.place <= bindparam("limit", type_=Integer))
+    .order_by(_OF_KEY.c.last_at.desc(), _OF_KEY.c.address, _OF_KEY.c.agent)
+)
+_IS_AMONG: Final = _CALLERS.key_id.in_(bindparam("keys", expanding=True))
+_OF_KEYS: Final = _RANKED.where(_IS_AMONG).subquery()
+_DELETE_OLD: Final = delete(key_callers).where(
+    _IS_AMONG,
+    tuple_(*_IDENTITY).in_(
+        select(*(_OF_KEYS.c[column.name] for column in _IDENTITY)).where(
+            _OF_KEYS.c.place > bindparam("kept", type_=Integer)
+        )
+    ),
+)
+
 
 def record_use(tx: Tx, tallies: Mapping[KeyId, UsageBuffer]) -> None:
     """Add the uses that were noted in memory."""
     # In the order of the ids, so that two servers that flush at the same time cannot deadlock.
     ordered = [tallies[key_id] for key_id in sorted(tallies)]
-    _write(tx, _forward_only(tx), [_last_use_row(tally) for tally in ordered if tally.last_at])
-    _write(tx, _added_up(tx), [row for tally in ordered for row in _day_rows(tally)])
-    _write(tx, _met_again(tx), [row for tally in ordered for row in _caller_rows(tally)])
+    _write(tx, _FORWARD_ONLY, [_last_use_row(tally) for tally in ordered if tally.last_at])
+    _write(tx, _ADDED_UP, [row for tally in ordered for row in _day_rows(tally)])
+    _write(tx, _MET_AGAIN, [row for tally in ordered for row in _caller_rows(tally)])
 
 
 def uses_per_day(tx: Tx, workspace_id: WorkspaceId, key_id: KeyId, since: date) -> dict[date, int]:
     """Return how often the key was used on each day (UTC) from `since` on; days without use are absent."""
-    query = select(key_use_days.c.day, key_use_days.c.uses).where(
-        key_use_days.c.workspace_id == workspace_id,
-        key_use_days.c.key_id == key_id,
-        key_use_days.c.day >= _day_number(since),
-    )
+    values = {"workspace": workspace_id, "key": key_id, "since": _day_number(since)}
     first = EPOCH.date().toordinal()
-    return {date.fromordinal(first + row.day): row.uses for row in tx.execute(query)}
+    return {date.fromordinal(first + day): uses for day, uses in tx.execute(_DAYS, values).all()}
 
 
 def callers_of(tx: Tx, workspace_id: WorkspaceId, key_id: KeyId, limit: int) -> list[KeyCaller]:
     """Return the callers, latest first: at most `limit` accepted and `limit` refused ones."""
-    ranked = _ranked_callers().where(
-        key_callers.c.workspace_id == workspace_id, key_callers.c.key_id == key_id
-    )
-    newest = ranked.subquery()
-    query = select(newest).where(newest.c.place <= limit)
-    rows = tx.execute(query.order_by(newest.c.last_at.desc(), newest.c.address, newest.c.agent))
-    return [_caller(row) for row in rows]
+    values = {"workspace": workspace_id, "key": key_id, "limit": limit}
+    return [_caller(row) for row in tx.execute(_NEWEST, values).all()]
 
 
 def delete_old_callers(tx: Tx, key_ids: Collection[KeyId], kept: int) -> int:
     """Delete all but the `kept` latest accepted, and as many refused, callers of each key. Returns how many."""
-    among = key_callers.c.key_id.in_(key_ids)
-    ranked = _ranked_callers().where(among).subquery()
-    identity = ("key_id", "reason", "address", "agent")
-    old = select(*(ranked.c[name] for name in identity)).where(ranked.c.place > kept)
-    is_old = tuple_(*(key_callers.c[name] for name in identity)).in_(old)
-    return tx.execute(delete(key_callers).where(among, is_old)).rowcount
+    return tx.execute(_DELETE_OLD, {"keys": list(key_ids), "kept": kept}).rowcount
 
 
-def _ranked_callers() -> Select[Any]:
-    served = case((key_callers.c.reason == SERVED, 1), else_=0)
-    newest_first = (key_callers.c.last_at.desc(), key_callers.c.address, key_callers.c.agent)
-    place = func.row_number().over(
-        partition_by=(key_callers.c.key_id, served), order_by=newest_first
-    )
-    return select(key_callers, place.label("place"))
+def _caller(row: Sequence[Any]) -> KeyCaller:
+    reason, address, agent, last_at, times = row
+    denial = None if reason == SERVED else DenialReason(reason)
+    return KeyCaller(Caller(denial, address, agent), last_at, times)
 
 
-def _caller(row: Row[Any]) -> KeyCaller:
-    reason = None if row.reason == SERVED else DenialReason(row.reason)
-    return KeyCaller(Caller(reason, row.address, row.agent), row.last_at, row.times)
-
-
-def _write(tx: Tx, statement: Any, rows: list[dict[str, Any]]) -> None:
-    """Run the statement for all rows. Times are microseconds since 1970."""
+def _write(tx: Tx, statements: Mapping[str, Any], rows: list[dict[str, Any]]) -> None:
+    """Run the dialect's statement for all rows. Times are microseconds since 1970."""
     # On the raw driver: it halves the time of a flush, which competes with verifications.
     if rows:
+        statement = statements[tx.dialect.name]
         compiled = statement.compile(dialect=tx.dialect, column_keys=list(rows[0]))
         order = compiled.positiontup
         values: Any = rows if order is None else list(map(itemgetter(*order), rows))
         tx.exec_driver_sql(str(compiled), values)
-
-
-def _forward_only(tx: Tx) -> Any:
-    fresh = upsert(tx, key_use)
-    new = fresh.excluded
-    return fresh.on_conflict_do_update(
-        index_elements=[key_use.c.key_id],
-        set_={name: new[name] for name in ("last_used_at", "last_used_ip", "last_used_agent")},
-        where=new.last_used_at > key_use.c.last_used_at,
-    )
-
-
-def _added_up(tx: Tx) -> Any:
-    fresh = upsert(tx, key_use_days)
-    return fresh.on_conflict_do_update(
-        index_elements=[key_use_days.c.key_id, key_use_days.c.day],
-        set_={"uses": key_use_days.c.uses + fresh.excluded.uses},
-    )
-
-
-def _met_again(tx: Tx) -> Any:
-    fresh = upsert(tx, key_callers)
-    new = fresh.excluded
-    later = case((new.last_at > key_callers.c.last_at, new.last_at), else_=key_callers.c.last_at)
-    identity = [key_callers.c[name] for name in ("key_id", "reason", "address", "agent")]
-    return fresh.on_conflict_do_update(
-        index_elements=identity,
-        set_={"last_at": later, "times": key_callers.c.times + new.times},
-    )
 
 
 def _last_use_row(tally: UsageBuffer) -> dict[str, Any]:

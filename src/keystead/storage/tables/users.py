@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Column, Row, Select, insert, select, update
+from sqlalchemy import Column, bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from keystead.domain.errors import EmailTaken
@@ -28,6 +28,22 @@ USER_COLUMNS: Final[tuple[Column[Any], ...]] = (
     users.c.portal_workspace_id,
     users.c.email_confirmed_at,
 )
+"""A user's columns, in the order of the fields of `User`."""
+
+_IS_USER: Final = users.c.id == bindparam("user")
+_ONE: Final = select(*USER_COLUMNS).where(_IS_USER)
+_ACCOUNT: Final = select(*USER_COLUMNS, users.c.password_hash).where(
+    users.c.sign_in_email == bindparam("email")
+)
+_OF_PORTAL: Final = select(*USER_COLUMNS).where(
+    users.c.portal_workspace_id == bindparam("workspace"),
+    users.c.portal_user_id == bindparam("id"),
+)
+_HASH: Final = select(users.c.password_hash).where(_IS_USER)
+_LOCK_HASH: Final = _HASH.with_for_update(key_share=True)
+_INSERT: Final = insert(users)
+_UPDATE: Final = update(users).where(_IS_USER)
+_RENEW_HASH: Final = _UPDATE.where(users.c.password_hash == bindparam("old"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,36 +74,34 @@ def insert_user(
         "email_confirmed_at": user.email_confirmed_at,
     }
     with _unique_email():
-        tx.execute(insert(users), row)
+        tx.execute(_INSERT, row)
 
 
 def get_user(tx: Tx, user_id: UserId) -> User:
     """Return an existing user."""
-    return user_of(tx.execute(select(*USER_COLUMNS).where(users.c.id == user_id)).one())
+    return user_of(tx.execute(_ONE, {"user": user_id}).one())
 
 
 def find_user(tx: Tx, user_id: UserId) -> User | None:
     """Return the user of that id, or None."""
-    row = tx.execute(select(*USER_COLUMNS).where(users.c.id == user_id)).first()
+    row = tx.execute(_ONE, {"user": user_id}).first()
     return None if row is None else user_of(row)
 
 
 def find_account(tx: Tx, email: str) -> Account | None:
     """Return the account that this address signs in, in any case."""
-    query: Select[Any] = select(*USER_COLUMNS, users.c.password_hash)
-    row = tx.execute(query.where(users.c.sign_in_email == fold_email(email))).first()
-    return None if row is None else Account(user_of(row), row.password_hash)
+    row = tx.execute(_ACCOUNT, {"email": fold_email(email)}).first()
+    return None if row is None else Account(user_of(row[:-1]), row[-1])
 
 
 def password_hash_of(tx: Tx, user_id: UserId) -> str | None:
     """Return the hash of the user's password, or None."""
-    return tx.execute(select(users.c.password_hash).where(users.c.id == user_id)).scalar()
+    return tx.execute(_HASH, {"user": user_id}).scalar()
 
 
 def lock_password_hash(tx: Tx, user_id: UserId) -> str | None:
     """Like `password_hash_of`, locking the user until the transaction ends."""
-    query = select(users.c.password_hash).where(users.c.id == user_id)
-    return tx.execute(query.with_for_update(key_share=True)).scalar()
+    return tx.execute(_LOCK_HASH, {"user": user_id}).scalar()
 
 
 def set_password(tx: Tx, user_id: UserId, password_hash: str, now: datetime) -> None:
@@ -97,8 +111,7 @@ def set_password(tx: Tx, user_id: UserId, password_hash: str, now: datetime) -> 
 
 def renew_hash(tx: Tx, user_id: UserId, old: str, new: str) -> None:
     """Replace the hash of the same password, unless the password has changed."""
-    renewed = update(users).where(users.c.id == user_id, users.c.password_hash == old)
-    tx.execute(renewed.values(password_hash=new))
+    tx.execute(_RENEW_HASH, {"user": user_id, "old": old, "password_hash": new})
 
 
 def set_email(tx: Tx, user_id: UserId, email: str, *, confirmed_at: datetime | None = None) -> None:
@@ -132,10 +145,7 @@ def set_time_zone(tx: Tx, user_id: UserId, time_zone: str | None) -> None:
 
 def find_portal_user(tx: Tx, workspace_id: WorkspaceId, portal_user_id: str) -> User | None:
     """Return the workspace's portal user with the product's id."""
-    query = select(*USER_COLUMNS).where(
-        users.c.portal_workspace_id == workspace_id, users.c.portal_user_id == portal_user_id
-    )
-    row = tx.execute(query).first()
+    row = tx.execute(_OF_PORTAL, {"workspace": workspace_id, "id": portal_user_id}).first()
     return None if row is None else user_of(row)
 
 
@@ -145,18 +155,9 @@ def refresh_portal_user(tx: Tx, user: User) -> None:
     _change(tx, user.id, name=user.name, email=user.email, email_confirmed_at=confirmed_at)
 
 
-def user_of(row: Row[Any]) -> User:
+def user_of(row: Sequence[Any]) -> User:
     """Return the user of a row of USER_COLUMNS."""
-    return User(
-        id=row.id,
-        name=row.name,
-        email=row.email,
-        created_at=row.created_at,
-        time_zone=row.time_zone,
-        password_set_at=row.password_set_at,
-        portal_workspace_id=row.portal_workspace_id,
-        email_confirmed_at=row.email_confirmed_at,
-    )
+    return User(*row)
 
 
 def _signing_in(user: User) -> str | None:
@@ -164,7 +165,7 @@ def _signing_in(user: User) -> str | None:
 
 
 def _change(tx: Tx, user_id: UserId, **values: Any) -> None:
-    tx.execute(update(users).where(users.c.id == user_id).values(**values))
+    tx.execute(_UPDATE, {"user": user_id, **values})
 
 
 @contextmanager

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Row, Select, Update, delete, func, insert, select, update
+from sqlalchemy import Integer, and_, bindparam, delete, func, insert, select, update
 
 from keystead.domain.ids import WebhookId, WorkspaceId
 from keystead.domain.webhooks import DisabledReason, WebhookEndpoint
 from keystead.storage.database import Tx
-from keystead.storage.schema.columns import actor_of, actor_values
+from keystead.storage.schema.columns import ABOVE_EVERY_ID, actor_of, actor_values
 from keystead.storage.schema.tables import (
     deliveries,
     delivery_attempts,
@@ -18,130 +19,157 @@ from keystead.storage.schema.tables import (
     webhook_queues,
 )
 
-_UNREAD = {"sealed", "pepper_id"}
-_COLUMNS = [column for column in webhook_endpoints.c if column.name not in _UNREAD]
+_ENDPOINTS: Final = webhook_endpoints.c
+_LIMIT: Final = bindparam("limit", type_=Integer)
+_OF_WORKSPACE: Final = _ENDPOINTS.workspace_id == bindparam("workspace")
+_IS_ENDPOINT: Final = and_(_OF_WORKSPACE, _ENDPOINTS.id == bindparam("webhook"))
+_IS_LIVING: Final = and_(_OF_WORKSPACE, _ENDPOINTS.deleted_at.is_(None))
+
+_LIVING: Final = select(
+    _ENDPOINTS.id,
+    _ENDPOINTS.workspace_id,
+    _ENDPOINTS.name,
+    _ENDPOINTS.url,
+    _ENDPOINTS.event_types,
+    _ENDPOINTS.created_at,
+    _ENDPOINTS.created_by_kind,
+    _ENDPOINTS.created_by_id,
+    _ENDPOINTS.created_by_name,
+    _ENDPOINTS.header_names,
+    _ENDPOINTS.disabled_at,
+    _ENDPOINTS.disabled_for,
+    _ENDPOINTS.secret_overlap_until,
+    _ENDPOINTS.version,
+).where(_IS_LIVING)
+_ONE: Final = _LIVING.where(_ENDPOINTS.id == bindparam("webhook"))
+_NEWEST_ID: Final = select(func.max(_ENDPOINTS.id)).where(_OF_WORKSPACE)
+_PAGE: Final = (
+    _LIVING.where(_ENDPOINTS.id < bindparam("before")).order_by(_ENDPOINTS.id.desc()).limit(_LIMIT)
+)
+_COUNT: Final = select(func.count()).select_from(webhook_endpoints).where(_IS_LIVING)
+_SEALED: Final = select(_ENDPOINTS.pepper_id, _ENDPOINTS.sealed).where(
+    _IS_LIVING, _ENDPOINTS.id == bindparam("webhook")
+)
+_INSERT: Final = insert(webhook_endpoints)
+_INSERT_QUEUE: Final = insert(webhook_queues)
+_UPDATE: Final = update(webhook_endpoints).where(_IS_ENDPOINT)
+_DELETE_QUEUE: Final = delete(webhook_queues).where(
+    webhook_queues.c.workspace_id == bindparam("workspace"),
+    webhook_queues.c.webhook_id == bindparam("webhook"),
+)
+_DELETED: Final = (
+    select(_ENDPOINTS.workspace_id, _ENDPOINTS.id)
+    .where(_ENDPOINTS.deleted_at.is_not(None))
+    .order_by(_ENDPOINTS.deleted_at)
+    .limit(_LIMIT)
+)
+_DELIVERY_IDS: Final = (
+    select(deliveries.c.id)
+    .where(
+        deliveries.c.workspace_id == bindparam("workspace"),
+        deliveries.c.webhook_id == bindparam("webhook"),
+    )
+    .limit(_LIMIT)
+)
+_DELETE_DELIVERIES: Final = tuple(
+    delete(table).where(
+        table.c.workspace_id == bindparam("workspace"),
+        column.in_(bindparam("ids", expanding=True)),
+    )
+    for table, column in (
+        (delivery_attempts, delivery_attempts.c.delivery_id),
+        (deliveries, deliveries.c.id),
+    )
+)
+_DELETE: Final = delete(webhook_endpoints).where(_IS_ENDPOINT)
+_PEPPERS: Final = select(_ENDPOINTS.pepper_id).where(_ENDPOINTS.deleted_at.is_(None)).distinct()
 
 
 def insert_endpoint(tx: Tx, endpoint: WebhookEndpoint, pepper_id: str, sealed: bytes) -> None:
     """Insert an endpoint with its sealed secrets, and its empty queue."""
-    row = _to_row(endpoint) | {"pepper_id": pepper_id, "sealed": sealed}
-    tx.execute(insert(webhook_endpoints), row)
+    tx.execute(_INSERT, _to_row(endpoint) | {"pepper_id": pepper_id, "sealed": sealed})
     queue = {"workspace_id": endpoint.workspace_id, "webhook_id": endpoint.id}
-    tx.execute(insert(webhook_queues), queue)
+    tx.execute(_INSERT_QUEUE, queue)
 
 
 def find_endpoint(
     tx: Tx, workspace_id: WorkspaceId, webhook_id: WebhookId
 ) -> WebhookEndpoint | None:
     """Return the workspace's endpoint of that id, unless it was deleted."""
-    row = tx.execute(_living(workspace_id).where(webhook_endpoints.c.id == webhook_id)).first()
+    row = tx.execute(_ONE, _id(workspace_id, webhook_id)).first()
     return None if row is None else _from_row(row)
 
 
 def newest_endpoint_id(tx: Tx, workspace_id: WorkspaceId) -> str | None:
     """Return the workspace's highest endpoint id. A new one must be higher, to keep pages in order."""
-    newest = select(func.max(webhook_endpoints.c.id))
-    return tx.execute(newest.where(webhook_endpoints.c.workspace_id == workspace_id)).scalar()
+    return tx.execute(_NEWEST_ID, {"workspace": workspace_id}).scalar()
 
 
 def page_of_endpoints(
     tx: Tx, workspace_id: WorkspaceId, *, limit: int, before: WebhookId | None = None
 ) -> list[WebhookEndpoint]:
     """Return at most `limit` endpoints, newest first, with an id below `before`."""
-    page = _living(workspace_id).order_by(webhook_endpoints.c.id.desc()).limit(limit)
-    if before is not None:
-        page = page.where(webhook_endpoints.c.id < before)
-    return [_from_row(row) for row in tx.execute(page)]
+    values = {"workspace": workspace_id, "before": before or ABOVE_EVERY_ID, "limit": limit}
+    return [_from_row(row) for row in tx.execute(_PAGE, values).all()]
 
 
 def count_endpoints(tx: Tx, workspace_id: WorkspaceId) -> int:
     """Return how many endpoints count towards the limit: all that are not deleted."""
-    counted = select(func.count()).select_from(webhook_endpoints)
-    return tx.execute(counted.where(*_are_living(workspace_id))).scalar_one()
+    return tx.execute(_COUNT, {"workspace": workspace_id}).scalar_one()
 
 
 def update_endpoint(tx: Tx, endpoint: WebhookEndpoint) -> None:
     """Update everything except the secrets."""
-    tx.execute(_one(endpoint.workspace_id, endpoint.id).values(_to_row(endpoint)))
+    tx.execute(_UPDATE, {**_id(endpoint.workspace_id, endpoint.id), **_to_row(endpoint)})
 
 
 def find_sealed(
     tx: Tx, workspace_id: WorkspaceId, webhook_id: WebhookId
 ) -> tuple[str, bytes] | None:
     """Return the pepper's id and the sealed secrets of an endpoint that is not deleted."""
-    query = select(webhook_endpoints.c.pepper_id, webhook_endpoints.c.sealed)
-    living = (*_are_living(workspace_id), webhook_endpoints.c.id == webhook_id)
-    row = tx.execute(query.where(*living)).first()
-    return None if row is None else (row.pepper_id, row.sealed)
+    row = tx.execute(_SEALED, _id(workspace_id, webhook_id)).first()
+    return None if row is None else (row[0], row[1])
 
 
 def update_sealed(tx: Tx, endpoint: WebhookEndpoint, pepper_id: str, sealed: bytes) -> None:
     """Replace the sealed secrets."""
-    written = {"pepper_id": pepper_id, "sealed": sealed}
-    tx.execute(_one(endpoint.workspace_id, endpoint.id).values(written))
+    secrets = {"pepper_id": pepper_id, "sealed": sealed}
+    tx.execute(_UPDATE, {**_id(endpoint.workspace_id, endpoint.id), **secrets})
 
 
 def mark_deleted(tx: Tx, endpoint: WebhookEndpoint, now: datetime) -> None:
     """Hide the endpoint, and delete its secrets and its queue. Its deliveries are deleted later, in batches."""
-    tx.execute(_one(endpoint.workspace_id, endpoint.id).values(deleted_at=now, sealed=None))
-    tx.execute(
-        delete(webhook_queues).where(
-            webhook_queues.c.workspace_id == endpoint.workspace_id,
-            webhook_queues.c.webhook_id == endpoint.id,
-        )
-    )
+    values = _id(endpoint.workspace_id, endpoint.id)
+    tx.execute(_UPDATE, {**values, "deleted_at": now, "sealed": None})
+    tx.execute(_DELETE_QUEUE, values)
 
 
 def deleted_endpoints(tx: Tx, limit: int) -> list[tuple[WorkspaceId, WebhookId]]:
     """Return hidden endpoints of all workspaces, whose rows are not deleted yet, earliest first."""
-    query = select(webhook_endpoints.c.workspace_id, webhook_endpoints.c.id)
-    gone = query.where(webhook_endpoints.c.deleted_at.is_not(None))
-    rows = tx.execute(gone.order_by(webhook_endpoints.c.deleted_at).limit(limit))
-    return [(row.workspace_id, row.id) for row in rows]
+    return [(row[0], row[1]) for row in tx.execute(_DELETED, {"limit": limit}).all()]
 
 
 def remove_deliveries(tx: Tx, workspace_id: WorkspaceId, webhook_id: WebhookId, limit: int) -> int:
     """Delete at most `limit` deliveries of a hidden endpoint with their attempts. Returns how many."""
-    which = select(deliveries.c.id).where(
-        deliveries.c.workspace_id == workspace_id, deliveries.c.webhook_id == webhook_id
-    )
-    ids = tx.execute(which.limit(limit)).scalars().all()
-    for table, column in (
-        (delivery_attempts, delivery_attempts.c.delivery_id),
-        (deliveries, deliveries.c.id),
-    ):
-        of_these = (table.c.workspace_id == workspace_id, column.in_(ids))
-        tx.execute(delete(table).where(*of_these))
+    values = {**_id(workspace_id, webhook_id), "limit": limit}
+    ids = tx.execute(_DELIVERY_IDS, values).scalars().all()
+    for statement in _DELETE_DELIVERIES:
+        tx.execute(statement, {"workspace": workspace_id, "ids": ids})
     return len(ids)
 
 
 def remove_endpoint(tx: Tx, workspace_id: WorkspaceId, webhook_id: WebhookId) -> None:
     """Delete the row of a hidden endpoint that has no deliveries left."""
-    which = (webhook_endpoints.c.workspace_id == workspace_id, webhook_endpoints.c.id == webhook_id)
-    tx.execute(delete(webhook_endpoints).where(*which))
+    tx.execute(_DELETE, _id(workspace_id, webhook_id))
 
 
 def pepper_ids_of_webhooks(tx: Tx) -> set[str]:
     """Return the ids of the peppers that seal secrets of endpoints."""
-    query = select(webhook_endpoints.c.pepper_id).distinct()
-    return set(tx.execute(query.where(webhook_endpoints.c.deleted_at.is_(None))).scalars())
+    return set(tx.execute(_PEPPERS).scalars())
 
 
-def _living(workspace_id: WorkspaceId) -> Select[Any]:
-    return select(*_COLUMNS).where(*_are_living(workspace_id))
-
-
-def _are_living(workspace_id: WorkspaceId) -> tuple[ColumnElement[bool], ...]:
-    return (
-        webhook_endpoints.c.workspace_id == workspace_id,
-        webhook_endpoints.c.deleted_at.is_(None),
-    )
-
-
-def _one(workspace_id: WorkspaceId, webhook_id: WebhookId) -> Update:
-    return update(webhook_endpoints).where(
-        webhook_endpoints.c.workspace_id == workspace_id, webhook_endpoints.c.id == webhook_id
-    )
+def _id(workspace_id: WorkspaceId, webhook_id: WebhookId) -> dict[str, Any]:
+    return {"workspace": workspace_id, "webhook": webhook_id}
 
 
 def _to_row(endpoint: WebhookEndpoint) -> dict[str, Any]:
@@ -162,18 +190,34 @@ def _to_row(endpoint: WebhookEndpoint) -> dict[str, Any]:
     }
 
 
-def _from_row(row: Row[Any]) -> WebhookEndpoint:
+def _from_row(row: Sequence[Any]) -> WebhookEndpoint:
+    (
+        id,
+        workspace_id,
+        name,
+        url,
+        event_types,
+        created_at,
+        creator_kind,
+        creator_id,
+        creator_name,
+        header_names,
+        disabled_at,
+        disabled_for,
+        secret_overlap_until,
+        version,
+    ) = row
     return WebhookEndpoint(
-        id=row.id,
-        workspace_id=row.workspace_id,
-        name=row.name,
-        url=row.url,
-        events=tuple(row.event_types.split()),
-        created_at=row.created_at,
-        created_by=actor_of(row, "created_by"),
-        header_names=tuple(row.header_names),
-        disabled_at=row.disabled_at,
-        disabled_for=row.disabled_for and DisabledReason(row.disabled_for),
-        secret_overlap_until=row.secret_overlap_until,
-        version=row.version,
+        id=id,
+        workspace_id=workspace_id,
+        name=name,
+        url=url,
+        events=tuple(event_types.split()),
+        created_at=created_at,
+        created_by=actor_of(creator_kind, creator_id, creator_name),
+        header_names=tuple(header_names),
+        disabled_at=disabled_at,
+        disabled_for=disabled_for and DisabledReason(disabled_for),
+        secret_overlap_until=secret_overlap_until,
+        version=version,
     )

@@ -2,28 +2,112 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from string import ascii_lowercase, ascii_uppercase
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Row, collate, delete, func, insert, or_, select, update
+from sqlalchemy import (
+    Integer,
+    and_,
+    bindparam,
+    collate,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from keystead.domain.ids import UserId, WorkspaceId
 from keystead.domain.users import fold_email
 from keystead.domain.versions import first_version
 from keystead.domain.workspaces import Member, Role, Workspace
 from keystead.storage.database import Tx
+from keystead.storage.schema.columns import ABOVE_EVERY_ID, escape_like
 from keystead.storage.schema.tables import members, users, workspaces
 from keystead.storage.tables.users import USER_COLUMNS, user_of
 
+WORKSPACE_COLUMNS: Final = (
+    workspaces.c.id,
+    workspaces.c.name,
+    workspaces.c.plan_id,
+    workspaces.c.created_at,
+    workspaces.c.suspended_at,
+    workspaces.c.version,
+)
 _ASCII_LOWER: Final = str.maketrans(ascii_uppercase, ascii_lowercase)
+_LIMIT: Final = bindparam("limit", type_=Integer)
+
+_WORKSPACES: Final = select(*WORKSPACE_COLUMNS)
+_ONE: Final = _WORKSPACES.where(workspaces.c.id == bindparam("workspace"))
+_OF_USER: Final = (
+    _WORKSPACES.join(members, workspaces.c.id == members.c.workspace_id)
+    .where(members.c.user_id == bindparam("user"))
+    .order_by(workspaces.c.id)
+)
+_PAGE: Final = (
+    _WORKSPACES.where(workspaces.c.id < bindparam("before"))
+    .order_by(workspaces.c.id.desc())
+    .limit(_LIMIT)
+)
+_SEARCH: Final = {
+    dialect: _PAGE.where(
+        or_(
+            workspaces.c.id == bindparam("query"),
+            # The case of ASCII letters only: SQLite knows no other, and PostgreSQL none but these under C.
+            func.lower(name).contains(bindparam("part"), escape="/"),
+        )
+    )
+    for dialect, name in (
+        ("sqlite", workspaces.c.name),
+        ("postgresql", collate(workspaces.c.name, "C")),
+    )
+}
+_NAMED: Final = (
+    _WORKSPACES.where(workspaces.c.name == bindparam("name")).order_by(workspaces.c.id).limit(10)
+)
+_OVERRIDES: Final = select(workspaces.c.limit_overrides).where(
+    workspaces.c.id == bindparam("workspace")
+)
+_INSERT: Final = insert(workspaces)
+_UPDATE: Final = update(workspaces).where(workspaces.c.id == bindparam("workspace"))
+_EDIT: Final = _UPDATE.values(version=workspaces.c.version + 1)
+
+_MEMBERS: Final = select(
+    members.c.workspace_id, members.c.role, members.c.joined_at, members.c.version, *USER_COLUMNS
+).join(users, users.c.id == members.c.user_id)
+_OF_WORKSPACE: Final = members.c.workspace_id == bindparam("workspace")
+_IS_MEMBER: Final = and_(_OF_WORKSPACE, members.c.user_id == bindparam("user"))
+_MEMBER: Final = _MEMBERS.where(_IS_MEMBER)
+_ROLE: Final = select(members.c.role).where(_IS_MEMBER)
+_MEMBERSHIPS: Final = _MEMBERS.where(members.c.user_id == bindparam("user")).order_by(
+    members.c.workspace_id
+)
+_MEMBERS_BY_AGE: Final = _MEMBERS.where(_OF_WORKSPACE).order_by(members.c.joined_at, users.c.id)
+_PAGE_OF_MEMBERS: Final = (
+    _MEMBERS.where(_OF_WORKSPACE, members.c.user_id > bindparam("after"))
+    .order_by(members.c.user_id)
+    .limit(_LIMIT)
+)
+_MEMBER_BY_EMAIL: Final = _MEMBERS.where(_OF_WORKSPACE, users.c.sign_in_email == bindparam("email"))
+_OLDEST_OWNER: Final = (
+    _MEMBERS.where(members.c.role == Role.OWNER)
+    .order_by(members.c.workspace_id, members.c.joined_at)
+    .limit(1)
+)
+_COUNT_MEMBERS: Final = select(func.count()).select_from(members).where(_OF_WORKSPACE)
+_COUNT_OWNERS: Final = _COUNT_MEMBERS.where(members.c.role == Role.OWNER)
+_INSERT_MEMBER: Final = insert(members)
+_EDIT_MEMBER: Final = update(members).where(_IS_MEMBER).values(version=members.c.version + 1)
+_DELETE_MEMBER: Final = delete(members).where(_IS_MEMBER)
 
 
 def insert_workspace(tx: Tx, workspace: Workspace) -> None:
     """Insert a workspace."""
     tx.execute(
-        insert(workspaces),
+        _INSERT,
         {
             "id": workspace.id,
             "name": workspace.name,
@@ -36,15 +120,13 @@ def insert_workspace(tx: Tx, workspace: Workspace) -> None:
 
 def find_workspace(tx: Tx, workspace_id: WorkspaceId) -> Workspace | None:
     """Return the workspace of that id."""
-    row = tx.execute(select(workspaces).where(workspaces.c.id == workspace_id)).first()
-    return None if row is None else _workspace(row)
+    row = tx.execute(_ONE, {"workspace": workspace_id}).first()
+    return None if row is None else workspace_of(row)
 
 
 def workspaces_of(tx: Tx, user_id: UserId) -> list[Workspace]:
     """Return the workspaces of a user, oldest first."""
-    own = workspaces.c.id == members.c.workspace_id
-    query = select(workspaces).join(members, own).where(members.c.user_id == user_id)
-    return [_workspace(row) for row in tx.execute(query.order_by(workspaces.c.id))]
+    return [workspace_of(row) for row in tx.execute(_OF_USER, {"user": user_id}).all()]
 
 
 def page_of_workspaces(
@@ -52,54 +134,50 @@ def page_of_workspaces(
 ) -> list[Workspace]:
     """Return at most `limit` workspaces, newest first, with an id below `before`.
 
-    `query` is an exact id or a part of the name.
+    `query` is an exact id or a part of the name, in any case of its ASCII letters.
     """
-    page = select(workspaces).order_by(workspaces.c.id.desc()).limit(limit)
-    if before is not None:
-        page = page.where(workspaces.c.id < before)
+    page = _PAGE
+    values: dict[str, Any] = {"before": before or ABOVE_EVERY_ID, "limit": limit}
     if query:
-        page = page.where(or_(workspaces.c.id == query, _is_named(tx, query)))
-    return [_workspace(row) for row in tx.execute(page)]
+        page = _SEARCH[tx.dialect.name]
+        values |= {"query": query, "part": escape_like(query.translate(_ASCII_LOWER))}
+    return [workspace_of(row) for row in tx.execute(page, values).all()]
 
 
 def workspaces_named(tx: Tx, name: str) -> list[Workspace]:
     """Return at most ten workspaces with exactly that name, which need not be unique."""
-    query = select(workspaces).where(workspaces.c.name == name).order_by(workspaces.c.id).limit(10)
-    return [_workspace(row) for row in tx.execute(query)]
+    return [workspace_of(row) for row in tx.execute(_NAMED, {"name": name}).all()]
 
 
 def set_suspension(tx: Tx, workspace_id: WorkspaceId, suspended_at: datetime | None) -> None:
     """Suspend the workspace from that time on, or resume it (None)."""
-    changed = update(workspaces).where(workspaces.c.id == workspace_id)
-    tx.execute(changed.values(suspended_at=suspended_at))
+    tx.execute(_UPDATE, {"workspace": workspace_id, "suspended_at": suspended_at})
 
 
 def set_name(tx: Tx, workspace_id: WorkspaceId, name: str) -> None:
     """Set the name, and raise the version."""
-    changed = update(workspaces).where(workspaces.c.id == workspace_id)
-    tx.execute(changed.values(name=name, version=workspaces.c.version + 1))
+    tx.execute(_EDIT, {"workspace": workspace_id, "name": name})
 
 
 def set_plan(
     tx: Tx, workspace_id: WorkspaceId, plan_id: str, overrides: Mapping[str, int | None]
 ) -> None:
     """Set the plan and the workspace's own limits, and raise the version."""
-    changed = update(workspaces).where(workspaces.c.id == workspace_id)
-    version = workspaces.c.version + 1
-    tx.execute(changed.values(plan_id=plan_id, limit_overrides=dict(overrides), version=version))
+    changed = {"plan_id": plan_id, "limit_overrides": dict(overrides)}
+    tx.execute(_EDIT, {"workspace": workspace_id, **changed})
 
 
 def overrides_of(tx: Tx, workspace_id: WorkspaceId) -> dict[str, int | None]:
     """Return the workspace's own limits; empty if it doesn't exist."""
-    query = select(workspaces.c.limit_overrides).where(workspaces.c.id == workspace_id)
-    overrides: dict[str, int | None] | None = tx.execute(query).scalar()
+    overrides: dict[str, int | None] | None
+    overrides = tx.execute(_OVERRIDES, {"workspace": workspace_id}).scalar()
     return dict(overrides or {})
 
 
 def insert_member(tx: Tx, member: Member, now: datetime) -> None:
     """Insert a membership."""
     tx.execute(
-        insert(members),
+        _INSERT_MEMBER,
         {
             "workspace_id": member.workspace_id,
             "user_id": member.user.id,
@@ -112,96 +190,73 @@ def insert_member(tx: Tx, member: Member, now: datetime) -> None:
 
 def find_member(tx: Tx, workspace_id: WorkspaceId, user_id: UserId) -> Member | None:
     """Return the user's membership of the workspace."""
-    query = _memberships().where(
-        members.c.workspace_id == workspace_id, members.c.user_id == user_id
-    )
-    row = tx.execute(query).first()
+    row = tx.execute(_MEMBER, {"workspace": workspace_id, "user": user_id}).first()
     return None if row is None else _member(row)
+
+
+def find_role(tx: Tx, workspace_id: WorkspaceId, user_id: UserId) -> Role | None:
+    """Return the user's role in the workspace."""
+    role = tx.execute(_ROLE, {"workspace": workspace_id, "user": user_id}).scalar()
+    return None if role is None else Role(role)
 
 
 def memberships_of(tx: Tx, user_id: UserId) -> list[Member]:
     """Return every membership of a user, the oldest workspace first."""
-    query = _memberships().where(members.c.user_id == user_id).order_by(members.c.workspace_id)
-    return [_member(row) for row in tx.execute(query)]
+    return [_member(row) for row in tx.execute(_MEMBERSHIPS, {"user": user_id}).all()]
 
 
 def members_of(tx: Tx, workspace_id: WorkspaceId) -> list[Member]:
     """Return all members of a workspace, the longest-standing first."""
-    query = _memberships().where(members.c.workspace_id == workspace_id)
-    return [_member(row) for row in tx.execute(query.order_by(members.c.joined_at, users.c.id))]
+    rows = tx.execute(_MEMBERS_BY_AGE, {"workspace": workspace_id})
+    return [_member(row) for row in rows.all()]
 
 
 def page_of_members(
     tx: Tx, workspace_id: WorkspaceId, *, limit: int, after: str | None = None
 ) -> list[Member]:
     """Return at most `limit` members in the order of their user ids, with an id above `after`."""
-    query = _memberships().where(members.c.workspace_id == workspace_id)
-    if after is not None:
-        query = query.where(members.c.user_id > after)
-    return [_member(row) for row in tx.execute(query.order_by(members.c.user_id).limit(limit))]
+    values = {"workspace": workspace_id, "after": after or "", "limit": limit}
+    return [_member(row) for row in tx.execute(_PAGE_OF_MEMBERS, values).all()]
 
 
 def find_member_by_email(tx: Tx, workspace_id: WorkspaceId, email: str) -> Member | None:
     """Return the member with that sign-in address."""
-    query = _memberships().where(
-        members.c.workspace_id == workspace_id, users.c.sign_in_email == fold_email(email)
-    )
-    row = tx.execute(query).first()
+    values = {"workspace": workspace_id, "email": fold_email(email)}
+    row = tx.execute(_MEMBER_BY_EMAIL, values).first()
     return None if row is None else _member(row)
 
 
 def set_role(tx: Tx, workspace_id: WorkspaceId, user_id: UserId, role: Role) -> None:
     """Set the role, and raise the version."""
-    changed = update(members).where(
-        members.c.workspace_id == workspace_id, members.c.user_id == user_id
-    )
-    tx.execute(changed.values(role=role, version=members.c.version + 1))
+    tx.execute(_EDIT_MEMBER, {"workspace": workspace_id, "user": user_id, "role": role})
 
 
 def delete_member(tx: Tx, workspace_id: WorkspaceId, user_id: UserId) -> None:
     """Delete a membership, and with it (by cascade) its sign-in links."""
-    tx.execute(
-        delete(members).where(members.c.workspace_id == workspace_id, members.c.user_id == user_id)
-    )
+    tx.execute(_DELETE_MEMBER, {"workspace": workspace_id, "user": user_id})
 
 
 def count_owners(tx: Tx, workspace_id: WorkspaceId) -> int:
     """Return how many owners a workspace has."""
-    query = select(func.count()).select_from(members)
-    owners = query.where(members.c.workspace_id == workspace_id, members.c.role == Role.OWNER)
-    return tx.execute(owners).scalar_one()
+    return tx.execute(_COUNT_OWNERS, {"workspace": workspace_id}).scalar_one()
 
 
 def oldest_owner(tx: Tx) -> Member | None:
     """Return the owner of the oldest workspace that has one."""
-    query = _memberships().where(members.c.role == Role.OWNER)
-    row = tx.execute(query.order_by(members.c.workspace_id, members.c.joined_at).limit(1)).first()
+    row = tx.execute(_OLDEST_OWNER).first()
     return None if row is None else _member(row)
 
 
 def count_members(tx: Tx, workspace_id: WorkspaceId) -> int:
     """Return how many members a workspace has."""
-    query = select(func.count()).select_from(members).where(members.c.workspace_id == workspace_id)
-    return tx.execute(query).scalar_one()
+    return tx.execute(_COUNT_MEMBERS, {"workspace": workspace_id}).scalar_one()
 
 
-def _is_named(tx: Tx, part: str) -> ColumnElement[bool]:
-    """Return the condition that the name contains `part`, ignoring the case of ASCII letters on both engines."""
-    name = workspaces.c.name
-    folded = func.lower(name if tx.dialect.name == "sqlite" else collate(name, "C"))
-    return folded.contains(part.translate(_ASCII_LOWER), autoescape=True)
+def workspace_of(row: Sequence[Any]) -> Workspace:
+    """Return the workspace of a row of WORKSPACE_COLUMNS."""
+    return Workspace(*row)
 
 
-def _memberships() -> Any:
-    own = (members.c.workspace_id, members.c.role, members.c.joined_at, members.c.version)
-    columns = select(*own, *USER_COLUMNS)
-    return columns.join(users, users.c.id == members.c.user_id)
-
-
-def _workspace(row: Row[Any]) -> Workspace:
-    return Workspace(row.id, row.name, row.plan_id, row.created_at, row.suspended_at, row.version)
-
-
-def _member(row: Row[Any]) -> Member:
-    user, role = user_of(row), Role(row.role)
-    return Member(row.workspace_id, user, role, row.joined_at, version=row.version)
+def _member(row: Sequence[Any]) -> Member:
+    workspace_id, role, joined_at, version, *user = row
+    return Member(workspace_id, user_of(user), Role(role), joined_at, version=version)
