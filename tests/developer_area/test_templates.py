@@ -107,7 +107,7 @@ def every_page(area: Area, browser: Browser, text: str) -> Iterator[tuple[str, P
     yield "keys", browser.open(area.keys_url)
     yield "revoke", browser.open(f"{area.keys_url}/{token.key_id}/revoke")
     area.services.keys.revoke(area.principal, token.key_id)
-    yield "revoked", browser.open(f"{area.keys_url}?revoked={token.key_id}")
+    yield "revoked", browser.open(f"{area.keys_url}?changed={token.key_id}")
     yield "history", browser.open(f"{area.keys_url}?show=history")
     yield "search", browser.submit(browser.open(area.keys_url), area.keys_url, query=text)
     yield "refused", forced(area, browser, description=text, expiry="", expires_on=text)
