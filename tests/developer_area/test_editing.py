@@ -50,7 +50,7 @@ def test_the_form_is_the_key(area: Area) -> None:
     token = narrow(area, "documents:read", "plan:read")
     before = now(area, token)
     seen = edited(area, token)
-    assert seen.path == f"{area.keys_url}/{token.key_id}"
+    assert seen.path == area.keys_url
     assert seen.tree.one("div", role="status").text == ""
     assert now(area, token) == before
     events = area.services.events.list(area.principal, target_id=token.key_id).items
@@ -180,7 +180,7 @@ def test_an_expired_key_is_only_described(area: Area) -> None:
     area.clock.advance(days=2)
     browser = area.signed_in()
     page = browser.open(edit_url(area, token))
-    assert "It has expired: only its description can still be changed." in page.tree.text
+    assert "This key has expired, so you can only change its description." in page.tree.text
     assert page.tree.all("input", type="radio") == []
     assert edited(area, token, description="was the sync").heading == "was the sync"
     refused = forced(area, browser, token, expiry="never")

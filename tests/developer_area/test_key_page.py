@@ -160,7 +160,7 @@ def test_refused_calls_of_a_live_key(area: Area) -> None:
     token = area.services.keys.create(area.principal, draft).token
     assert token is not None
     refused(area, token, required="documents:write")
-    assert "10.9.9.9 cron/1 scope missing 1" in section(opened(area, token), "Refused calls")
+    assert "10.9.9.9 cron/1 scope missing 1" in section(opened(area, token), "Refused requests")
 
 
 def test_what_happened(each_area: Area) -> None:
@@ -192,7 +192,7 @@ def test_both_sides_of_a_rotation_lead_to_each_other(area: Area) -> None:
     assert attributes(old)["Status"] == f"Active expires in 23 hours, rotated to {new.hint}"
     browser = area.signed_in()
     there = browser.open(old.link(new.hint))
-    assert attributes(there)["Created"].endswith(f"in the place of {token.hint}")
+    assert attributes(there)["Created"].endswith(f"replacing {token.hint}")
     assert browser.open(there.link(token.hint)).path == f"{area.keys_url}/{token.key_id}"
     assert "No activity yet." in section(there, "Activity")
 
@@ -264,8 +264,7 @@ def test_the_list_and_the_page_name_the_same_access(area: Area) -> None:
     while True:
         for row in seen.tree.one("tbody").all("tr"):
             description = row.one("span", class_="name")
-            scopes = row.one("span", class_="scopes").children
-            listed = [child.text for child in scopes if isinstance(child, Element)]
+            listed = row.all("span", class_="sub")[0].text.split(", ")
             page = browser.open(description.one("a").attributes["href"])
             shown = [li.one("strong").text for li in page.tree.one("ul", class_="access").all("li")]
             scopes_in_row = [

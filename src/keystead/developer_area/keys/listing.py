@@ -132,7 +132,7 @@ class KeyList(KeyPages):
                 if found.counts.findings.get(each)
             ],
             review=review,
-            tabs=_tabs(state, found.counts, visit.keys_url),
+            tabs=tabs_of(state, found.counts, visit.keys_url),
             kept=_kept(state, "query"),
             query=state.query,
             filters=self._filters(visit, state),
@@ -209,7 +209,8 @@ def _filter_of(state: ListState) -> KeyFilter:
         raise NotFound from None
 
 
-def _tabs(state: ListState, counts: KeyCounts, keys_url: str) -> Sequence[Tab]:
+def tabs_of(state: ListState, counts: KeyCounts, keys_url: str) -> Sequence[Tab]:
+    """Return the tabs, each with the number of its keys."""
     numbers = {
         "": _count(counts.active, counts.expired),
         "active": _count(counts.active),

@@ -23,15 +23,20 @@
     menu().querySelector("li:not([hidden]) a").focus();
   };
 
+  const isPlain = (event) => !(event.ctrlKey || event.metaKey || event.shiftKey);
+
   document.addEventListener("click", (event) => {
     const dots = event.target.closest(".dots");
-    const isPlain = !(event.ctrlKey || event.metaKey || event.shiftKey);
-    if (dots !== null && isPlain) {
-      event.preventDefault();
-      if (menu().matches(":popover-open")) menu().hidePopover();
-      else openMenu(dots);
-    } else if (event.target.closest("[data-act]") !== null && isPlain) menu().hidePopover();
+    if (dots === null || !isPlain(event)) return;
+    event.preventDefault();
+    if (menu().matches(":popover-open")) menu().hidePopover();
+    else openMenu(dots);
   });
+
+  // Before htmx sees the click, so that the focus is back on what opened the menu, and the dialog returns it there.
+  document.addEventListener("click", (event) => {
+    if (event.target.closest("[data-act]") !== null && isPlain(event)) menu().hidePopover();
+  }, true);
 
   document.addEventListener("keydown", (event) => {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];

@@ -2,6 +2,9 @@
 (() => {
   "use strict";
 
+  // The row in which the dialog was opened: where the focus returns to.
+  let openedIn = "";
+
   const dialog = () => document.getElementById("dialog");
   const inDialog = (element) => element.closest("#dialog") !== null;
 
@@ -16,7 +19,10 @@
     box.setAttribute("closedby", shownToken ? "none" : "closerequest");
     if (panel.hasAttribute("aria-describedby")) box.setAttribute("aria-describedby", "panel-text");
     else box.removeAttribute("aria-describedby");
-    if (!box.open) box.showModal();
+    if (!box.open) {
+      openedIn = document.activeElement.closest(".keys tr")?.id ?? "";
+      box.showModal();
+    }
     (panel.querySelector("[autofocus]") ?? panel).focus();
   };
 
@@ -265,7 +271,8 @@
     const lost = isNewContent && document.activeElement === document.body;
     isNewContent = false;
     if (!lost) return;
-    const row = document.querySelector(".row-changed") ?? document.getElementById(nextRow);
+    const row = document.querySelector(".row-changed")
+      ?? document.getElementById(nextRow) ?? document.getElementById(openedIn);
     (row?.querySelector(".name a") ?? document.querySelector("#content h1[tabindex]"))?.focus();
   };
 
