@@ -14,7 +14,7 @@ from keystead.bootstrap import Installation
 from keystead.cli.serve import fresh_link
 from keystead.domain.keys import KeyDraft
 from keystead.domain.principals import of_member
-from tests.support.chromium import chromium, enter, person, require_accessible, row
+from tests.support.chromium import act_on, chromium, enter, person, require_accessible, row
 from tests.support.server_process import ServerProcess, serving
 
 pytestmark = pytest.mark.slow
@@ -177,7 +177,7 @@ def test_a_form_that_fails_keeps_what_was_entered(page: Page, fails: Failure, wo
 def test_revoking_that_fails_says_so(page: Page, key: str, fails: Failure, words: str) -> None:
     """The question stays with an alert in it, and so does the page behind it; trying again revokes the key."""
     page.reload()
-    page.get_by_role("link", name=f"Revoke {key}").click()
+    act_on(page, key, "Revoke")
     expect(page.get_by_role("alertdialog")).to_be_visible()
     fails(page, SENT)
     page.get_by_role("button", name="Revoke key").click()

@@ -18,7 +18,7 @@ from keystead.domain.instants import to_microseconds
 from keystead.domain.keys import ApiKey, KeyDraft, KeyStatus
 from keystead.domain.principals import Principal, of_key, system
 from keystead.domain.scopes import Scopes
-from tests.support.chromium import chromium, person, require_accessible, row
+from tests.support.chromium import act_on, chromium, person, require_accessible, row
 from tests.support.clocks import ManualClock
 from tests.support.server_process import ServerProcess, serving
 
@@ -144,12 +144,6 @@ def at_the_keys(
 def sized(width: int, height: int = 860) -> Any:
     """Return the size of a window."""
     return {"width": width, "height": height}
-
-
-def menu_of(page: Page, description: str, act: str) -> None:
-    """Open the menu of a row, and choose from it."""
-    row(page, description).get_by_role("button", name="Actions for").click()
-    page.get_by_role("link", name=act, exact=True).click()
 
 
 # --- a compact list ---
@@ -329,7 +323,7 @@ def test_a_change_keeps_the_place(
         name = to_row_20_of_page_2(page)
         url, scroll = page.url, scroll_of(page)
         assert scroll > 300
-        menu_of(page, name, "Edit")
+        act_on(page, name, "Edit")
         page.get_by_label("Description").fill(f"{name} edited")
         page.get_by_role("button", name="Save").click()
         status = page.get_by_role("status").first
@@ -342,7 +336,7 @@ def test_a_change_keeps_the_place(
         page.get_by_role("button", name="Dismiss").click()
         expect(status).to_be_empty()
         after = page.locator(".keys tbody tr").nth(20).locator(".name a").inner_text()
-        menu_of(page, f"{name} edited", "Revoke")
+        act_on(page, f"{name} edited", "Revoke")
         page.get_by_role("button", name="Revoke key").click()
         expect(status).to_contain_text(f"“{name} edited” was revoked.")
         expect(status).to_be_in_viewport()
@@ -350,7 +344,7 @@ def test_a_change_keeps_the_place(
         expect(page.locator(".keys tbody tr")).to_have_count(34)
         assert page.url == url
         assert scroll_of(page) == scroll
-        menu_of(page, after, "Rotate")
+        act_on(page, after, "Rotate")
         page.get_by_label("In 24 hours").check()
         page.get_by_role("button", name="Rotate key").click()
         page.get_by_role("button", name="Copy key").click()
@@ -448,7 +442,7 @@ def test_checked_keys_are_revoked(
         page.get_by_role("button", name="Revoke keys").click()
         expect(page.get_by_role("status").first).to_contain_text("3 keys were revoked.")
         if scripts:
-            page.wait_for_function("document.activeElement.textContent === 'b'")
+            expect(page.get_by_role("link", name="d", exact=True)).to_be_focused()
         expect(page.locator(".keys tbody tr")).to_have_count(2)
     assert workspace.active() == 2
 

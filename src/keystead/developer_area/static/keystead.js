@@ -2,9 +2,6 @@
 (() => {
   "use strict";
 
-  // The row in which the dialog was opened: where the focus returns to.
-  let openedIn = "";
-
   const dialog = () => document.getElementById("dialog");
   const inDialog = (element) => element.closest("#dialog") !== null;
 
@@ -20,7 +17,7 @@
     if (panel.hasAttribute("aria-describedby")) box.setAttribute("aria-describedby", "panel-text");
     else box.removeAttribute("aria-describedby");
     if (!box.open) {
-      openedIn = document.activeElement.closest(".keys tr")?.id ?? "";
+      places = placesOf([document.activeElement.closest(".keys tr")?.id]);
       box.showModal();
     }
     (panel.querySelector("[autofocus]") ?? panel).focus();
@@ -249,22 +246,21 @@
     if (ctx !== undefined && ctx.text === undefined) showFailure(ctx, saidByGateway(ctx, NO_ANSWER));
   });
 
-  // --- where the focus goes when the page has changed under it: to the changed row, or past the ended ones ---
+  // --- where the focus goes when the page has changed under it: to the changed row, or past those that are gone ---
 
-  let nextRow = "";
+  let places = [];
   let isNewContent = false;
 
-  const endedBy = (form) => (form.dataset.ends ?? form.elements.keys?.value ?? "").split(" ");
-
-  const rowAfter = (ended) => {
-    const rows = [...document.querySelectorAll(".keys tbody tr")];
-    const first = rows.findIndex((row) => ended.includes(row.id));
-    const stays = (row) => !ended.includes(row.id);
-    return rows.slice(first + 1).find(stays) ?? rows.slice(0, Math.max(first, 0)).findLast(stays);
+  // Rows to return to, the best first: those with the ids, then those after them, then the last before them.
+  const placesOf = (ids) => {
+    const rows = [...document.querySelectorAll(".keys tbody tr")].map((row) => row.id);
+    const first = rows.findIndex((id) => ids.includes(id));
+    return first === -1 ? [] : [...ids, ...rows.slice(first + 1), ...rows.slice(0, first).reverse()];
   };
 
   document.addEventListener("submit", (event) => {
-    nextRow = inDialog(event.target) ? rowAfter(endedBy(event.target))?.id ?? "" : "";
+    const keys = event.target.elements.namedItem("keys");
+    if (keys !== null) places = placesOf(keys.value.split(" "));
   }, true);
 
   const focusNewContent = () => {
@@ -272,7 +268,7 @@
     isNewContent = false;
     if (!lost) return;
     const row = document.querySelector(".row-changed")
-      ?? document.getElementById(nextRow) ?? document.getElementById(openedIn);
+      ?? places.map((id) => document.getElementById(id)).find((place) => place !== null);
     (row?.querySelector(".name a") ?? document.querySelector("#content h1[tabindex]"))?.focus();
   };
 
