@@ -147,7 +147,10 @@ def test_a_creator_is_a_filter(each_area: Area) -> None:
     seen = browser.submit(form, each_area.keys_url, creator=dana.user.id)
     assert descriptions(seen) == ["of Dana"]
     assert "Created by Dana" in seen.tree.one("ul", class_="filters").text
-    assert descriptions(browser.open(seen.link("Created by Dana"))) == ["mine", "of Dana"]
+    assert descriptions(browser.open(seen.link("Remove filter: Created by Dana"))) == [
+        "mine",
+        "of Dana",
+    ]
 
 
 @pytest.mark.parametrize("query", ["sort=x", "access=x", "used=x", "show=x"])

@@ -474,7 +474,7 @@ def test_the_first_run(
 ) -> None:
     """An empty workspace shows the button, an example and the quick start; with a key the list appears."""
     with at_the_keys(browser, server, workspace, java_script_enabled=scripts) as page:
-        expect(page.get_by_role("heading", name="No API keys yet")).to_be_visible()
+        expect(page.get_by_role("heading", name="No keys yet")).to_be_visible()
         expect(page.get_by_label(re.compile("^Search keys"))).to_have_count(0)
         expect(page.get_by_role("navigation", name="Keys by status")).to_have_count(0)
         expect(page.get_by_role("link", name="Open the quick start")).to_be_visible()

@@ -321,6 +321,7 @@ def _starts(
     viewer = sample.person(Role.VIEWER, "Somebody")
     later = NOON + timedelta(minutes=50)
     home = [f"/w/{id}/keys" for id in (sample.owner.workspace_id, sample.full, sample.suspended)]
+    home.insert(1, f"{home[0]}?show=endless")  # the only list from which keys get an expiry
     return {
         "owner": (_signed_in(area, sample.link()), NOON, home),
         "viewer": (_signed_in(area, sample.link(viewer)), NOON, home[:1]),

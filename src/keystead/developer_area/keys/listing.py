@@ -282,7 +282,7 @@ def _nothing(state: ListState, wanted: KeyFilter) -> str:
 def _selection(
     visit: MemberVisit, state: ListState, wanted: KeyFilter, review: Review | None
 ) -> Selection | None:
-    """Return the bar of the checked keys, None where no key can be revoked."""
+    """Return the bar of the checked keys, None if no key can be revoked."""
     if KeyStatus.REVOKED in wanted.statuses:
         return None
     if review is None or state.is_filtered or not visit.principal.manages_every_key:
