@@ -167,6 +167,13 @@ OPENERS: dict[str, Callable[[Page, str], None]] = {
     "expire several": lambda page, key: select(page, key, "Set expiry"),
     "revoke several": lambda page, key: select(page, key, "Revoke"),
 }
+
+
+def choose_full_access(page: Page) -> None:
+    """Choose a filter."""
+    page.get_by_label("Access").select_option("full")
+
+
 ANSWERS: dict[str, tuple[Callable[[Page], None], str, str, str]] = {
     "edit": (
         lambda page: page.locator("#description").fill("x" * 30),
@@ -181,7 +188,7 @@ ANSWERS: dict[str, tuple[Callable[[Page], None], str, str, str]] = {
         "Copy your API key now",
     ),
     "filter": (
-        lambda page: page.get_by_label("Access").select_option("full"),
+        choose_full_access,
         "Show keys",
         "Try again.",
         "found",
