@@ -9,7 +9,7 @@ from itertools import count
 from typing import Any
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import Connection, event
 
 from keystead.domain.ids import KeyId
 from keystead.domain.keys import KeyDraft, KeyPatch
@@ -35,10 +35,12 @@ class Counted:
 @contextmanager
 def counting(sandbox: SandboxInstallation) -> Iterator[Counted]:
     """Count what runs during the block."""
-    counted, engine = Counted(), sandbox.database.engine
+    counted, engine, pool = Counted(), sandbox.database.engine, sandbox.database.pool
+    take = pool.take
 
-    def begun(_: Any) -> None:
+    def taken() -> Connection:
         counted.transactions += 1
+        return take()
 
     def executed(_: Any, __: Any, sql: str, *___: Any) -> None:
         verb = sql.split(maxsplit=1)[0]
@@ -46,12 +48,12 @@ def counting(sandbox: SandboxInstallation) -> Iterator[Counted]:
         if is_own and not sql.startswith(LOCK):
             counted.statements.append(sql)
 
-    event.listen(engine, "begin", begun)
     event.listen(engine, "before_cursor_execute", executed)
     try:
-        yield counted
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(pool, "take", taken)
+            yield counted
     finally:
-        event.remove(engine, "begin", begun)
         event.remove(engine, "before_cursor_execute", executed)
 
 

@@ -14,7 +14,7 @@ SOURCE = ROOT / "src" / "keystead"
 STORAGE = SOURCE / "storage"
 WRITES = {"write", "write_across", "changing", "operating", "_changing", "_managing"}
 """Names of methods that open a change; the last two are shorthands of webhooks and members."""
-OPENS = {"read", "read_across", "read_reserved"} | WRITES
+OPENS = {"read", "read_once", "read_across", "read_reserved"} | WRITES
 """Names of methods that open a transaction."""
 FORMS = {
     "sequence": r"\b(?:BIG|SMALL)?SERIAL\b|\bIdentity\(|\bSequence\(|\bnextval\b|\bCREATE SEQUENCE\b|\bGENERATED\b",

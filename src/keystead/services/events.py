@@ -48,7 +48,7 @@ class Events:
             target_id: Only events about that key, member, webhook, and so on.
         """
         principal.require(EVENTS_READ)
-        with self._database.read(principal.workspace_id) as tx:
+        with self._database.read_once(principal.workspace_id) as tx:
             events = rows.page_of_events(
                 tx,
                 principal.workspace_id,

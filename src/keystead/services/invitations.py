@@ -107,7 +107,7 @@ class Invitations:
     ) -> Page[Invitation, InvitationId]:
         """Return one page of invitations, open or not, newest first."""
         principal.require_permission(Permission.MANAGE_MEMBERS)
-        with self._database.read(principal.workspace_id) as tx:
+        with self._database.read_once(principal.workspace_id) as tx:
             invitations = rows.page_of_invitations(
                 tx, principal.workspace_id, limit=limit + 1, before=before
             )
@@ -117,7 +117,7 @@ class Invitations:
     def get(self, principal: Principal, invitation_id: InvitationId) -> Invitation:
         """Return one invitation, open or not. Raises NotFound."""
         principal.require_permission(Permission.MANAGE_MEMBERS)
-        with self._database.read(principal.workspace_id) as tx:
+        with self._database.read_once(principal.workspace_id) as tx:
             return _find(tx, principal, invitation_id)
 
     @retry_on_conflict

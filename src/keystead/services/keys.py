@@ -136,7 +136,7 @@ class Keys:
     def quota(self, principal: Principal) -> Quota:
         """Return the limit of active keys with its use."""
         principal.require(KEYS_READ)
-        with self._database.read(principal.workspace_id) as tx:
+        with self._database.read_once(principal.workspace_id) as tx:
             return self._quota(tx, principal.workspace_id, self._clock.now())
 
     def get(self, principal: Principal, key_id: KeyId) -> ApiKey:
@@ -147,14 +147,14 @@ class Keys:
     @retry_on_conflict
     def whoami(self, principal: Principal) -> CurrentKey:
         """Return the calling key with its workspace. A key may see itself without any scope."""
-        with self._database.read(principal.workspace_id) as tx:
+        with self._database.read_once(principal.workspace_id) as tx:
             own = rows.find_key_with_workspace(tx, principal.workspace_id, KeyId(principal.id))
         return CurrentKey(*NotFound.unless(own, "key"))
 
     @retry_on_conflict
     def require(self, principal: Principal, key_id: KeyId) -> ApiKey:
         """Return the key, without a check of scopes. Raises NotFound, which comes before Invalid values."""
-        with self._database.read(principal.workspace_id) as tx:
+        with self._database.read_once(principal.workspace_id) as tx:
             return self._find(tx, principal, key_id)
 
     def candidates(self, principal: Principal) -> Sequence[ApiKey]:
@@ -168,14 +168,14 @@ class Keys:
         principal.require(KEYS_READ)
         if not key_ids:
             return {}
-        with self._database.read(principal.workspace_id) as tx:
+        with self._database.read_once(principal.workspace_id) as tx:
             return rows.hints_of(tx, principal.workspace_id, key_ids)
 
     @retry_on_conflict
     def predecessor(self, principal: Principal, key_id: KeyId) -> ApiKey | None:
         """Return the key that was rotated to this one, if any."""
         principal.require(KEYS_READ)
-        with self._database.read(principal.workspace_id) as tx:
+        with self._database.read_once(principal.workspace_id) as tx:
             return rows.find_predecessor(tx, principal.workspace_id, key_id)
 
     @retry_on_conflict
@@ -341,7 +341,7 @@ class Keys:
     @retry_on_conflict
     def _candidates(self, workspace_id: WorkspaceId) -> Sequence[ApiKey]:
         now = self._clock.now()
-        with self._database.read(workspace_id) as tx:
+        with self._database.read_once(workspace_id) as tx:
             return rows.keys_least_used(tx, workspace_id, now, CANDIDATES)
 
     def _patch(self, tx: Tx, key: ApiKey, patch: KeyPatch, act: AuthorizedAct) -> ApiKey:

@@ -39,7 +39,7 @@ class Members:
     ) -> Page[Member, UserId]:
         """Return one page of members, in the order of their ids."""
         principal.require_permission(Permission.READ)
-        with self._database.read(principal.workspace_id) as tx:
+        with self._database.read_once(principal.workspace_id) as tx:
             members = rows.page_of_members(tx, principal.workspace_id, limit=limit + 1, after=after)
         return page_of(members, limit, lambda member: member.user.id)
 
@@ -47,14 +47,14 @@ class Members:
     def get(self, principal: Principal, user_id: UserId) -> Member:
         """Return one member. Raises NotFound."""
         principal.require_permission(Permission.READ)
-        with self._database.read(principal.workspace_id) as tx:
+        with self._database.read_once(principal.workspace_id) as tx:
             return _find(tx, principal, user_id)
 
     @retry_on_conflict
     def find(self, principal: Principal, text: str) -> Member:
         """Return the member of that id or email. Raises NotFound."""
         principal.require_permission(Permission.READ)
-        with self._database.read(principal.workspace_id) as tx:
+        with self._database.read_once(principal.workspace_id) as tx:
             if "@" not in text or not is_one_line(text):
                 return _find(tx, principal, UserId(text))
             member = rows.find_member_by_email(tx, principal.workspace_id, text)

@@ -43,7 +43,7 @@ class NotificationPreferences:
     def get(self, principal: Principal) -> frozenset[Topic]:
         """Return the calling member's topics. Raises Forbidden for any other principal."""
         user_id = _require_member(principal)
-        with self._database.read(principal.workspace_id) as tx:
+        with self._database.read_once(principal.workspace_id) as tx:
             topics = rows.topics_chosen(tx, principal.workspace_id)
         assert principal.role is not None  # noqa: S101 - a member has one
         return topics.get(user_id, default_topics(principal.role))

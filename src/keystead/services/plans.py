@@ -62,7 +62,7 @@ class Plans:
     def use(self, principal: Principal) -> PlanUse:
         """Return the workspace's plan, and a quota for each limit."""
         principal.require(PLAN_READ)
-        with self._database.read(principal.workspace_id) as tx:
+        with self._database.read_once(principal.workspace_id) as tx:
             return self._use(tx, principal.workspace_id)
 
     @retry_on_conflict

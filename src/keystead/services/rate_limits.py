@@ -136,7 +136,7 @@ class RateLimiter:
 
     @retry_on_conflict
     def _read(self, principal: Principal) -> RateLimits:
-        with self._database.read(principal.workspace_id) as tx:
+        with self._database.read_once(principal.workspace_id) as tx:
             return rows.rate_limits_of(tx, principal.workspace_id, KeyId(principal.id))
 
     def _missed(self) -> Denied | None:

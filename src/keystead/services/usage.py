@@ -102,14 +102,14 @@ class Usage:
     def per_day(self, principal: Principal, key_id: KeyId, since: date) -> dict[date, int]:
         """Return the uses of one key on each day (UTC) from `since` on."""
         principal.require(KEYS_READ)
-        with self._database.read(principal.workspace_id) as tx:
+        with self._database.read_once(principal.workspace_id) as tx:
             return rows.uses_per_day(tx, principal.workspace_id, key_id, since)
 
     @retry_on_conflict
     def callers(self, principal: Principal, key_id: KeyId) -> list[KeyCaller]:
         """Return the key's recent callers, the latest first: at most ten that were served and ten that were refused."""
         principal.require(KEYS_READ)
-        with self._database.read(principal.workspace_id) as tx:
+        with self._database.read_once(principal.workspace_id) as tx:
             return rows.callers_of(tx, principal.workspace_id, key_id, MAX_CALLERS)
 
     def _forget_old_callers(self, key_ids: Iterable[KeyId]) -> None:

@@ -125,7 +125,7 @@ class Webhooks:
     @retry_on_conflict
     def require(self, principal: Principal, webhook_id: WebhookId) -> WebhookEndpoint:
         """Return the endpoint, without a check of scopes. Raises NotFound, which comes before Invalid values."""
-        with self._database.read(principal.workspace_id) as tx:
+        with self._database.read_once(principal.workspace_id) as tx:
             return _find(tx, principal, webhook_id)
 
     @retry_on_conflict

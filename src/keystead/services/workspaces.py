@@ -71,7 +71,7 @@ class Workspaces:
     @retry_on_conflict
     def get(self, workspace_id: WorkspaceId) -> Workspace:
         """Return the workspace of that id."""
-        with self._database.read(workspace_id) as tx:
+        with self._database.read_once(workspace_id) as tx:
             return _find(tx, workspace_id)
 
     @retry_on_conflict

@@ -99,7 +99,7 @@ def turns(messages: list[str]) -> int:
 def test_psycopg_has_the_names_that_are_not_public() -> None:
     """The names exist that only `storage/engine/transactions.py` may use."""
     for owner, names in {
-        psycopg.Cursor: ("_start_query", "_convert_query", "_maybe_prepare_gen"),
+        psycopg.Cursor: ("_start_query", "_convert_query", "_maybe_prepare_gen", "_encoding"),
         psycopg.Pipeline: ("_enqueue_sync", "_fetch_gen"),
         psycopg.errors: ("error_from_result",),
     }.items():
@@ -107,7 +107,7 @@ def test_psycopg_has_the_names_that_are_not_public() -> None:
 
 
 def test_a_read_of_one_statement_waits_once(database: Database, tmp_path: Path) -> None:
-    """BEGIN and the statement are one message, and nobody waits for the COMMIT."""
+    """BEGIN and the statement are one message, and the COMMIT's answer is not waited for."""
     with traced(database, tmp_path / "trace") as messages:
         assert ask(database) == 1
         assert ask(database) == 1

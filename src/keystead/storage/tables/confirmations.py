@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Integer, and_, bindparam, delete, exists, or_, select, update
+from sqlalchemy import and_, bindparam, delete, exists, or_, select, update
 
 from keystead.domain.confirmations import PendingConfirmation
 from keystead.domain.ids import UserId, new_id
 from keystead.storage.database import Tx
-from keystead.storage.schema.columns import upsert
+from keystead.storage.queries import Query
+from keystead.storage.schema.columns import LIMIT, upsert
 from keystead.storage.schema.tables import email_confirmations as rows
 from keystead.storage.schema.tables import users
 
@@ -33,22 +34,22 @@ _REQUEST: Final = upsert(
         },
     ),
 )
-_PENDING: Final = select(rows.c.email, rows.c.requested_at, rows.c.due_at, rows.c.expires_at).where(
-    _IS_USERS
+_PENDING: Final = Query(
+    select(rows.c.email, rows.c.requested_at, rows.c.due_at, rows.c.expires_at).where(_IS_USERS)
 )
-_OF_LINK: Final = select(rows.c.user_id, rows.c.email).where(_IS_LINK)
+_OF_LINK: Final = Query(select(rows.c.user_id, rows.c.email).where(_IS_LINK))
 _CONSUME: Final = delete(rows).where(_IS_LINK).returning(rows.c.user_id, rows.c.email)
 _WITHDRAW_CHANGE: Final = delete(rows).where(
     _IS_USERS,
     ~exists().where(users.c.id == rows.c.user_id, users.c.email == rows.c.email),
 )
-_IS_ANY_DUE: Final = select(exists().where(_IS_DUE))
+_IS_ANY_DUE: Final = Query(select(exists().where(_IS_DUE)))
 # SKIP LOCKED: another worker is claiming the locked rows right now; waiting would gain nothing.
-_WAITING: Final = (
+_WAITING: Final = Query(
     select(rows.c.user_id, rows.c.email, rows.c.failures)
     .where(_IS_DUE)
     .order_by(rows.c.due_at)
-    .limit(bindparam("limit", type_=Integer))
+    .limit(LIMIT)
     .with_for_update(skip_locked=True)
 )
 _LEASE: Final = update(rows).where(rows.c.user_id.in_(bindparam("users", expanding=True)))
@@ -83,13 +84,13 @@ def request_confirmation(tx: Tx, user_id: UserId, email: str, now: datetime) -> 
 
 def find_pending(tx: Tx, user_id: UserId) -> PendingConfirmation | None:
     """Return what the user has yet to confirm."""
-    row = tx.execute(_PENDING, {"user": user_id}).first()
+    row = _PENDING.first(tx, {"user": user_id})
     return None if row is None else PendingConfirmation(*row)
 
 
 def find_by_link(tx: Tx, digest: bytes, now: datetime) -> tuple[UserId, str] | None:
     """Return the link's user and the address that it confirms; None if it has expired or does not exist."""
-    row = tx.execute(_OF_LINK, {"link": digest, "now": now}).first()
+    row = _OF_LINK.first(tx, {"link": digest, "now": now})
     return None if row is None else (row[0], row[1])
 
 
@@ -106,15 +107,15 @@ def withdraw_change(tx: Tx, user_id: UserId) -> None:
 
 def is_any_due(tx: Tx, now: datetime) -> bool:
     """Return whether a confirmation is due."""
-    return tx.execute(_IS_ANY_DUE, {"now": now}).scalar_one()
+    return bool(_IS_ANY_DUE.scalar(tx, {"now": now}))
 
 
 def claim_confirmations(
     tx: Tx, now: datetime, until: datetime, limit: int
 ) -> list[ClaimedConfirmation]:
     """Lease at most `limit` due confirmations until then, the longest due first."""
-    lease, waiting = new_id("lease", now), tx.execute(_WAITING, {"now": now, "limit": limit})
-    claims = [ClaimedConfirmation(*row, lease) for row in waiting.all()]
+    lease, waiting = new_id("lease", now), _WAITING.all(tx, {"now": now, "limit": limit})
+    claims = [ClaimedConfirmation(id, email, failures, lease) for id, email, failures in waiting]
     if claims:
         among = [claimed.user_id for claimed in claims]
         tx.execute(_LEASE, {"users": among, "lease": lease, "leased_until": until})

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Executable, Text, bindparam, func, insert, select, update
+from sqlalchemy import Text, bindparam, func, insert, select, update
 
 from keystead.domain.credentials import Credential, CredentialKind
 from keystead.domain.digest import Digest
@@ -14,6 +14,7 @@ from keystead.domain.ids import CredentialId, WorkspaceId
 from keystead.domain.revocation_log import CREDENTIAL_REVOKED, RevocationEntry
 from keystead.storage.database import Tx
 from keystead.storage.freshness.revocation_log import note_revocation
+from keystead.storage.queries import Query
 from keystead.storage.schema.columns import actor_of, actor_values
 from keystead.storage.schema.tables import credentials
 
@@ -29,12 +30,14 @@ _ALL: Final = select(
     credentials.c.revoked_at,
     credentials.c.revoked_by,
 )
-_ONE: Final = _ALL.where(credentials.c.id == bindparam("credential"))
-_NEWEST_FIRST: Final = _ALL.order_by(credentials.c.id.desc())
-_LIVE: Final = select(credentials.c.id).where(
-    credentials.c.id == bindparam("credential"), credentials.c.revoked_at.is_(None)
+_ONE: Final = Query(_ALL.where(credentials.c.id == bindparam("credential")))
+_NEWEST_FIRST: Final = Query(_ALL.order_by(credentials.c.id.desc()))
+_LIVE: Final = Query(
+    select(credentials.c.id).where(
+        credentials.c.id == bindparam("credential"), credentials.c.revoked_at.is_(None)
+    )
 )
-_PEPPERS: Final = (
+_PEPPERS: Final = Query(
     select(credentials.c.pepper_id).where(credentials.c.revoked_at.is_(None)).distinct()
 )
 _INSERT: Final = insert(credentials)
@@ -42,8 +45,8 @@ _REVOKE: Final = update(credentials).where(
     credentials.c.id == bindparam("credential"), credentials.c.revoked_at.is_(None)
 )
 _LOCK_NUMBER: Final = func.hashtextextended(bindparam("credential", type_=Text), 0)
-_HOLD: Final = select(func.pg_advisory_xact_lock_shared(_LOCK_NUMBER))
-_LOCK: Final = select(func.pg_advisory_xact_lock(_LOCK_NUMBER))
+_HOLD: Final = Query(select(func.pg_advisory_xact_lock_shared(_LOCK_NUMBER)))
+_LOCK: Final = Query(select(func.pg_advisory_xact_lock(_LOCK_NUMBER)))
 
 
 def insert_credential(tx: Tx, credential: Credential, digest: Digest) -> None:
@@ -65,20 +68,20 @@ def insert_credential(tx: Tx, credential: Credential, digest: Digest) -> None:
 
 def find_credential(tx: Tx, credential_id: CredentialId) -> Credential | None:
     """Return the credential of that id."""
-    row = tx.execute(_ONE, {"credential": credential_id}).first()
+    row = _ONE.first(tx, {"credential": credential_id})
     return None if row is None else _from_row(row)
 
 
 def all_credentials(tx: Tx) -> list[Credential]:
     """Return every credential, revoked ones too, newest first."""
-    return [_from_row(row) for row in tx.execute(_NEWEST_FIRST).all()]
+    return [_from_row(row) for row in _NEWEST_FIRST.all(tx)]
 
 
 def hold_credential(tx: Tx, credential_id: CredentialId) -> bool:
     """Return whether the credential is live. Revoking it then waits for the end of this transaction."""
     # An advisory lock, since a row lock needs UPDATE, and the application's role may only read here.
     _take_lock(tx, _HOLD, credential_id)
-    return tx.execute(_LIVE, {"credential": credential_id}).first() is not None
+    return _LIVE.first(tx, {"credential": credential_id}) is not None
 
 
 def revoke_credential(tx: Tx, credential_id: CredentialId, now: datetime, revoked_by: str) -> None:
@@ -91,13 +94,13 @@ def revoke_credential(tx: Tx, credential_id: CredentialId, now: datetime, revoke
 
 def pepper_ids_of_live_credentials(tx: Tx) -> set[str]:
     """Return the ids of the peppers that unrevoked credentials need."""
-    return set(tx.execute(_PEPPERS).scalars())
+    return set(_PEPPERS.scalars(tx))
 
 
-def _take_lock(tx: Tx, lock: Executable, credential_id: CredentialId) -> None:
+def _take_lock(tx: Tx, lock: Query, credential_id: CredentialId) -> None:
     """Take an advisory lock for the credential on PostgreSQL. SQLite has a single writer anyway."""
     if tx.dialect.name == "postgresql":
-        tx.execute(lock, {"credential": credential_id})
+        lock.first(tx, {"credential": credential_id})
 
 
 def _from_row(row: Sequence[Any]) -> Credential:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Integer, Select, bindparam, insert, select, update
+from sqlalchemy import bindparam, insert, select, update
 
 from keystead.domain.events import (
     Act,
@@ -22,9 +22,11 @@ from keystead.domain.notification_digests import TOPIC_OF
 from keystead.domain.revocation_log import entry_of
 from keystead.storage.database import Tx
 from keystead.storage.freshness.revocation_log import note_revocation
+from keystead.storage.queries import Query
 from keystead.storage.schema.columns import (
     ABOVE_EVERY_ID,
     ABOVE_EVERY_NUMBER,
+    LIMIT,
     actor_of,
     actor_values,
     unlikely,
@@ -33,7 +35,6 @@ from keystead.storage.schema.tables import events, installation_events, workspac
 from keystead.storage.tables.delivery_queues import enqueue, enqueue_for, listening
 from keystead.storage.tables.notification_digests import make_digest_due
 
-_LIMIT: Final = bindparam("limit", type_=Integer)
 _TYPES: Final = {str(type): type for type in EventType}
 
 _INSERT: Final = insert(events)
@@ -47,20 +48,20 @@ _PAGE: Final = (
     select(events)
     .where(events.c.workspace_id == bindparam("workspace"), events.c.sequence < bindparam("before"))
     .order_by(events.c.sequence.desc())
-    .limit(_LIMIT)
+    .limit(LIMIT)
 )
 _INSERT_INSTALLATION: Final = insert(installation_events)
-_PAGE_OF_INSTALLATION: Final = (
+_PAGE_OF_INSTALLATION: Final = Query(
     select(installation_events)
     .where(installation_events.c.id < bindparam("before"))
     .order_by(installation_events.c.id.desc())
-    .limit(_LIMIT)
+    .limit(LIMIT)
 )
-_INSTALLATION_AFTER: Final = (
+_INSTALLATION_AFTER: Final = Query(
     select(installation_events)
     .where(installation_events.c.id > bindparam("mark"))
     .order_by(installation_events.c.id)
-    .limit(_LIMIT)
+    .limit(LIMIT)
 )
 
 
@@ -125,7 +126,7 @@ def page_of_events(
         "target": target_id,
     }
     page = _page(bool(types), target_id is not None)
-    return [event_of(row) for row in tx.execute(page, values).all()]
+    return [event_of(row) for row in page.all(tx, values)]
 
 
 def event_of(row: Sequence[Any]) -> Event:
@@ -159,15 +160,15 @@ def event_of(row: Sequence[Any]) -> Event:
 
 
 @cache
-def _page(has_types: bool, has_target: bool) -> Select[Any]:
-    """Return the statement of a page with these filters: one constant for each of four combinations."""
+def _page(has_types: bool, has_target: bool) -> Query:
+    """Return the query of a page with these filters: one for each of four combinations."""
     page = _PAGE
     if has_types:
         page = page.where(events.c.type.in_(bindparam("types", expanding=True)))
     if has_target:
         # Without the hint SQLite's planner doesn't use the index by target.
         page = page.where(unlikely(events.c.target_id == bindparam("target")))
-    return page
+    return Query(page)
 
 
 def _next_sequence(tx: Tx, workspace_id: WorkspaceId) -> tuple[int, bool]:
@@ -234,13 +235,13 @@ def page_of_installation_events(
 ) -> list[InstallationEvent]:
     """Return at most `limit` events, newest first, with an id below `before`."""
     values = {"before": before or ABOVE_EVERY_ID, "limit": limit}
-    return [_installation_event(row) for row in tx.execute(_PAGE_OF_INSTALLATION, values).all()]
+    return [_installation_event(row) for row in _PAGE_OF_INSTALLATION.all(tx, values)]
 
 
 def installation_events_after(tx: Tx, mark: str, limit: int) -> list[InstallationEvent]:
     """Return at most `limit` events, oldest first, with an id above `mark`."""
-    rows = tx.execute(_INSTALLATION_AFTER, {"mark": mark, "limit": limit})
-    return [_installation_event(row) for row in rows.all()]
+    rows = _INSTALLATION_AFTER.all(tx, {"mark": mark, "limit": limit})
+    return [_installation_event(row) for row in rows]
 
 
 def _installation_event(row: Sequence[Any]) -> InstallationEvent:

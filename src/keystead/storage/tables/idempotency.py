@@ -10,6 +10,7 @@ from sqlalchemy import and_, bindparam, delete, insert, select, update
 
 from keystead.domain.ids import WorkspaceId
 from keystead.storage.database import Tx
+from keystead.storage.queries import Query
 from keystead.storage.schema.tables import idempotency_keys as rows
 
 
@@ -32,7 +33,7 @@ _IS_ONE: Final = and_(
     rows.c.key == bindparam("of_key"),
 )
 _IS_MINE: Final = and_(_IS_ONE, rows.c.claim == bindparam("of_claim"))
-_ONE: Final = select(*(rows.c[name] for name in Claim.__slots__)).where(_IS_ONE)
+_ONE: Final = Query(select(*(rows.c[name] for name in Claim.__slots__)).where(_IS_ONE))
 _INSERT: Final = insert(rows)
 _DELETE: Final = delete(rows).where(_IS_ONE)
 _FINISH: Final = update(rows).where(_IS_MINE).returning(rows.c.claim)
@@ -44,7 +45,7 @@ _DELETE_EXPIRED: Final = delete(rows).where(
 
 def find_claim(tx: Tx, workspace_id: WorkspaceId, caller: str, key: str) -> Claim | None:
     """Return the claim on that Idempotency-Key."""
-    row = tx.execute(_ONE, _id(workspace_id, caller, key)).first()
+    row = _ONE.first(tx, _id(workspace_id, caller, key))
     return None if row is None else Claim(*row)
 
 

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Integer, and_, bindparam, insert, select, update
+from sqlalchemy import and_, bindparam, insert, select, update
 
 from keystead.domain.ids import InvitationId, UserId, WorkspaceId
 from keystead.domain.invitations import Invitation
 from keystead.domain.workspaces import Role
 from keystead.storage.database import Tx
-from keystead.storage.schema.columns import ABOVE_EVERY_ID, actor_of, actor_values
+from keystead.storage.queries import Query
+from keystead.storage.schema.columns import ABOVE_EVERY_ID, LIMIT, actor_of, actor_values
 from keystead.storage.schema.tables import invitations
 
 _COLUMNS: Final = (
@@ -38,13 +39,11 @@ _IS_OPEN: Final = and_(
     invitations.c.expires_at > bindparam("now"),
 )
 _ALL: Final = select(*_COLUMNS).order_by(invitations.c.id.desc())
-_OF_LINK: Final = select(*_COLUMNS).where(_IS_LINK)
-_ONE: Final = select(*_COLUMNS).where(_IS_INVITATION)
-_PAGE: Final = _ALL.where(_OF_WORKSPACE, invitations.c.id < bindparam("before")).limit(
-    bindparam("limit", type_=Integer)
-)
-_ALL_OPEN: Final = _ALL.where(_IS_OPEN)
-_OPEN: Final = _ALL_OPEN.where(_OF_WORKSPACE)
+_OF_LINK: Final = Query(select(*_COLUMNS).where(_IS_LINK))
+_ONE: Final = Query(select(*_COLUMNS).where(_IS_INVITATION))
+_PAGE: Final = Query(_ALL.where(_OF_WORKSPACE, invitations.c.id < bindparam("before")).limit(LIMIT))
+_ALL_OPEN: Final = Query(_ALL.where(_IS_OPEN))
+_OPEN: Final = Query(_ALL.where(_OF_WORKSPACE, _IS_OPEN))
 _INSERT: Final = insert(invitations)
 _ACCEPT: Final = update(invitations).where(_IS_LINK, _IS_OPEN).returning(*_COLUMNS)
 _REVOKE: Final = update(invitations).where(_IS_INVITATION, _IS_OPEN).returning(invitations.c.id)
@@ -69,7 +68,7 @@ def insert_invitation(tx: Tx, digest: bytes, invitation: Invitation) -> None:
 
 def invitation_of_link(tx: Tx, digest: bytes) -> Invitation | None:
     """Return the invitation of a link, open or not."""
-    row = tx.execute(_OF_LINK, {"link": digest}).first()
+    row = _OF_LINK.first(tx, {"link": digest})
     return None if row is None else _from_row(row)
 
 
@@ -77,7 +76,7 @@ def find_invitation(
     tx: Tx, workspace_id: WorkspaceId, invitation_id: InvitationId
 ) -> Invitation | None:
     """Return the workspace's invitation of that id."""
-    row = tx.execute(_ONE, {"workspace": workspace_id, "invitation": invitation_id}).first()
+    row = _ONE.first(tx, {"workspace": workspace_id, "invitation": invitation_id})
     return None if row is None else _from_row(row)
 
 
@@ -86,18 +85,18 @@ def page_of_invitations(
 ) -> list[Invitation]:
     """Return at most `limit` invitations, open or not, newest first, with an id below `before`."""
     values = {"workspace": workspace_id, "before": before or ABOVE_EVERY_ID, "limit": limit}
-    return [_from_row(row) for row in tx.execute(_PAGE, values).all()]
+    return [_from_row(row) for row in _PAGE.all(tx, values)]
 
 
 def open_invitations(tx: Tx, workspace_id: WorkspaceId, now: datetime) -> list[Invitation]:
     """Return the workspace's invitations that can be accepted, newest first."""
-    rows = tx.execute(_OPEN, {"workspace": workspace_id, "now": now})
-    return [_from_row(row) for row in rows.all()]
+    rows = _OPEN.all(tx, {"workspace": workspace_id, "now": now})
+    return [_from_row(row) for row in rows]
 
 
 def all_open_invitations(tx: Tx, now: datetime) -> list[Invitation]:
     """Return every workspace's invitations that can be accepted, newest first."""
-    return [_from_row(row) for row in tx.execute(_ALL_OPEN, {"now": now}).all()]
+    return [_from_row(row) for row in _ALL_OPEN.all(tx, {"now": now})]
 
 
 def accept_invitation(tx: Tx, digest: bytes, user_id: UserId, now: datetime) -> Invitation | None:

@@ -9,6 +9,7 @@ from sqlalchemy import bindparam, case, func, select, update
 
 from keystead.domain.ids import WorkspaceId
 from keystead.storage.database import Tx
+from keystead.storage.queries import Query
 from keystead.storage.schema.columns import Instant
 from keystead.storage.schema.tables import api_keys, key_counts
 
@@ -32,8 +33,10 @@ _EXPIRED_BETWEEN: Final = (
 COUNT_COLUMNS: Final = (key_counts.c.counted, _AT, _EXPIRED_BETWEEN.label("expired"))
 """The written count, its time, and how many keys expire between that time and the parameter `now`."""
 
-_COUNT: Final = select(*COUNT_COLUMNS).where(key_counts.c.workspace_id == bindparam("workspace"))
-_OVERLAPPING: Final = (
+_COUNT: Final = Query(
+    select(*COUNT_COLUMNS).where(key_counts.c.workspace_id == bindparam("workspace"))
+)
+_OVERLAPPING: Final = Query(
     select(func.count())
     .select_from(api_keys)
     .where(
@@ -48,13 +51,14 @@ _SETTLE: Final = update(key_counts).where(key_counts.c.workspace_id == bindparam
 
 def count_keys(tx: Tx, workspace_id: WorkspaceId, now: datetime) -> int:
     """Return how many keys count towards the limit: active, and not in the overlap of a rotation."""
-    row = tx.execute(_COUNT, {"workspace": workspace_id, "now": now}).first()
+    row = _COUNT.first(tx, {"workspace": workspace_id, "now": now})
     return 0 if row is None else count_at(now, *row)
 
 
 def count_overlapping_keys(tx: Tx, workspace_id: WorkspaceId, now: datetime) -> int:
     """Return how many rotated keys are still active in their overlap."""
-    return tx.execute(_OVERLAPPING, {"workspace": workspace_id, "now": now}).scalar_one()
+    keys: int = _OVERLAPPING.scalar(tx, {"workspace": workspace_id, "now": now})
+    return keys
 
 
 def settle_count(tx: Tx, workspace_id: WorkspaceId, counted: int, now: datetime) -> None:

@@ -8,7 +8,6 @@ from typing import Any, Final
 
 from sqlalchemy import (
     ColumnElement,
-    Integer,
     and_,
     bindparam,
     literal_column,
@@ -20,7 +19,8 @@ from sqlalchemy import (
 from keystead.domain.ids import KeyId, WorkspaceId
 from keystead.domain.key_lifecycle import LifecycleKind
 from keystead.storage.database import Tx
-from keystead.storage.schema.columns import upsert
+from keystead.storage.queries import Query
+from keystead.storage.schema.columns import LIMIT, upsert
 from keystead.storage.schema.tables import (
     api_keys,
     key_callers,
@@ -31,7 +31,6 @@ from keystead.storage.schema.tables import (
 
 _ENDED: Final = key_callers.c.reason.in_([literal_column("'expired'"), literal_column("'revoked'")])
 """Literals, as in the partial index `key_callers_refused`, which contains these reasons only."""
-_LIMIT: Final = bindparam("limit", type_=Integer)
 
 
 def _is_mark_of(
@@ -44,7 +43,7 @@ def _is_mark_of(
     )
 
 
-_ENDING: Final = (
+_ENDING: Final = Query(
     select(
         api_keys.c.workspace_id, api_keys.c.id, api_keys.c.expires_at, key_lifecycle_marks.c.mark
     )
@@ -56,9 +55,9 @@ _ENDING: Final = (
         or_(api_keys.c.expires_at > bindparam("after"), api_keys.c.id > bindparam("after_id")),
     )
     .order_by(api_keys.c.expires_at, api_keys.c.id)
-    .limit(_LIMIT)
+    .limit(LIMIT)
 )
-_AFTER: Final = (
+_AFTER: Final = Query(
     select(
         api_keys.c.workspace_id,
         api_keys.c.id,
@@ -70,9 +69,9 @@ _AFTER: Final = (
     .outerjoin(key_lifecycle_marks, _is_mark_of(api_keys.c.workspace_id, api_keys.c.id))
     .where(api_keys.c.id > bindparam("after"))
     .order_by(api_keys.c.id)
-    .limit(_LIMIT)
+    .limit(LIMIT)
 )
-_REFUSED: Final = (
+_REFUSED: Final = Query(
     select(
         key_callers.c.workspace_id,
         key_callers.c.key_id,
@@ -82,10 +81,12 @@ _REFUSED: Final = (
     .outerjoin(key_lifecycle_marks, _is_mark_of(key_callers.c.workspace_id, key_callers.c.key_id))
     .where(_ENDED, key_callers.c.last_at > bindparam("after"))
     .order_by(key_callers.c.last_at)
-    .limit(_LIMIT)
+    .limit(LIMIT)
 )
-_WATERMARK: Final = select(watermarks.c.mark, watermarks.c.moved_at).where(
-    watermarks.c.name == bindparam("of_name")
+_WATERMARK: Final = Query(
+    select(watermarks.c.mark, watermarks.c.moved_at).where(
+        watermarks.c.name == bindparam("of_name")
+    )
 )
 _CREATE_WATERMARK: Final = upsert(
     watermarks, lambda fresh: fresh.on_conflict_do_nothing().returning(watermarks.c.name)
@@ -116,7 +117,7 @@ class Candidate:
 
 def find_watermark(tx: Tx, name: str) -> tuple[str, datetime] | None:
     """Return the position of that scan, and when it last moved."""
-    row = tx.execute(_WATERMARK, {"of_name": name}).first()
+    row = _WATERMARK.first(tx, {"of_name": name})
     return None if row is None else (row[0], row[1])
 
 
@@ -137,20 +138,20 @@ def keys_ending(
     In keyset order by time and id, since many keys may expire at the same time.
     """
     values = {"after": after[0], "after_id": after[1], "until": until, "kind": kind, "limit": limit}
-    rows = tx.execute(_ENDING, values).all()
+    rows = _ENDING.all(tx, values)
     return [Candidate(workspace_id, id, at, noted=mark) for workspace_id, id, at, mark in rows]
 
 
 def keys_after(tx: Tx, after: str, limit: int) -> list[Candidate]:
     """Return at most `limit` keys with an id above `after`, inactive ones too, with last use and last mark."""
     values = {"after": after, "kind": LifecycleKind.UNUSED, "limit": limit}
-    return [Candidate(*row) for row in tx.execute(_AFTER, values).all()]
+    return [Candidate(*row) for row in _AFTER.all(tx, values)]
 
 
 def keys_refused(tx: Tx, after: datetime, limit: int) -> list[Candidate]:
     """Return at most `limit` refused calls with expired or revoked keys after that time, oldest first."""
     values = {"after": after, "kind": LifecycleKind.REFUSED, "limit": limit}
-    rows = tx.execute(_REFUSED, values).all()
+    rows = _REFUSED.all(tx, values)
     return [Candidate(workspace_id, id, at, noted=mark) for workspace_id, id, at, mark in rows]
 
 

@@ -11,9 +11,7 @@ from typing import Any, Final
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
-    Integer,
     ScalarSelect,
-    Select,
     Text,
     and_,
     bindparam,
@@ -37,7 +35,8 @@ from keystead.domain.key_lists import (
 from keystead.domain.principals import Actor
 from keystead.domain.scopes import EVERYTHING, READ_ONLY, Scopes
 from keystead.storage.database import Tx
-from keystead.storage.schema.columns import actor_of, age
+from keystead.storage.queries import Query
+from keystead.storage.schema.columns import LIMIT, actor_of, age
 from keystead.storage.schema.tables import api_keys, key_use
 from keystead.storage.tables.key_conditions import (
     COUNTS,
@@ -86,13 +85,17 @@ def _number(*conditions: ColumnElement[bool]) -> ScalarSelect[int]:
 
 
 _IS_ROTATED: Final = and_(_KEYS.revoked_at.is_(None), _KEYS.rotated_to.is_not(None))
-_COUNTS: Final = select(
-    _number(_IS_ROTATED, _KEYS.expires_at > bindparam("now")),
-    _number(_IS_ROTATED, _KEYS.expires_at <= bindparam("now")),
-    _number(
-        _KEYS.revoked_at.is_(None), _KEYS.rotated_to.is_(None), _KEYS.expires_at <= bindparam("now")
-    ),
-    _number(_KEYS.revoked_at.is_not(None)),
+_COUNTS: Final = Query(
+    select(
+        _number(_IS_ROTATED, _KEYS.expires_at > bindparam("now")),
+        _number(_IS_ROTATED, _KEYS.expires_at <= bindparam("now")),
+        _number(
+            _KEYS.revoked_at.is_(None),
+            _KEYS.rotated_to.is_(None),
+            _KEYS.expires_at <= bindparam("now"),
+        ),
+        _number(_KEYS.revoked_at.is_not(None)),
+    )
 )
 """Each from an index of its own, so that a workspace with many keys pays for none of the others."""
 _NEWEST: Final = (
@@ -102,7 +105,7 @@ _NEWEST: Final = (
     .limit(EXAMINED_KEYS)
     .subquery()
 )
-_CREATORS: Final = select(_NEWEST).distinct()
+_CREATORS: Final = Query(select(_NEWEST).distinct())
 
 
 def ordered_ids(
@@ -128,20 +131,21 @@ def ordered_ids(
         **values_at(now),
         **values_of(wanted.query),
     }
-    statement = _ordered(_shape_of(wanted), after is not None)
-    return [(value, key_id) for value, key_id in tx.execute(statement, values).all()]
+    ids = _ordered(_shape_of(wanted), after is not None).all(tx, values)
+    return [(value, key_id) for value, key_id in ids]
 
 
 def count_ended(tx: Tx, workspace_id: WorkspaceId, now: datetime) -> tuple[int, int, int]:
     """Return how many keys are in an overlap, expired and revoked: at most one more than COUNTED_KEYS of each."""
-    row = tx.execute(_COUNTS, {"workspace": workspace_id, "now": now}).one()
+    row = _COUNTS.first(tx, {"workspace": workspace_id, "now": now})
+    assert row is not None  # noqa: S101 - a row of counts, whatever there is
     overlapping, expired_rotated, expired, revoked = row
     return overlapping, expired_rotated + expired, revoked
 
 
 def creators(tx: Tx, workspace_id: WorkspaceId) -> list[Actor]:
     """Return who created the newest keys of the workspace, by name."""
-    rows = tx.execute(_CREATORS, {"workspace": workspace_id}).all()
+    rows = _CREATORS.all(tx, {"workspace": workspace_id})
     by_id = {row[1]: actor_of(*row) for row in rows}
     return sorted(by_id.values(), key=lambda actor: actor.name.casefold())
 
@@ -152,8 +156,8 @@ def _shape_of(wanted: KeyFilter) -> KeyFilter:
 
 
 @cache
-def _ordered(shape: KeyFilter, is_continued: bool) -> Select[Any]:
-    """Return the statement of a list: one constant for each shape of a filter."""
+def _ordered(shape: KeyFilter, is_continued: bool) -> Query:
+    """Return the query of a list: one constant for each shape of a filter."""
     value, descending = _ORDERS[shape.order]
     statuses = or_(*(HAS_STATUS[status] for status in shape.statuses))
     examined = (
@@ -173,7 +177,7 @@ def _ordered(shape: KeyFilter, is_continued: bool) -> Select[Any]:
         after = _KEYS.id < id if descending else _KEYS.id > id
         keys = keys.where(or_(beyond, and_(value == last, after)))
     order = (value.desc(), _KEYS.id.desc()) if descending else (value, _KEYS.id)
-    return keys.order_by(*order).limit(bindparam("limit", type_=Integer))
+    return Query(keys.order_by(*order).limit(LIMIT))
 
 
 def _conditions(shape: KeyFilter) -> list[ColumnElement[bool]]:

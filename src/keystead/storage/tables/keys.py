@@ -8,8 +8,6 @@ from functools import cache
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
-    Integer,
-    Select,
     Text,
     and_,
     bindparam,
@@ -29,7 +27,8 @@ from keystead.domain.principals import PrincipalKind
 from keystead.domain.scopes import Scopes
 from keystead.domain.workspaces import Workspace
 from keystead.storage.database import Tx
-from keystead.storage.schema.columns import ABOVE_EVERY_ID, actor_of, actor_values, age
+from keystead.storage.queries import Query
+from keystead.storage.schema.columns import ABOVE_EVERY_ID, LIMIT, actor_of, actor_values, age
 from keystead.storage.schema.tables import api_keys, key_use, members, workspaces
 from keystead.storage.tables.key_conditions import (
     COUNTS,
@@ -84,33 +83,41 @@ _ALL: Final = (
     .where(_OF_WORKSPACE)
 )
 
-_ONE: Final = _ALL.where(_KEYS.id == bindparam("key"))
-_SOME: Final = _ALL.where(_KEYS.id.in_(bindparam("keys", expanding=True)))
-_PREDECESSOR: Final = _ALL.where(_KEYS.rotated_to == bindparam("key"))
-_WITH_WORKSPACE: Final = _ONE.add_columns(*WORKSPACE_COLUMNS).join(
-    workspaces, workspaces.c.id == _KEYS.workspace_id
+_ONE: Final = Query(_ALL.where(_KEYS.id == bindparam("key")))
+_SOME: Final = Query(_ALL.where(_KEYS.id.in_(bindparam("keys", expanding=True))))
+_PREDECESSOR: Final = Query(_ALL.where(_KEYS.rotated_to == bindparam("key")))
+_WITH_WORKSPACE: Final = Query(
+    _ALL.where(_KEYS.id == bindparam("key"))
+    .add_columns(*WORKSPACE_COLUMNS)
+    .join(workspaces, workspaces.c.id == _KEYS.workspace_id)
 )
-_ACCESS: Final = (
+_ACCESS: Final = Query(
     select(_KEYS.scopes, _KEYS.expires_at, _KEYS.revoked_at, workspaces.c.suspended_at)
     .join(workspaces, workspaces.c.id == _KEYS.workspace_id)
     .where(_IS_KEY)
 )
-_HINTS: Final = select(_KEYS.id, _KEYS.hint).where(
-    _OF_WORKSPACE, _KEYS.id.in_(bindparam("keys", expanding=True))
+_HINTS: Final = Query(
+    select(_KEYS.id, _KEYS.hint).where(
+        _OF_WORKSPACE, _KEYS.id.in_(bindparam("keys", expanding=True))
+    )
 )
-_NEWEST_ID: Final = select(_KEYS.id).where(_OF_WORKSPACE).order_by(age(_KEYS.id).desc()).limit(1)
+_NEWEST_ID: Final = Query(
+    select(_KEYS.id).where(_OF_WORKSPACE).order_by(age(_KEYS.id).desc()).limit(1)
+)
 _PAGE: Final = (
     _ALL.where(age(_KEYS.id) < bindparam("before", type_=Text))
     .order_by(age(_KEYS.id).desc())
-    .limit(bindparam("limit", type_=Integer))
+    .limit(LIMIT)
 )
-_FORBID_SORTING: Final = select(
-    *(
-        func.set_config(name, "off", True)
-        for name in ("enable_sort", "enable_seqscan", "enable_bitmapscan")
+_FORBID_SORTING: Final = Query(
+    select(
+        *(
+            func.set_config(name, "off", True)
+            for name in ("enable_sort", "enable_seqscan", "enable_bitmapscan")
+        )
     )
 )
-_FINDINGS: Final = (
+_FINDINGS: Final = Query(
     select(
         *(
             func.count(case((condition, 1))).label(finding.name)
@@ -131,10 +138,10 @@ _ENDING: Final = (
     .subquery()
 )
 _EXAMINED: Final = union_all(select(_ENDLESS.c.id), select(_ENDING.c.id)).subquery()
-_LEAST_USED: Final = (
+_LEAST_USED: Final = Query(
     _ALL.where(_KEYS.id.in_(select(_EXAMINED.c.id)))
     .order_by(key_use.c.last_used_at.asc().nulls_first(), _KEYS.id)
-    .limit(bindparam("limit", type_=Integer))
+    .limit(LIMIT)
 )
 _INSERT: Final = insert(api_keys)
 _UPDATE: Final = update(api_keys).where(_IS_KEY)
@@ -150,15 +157,17 @@ _REVOKE_SOME: Final = (
 )
 
 # A skip scan: one index lookup per pepper instead of a DISTINCT over all keys.
-_NEXT_PEPPER: Final = select(func.min(_KEYS.pepper_id)).where(
-    _KEYS.revoked_at.is_(None), _KEYS.pepper_id > bindparam("after")
+_NEXT_PEPPER: Final = Query(
+    select(func.min(_KEYS.pepper_id)).where(
+        _KEYS.revoked_at.is_(None), _KEYS.pepper_id > bindparam("after")
+    )
 )
 _OF_PEPPER: Final = select(_KEYS.pepper_id).where(
     _KEYS.pepper_id == bindparam("pepper"), _KEYS.revoked_at.is_(None)
 )
 _NEEDS_PEPPER: Final = (
-    _OF_PEPPER.where(_KEYS.expires_at.is_(None)).limit(1),
-    _OF_PEPPER.where(_KEYS.expires_at > bindparam("now")).limit(1),
+    Query(_OF_PEPPER.where(_KEYS.expires_at.is_(None)).limit(1)),
+    Query(_OF_PEPPER.where(_KEYS.expires_at > bindparam("now")).limit(1)),
 )
 
 
@@ -198,45 +207,45 @@ def insert_key(tx: Tx, key: ApiKey, digest: Digest) -> None:
 
 def find_key(tx: Tx, workspace_id: WorkspaceId, key_id: KeyId) -> ApiKey | None:
     """Return the workspace's key of that id, with its last use."""
-    row = tx.execute(_ONE, {"workspace": workspace_id, "key": key_id}).first()
+    row = _ONE.first(tx, {"workspace": workspace_id, "key": key_id})
     return None if row is None else _from_row(row)
 
 
 def find_keys(tx: Tx, workspace_id: WorkspaceId, key_ids: Collection[KeyId]) -> list[ApiKey]:
     """Return those keys of the workspace, in no order; ids of other workspaces are absent."""
-    keys = tx.execute(_SOME, {"workspace": workspace_id, "keys": list(key_ids)})
-    return [_from_row(row) for row in keys.all()]
+    keys = _SOME.all(tx, {"workspace": workspace_id, "keys": list(key_ids)})
+    return [_from_row(row) for row in keys]
 
 
 def find_key_with_workspace(
     tx: Tx, workspace_id: WorkspaceId, key_id: KeyId
 ) -> tuple[ApiKey, Workspace] | None:
     """Return the workspace's key of that id, and the workspace."""
-    row = tx.execute(_WITH_WORKSPACE, {"workspace": workspace_id, "key": key_id}).first()
+    row = _WITH_WORKSPACE.first(tx, {"workspace": workspace_id, "key": key_id})
     return None if row is None else (_from_row(row[:_WIDTH]), workspace_of(row[_WIDTH:]))
 
 
 def find_access(tx: Tx, workspace_id: WorkspaceId, key_id: KeyId) -> KeyAccess | None:
     """Return what the workspace's key of that id may still do."""
-    row = tx.execute(_ACCESS, {"workspace": workspace_id, "key": key_id}).first()
+    row = _ACCESS.first(tx, {"workspace": workspace_id, "key": key_id})
     return None if row is None else KeyAccess(*row)
 
 
 def find_predecessor(tx: Tx, workspace_id: WorkspaceId, key_id: KeyId) -> ApiKey | None:
     """Return the key that was rotated to this one."""
-    row = tx.execute(_PREDECESSOR, {"workspace": workspace_id, "key": key_id}).first()
+    row = _PREDECESSOR.first(tx, {"workspace": workspace_id, "key": key_id})
     return None if row is None else _from_row(row)
 
 
 def hints_of(tx: Tx, workspace_id: WorkspaceId, key_ids: Collection[KeyId]) -> dict[KeyId, str]:
     """Return the hints of these keys of the workspace."""
-    hints = tx.execute(_HINTS, {"workspace": workspace_id, "keys": list(key_ids)})
-    return {row[0]: row[1] for row in hints.all()}
+    return dict(_HINTS.all(tx, {"workspace": workspace_id, "keys": list(key_ids)}))
 
 
 def newest_key_id(tx: Tx, workspace_id: WorkspaceId) -> KeyId | None:
     """Return the workspace's highest key id. A new one must be higher, to keep pages in order."""
-    return tx.execute(_NEWEST_ID, {"workspace": workspace_id}).scalar()
+    newest: KeyId | None = _NEWEST_ID.scalar(tx, {"workspace": workspace_id})
+    return newest
 
 
 def page_of_keys(
@@ -264,15 +273,15 @@ def page_of_keys(
     if status or query or finding:
         _forbid_sorting(tx)
         values |= values_at(now) | values_of(query)
-    return [_from_row(row) for row in tx.execute(_page(status, finding, bool(query)), values).all()]
+    return [_from_row(row) for row in _page(status, finding, bool(query)).all(tx, values)]
 
 
 def count_hygiene_findings(
     tx: Tx, workspace_id: WorkspaceId, now: datetime
 ) -> dict[HygieneFinding, int]:
     """Return how many of the counted keys each hygiene finding applies to; without those of no key."""
-    row = tx.execute(_FINDINGS, {"workspace": workspace_id, **values_at(now)}).one()
-    return {finding: keys for finding, keys in zip(HAS_FINDING, row, strict=True) if keys}
+    row = _FINDINGS.first(tx, {"workspace": workspace_id, **values_at(now)})
+    return {finding: keys for finding, keys in zip(HAS_FINDING, row or (), strict=True) if keys}
 
 
 def keys_least_used(tx: Tx, workspace_id: WorkspaceId, now: datetime, limit: int) -> list[ApiKey]:
@@ -280,8 +289,8 @@ def keys_least_used(tx: Tx, workspace_id: WorkspaceId, now: datetime, limit: int
 
     Examines at most EXAMINED_KEYS keys without an expiry, and as many that expire.
     """
-    rows = tx.execute(_LEAST_USED, {"workspace": workspace_id, "now": now, "limit": limit})
-    return [_from_row(row) for row in rows.all()]
+    values = {"workspace": workspace_id, "now": now, "limit": limit}
+    return [_from_row(row) for row in _LEAST_USED.all(tx, values)]
 
 
 def update_key(tx: Tx, key: ApiKey) -> None:
@@ -318,31 +327,31 @@ def revoke_keys(
 def pepper_ids_of_live_keys(tx: Tx, now: datetime) -> set[str]:
     """Return the ids of the peppers that live keys of any workspace need."""
     needed: set[str] = set()
-    pepper_id = tx.execute(_NEXT_PEPPER, {"after": ""}).scalar()
+    pepper_id = _NEXT_PEPPER.scalar(tx, {"after": ""})
     while pepper_id is not None:
         values = {"pepper": pepper_id, "now": now}
-        if any(tx.execute(query, values).first() for query in _NEEDS_PEPPER):
+        if any(query.first(tx, values) for query in _NEEDS_PEPPER):
             needed.add(pepper_id)
-        pepper_id = tx.execute(_NEXT_PEPPER, {"after": pepper_id}).scalar()
+        pepper_id = _NEXT_PEPPER.scalar(tx, {"after": pepper_id})
     return needed
 
 
 @cache
-def _page(status: KeyStatus | None, finding: HygieneFinding | None, has_query: bool) -> Select[Any]:
-    """Return the statement of a page with these filters: one constant for each of 48 combinations."""
+def _page(status: KeyStatus | None, finding: HygieneFinding | None, has_query: bool) -> Query:
+    """Return the query of a page with these filters: one for each of 48 combinations."""
     page = _PAGE
     if status is not None:
         page = page.where(HAS_STATUS[status])
     if finding is not None:
         page = page.where(COUNTS, HAS_FINDING[finding])
-    return page.where(MATCHES) if has_query else page
+    return Query(page.where(MATCHES) if has_query else page)
 
 
 def _forbid_sorting(tx: Tx) -> None:
     # Walk the index in order until the page is full. PostgreSQL cannot estimate how many keys match, and
     # may choose to read and sort all keys of the workspace instead.
     if tx.dialect.name == "postgresql":
-        tx.execute(_FORBID_SORTING)
+        _FORBID_SORTING.first(tx)
 
 
 def _from_row(row: Sequence[Any]) -> ApiKey:

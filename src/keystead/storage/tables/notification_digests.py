@@ -8,7 +8,6 @@ from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
-    Integer,
     bindparam,
     case,
     delete,
@@ -24,7 +23,8 @@ from keystead.domain.events import Event
 from keystead.domain.ids import UserId, WorkspaceId, new_id
 from keystead.domain.notification_digests import GATHERING_DELAY, INTERVAL, Topic
 from keystead.storage.database import Tx
-from keystead.storage.schema.columns import Instant, upsert
+from keystead.storage.queries import Query
+from keystead.storage.schema.columns import LIMIT, Instant, upsert
 from keystead.storage.schema.tables import digest_emails
 from keystead.storage.schema.tables import notification_digests as digests
 from keystead.storage.schema.tables import notification_preferences as preferences
@@ -48,14 +48,14 @@ _SCHEDULE: Final = upsert(
     ),
 )
 # SKIP LOCKED: another worker is claiming the locked rows right now; waiting would gain nothing.
-_WAITING: Final = (
+_WAITING: Final = Query(
     select(digests.c.workspace_id, digests.c.reported_through, digests.c.failures)
     .where(
         digests.c.due_at <= bindparam("now"),
         or_(digests.c.leased_until.is_(None), digests.c.leased_until <= bindparam("now")),
     )
     .order_by(digests.c.due_at)
-    .limit(bindparam("limit", type_=Integer))
+    .limit(LIMIT)
     .with_for_update(skip_locked=True)
 )
 _LEASE: Final = update(digests).where(
@@ -64,8 +64,10 @@ _LEASE: Final = update(digests).where(
 _UPDATE_LEASED: Final = update(digests).where(
     digests.c.workspace_id == bindparam("workspace"), digests.c.lease == bindparam("held")
 )
-_SENT: Final = select(digest_emails.c.user_id, digest_emails.c.through).where(
-    digest_emails.c.workspace_id == bindparam("workspace")
+_SENT: Final = Query(
+    select(digest_emails.c.user_id, digest_emails.c.through).where(
+        digest_emails.c.workspace_id == bindparam("workspace")
+    )
 )
 _NOTE: Final = upsert(
     digest_emails,
@@ -86,8 +88,10 @@ _SETTLE: Final = _UPDATE_LEASED.values(
     due_at=case((_IS_MORE, bindparam("next_day", type_=Instant)), else_=None)
 )
 _GIVE_UP: Final = _UPDATE_LEASED.values(reported_through=digests.c.newest)
-_TOPICS: Final = select(preferences.c.user_id, preferences.c.topics).where(
-    preferences.c.workspace_id == bindparam("workspace")
+_TOPICS: Final = Query(
+    select(preferences.c.user_id, preferences.c.topics).where(
+        preferences.c.workspace_id == bindparam("workspace")
+    )
 )
 _CHOOSE: Final = upsert(
     preferences,
@@ -123,8 +127,8 @@ def make_digest_due(tx: Tx, event: Event) -> None:
 
 def claim_digests(tx: Tx, now: datetime, until: datetime, limit: int) -> list[ClaimedDigest]:
     """Lease at most `limit` due digests until then, the longest due first."""
-    lease, waiting = new_id("lease", now), tx.execute(_WAITING, {"now": now, "limit": limit})
-    claims = [ClaimedDigest(*row, lease) for row in waiting.all()]
+    lease, waiting = new_id("lease", now), _WAITING.all(tx, {"now": now, "limit": limit})
+    claims = [ClaimedDigest(id, through, failures, lease) for id, through, failures in waiting]
     if claims:
         among = [claimed.workspace_id for claimed in claims]
         tx.execute(_LEASE, {"workspaces": among, "lease": lease, "leased_until": until})
@@ -133,8 +137,7 @@ def claim_digests(tx: Tx, now: datetime, until: datetime, limit: int) -> list[Cl
 
 def letters_sent(tx: Tx, workspace_id: WorkspaceId) -> dict[UserId, int]:
     """Return the last event reported to each member whose emails differ from the workspace's digest."""
-    rows = tx.execute(_SENT, {"workspace": workspace_id}).all()
-    return {row[0]: row[1] for row in rows}
+    return dict(_SENT.all(tx, {"workspace": workspace_id}))
 
 
 def note_letter(
@@ -176,7 +179,7 @@ def give_up_digest(tx: Tx, claimed: ClaimedDigest, now: datetime) -> None:
 
 def topics_chosen(tx: Tx, workspace_id: WorkspaceId) -> dict[UserId, frozenset[Topic]]:
     """Return the topics of the members who have chosen any."""
-    rows = tx.execute(_TOPICS, {"workspace": workspace_id}).all()
+    rows = _TOPICS.all(tx, {"workspace": workspace_id})
     return {user_id: _parse(topics) for user_id, topics in rows}
 
 

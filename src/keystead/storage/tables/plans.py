@@ -14,6 +14,7 @@ from keystead.domain.ids import KeyId, WorkspaceId
 from keystead.domain.plans import LIMIT_NAMES, Limits, Plan
 from keystead.domain.rate_limits import RATE_NAMES, RateLimits
 from keystead.storage.database import Tx
+from keystead.storage.queries import Query
 from keystead.storage.schema.columns import age
 from keystead.storage.schema.tables import (
     api_keys,
@@ -37,23 +38,27 @@ _WIDTH: Final = len(_COLUMNS)
 _RATES_FROM: Final = _WIDTH - len(RATE_NAMES)
 _LIMITS_FROM: Final = _RATES_FROM - len(LIMIT_NAMES)
 
-_ALL: Final = select(*_COLUMNS).order_by(plans.c.position, plans.c.id)
-_ONE: Final = select(*_COLUMNS).where(plans.c.id == bindparam("plan"))
-_OF_WORKSPACE: Final = (
+_ALL: Final = Query(select(*_COLUMNS).order_by(plans.c.position, plans.c.id))
+_ONE: Final = Query(select(*_COLUMNS).where(plans.c.id == bindparam("plan")))
+_PLAN_OF_WORKSPACE: Final = (
     select(*_COLUMNS, workspaces.c.limit_overrides)
     .join(workspaces, workspaces.c.plan_id == plans.c.id)
     .where(workspaces.c.id == bindparam("workspace"))
 )
-_WITH_KEYS: Final = _OF_WORKSPACE.add_columns(*COUNT_COLUMNS).outerjoin(
+_KEYS_OF_WORKSPACE: Final = _PLAN_OF_WORKSPACE.add_columns(*COUNT_COLUMNS).outerjoin(
     key_counts, key_counts.c.workspace_id == workspaces.c.id
 )
-_BEFORE_A_KEY: Final = _WITH_KEYS.add_columns(
-    select(api_keys.c.id)
-    .where(api_keys.c.workspace_id == workspaces.c.id)
-    .order_by(age(api_keys.c.id).desc())
-    .limit(1)
-    .scalar_subquery()
+_BEFORE_A_KEY: Final = Query(
+    _KEYS_OF_WORKSPACE.add_columns(
+        select(api_keys.c.id)
+        .where(api_keys.c.workspace_id == workspaces.c.id)
+        .order_by(age(api_keys.c.id).desc())
+        .limit(1)
+        .scalar_subquery()
+    )
 )
+_OF_WORKSPACE: Final = Query(_PLAN_OF_WORKSPACE)
+_WITH_KEYS: Final = Query(_KEYS_OF_WORKSPACE)
 _LIVING_COLLECTIONS: Final = and_(
     collections.c.workspace_id == workspaces.c.id, collections.c.name.is_not(None)
 )
@@ -74,17 +79,20 @@ _USED: Final = {
 }
 """The use of each limit but that of keys, which the database counts."""
 _WITH_USED: Final = {
-    name: _OF_WORKSPACE.add_columns(used.scalar_subquery()) for name, used in _USED.items()
+    name: Query(_PLAN_OF_WORKSPACE.add_columns(used.scalar_subquery()))
+    for name, used in _USED.items()
 }
-_WITH_USE: Final = _WITH_KEYS.add_columns(*(used.scalar_subquery() for used in _USED.values()))
+_WITH_USE: Final = Query(
+    _KEYS_OF_WORKSPACE.add_columns(*(used.scalar_subquery() for used in _USED.values()))
+)
 
 _INSERT: Final = insert(plans)
 _UPDATE: Final = update(plans).where(plans.c.id == bindparam("plan"))
 _DELETE_OTHERS: Final = delete(plans).where(plans.c.id.not_in(bindparam("ids", expanding=True)))
 _LOCK_TABLE: Final = text("LOCK TABLE plans IN SHARE ROW EXCLUSIVE MODE")
-_LOCK: Final = select(plans.c.id).order_by(plans.c.id).with_for_update()
-_IN_USE: Final = select(workspaces.c.plan_id).distinct()
-_RATE_LIMITS: Final = (
+_LOCK: Final = Query(select(plans.c.id).order_by(plans.c.id).with_for_update())
+_IN_USE: Final = Query(select(workspaces.c.plan_id).distinct())
+_RATE_LIMITS: Final = Query(
     select(
         plans.c.workspace_per_minute,
         func.coalesce(key_rates.c.per_minute, plans.c.key_per_minute),
@@ -100,7 +108,7 @@ _RATE_LIMITS: Final = (
 _IS_RATE_OF_KEY: Final = and_(
     key_rates.c.workspace_id == bindparam("workspace"), key_rates.c.key_id == bindparam("key")
 )
-_KEY_RATE: Final = select(key_rates.c.per_minute).where(_IS_RATE_OF_KEY)
+_KEY_RATE: Final = Query(select(key_rates.c.per_minute).where(_IS_RATE_OF_KEY))
 _DELETE_KEY_RATE: Final = delete(key_rates).where(_IS_RATE_OF_KEY)
 _INSERT_KEY_RATE: Final = insert(key_rates)
 
@@ -116,12 +124,12 @@ class RoomForKey:
 
 def all_plans(tx: Tx) -> list[Plan]:
     """Return all plans, smallest first."""
-    return [_from_row(row) for row in tx.execute(_ALL).all()]
+    return [_from_row(row) for row in _ALL.all(tx)]
 
 
 def find_plan(tx: Tx, plan_id: str) -> Plan | None:
     """Return the plan of that id."""
-    row = tx.execute(_ONE, {"plan": plan_id}).first()
+    row = _ONE.first(tx, {"plan": plan_id})
     return None if row is None else _from_row(row)
 
 
@@ -179,23 +187,23 @@ def lock_plans(tx: Tx) -> None:
     if tx.dialect.name == "postgresql":
         # The table too: without any plan there are no rows to lock.
         tx.execute(_LOCK_TABLE)
-    tx.execute(_LOCK).all()
+    _LOCK.all(tx)
 
 
 def plans_in_use(tx: Tx) -> set[str]:
     """Return the ids of the plans in use."""
-    return set(tx.execute(_IN_USE).scalars())
+    return set(_IN_USE.scalars(tx))
 
 
 def rate_limits_of(tx: Tx, workspace_id: WorkspaceId, key_id: KeyId) -> RateLimits:
     """Return the rate limits for requests with that key. Its own limit replaces the plan's per-key limit."""
-    row = tx.execute(_RATE_LIMITS, {"workspace": workspace_id, "key": key_id}).first()
+    row = _RATE_LIMITS.first(tx, {"workspace": workspace_id, "key": key_id})
     return RateLimits() if row is None else RateLimits(*row)
 
 
 def find_key_rate(tx: Tx, workspace_id: WorkspaceId, key_id: KeyId) -> int | None:
     """Return the key's own rate limit."""
-    number: int | None = tx.execute(_KEY_RATE, {"workspace": workspace_id, "key": key_id}).scalar()
+    number: int | None = _KEY_RATE.scalar(tx, {"workspace": workspace_id, "key": key_id})
     return number
 
 
@@ -207,8 +215,8 @@ def set_key_rate(tx: Tx, workspace_id: WorkspaceId, key_id: KeyId, per_minute: i
         tx.execute(_INSERT_KEY_RATE, row)
 
 
-def _require(tx: Tx, statement: Any, values: dict[str, Any]) -> Sequence[Any]:
-    row = tx.execute(statement, values).first()
+def _require(tx: Tx, query: Query, values: dict[str, Any]) -> Sequence[Any]:
+    row = query.first(tx, values)
     if row is None:
         raise NotFound("There is no such workspace.")
     return row

@@ -11,7 +11,6 @@ from typing import Any, Final
 from sqlalchemy import (
     Column,
     ColumnElement,
-    Integer,
     Select,
     Table,
     bindparam,
@@ -27,16 +26,15 @@ from keystead.domain.ids import WorkspaceId, least_id
 from keystead.domain.instants import EPOCH
 from keystead.domain.webhooks import DeliveryStatus
 from keystead.storage.database import Tx
+from keystead.storage.queries import Query
 from keystead.storage.schema import tables as schema
+from keystead.storage.schema.columns import LIMIT
 from keystead.storage.schema.tables import deliveries, events, key_callers, key_use_days, workspaces
 
 CallerId = tuple[str, str, str, str]
 """Key, reason, address, agent: a caller of a key."""
 UseDayId = tuple[str, int]
 """Key and day since 1970-01-01: a daily count of uses."""
-
-
-_LIMIT: Final = bindparam("limit", type_=Integer)
 
 
 def _old_delivery(workspace_id: ColumnElement[str]) -> Select[Any]:
@@ -64,23 +62,23 @@ _WORKSPACES: Final = (
     select(workspaces.c.id)
     .where(workspaces.c.id > bindparam("after"))
     .order_by(workspaces.c.id)
-    .limit(_LIMIT)
+    .limit(LIMIT)
 )
 _DELETE_DELIVERIES: Final = delete(deliveries).where(
     deliveries.c.workspace_id == _OF_WORKSPACE,
-    deliveries.c.id.in_(_old_delivery(_OF_WORKSPACE).order_by(deliveries.c.id).limit(_LIMIT)),
+    deliveries.c.id.in_(_old_delivery(_OF_WORKSPACE).order_by(deliveries.c.id).limit(LIMIT)),
 )
 _DELETE_EVENTS: Final = delete(events).where(
     events.c.workspace_id == _OF_WORKSPACE,
-    events.c.sequence.in_(_old_event(_OF_WORKSPACE).order_by(events.c.sequence).limit(_LIMIT)),
+    events.c.sequence.in_(_old_event(_OF_WORKSPACE).order_by(events.c.sequence).limit(LIMIT)),
 )
-_DAYS: Final = (
+_DAYS: Final = Query(
     select(key_use_days.c.key_id, key_use_days.c.day)
     .where(
         key_use_days.c.day < bindparam("before"),
         tuple_(key_use_days.c.key_id, key_use_days.c.day).not_in(bindparam("but", expanding=True)),
     )
-    .limit(_LIMIT)
+    .limit(LIMIT)
 )
 _DELETE_DAYS: Final = delete(key_use_days).where(
     tuple_(key_use_days.c.key_id, key_use_days.c.day).in_(bindparam("among", expanding=True))
@@ -91,10 +89,13 @@ _CALLER: Final = (
     key_callers.c.address,
     key_callers.c.agent,
 )
-_CALLERS: Final = select(*_CALLER, key_callers.c.last_at).order_by(*_CALLER).limit(_LIMIT)
-_NEXT_CALLERS: Final = _CALLERS.where(
-    tuple_(*_CALLER)
-    > tuple_(*(bindparam(f"after_{column.name}", type_=column.type) for column in _CALLER))
+_ALL_CALLERS: Final = select(*_CALLER, key_callers.c.last_at).order_by(*_CALLER).limit(LIMIT)
+_CALLERS: Final = Query(_ALL_CALLERS)
+_NEXT_CALLERS: Final = Query(
+    _ALL_CALLERS.where(
+        tuple_(*_CALLER)
+        > tuple_(*(bindparam(f"after_{column.name}", type_=column.type) for column in _CALLER))
+    )
 )
 _DELETE_CALLERS: Final = delete(key_callers).where(
     tuple_(*_CALLER).in_(bindparam("among", expanding=True)),
@@ -110,17 +111,22 @@ def workspaces_with_old_rows(
     limit: int,
 ) -> list[WorkspaceId]:
     """Return at most `limit` workspaces with rows to delete, in the order of their ids. None keeps everything."""
-    old: list[ColumnElement[bool]] = []
     values: dict[str, Any] = {"after": after or "", "limit": limit}
     if events_before is not None:
-        old.append(_HAS_OLD_EVENT)
         values["event"] = least_id("evt", events_before)
     if deliveries_before is not None:
-        old.append(_HAS_OLD_DELIVERY)
         values["delivery"] = least_id("dlv", deliveries_before)
-    if not old:
+    if events_before is None and deliveries_before is None:
         return []
-    return list(tx.execute(_WORKSPACES.where(or_(*old)), values).scalars())
+    return _workspaces_with(events_before is not None, deliveries_before is not None).scalars(
+        tx, values
+    )
+
+
+@cache
+def _workspaces_with(old_events: bool, old_deliveries: bool) -> Query:
+    old = [_HAS_OLD_EVENT] * old_events + [_HAS_OLD_DELIVERY] * old_deliveries
+    return Query(_WORKSPACES.where(or_(*old)))
 
 
 def delete_old_deliveries(tx: Tx, workspace_id: WorkspaceId, instant: datetime, limit: int) -> int:
@@ -138,8 +144,8 @@ def delete_old_events(tx: Tx, workspace_id: WorkspaceId, instant: datetime, limi
 def find_old_use(tx: Tx, day: date, but: Sequence[UseDayId], limit: int) -> list[UseDayId]:
     """Return at most `limit` counts of days before `day`, without those in `but`."""
     before = day.toordinal() - EPOCH.date().toordinal()
-    rows = tx.execute(_DAYS, {"before": before, "but": list(but), "limit": limit})
-    return [(row[0], row[1]) for row in rows.all()]
+    rows = _DAYS.all(tx, {"before": before, "but": list(but), "limit": limit})
+    return [(row[0], row[1]) for row in rows]
 
 
 def delete_use(tx: Tx, among: Sequence[UseDayId]) -> int:
@@ -155,7 +161,7 @@ def walk_over_callers(
     if after is not None:
         names = (f"after_{column.name}" for column in _CALLER)
         page, values = _NEXT_CALLERS, {**values, **dict(zip(names, after, strict=True))}
-    return [((row[0], row[1], row[2], row[3]), row[4]) for row in tx.execute(page, values).all()]
+    return [((row[0], row[1], row[2], row[3]), row[4]) for row in page.all(tx, values)]
 
 
 def delete_callers(tx: Tx, among: Sequence[CallerId], instant: datetime) -> int:
@@ -188,7 +194,7 @@ def spent_rows(
 ) -> list[bytes | str]:
     """Return the keys of at most `limit` rows from before `instant`, without those in `but`."""
     values = {"before": instant, "but": list(but), "limit": limit}
-    return list(tx.execute(_spent(kind), values).scalars())
+    return _spent(kind).scalars(tx, values)
 
 
 def delete_spent(tx: Tx, kind: Spent, keys: Sequence[bytes | str], instant: datetime) -> int:
@@ -197,10 +203,10 @@ def delete_spent(tx: Tx, kind: Spent, keys: Sequence[bytes | str], instant: date
 
 
 @cache
-def _spent(kind: Spent) -> Select[Any]:
+def _spent(kind: Spent) -> Query:
     key = _primary_key_of(kind)
     is_spent = (_AGES[kind] < bindparam("before"), key.not_in(bindparam("but", expanding=True)))
-    return select(key).where(*is_spent).limit(_LIMIT)
+    return Query(select(key).where(*is_spent).limit(LIMIT))
 
 
 @cache

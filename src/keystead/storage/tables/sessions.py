@@ -19,6 +19,7 @@ from keystead.domain.sessions import (
     SignInLink,
 )
 from keystead.storage.database import Tx
+from keystead.storage.queries import Query
 from keystead.storage.schema.tables import known_devices, sessions, sign_in_links
 
 _INSERT_LINK: Final = insert(sign_in_links)
@@ -54,11 +55,13 @@ _SESSIONS: Final = select(
     sessions.c.return_url,
 )
 _IS_SESSION: Final = sessions.c.digest == bindparam("session")
-_ONE: Final = _SESSIONS.where(_IS_SESSION)
+_ONE: Final = Query(_SESSIONS.where(_IS_SESSION))
 _OPEN_OF_USER: Final = and_(sessions.c.user_id == bindparam("user"), sessions.c.ended_at.is_(None))
-_OF_USER: Final = _SESSIONS.where(
-    _OPEN_OF_USER, sessions.c.created_at > bindparam("created_after")
-).order_by(sessions.c.created_at.desc(), sessions.c.id.desc())
+_OF_USER: Final = Query(
+    _SESSIONS.where(_OPEN_OF_USER, sessions.c.created_at > bindparam("created_after")).order_by(
+        sessions.c.created_at.desc(), sessions.c.id.desc()
+    )
+)
 _INSERT: Final = insert(sessions)
 _TOUCH: Final = update(sessions).where(_IS_SESSION, sessions.c.seen_at < bindparam("now"))
 _UPDATE_OPEN: Final = update(sessions).where(_IS_SESSION, sessions.c.ended_at.is_(None))
@@ -75,10 +78,12 @@ _END_OTHERS_OF_USER: Final = (
 )
 
 _INSERT_DEVICE: Final = insert(known_devices)
-_DEVICE: Final = select(
-    known_devices.c.user_id, known_devices.c.created_at, known_devices.c.used_at
-).where(known_devices.c.digest == bindparam("device"))
-_LATEST_DEVICES: Final = (
+_DEVICE: Final = Query(
+    select(known_devices.c.user_id, known_devices.c.created_at, known_devices.c.used_at).where(
+        known_devices.c.digest == bindparam("device")
+    )
+)
+_LATEST_DEVICES: Final = Query(
     select(known_devices.c.digest)
     .where(known_devices.c.user_id == bindparam("user"))
     .order_by(known_devices.c.used_at.desc(), known_devices.c.digest)
@@ -110,7 +115,7 @@ def insert_session(tx: Tx, digest: bytes, session: Session) -> None:
 
 def find_session(tx: Tx, digest: bytes) -> Session | None:
     """Return the session, ended or not."""
-    row = tx.execute(_ONE, {"session": digest}).first()
+    row = _ONE.first(tx, {"session": digest})
     return None if row is None else _session(row)
 
 
@@ -127,7 +132,7 @@ def end_session(tx: Tx, digest: bytes, now: datetime) -> None:
 def standing_sessions(tx: Tx, user_id: UserId, now: datetime) -> list[Session]:
     """Return the user's valid sessions, newest first."""
     values = {"user": user_id, "created_after": now - ABSOLUTE_LIMIT}
-    candidates = map(_session, tx.execute(_OF_USER, values).all())
+    candidates = map(_session, _OF_USER.all(tx, values))
     return [session for session in candidates if session.is_active(now)]
 
 
@@ -195,13 +200,13 @@ def insert_device(tx: Tx, digest: bytes, device: KnownDevice) -> None:
         "used_at": device.used_at,
     }
     tx.execute(_INSERT_DEVICE, row)
-    latest = set(tx.execute(_LATEST_DEVICES, {"user": device.user_id}).scalars()) | {digest}
+    latest = set(_LATEST_DEVICES.scalars(tx, {"user": device.user_id})) | {digest}
     tx.execute(_DELETE_OTHER_DEVICES, {"user": device.user_id, "kept": list(latest)})
 
 
 def find_device(tx: Tx, digest: bytes) -> KnownDevice | None:
     """Return the device, expired or not."""
-    row = tx.execute(_DEVICE, {"device": digest}).first()
+    row = _DEVICE.first(tx, {"device": digest})
     return None if row is None else KnownDevice(*row)
 
 

@@ -10,12 +10,15 @@ from sqlalchemy import bindparam, case, delete, select, update
 
 from keystead.domain.throttle import NO_FAILURES, Subject, ThrottleState
 from keystead.storage.database import Tx
+from keystead.storage.queries import Query
 from keystead.storage.schema.columns import upsert
 from keystead.storage.schema.tables import throttles
 
 _IS_SUBJECT: Final = throttles.c.subject == bindparam("of_subject")
-_AMONG: Final = select(throttles.c.subject, throttles.c.failures, throttles.c.last_at).where(
-    throttles.c.subject.in_(bindparam("subjects", expanding=True))
+_AMONG: Final = Query(
+    select(throttles.c.subject, throttles.c.failures, throttles.c.last_at).where(
+        throttles.c.subject.in_(bindparam("subjects", expanding=True))
+    )
 )
 # Inserts the row, or locks an existing one by an update that changes nothing.
 _LOCK: Final = upsert(
@@ -34,7 +37,7 @@ _DELETE: Final = delete(throttles).where(_IS_SUBJECT)
 def find_failures(tx: Tx, subjects: Iterable[Subject]) -> dict[Subject, ThrottleState]:
     """Return the failures of each subject."""
     wanted = list(subjects)
-    rows = tx.execute(_AMONG, {"subjects": wanted}).all()
+    rows = _AMONG.all(tx, {"subjects": wanted})
     states = {Subject(subject): ThrottleState(*failures) for subject, *failures in rows}
     return {subject: states.get(subject, NO_FAILURES) for subject in wanted}
 

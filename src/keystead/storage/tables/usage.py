@@ -14,7 +14,8 @@ from keystead.domain.instants import EPOCH
 from keystead.domain.usage import CallCount, Caller, KeyCaller, UsageBuffer, printable
 from keystead.domain.verification import DenialReason
 from keystead.storage.database import Tx
-from keystead.storage.schema.columns import upsert
+from keystead.storage.queries import Query
+from keystead.storage.schema.columns import LIMIT, upsert
 from keystead.storage.schema.tables import key_callers, key_use, key_use_days
 
 SERVED: Final = ""
@@ -53,10 +54,12 @@ _MET_AGAIN: Final = upsert(
         },
     ),
 )
-_DAYS: Final = select(key_use_days.c.day, key_use_days.c.uses).where(
-    key_use_days.c.workspace_id == bindparam("workspace"),
-    key_use_days.c.key_id == bindparam("key"),
-    key_use_days.c.day >= bindparam("since"),
+_DAYS: Final = Query(
+    select(key_use_days.c.day, key_use_days.c.uses).where(
+        key_use_days.c.workspace_id == bindparam("workspace"),
+        key_use_days.c.key_id == bindparam("key"),
+        key_use_days.c.day >= bindparam("since"),
+    )
 )
 _RANKED: Final = select(
     *_IDENTITY,
@@ -72,9 +75,9 @@ _RANKED: Final = select(
 _OF_KEY: Final = _RANKED.where(
     _CALLERS.workspace_id == bindparam("workspace"), _CALLERS.key_id == bindparam("key")
 ).subquery()
-_NEWEST: Final = (
+_NEWEST: Final = Query(
     select(_OF_KEY.c.reason, _OF_KEY.c.address, _OF_KEY.c.agent, _OF_KEY.c.last_at, _OF_KEY.c.times)
-    .where(_OF_KEY.c.place <= bindparam("limit", type_=Integer))
+    .where(_OF_KEY.c.place <= LIMIT)
     .order_by(_OF_KEY.c.last_at.desc(), _OF_KEY.c.address, _OF_KEY.c.agent)
 )
 _IS_AMONG: Final = _CALLERS.key_id.in_(bindparam("keys", expanding=True))
@@ -102,13 +105,13 @@ def uses_per_day(tx: Tx, workspace_id: WorkspaceId, key_id: KeyId, since: date) 
     """Return how often the key was used on each day (UTC) from `since` on; days without use are absent."""
     values = {"workspace": workspace_id, "key": key_id, "since": _day_number(since)}
     first = EPOCH.date().toordinal()
-    return {date.fromordinal(first + day): uses for day, uses in tx.execute(_DAYS, values).all()}
+    return {date.fromordinal(first + day): uses for day, uses in _DAYS.all(tx, values)}
 
 
 def callers_of(tx: Tx, workspace_id: WorkspaceId, key_id: KeyId, limit: int) -> list[KeyCaller]:
     """Return the callers, latest first: at most `limit` accepted and `limit` refused ones."""
     values = {"workspace": workspace_id, "key": key_id, "limit": limit}
-    return [_caller(row) for row in tx.execute(_NEWEST, values).all()]
+    return [_caller(row) for row in _NEWEST.all(tx, values)]
 
 
 def delete_old_callers(tx: Tx, key_ids: Collection[KeyId], kept: int) -> int:

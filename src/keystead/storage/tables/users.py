@@ -16,6 +16,7 @@ from keystead.domain.ids import UserId, WorkspaceId
 from keystead.domain.users import fold_email
 from keystead.domain.workspaces import User
 from keystead.storage.database import Tx
+from keystead.storage.queries import Query
 from keystead.storage.schema.tables import users
 
 USER_COLUMNS: Final[tuple[Column[Any], ...]] = (
@@ -31,16 +32,19 @@ USER_COLUMNS: Final[tuple[Column[Any], ...]] = (
 """A user's columns, in the order of the fields of `User`."""
 
 _IS_USER: Final = users.c.id == bindparam("user")
-_ONE: Final = select(*USER_COLUMNS).where(_IS_USER)
-_ACCOUNT: Final = select(*USER_COLUMNS, users.c.password_hash).where(
-    users.c.sign_in_email == bindparam("email")
+_ONE: Final = Query(select(*USER_COLUMNS).where(_IS_USER))
+_ACCOUNT: Final = Query(
+    select(*USER_COLUMNS, users.c.password_hash).where(users.c.sign_in_email == bindparam("email"))
 )
-_OF_PORTAL: Final = select(*USER_COLUMNS).where(
-    users.c.portal_workspace_id == bindparam("workspace"),
-    users.c.portal_user_id == bindparam("id"),
+_OF_PORTAL: Final = Query(
+    select(*USER_COLUMNS).where(
+        users.c.portal_workspace_id == bindparam("workspace"),
+        users.c.portal_user_id == bindparam("id"),
+    )
 )
-_HASH: Final = select(users.c.password_hash).where(_IS_USER)
-_LOCK_HASH: Final = _HASH.with_for_update(key_share=True)
+_SELECT_HASH: Final = select(users.c.password_hash).where(_IS_USER)
+_HASH: Final = Query(_SELECT_HASH)
+_LOCK_HASH: Final = Query(_SELECT_HASH.with_for_update(key_share=True))
 _INSERT: Final = insert(users)
 _UPDATE: Final = update(users).where(_IS_USER)
 _RENEW_HASH: Final = _UPDATE.where(users.c.password_hash == bindparam("old"))
@@ -79,29 +83,32 @@ def insert_user(
 
 def get_user(tx: Tx, user_id: UserId) -> User:
     """Return an existing user."""
-    return user_of(tx.execute(_ONE, {"user": user_id}).one())
+    [row] = _ONE.all(tx, {"user": user_id})
+    return user_of(row)
 
 
 def find_user(tx: Tx, user_id: UserId) -> User | None:
     """Return the user of that id, or None."""
-    row = tx.execute(_ONE, {"user": user_id}).first()
+    row = _ONE.first(tx, {"user": user_id})
     return None if row is None else user_of(row)
 
 
 def find_account(tx: Tx, email: str) -> Account | None:
     """Return the account that this address signs in, in any case."""
-    row = tx.execute(_ACCOUNT, {"email": fold_email(email)}).first()
+    row = _ACCOUNT.first(tx, {"email": fold_email(email)})
     return None if row is None else Account(user_of(row[:-1]), row[-1])
 
 
 def password_hash_of(tx: Tx, user_id: UserId) -> str | None:
     """Return the hash of the user's password, or None."""
-    return tx.execute(_HASH, {"user": user_id}).scalar()
+    password_hash: str | None = _HASH.scalar(tx, {"user": user_id})
+    return password_hash
 
 
 def lock_password_hash(tx: Tx, user_id: UserId) -> str | None:
     """Like `password_hash_of`, locking the user until the transaction ends."""
-    return tx.execute(_LOCK_HASH, {"user": user_id}).scalar()
+    password_hash: str | None = _LOCK_HASH.scalar(tx, {"user": user_id})
+    return password_hash
 
 
 def set_password(tx: Tx, user_id: UserId, password_hash: str, now: datetime) -> None:
@@ -145,7 +152,7 @@ def set_time_zone(tx: Tx, user_id: UserId, time_zone: str | None) -> None:
 
 def find_portal_user(tx: Tx, workspace_id: WorkspaceId, portal_user_id: str) -> User | None:
     """Return the workspace's portal user with the product's id."""
-    row = tx.execute(_OF_PORTAL, {"workspace": workspace_id, "id": portal_user_id}).first()
+    row = _OF_PORTAL.first(tx, {"workspace": workspace_id, "id": portal_user_id})
     return None if row is None else user_of(row)
 
 

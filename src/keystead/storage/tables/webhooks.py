@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Integer, and_, bindparam, delete, func, insert, select, update
+from sqlalchemy import and_, bindparam, delete, func, insert, select, update
 
 from keystead.domain.ids import WebhookId, WorkspaceId
 from keystead.domain.webhooks import DisabledReason, WebhookEndpoint
 from keystead.storage.database import Tx
-from keystead.storage.schema.columns import ABOVE_EVERY_ID, actor_of, actor_values
+from keystead.storage.queries import Query
+from keystead.storage.schema.columns import ABOVE_EVERY_ID, LIMIT, actor_of, actor_values
 from keystead.storage.schema.tables import (
     deliveries,
     delivery_attempts,
@@ -20,7 +21,6 @@ from keystead.storage.schema.tables import (
 )
 
 _ENDPOINTS: Final = webhook_endpoints.c
-_LIMIT: Final = bindparam("limit", type_=Integer)
 _OF_WORKSPACE: Final = _ENDPOINTS.workspace_id == bindparam("workspace")
 _IS_ENDPOINT: Final = and_(_OF_WORKSPACE, _ENDPOINTS.id == bindparam("webhook"))
 _IS_LIVING: Final = and_(_OF_WORKSPACE, _ENDPOINTS.deleted_at.is_(None))
@@ -41,14 +41,16 @@ _LIVING: Final = select(
     _ENDPOINTS.secret_overlap_until,
     _ENDPOINTS.version,
 ).where(_IS_LIVING)
-_ONE: Final = _LIVING.where(_ENDPOINTS.id == bindparam("webhook"))
-_NEWEST_ID: Final = select(func.max(_ENDPOINTS.id)).where(_OF_WORKSPACE)
-_PAGE: Final = (
-    _LIVING.where(_ENDPOINTS.id < bindparam("before")).order_by(_ENDPOINTS.id.desc()).limit(_LIMIT)
+_ONE: Final = Query(_LIVING.where(_ENDPOINTS.id == bindparam("webhook")))
+_NEWEST_ID: Final = Query(select(func.max(_ENDPOINTS.id)).where(_OF_WORKSPACE))
+_PAGE: Final = Query(
+    _LIVING.where(_ENDPOINTS.id < bindparam("before")).order_by(_ENDPOINTS.id.desc()).limit(LIMIT)
 )
-_COUNT: Final = select(func.count()).select_from(webhook_endpoints).where(_IS_LIVING)
-_SEALED: Final = select(_ENDPOINTS.pepper_id, _ENDPOINTS.sealed).where(
-    _IS_LIVING, _ENDPOINTS.id == bindparam("webhook")
+_COUNT: Final = Query(select(func.count()).select_from(webhook_endpoints).where(_IS_LIVING))
+_SEALED: Final = Query(
+    select(_ENDPOINTS.pepper_id, _ENDPOINTS.sealed).where(
+        _IS_LIVING, _ENDPOINTS.id == bindparam("webhook")
+    )
 )
 _INSERT: Final = insert(webhook_endpoints)
 _INSERT_QUEUE: Final = insert(webhook_queues)
@@ -57,19 +59,19 @@ _DELETE_QUEUE: Final = delete(webhook_queues).where(
     webhook_queues.c.workspace_id == bindparam("workspace"),
     webhook_queues.c.webhook_id == bindparam("webhook"),
 )
-_DELETED: Final = (
+_DELETED: Final = Query(
     select(_ENDPOINTS.workspace_id, _ENDPOINTS.id)
     .where(_ENDPOINTS.deleted_at.is_not(None))
     .order_by(_ENDPOINTS.deleted_at)
-    .limit(_LIMIT)
+    .limit(LIMIT)
 )
-_DELIVERY_IDS: Final = (
+_DELIVERY_IDS: Final = Query(
     select(deliveries.c.id)
     .where(
         deliveries.c.workspace_id == bindparam("workspace"),
         deliveries.c.webhook_id == bindparam("webhook"),
     )
-    .limit(_LIMIT)
+    .limit(LIMIT)
 )
 _DELETE_DELIVERIES: Final = tuple(
     delete(table).where(
@@ -82,7 +84,9 @@ _DELETE_DELIVERIES: Final = tuple(
     )
 )
 _DELETE: Final = delete(webhook_endpoints).where(_IS_ENDPOINT)
-_PEPPERS: Final = select(_ENDPOINTS.pepper_id).where(_ENDPOINTS.deleted_at.is_(None)).distinct()
+_PEPPERS: Final = Query(
+    select(_ENDPOINTS.pepper_id).where(_ENDPOINTS.deleted_at.is_(None)).distinct()
+)
 
 
 def insert_endpoint(tx: Tx, endpoint: WebhookEndpoint, pepper_id: str, sealed: bytes) -> None:
@@ -96,13 +100,14 @@ def find_endpoint(
     tx: Tx, workspace_id: WorkspaceId, webhook_id: WebhookId
 ) -> WebhookEndpoint | None:
     """Return the workspace's endpoint of that id, unless it was deleted."""
-    row = tx.execute(_ONE, _id(workspace_id, webhook_id)).first()
+    row = _ONE.first(tx, _id(workspace_id, webhook_id))
     return None if row is None else _from_row(row)
 
 
 def newest_endpoint_id(tx: Tx, workspace_id: WorkspaceId) -> str | None:
     """Return the workspace's highest endpoint id. A new one must be higher, to keep pages in order."""
-    return tx.execute(_NEWEST_ID, {"workspace": workspace_id}).scalar()
+    newest: str | None = _NEWEST_ID.scalar(tx, {"workspace": workspace_id})
+    return newest
 
 
 def page_of_endpoints(
@@ -110,12 +115,13 @@ def page_of_endpoints(
 ) -> list[WebhookEndpoint]:
     """Return at most `limit` endpoints, newest first, with an id below `before`."""
     values = {"workspace": workspace_id, "before": before or ABOVE_EVERY_ID, "limit": limit}
-    return [_from_row(row) for row in tx.execute(_PAGE, values).all()]
+    return [_from_row(row) for row in _PAGE.all(tx, values)]
 
 
 def count_endpoints(tx: Tx, workspace_id: WorkspaceId) -> int:
     """Return how many endpoints count towards the limit: all that are not deleted."""
-    return tx.execute(_COUNT, {"workspace": workspace_id}).scalar_one()
+    endpoints: int = _COUNT.scalar(tx, {"workspace": workspace_id})
+    return endpoints
 
 
 def update_endpoint(tx: Tx, endpoint: WebhookEndpoint) -> None:
@@ -127,7 +133,7 @@ def find_sealed(
     tx: Tx, workspace_id: WorkspaceId, webhook_id: WebhookId
 ) -> tuple[str, bytes] | None:
     """Return the pepper's id and the sealed secrets of an endpoint that is not deleted."""
-    row = tx.execute(_SEALED, _id(workspace_id, webhook_id)).first()
+    row = _SEALED.first(tx, _id(workspace_id, webhook_id))
     return None if row is None else (row[0], row[1])
 
 
@@ -146,13 +152,13 @@ def mark_deleted(tx: Tx, endpoint: WebhookEndpoint, now: datetime) -> None:
 
 def deleted_endpoints(tx: Tx, limit: int) -> list[tuple[WorkspaceId, WebhookId]]:
     """Return hidden endpoints of all workspaces, whose rows are not deleted yet, earliest first."""
-    return [(row[0], row[1]) for row in tx.execute(_DELETED, {"limit": limit}).all()]
+    return [(row[0], row[1]) for row in _DELETED.all(tx, {"limit": limit})]
 
 
 def remove_deliveries(tx: Tx, workspace_id: WorkspaceId, webhook_id: WebhookId, limit: int) -> int:
     """Delete at most `limit` deliveries of a hidden endpoint with their attempts. Returns how many."""
     values = {**_id(workspace_id, webhook_id), "limit": limit}
-    ids = tx.execute(_DELIVERY_IDS, values).scalars().all()
+    ids = _DELIVERY_IDS.scalars(tx, values)
     for statement in _DELETE_DELIVERIES:
         tx.execute(statement, {"workspace": workspace_id, "ids": ids})
     return len(ids)
@@ -165,7 +171,7 @@ def remove_endpoint(tx: Tx, workspace_id: WorkspaceId, webhook_id: WebhookId) ->
 
 def pepper_ids_of_webhooks(tx: Tx) -> set[str]:
     """Return the ids of the peppers that seal secrets of endpoints."""
-    return set(tx.execute(_PEPPERS).scalars())
+    return set(_PEPPERS.scalars(tx))
 
 
 def _id(workspace_id: WorkspaceId, webhook_id: WebhookId) -> dict[str, Any]:

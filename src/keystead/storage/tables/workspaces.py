@@ -8,7 +8,6 @@ from string import ascii_lowercase, ascii_uppercase
 from typing import Any, Final
 
 from sqlalchemy import (
-    Integer,
     and_,
     bindparam,
     collate,
@@ -25,7 +24,8 @@ from keystead.domain.users import fold_email
 from keystead.domain.versions import first_version
 from keystead.domain.workspaces import Member, Role, Workspace
 from keystead.storage.database import Tx
-from keystead.storage.schema.columns import ABOVE_EVERY_ID, escape_like
+from keystead.storage.queries import Query
+from keystead.storage.schema.columns import ABOVE_EVERY_ID, LIMIT, escape_like
 from keystead.storage.schema.tables import members, users, workspaces
 from keystead.storage.tables.users import USER_COLUMNS, user_of
 
@@ -38,26 +38,28 @@ WORKSPACE_COLUMNS: Final = (
     workspaces.c.version,
 )
 _ASCII_LOWER: Final = str.maketrans(ascii_uppercase, ascii_lowercase)
-_LIMIT: Final = bindparam("limit", type_=Integer)
 
 _WORKSPACES: Final = select(*WORKSPACE_COLUMNS)
-_ONE: Final = _WORKSPACES.where(workspaces.c.id == bindparam("workspace"))
-_OF_USER: Final = (
+_ONE: Final = Query(_WORKSPACES.where(workspaces.c.id == bindparam("workspace")))
+_OF_USER: Final = Query(
     _WORKSPACES.join(members, workspaces.c.id == members.c.workspace_id)
     .where(members.c.user_id == bindparam("user"))
     .order_by(workspaces.c.id)
 )
-_PAGE: Final = (
+_NEWEST_FIRST: Final = (
     _WORKSPACES.where(workspaces.c.id < bindparam("before"))
     .order_by(workspaces.c.id.desc())
-    .limit(_LIMIT)
+    .limit(LIMIT)
 )
+_PAGE: Final = Query(_NEWEST_FIRST)
 _SEARCH: Final = {
-    dialect: _PAGE.where(
-        or_(
-            workspaces.c.id == bindparam("query"),
-            # The case of ASCII letters only: SQLite knows no other, and PostgreSQL none but these under C.
-            func.lower(name).contains(bindparam("part"), escape="/"),
+    dialect: Query(
+        _NEWEST_FIRST.where(
+            or_(
+                workspaces.c.id == bindparam("query"),
+                # The case of ASCII letters only: SQLite knows no other, and PostgreSQL none but these under C.
+                func.lower(name).contains(bindparam("part"), escape="/"),
+            )
         )
     )
     for dialect, name in (
@@ -65,11 +67,11 @@ _SEARCH: Final = {
         ("postgresql", collate(workspaces.c.name, "C")),
     )
 }
-_NAMED: Final = (
+_NAMED: Final = Query(
     _WORKSPACES.where(workspaces.c.name == bindparam("name")).order_by(workspaces.c.id).limit(10)
 )
-_OVERRIDES: Final = select(workspaces.c.limit_overrides).where(
-    workspaces.c.id == bindparam("workspace")
+_OVERRIDES: Final = Query(
+    select(workspaces.c.limit_overrides).where(workspaces.c.id == bindparam("workspace"))
 )
 _INSERT: Final = insert(workspaces)
 _UPDATE: Final = update(workspaces).where(workspaces.c.id == bindparam("workspace"))
@@ -80,25 +82,30 @@ _MEMBERS: Final = select(
 ).join(users, users.c.id == members.c.user_id)
 _OF_WORKSPACE: Final = members.c.workspace_id == bindparam("workspace")
 _IS_MEMBER: Final = and_(_OF_WORKSPACE, members.c.user_id == bindparam("user"))
-_MEMBER: Final = _MEMBERS.where(_IS_MEMBER)
-_ROLE: Final = select(members.c.role).where(_IS_MEMBER)
-_MEMBERSHIPS: Final = _MEMBERS.where(members.c.user_id == bindparam("user")).order_by(
-    members.c.workspace_id
+_MEMBER: Final = Query(_MEMBERS.where(_IS_MEMBER))
+_ROLE: Final = Query(select(members.c.role).where(_IS_MEMBER))
+_MEMBERSHIPS: Final = Query(
+    _MEMBERS.where(members.c.user_id == bindparam("user")).order_by(members.c.workspace_id)
 )
-_MEMBERS_BY_AGE: Final = _MEMBERS.where(_OF_WORKSPACE).order_by(members.c.joined_at, users.c.id)
-_PAGE_OF_MEMBERS: Final = (
+_MEMBERS_BY_AGE: Final = Query(
+    _MEMBERS.where(_OF_WORKSPACE).order_by(members.c.joined_at, users.c.id)
+)
+_PAGE_OF_MEMBERS: Final = Query(
     _MEMBERS.where(_OF_WORKSPACE, members.c.user_id > bindparam("after"))
     .order_by(members.c.user_id)
-    .limit(_LIMIT)
+    .limit(LIMIT)
 )
-_MEMBER_BY_EMAIL: Final = _MEMBERS.where(_OF_WORKSPACE, users.c.sign_in_email == bindparam("email"))
-_OLDEST_OWNER: Final = (
+_MEMBER_BY_EMAIL: Final = Query(
+    _MEMBERS.where(_OF_WORKSPACE, users.c.sign_in_email == bindparam("email"))
+)
+_OLDEST_OWNER: Final = Query(
     _MEMBERS.where(members.c.role == Role.OWNER)
     .order_by(members.c.workspace_id, members.c.joined_at)
     .limit(1)
 )
-_COUNT_MEMBERS: Final = select(func.count()).select_from(members).where(_OF_WORKSPACE)
-_COUNT_OWNERS: Final = _COUNT_MEMBERS.where(members.c.role == Role.OWNER)
+_COUNTED: Final = select(func.count()).select_from(members).where(_OF_WORKSPACE)
+_COUNT_MEMBERS: Final = Query(_COUNTED)
+_COUNT_OWNERS: Final = Query(_COUNTED.where(members.c.role == Role.OWNER))
 _INSERT_MEMBER: Final = insert(members)
 _EDIT_MEMBER: Final = update(members).where(_IS_MEMBER).values(version=members.c.version + 1)
 _DELETE_MEMBER: Final = delete(members).where(_IS_MEMBER)
@@ -120,13 +127,13 @@ def insert_workspace(tx: Tx, workspace: Workspace) -> None:
 
 def find_workspace(tx: Tx, workspace_id: WorkspaceId) -> Workspace | None:
     """Return the workspace of that id."""
-    row = tx.execute(_ONE, {"workspace": workspace_id}).first()
+    row = _ONE.first(tx, {"workspace": workspace_id})
     return None if row is None else workspace_of(row)
 
 
 def workspaces_of(tx: Tx, user_id: UserId) -> list[Workspace]:
     """Return the workspaces of a user, oldest first."""
-    return [workspace_of(row) for row in tx.execute(_OF_USER, {"user": user_id}).all()]
+    return [workspace_of(row) for row in _OF_USER.all(tx, {"user": user_id})]
 
 
 def page_of_workspaces(
@@ -141,12 +148,12 @@ def page_of_workspaces(
     if query:
         page = _SEARCH[tx.dialect.name]
         values |= {"query": query, "part": escape_like(query.translate(_ASCII_LOWER))}
-    return [workspace_of(row) for row in tx.execute(page, values).all()]
+    return [workspace_of(row) for row in page.all(tx, values)]
 
 
 def workspaces_named(tx: Tx, name: str) -> list[Workspace]:
     """Return at most ten workspaces with exactly that name, which need not be unique."""
-    return [workspace_of(row) for row in tx.execute(_NAMED, {"name": name}).all()]
+    return [workspace_of(row) for row in _NAMED.all(tx, {"name": name})]
 
 
 def set_suspension(tx: Tx, workspace_id: WorkspaceId, suspended_at: datetime | None) -> None:
@@ -170,7 +177,7 @@ def set_plan(
 def overrides_of(tx: Tx, workspace_id: WorkspaceId) -> dict[str, int | None]:
     """Return the workspace's own limits; empty if it doesn't exist."""
     overrides: dict[str, int | None] | None
-    overrides = tx.execute(_OVERRIDES, {"workspace": workspace_id}).scalar()
+    overrides = _OVERRIDES.scalar(tx, {"workspace": workspace_id})
     return dict(overrides or {})
 
 
@@ -190,25 +197,24 @@ def insert_member(tx: Tx, member: Member, now: datetime) -> None:
 
 def find_member(tx: Tx, workspace_id: WorkspaceId, user_id: UserId) -> Member | None:
     """Return the user's membership of the workspace."""
-    row = tx.execute(_MEMBER, {"workspace": workspace_id, "user": user_id}).first()
+    row = _MEMBER.first(tx, {"workspace": workspace_id, "user": user_id})
     return None if row is None else _member(row)
 
 
 def find_role(tx: Tx, workspace_id: WorkspaceId, user_id: UserId) -> Role | None:
     """Return the user's role in the workspace."""
-    role = tx.execute(_ROLE, {"workspace": workspace_id, "user": user_id}).scalar()
+    role = _ROLE.scalar(tx, {"workspace": workspace_id, "user": user_id})
     return None if role is None else Role(role)
 
 
 def memberships_of(tx: Tx, user_id: UserId) -> list[Member]:
     """Return every membership of a user, the oldest workspace first."""
-    return [_member(row) for row in tx.execute(_MEMBERSHIPS, {"user": user_id}).all()]
+    return [_member(row) for row in _MEMBERSHIPS.all(tx, {"user": user_id})]
 
 
 def members_of(tx: Tx, workspace_id: WorkspaceId) -> list[Member]:
     """Return all members of a workspace, the longest-standing first."""
-    rows = tx.execute(_MEMBERS_BY_AGE, {"workspace": workspace_id})
-    return [_member(row) for row in rows.all()]
+    return [_member(row) for row in _MEMBERS_BY_AGE.all(tx, {"workspace": workspace_id})]
 
 
 def page_of_members(
@@ -216,13 +222,13 @@ def page_of_members(
 ) -> list[Member]:
     """Return at most `limit` members in the order of their user ids, with an id above `after`."""
     values = {"workspace": workspace_id, "after": after or "", "limit": limit}
-    return [_member(row) for row in tx.execute(_PAGE_OF_MEMBERS, values).all()]
+    return [_member(row) for row in _PAGE_OF_MEMBERS.all(tx, values)]
 
 
 def find_member_by_email(tx: Tx, workspace_id: WorkspaceId, email: str) -> Member | None:
     """Return the member with that sign-in address."""
     values = {"workspace": workspace_id, "email": fold_email(email)}
-    row = tx.execute(_MEMBER_BY_EMAIL, values).first()
+    row = _MEMBER_BY_EMAIL.first(tx, values)
     return None if row is None else _member(row)
 
 
@@ -238,18 +244,20 @@ def delete_member(tx: Tx, workspace_id: WorkspaceId, user_id: UserId) -> None:
 
 def count_owners(tx: Tx, workspace_id: WorkspaceId) -> int:
     """Return how many owners a workspace has."""
-    return tx.execute(_COUNT_OWNERS, {"workspace": workspace_id}).scalar_one()
+    owners: int = _COUNT_OWNERS.scalar(tx, {"workspace": workspace_id})
+    return owners
 
 
 def oldest_owner(tx: Tx) -> Member | None:
     """Return the owner of the oldest workspace that has one."""
-    row = tx.execute(_OLDEST_OWNER).first()
+    row = _OLDEST_OWNER.first(tx)
     return None if row is None else _member(row)
 
 
 def count_members(tx: Tx, workspace_id: WorkspaceId) -> int:
     """Return how many members a workspace has."""
-    return tx.execute(_COUNT_MEMBERS, {"workspace": workspace_id}).scalar_one()
+    counted: int = _COUNT_MEMBERS.scalar(tx, {"workspace": workspace_id})
+    return counted
 
 
 def workspace_of(row: Sequence[Any]) -> Workspace:
