@@ -57,7 +57,7 @@ openapi: dev ## Write openapi.json and openapi-operator.json from the code
 async-client: dev ## Generate the asynchronous half of the SDK from the synchronous half
 	@$(BIN)/python scripts/async_client.py
 
-screenshots: ## Take pictures of every page, wide, dark and narrow, into ./screenshots (ARGS=narrow for one look)
+screenshots: ## Take pictures of every page, at five widths, light and dark, into ./screenshots (ARGS=390-dark for one)
 	@$(PYTHON) scripts/bootstrap.py dev --browser
 	@$(BIN)/python -m tests.support.screenshots $(ARGS)
 

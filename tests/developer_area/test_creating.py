@@ -153,7 +153,7 @@ def test_the_same_form_makes_one_key(each_area: Area) -> None:
     first = browser.post(each_area.keys_url, fields)
     again = browser.post(each_area.keys_url, fields)
     assert (first.status, again.status) == (201, 200)
-    assert again.heading == "Already created; its token was shown once"
+    assert again.heading == "Already created. Its token was shown once"
     assert token_on(first)[-49:] not in again.html
     assert each_area.active() == 1
     assert browser.open(again.link("Revoke")).heading == "Revoke “sync”?"
@@ -233,7 +233,7 @@ def test_a_form_opened_before_the_limit_was_reached_is_refused_kindly(area: Area
         area.key(f"key {number}")
     seen = browser.post(area.keys_url, filled(form, {"description": "sixth", "expiry": "30"}))
     assert seen.status == 409
-    assert "No room for another key" in seen.tree.text
+    assert "You've reached your key limit" in seen.tree.text
     assert area.active() == 5
 
 

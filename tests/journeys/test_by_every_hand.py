@@ -120,7 +120,7 @@ def creating_a_key(journey: Journey) -> None:
     hand.press(journey.button("Create key"))
     expect(page.get_by_role("heading", name="Copy your API key now")).to_be_visible()
     journey.token = journey.shown_token()
-    hand.press(journey.link("I have stored it"))
+    hand.press(journey.link("Done"))
     expect(journey.row("nightly export")).to_contain_text("Active")
     expiry = journey.key("nightly export").expires_at
     assert expiry is not None
@@ -151,12 +151,12 @@ def managing_your_keys(journey: Journey) -> None:
     """Manage a key: its page, another description, a successor with an overlap, and its revocation."""
     page, hand, old = journey.page, journey.hand, journey.key("nightly export")
     hand.press(journey.link("nightly export"))
-    expect(page.get_by_role("heading", name="Use per day")).to_be_visible()
+    expect(page.get_by_role("heading", name="Requests per day")).to_be_visible()
     journey.require_right_times(page.locator("main"))
     hand.press(page.get_by_role("link", name=re.compile("^Edit")).first)
     hand.write(page.get_by_label("Description"), "export of the night")
     hand.press(journey.button("Save"))
-    expect(page.get_by_role("status").first).to_contain_text("Saved")
+    expect(page.get_by_role("status").first).to_contain_text("was saved")
     expect(page.get_by_role("heading", name="export of the night")).to_be_visible()
     page.goto(f"{journey.keys_url}/{old.id}")
     hand.press(page.get_by_role("link", name=re.compile("^Rotate")).first)
@@ -164,7 +164,7 @@ def managing_your_keys(journey: Journey) -> None:
     hand.press(journey.button("Rotate key"))
     expect(page.get_by_label("API key", exact=True)).to_be_visible()
     successor = journey.shown_token()
-    hand.press(journey.link("I have stored it"))
+    hand.press(journey.link("Done"))
     assert journey.works()
     page.goto(f"{journey.keys_url}/{old.id}")
     revoke(journey, old)
@@ -172,7 +172,7 @@ def managing_your_keys(journey: Journey) -> None:
     journey.token = successor
     assert journey.works()
     page.goto(journey.keys_url)
-    hand.press(journey.link("Revoked"))
+    hand.press(page.get_by_role("link", name=re.compile("^Revoked")))
     expect(page.locator(f"#{old.id}")).to_contain_text("Revoked")
 
 
@@ -193,7 +193,7 @@ def good_habits(journey: Journey) -> None:
     page, hand = journey.page, journey.hand
     forgotten = journey.older_key("forgotten trial", days_ago=40)
     page.goto(journey.keys_url)
-    hand.press(page.get_by_role("region", name="Worth a look").get_by_role("link").first)
+    hand.press(page.get_by_role("region", name="Needs review").get_by_role("link").first)
     expect(journey.row("forgotten trial")).to_be_visible()
     hand.press(journey.link("forgotten trial"))
     expect(page.get_by_role("heading", name="forgotten trial")).to_be_visible()
@@ -209,7 +209,7 @@ def how_many_keys(journey: Journey) -> None:
     page.goto(journey.keys_url)
     expect(page.get_by_text("5 of 5 active keys").first).to_be_visible()
     expect(journey.button("Create key")).to_be_disabled()
-    notice = page.get_by_role("region", name="No room for another key")
+    notice = page.get_by_role("region", name="You've reached your key limit")
     hand.press(notice.get_by_role("link", name="Revoke spare 2"))
     hand.press(journey.button("Revoke key"))
     expect(page.get_by_role("status").first).to_contain_text("4 of 5 active keys")

@@ -14,12 +14,12 @@ from keystead.bootstrap import Installation
 from keystead.cli.serve import fresh_link
 from keystead.domain.keys import KeyDraft
 from keystead.domain.principals import of_member
-from tests.support.chromium import chromium, enter, person, require_accessible, row
+from tests.support.chromium import act_on, chromium, enter, person, require_accessible, row
 from tests.support.server_process import ServerProcess, serving
 
 pytestmark = pytest.mark.slow
-DIALOGS = re.compile(r"/keys(/key_\w+)?/(new|revoke|edit|rotate)$")
-SENT = re.compile(r"/keys(/key_\w+/(revoke|edit|rotate))?$")
+DIALOGS = re.compile(r"/keys(/key_\w+)?/(new|revoke|edit|rotate|filter|expire)(\?.*)?$")
+SENT = re.compile(r"/keys(/key_\w+/\w+|/revoke|/expire)?(\?.*)?$")
 
 
 @pytest.fixture(scope="module")
@@ -111,8 +111,8 @@ def mended(page: Page) -> None:
 
 
 FAILURES: dict[str, tuple[Failure, str]] = {
-    "offline": (offline, "couldn't be reached"),
-    "reset": (reset, "couldn't be reached"),
+    "offline": (offline, "couldn't reach the server"),
+    "reset": (reset, "couldn't reach the server"),
     "502": (bad_gateway, "didn't answer as expected (502)"),
     "foreign": (foreign, "didn't answer as expected (200)"),
     "503": (unavailable, "Page not found"),
@@ -148,6 +148,108 @@ def test_a_dialog_that_fails_to_open_says_so(page: Page, fails: Failure, words: 
     expect(page.locator("dialog")).to_be_hidden()
 
 
+def select(page: Page, key: str, button: str) -> None:
+    """Check the box of a key, and press a button of the bar."""
+    page.get_by_label(f"Select {key}", exact=True).check()
+    page.get_by_role("form", name="Selected keys").get_by_role("button", name=button).click()
+
+
+def to_filter(page: Page) -> None:
+    """Show the keys that never expire, where several can get an expiry."""
+    page.goto(page.url.partition("?")[0] + "?show=endless")
+
+
+OPENERS: dict[str, Callable[[Page, str], None]] = {
+    "edit": lambda page, key: act_on(page, key, "Edit"),
+    "rotate": lambda page, key: act_on(page, key, "Rotate"),
+    "revoke": lambda page, key: act_on(page, key, "Revoke"),
+    "filter": lambda page, key: page.get_by_role("link", name="Filter", exact=True).click(),
+    "expire several": lambda page, key: select(page, key, "Set expiry"),
+    "revoke several": lambda page, key: select(page, key, "Revoke"),
+}
+
+
+def choose_full_access(page: Page) -> None:
+    """Choose a filter."""
+    page.get_by_label("Access").select_option("full")
+
+
+ANSWERS: dict[str, tuple[Callable[[Page], None], str, str, str]] = {
+    "edit": (
+        lambda page: page.locator("#description").fill("x" * 30),
+        "Save",
+        "We don't know if the key was changed.",
+        "was saved.",
+    ),
+    "rotate": (
+        lambda page: page.get_by_label("In 1 hour").check(),
+        "Rotate key",
+        "We don't know if the key was rotated.",
+        "Copy your API key now",
+    ),
+    "filter": (
+        choose_full_access,
+        "Show keys",
+        "Try again.",
+        "found",
+    ),
+    "expire several": (
+        lambda page: page.get_by_label("30 days").check(),
+        "Set expiry",
+        "We don't know if the keys were changed.",
+        "1 key will expire",
+    ),
+    "revoke several": (
+        lambda page: None,
+        "Revoke keys",
+        "We don't know if the keys were revoked.",
+        "1 key was revoked.",
+    ),
+}
+"""How each form is filled in and sent, what is not known when that fails, and what shows that it worked."""
+
+
+@failures
+def test_every_dialog_that_fails_to_open_says_so(
+    page: Page, key: str, fails: Failure, words: str
+) -> None:
+    """Each dialog of the list says what failed, and opens when tried again."""
+    to_filter(page)
+    for name, opens in OPENERS.items():
+        fails(page, DIALOGS)
+        opens(page, key)
+        alert_in(page, words)
+        mended(page)
+        page.get_by_role("button", name="Try again").click()
+        expect(page.locator("dialog[open] form"), name).to_be_visible()
+        page.keyboard.press("Escape")
+        expect(page.locator("dialog")).to_be_hidden()
+        page.reload()
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+@failures
+def test_every_form_that_fails_says_so(
+    page: Page, key: str, fails: Failure, words: str, name: str
+) -> None:
+    """Each form says in its dialog what failed and what is not known, and goes through when tried again."""
+    fill, button, unknown, done = ANSWERS[name]
+    to_filter(page)
+    OPENERS[name](page, key)
+    dialog = page.locator("dialog[open]")
+    expect(dialog.locator("form")).to_be_visible()
+    fill(page)
+    fails(page, SENT)
+    dialog.get_by_role("button", name=button, exact=True).click()
+    alert = alert_in(page, words)
+    if "Page not found" not in words:
+        expect(alert).to_contain_text(unknown)
+    mended(page)
+    page.get_by_role("button", name="Try again").click()
+    expect(page.get_by_text(done).first).to_be_visible()
+    assert "chrome-error" not in page.url
+
+
 @failures
 def test_a_form_that_fails_keeps_what_was_entered(page: Page, fails: Failure, words: str) -> None:
     """The alert is in the dialog, every field is unchanged, and trying again creates the key, once."""
@@ -161,7 +263,7 @@ def test_a_form_that_fails_keeps_what_was_entered(page: Page, fails: Failure, wo
     page.get_by_role("button", name="Create key").click()
     alert = alert_in(page, words)
     if "Page not found" not in words:
-        expect(alert).to_contain_text("We don't know whether this went through.")
+        expect(alert).to_contain_text("We don't know if the key was created. Try again.")
     expect(page.get_by_label("Description")).to_have_value(name)
     expect(page.get_by_label("90 days")).to_be_checked()
     expect(page.get_by_label("documents:read")).to_be_checked()
@@ -169,7 +271,7 @@ def test_a_form_that_fails_keeps_what_was_entered(page: Page, fails: Failure, wo
     page.get_by_role("button", name="Try again").click()
     expect(page.get_by_role("heading", name="Copy your API key now")).to_be_visible()
     page.get_by_role("button", name="Copy key").click()
-    page.get_by_role("link", name="I have stored it").click()
+    page.get_by_role("link", name="Done").click()
     expect(row(page, name)).to_have_count(1)
 
 
@@ -177,7 +279,7 @@ def test_a_form_that_fails_keeps_what_was_entered(page: Page, fails: Failure, wo
 def test_revoking_that_fails_says_so(page: Page, key: str, fails: Failure, words: str) -> None:
     """The question stays with an alert in it, and so does the page behind it; trying again revokes the key."""
     page.reload()
-    page.get_by_role("link", name=f"Revoke {key}").click()
+    act_on(page, key, "Revoke")
     expect(page.get_by_role("alertdialog")).to_be_visible()
     fails(page, SENT)
     page.get_by_role("button", name="Revoke key").click()

@@ -7,7 +7,8 @@ Each finding is one line, `file:line: word -> say instead`; the count follows. T
 
 In Python, the checker reads docstrings, comments and string literals that are prose: at least three words, no SQL, no
 regular expression. In tests it reads docstrings and comments only, because their literals are data. Text in
-`backticks` and fenced blocks is code and is not checked. Works on the standard library alone.
+`backticks` and fenced blocks is code and is not checked. In templates it reads their texts, comments and the attributes
+that people read. Works on the standard library alone.
 """
 
 from __future__ import annotations
@@ -88,6 +89,7 @@ BANNED: Final[dict[str, str]] = {
 }
 """Each pattern matches whole words; the value is what to say instead."""
 
+_CHECKED: Final = (".py", ".md", ".html")
 HEADS: Final = re.compile(
     r"(?:A|All|An|Another|Any|As|At|Both|By|Each|Every|From|How|If|In|Its|Likewise|Neither|No|None|Not|Of|On|One|Only|So"
     r"|Some|Such|That|The|Their|These|They|This|Those|Until|What|When|Where|Whether|Which|Who|Whose|With|Without)"
@@ -99,6 +101,9 @@ _WORDS: Final = [
     for pattern, say in BANNED.items()
 ]
 _CODE: Final = re.compile(r"``[^`]*``|`[^`\n]*`|(?:https?://|\.{0,2}/)[^\s)]+")
+_PLACEHOLDER: Final = re.compile(r"\{%.*?%\}|\{\{.*?\}\}", re.DOTALL)
+_TAG: Final = re.compile(r"<[^<>]*>", re.DOTALL)
+_READ: Final = re.compile(r'(?:aria-label|placeholder|title|data-busy|data-outcome)="([^"]*)"')
 _FENCE: Final = re.compile(r"^ *```.*?^ *```|<!--.*?-->", re.MULTILINE | re.DOTALL)
 _LINK: Final = re.compile(r"\]\([^)]*\)")
 _PROSE: Final = re.compile(r"[A-Za-z']+[,;:]? [A-Za-z']+[,;:]? [A-Za-z']+")
@@ -143,10 +148,10 @@ def wrong_heads(paths: Iterable[Path]) -> list[Finding]:
 
 
 def files_in(paths: Iterable[Path]) -> Iterator[Path]:
-    """Yield the Python and Markdown files among these paths and below them."""
+    """Yield the Python files, Markdown files and templates among these paths and below them."""
     for path in paths:
         below = sorted(path.rglob("*")) if path.is_dir() else [path]
-        yield from (file for file in below if file.suffix in (".py", ".md") and file.is_file())
+        yield from (file for file in below if file.suffix in _CHECKED and file.is_file())
 
 
 def prose_of(path: Path) -> Iterator[tuple[int, str]]:
@@ -154,6 +159,9 @@ def prose_of(path: Path) -> Iterator[tuple[int, str]]:
     source = path.read_text()
     if path.suffix == ".md":
         yield 1, _without_code(_LINK.sub("]()", _FENCE.sub(_blank, source)))
+        return
+    if path.suffix == ".html":
+        yield 1, _TAG.sub(_attributes, _PLACEHOLDER.sub(_blank, source))
         return
     for line, text in _comments(source):
         yield line, _without_code(text)
@@ -219,6 +227,11 @@ def _without_code(text: str) -> str:
 def _blank(match: re.Match[str]) -> str:
     """Return as many lines without words."""
     return "…" + "\n" * match[0].count("\n")
+
+
+def _attributes(match: re.Match[str]) -> str:
+    """Return those attributes of a tag that people read, with as many lines."""
+    return f"| {' | '.join(_READ.findall(match[0]))} |" + "\n" * match[0].count("\n")
 
 
 def main(arguments: list[str]) -> int:

@@ -8,6 +8,8 @@ from datetime import timedelta
 import pytest
 
 from keystead.domain.documents import CollectionDraft, DocumentDraft, Push
+from keystead.domain.key_lists import KeyFilter
+from keystead.domain.keys import KeyStatus
 from keystead.storage.engine.roles import Purpose
 from keystead.storage.row_security.diff import server_version
 from tests.support.clocks import NOON
@@ -42,7 +44,9 @@ def test_a_furnished_house(aged: SandboxInstallation) -> None:
     assert services.plans.use(sample.principal).quotas["api_keys"].used > 3
     assert services.documents.search(sample.principal, "handbook", "matter 7").items
     assert services.events.list(sample.principal, limit=10).items
-    assert sum(services.keys.count_hygiene_findings(sample.principal).values()) > 0
+    assert services.key_lists.page(
+        sample.principal, KeyFilter((KeyStatus.ACTIVE,)), 50, None
+    ).counts.findings
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from keystead.domain.errors import LimitReached, NotFound
 from keystead.domain.events import EventType
 from keystead.domain.ids import KeyId, WorkspaceId
 from keystead.domain.key_hygiene import HygieneFinding
+from keystead.domain.key_lists import KeyFilter, KeyOrder
 from keystead.domain.keys import KeyDraft, KeyPatch, KeyStatus
 from keystead.domain.principals import Principal, operator
 from keystead.domain.scopes import FULL
@@ -259,13 +260,30 @@ def test_the_index_made_for_it(crowd: Crowd, name: str, index: str, condition: s
         assert index in plan, plan
 
 
+def listed(crowd: Crowd, wanted: KeyFilter = KeyFilter((KeyStatus.ACTIVE,))) -> None:  # noqa: B008 - immutable
+    """Read a page of the list of keys, as people see it."""
+    crowd.sandbox.services.key_lists.page(crowd.tenant, wanted, 50, None)
+
+
+@pytest.mark.parametrize("order", KeyOrder)
+def test_ordered_lists_read_the_keys_of_one_workspace(crowd: Crowd, order: KeyOrder) -> None:
+    """A list in any order reads the newest keys of its workspace by their index, and no other key."""
+    wanted = KeyFilter((KeyStatus.ACTIVE, KeyStatus.EXPIRED), order=order, creator="tests")
+    [ordered] = [p for p in _plans(crowd, lambda: listed(crowd, wanted)) if "IN (SELECT" in p]
+    assert re.search("api_keys_unrevoked|api_keys_by_age|api_keys_live", ordered), ordered
+    assert "api_keys" not in _scans(ordered), ordered
+
+
+def test_tabs_are_counted_by_their_indexes(crowd: Crowd) -> None:
+    """Each number of the tabs comes from an index of its own."""
+    [counted] = [p for p in _plans(crowd, lambda: listed(crowd)) if "api_keys_overlapping" in p]
+    assert "api_keys_revoked" in counted, counted
+    assert "api_keys" not in _scans(counted), counted
+
+
 def test_key_hygiene_is_counted_among_the_workspaces_keys(crowd: Crowd) -> None:
     """The count reads the live keys of one workspace by their index; how it joins their use is the engine's choice."""
-    [counted] = [
-        p
-        for p in _plans(crowd, lambda: crowd.keys.count_hygiene_findings(crowd.tenant))
-        if "UNUSED" in p
-    ]
+    [counted] = [p for p in _plans(crowd, lambda: listed(crowd)) if "UNUSED" in p]
     assert "api_keys_live" in counted
     assert "api_keys" not in _scans(counted)
 

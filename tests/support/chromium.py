@@ -90,6 +90,15 @@ def row(page: Page, description: str) -> Locator:
     return page.get_by_role("row").filter(has_text=description)
 
 
+def act_on(page: Page, description: str, name: str) -> None:
+    """Choose an action on a key: from its row's menu or, without scripts, on the page that the menu leads to."""
+    dots = row(page, description).first.locator(".dots")
+    is_scripted = dots.get_attribute("role") == "button"
+    dots.click()
+    links = page.locator("#acts") if is_scripted else page.locator("main")
+    links.get_by_role("link", name=name).first.click()
+
+
 def page_storage(page: Page) -> str:
     """Return the document, its address, and all that the page has stored."""
     stored = page.evaluate(

@@ -15,6 +15,7 @@ from playwright.sync_api import Page, expect
 
 from keystead import bootstrap
 from keystead.bootstrap import open_installation
+from tests.support.chromium import act_on
 from tests.support.clocks import ManualClock
 from tests.support.sample_workspace import SampleWorkspace, furnish
 from tests.support.server_process import ServerProcess
@@ -105,9 +106,9 @@ class Tour:
         page.keyboard.press("Escape")
         expect(page.get_by_text("Close without copying?")).to_be_visible()
         self._at("created-leaving")
-        page.get_by_role("link", name="Close", exact=True).click()
+        page.get_by_role("link", name="Close anyway").click()
         expect(page.get_by_role("row").filter(has_text="billing export")).to_be_visible()
-        page.get_by_role("link", name="Revoke billing export").click()
+        act_on(page, "billing export", "Revoke")
         page.get_by_role("button", name="Revoke key").click()
         expect(page.get_by_role("status").first).to_contain_text("was revoked")
         self._at("revoked")

@@ -1,4 +1,4 @@
-"""Pictures of every state of every page into `screenshots/`, wide, dark and narrow: `make screenshots`."""
+"""Pictures of every state of every page into `screenshots/`, at five widths, light and dark: `make screenshots`."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ from tests.support.page_states import STILL, Tour, sample_of
 from tests.support.server_process import serving
 
 FOLDER: Final = Path(__file__).parents[2] / "screenshots"
-WIDE: Final = {"width": 1280, "height": 860}
-NARROW: Final = {"width": 390, "height": 844}
+WIDTHS: Final = (1440, 1280, 1024, 768, 390)
 LOOKS: Final[dict[str, dict[str, Any]]] = {
-    "wide": {"viewport": WIDE},
-    "dark": {"viewport": WIDE, "color_scheme": "dark"},
-    "narrow": {"viewport": NARROW},
+    f"{width}-{scheme}": {"viewport": {"width": width, "height": 860}, "color_scheme": scheme}
+    for width in WIDTHS
+    for scheme in ("light", "dark")
 }
 WINDOWED: Final = ("dialog-", "create", "revoked")
 """States whose picture shows the window, since a dialog covers it; the others show the whole page."""

@@ -152,7 +152,22 @@ def links_of(seen: Page) -> Iterator[str]:
             if element.tag == "a" and element.attributes.get(name, "").startswith("/"):
                 yield element.attributes[name]
         if element.tag == "form" and element.attributes.get("method", "get") == "get":
-            yield f"{element.attributes['action']}?{urlencode(list(_filled(element, {})))}"
+            fields = [*_filled(element, {}), *_checked_for(element, seen)]
+            for action in _actions(element):
+                yield f"{action}?{urlencode(fields)}"
+
+
+def _actions(form: Element) -> Iterator[str]:
+    """Yield the addresses that the buttons of a form send it to."""
+    buttons = [e.attributes.get("formaction") for e in form.all("button")]
+    yield from dict.fromkeys(action or form.attributes["action"] for action in buttons)
+
+
+def _checked_for(form: Element, seen: Page) -> Iterator[tuple[str, str]]:
+    """Yield the first box of each name that belongs to a form from elsewhere on its page."""
+    id = form.attributes.get("id", "")
+    boxes = seen.tree.all("input", form=id) if id else []
+    yield from {e.attributes["name"]: e.attributes["value"] for e in reversed(boxes)}.items()
 
 
 def _controls(form: Element) -> list[Element]:
@@ -306,6 +321,7 @@ def _starts(
     viewer = sample.person(Role.VIEWER, "Somebody")
     later = NOON + timedelta(minutes=50)
     home = [f"/w/{id}/keys" for id in (sample.owner.workspace_id, sample.full, sample.suspended)]
+    home.insert(1, f"{home[0]}?show=endless")  # the only list from which keys get an expiry
     return {
         "owner": (_signed_in(area, sample.link()), NOON, home),
         "viewer": (_signed_in(area, sample.link(viewer)), NOON, home[:1]),

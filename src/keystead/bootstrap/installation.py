@@ -26,6 +26,7 @@ from keystead.services.events import Events
 from keystead.services.execution import Execution
 from keystead.services.invitations import Invitations
 from keystead.services.isolation import Failure, OnFailure
+from keystead.services.key_lists import KeyLists
 from keystead.services.keys import Keys
 from keystead.services.members import Members
 from keystead.services.notifications import NotificationDigests, NotificationPreferences
@@ -152,6 +153,7 @@ def _services(
     return Services(
         execution=Execution(is_sqlite=database.is_sqlite),
         keys=keys,
+        key_lists=KeyLists(database, clock),
         key_rates=KeyRates(database, clock),
         verifier=verifier_of(None if cached is None else VerificationCache(cached), rates=rates),
         usage=usage,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -13,12 +14,18 @@ from starlette.routing import Route
 
 from keystead.developer_area.keys.changes import KeyChanges
 from keystead.developer_area.keys.listing import KeyList
+from keystead.developer_area.keys.selected import SelectedKeys
 from keystead.developer_area.keys.views import KeyViews
 from keystead.developer_area.people.account import AccountPages, NotificationPages
 from keystead.developer_area.people.invitations import AcceptInvitationPages, InvitationPages
 from keystead.developer_area.people.members import MemberPages
 from keystead.developer_area.sign_in.confirm_email import ConfirmEmailPages
-from keystead.developer_area.sign_in.confirmation import Confirmation, Handler, renewed_cookies
+from keystead.developer_area.sign_in.confirmation import (
+    Confirmation,
+    Handler,
+    has_password,
+    renewed_cookies,
+)
 from keystead.developer_area.sign_in.session import Dependencies, Sessions
 from keystead.developer_area.sign_in.views import SignInPages
 from keystead.developer_area.sign_in.visits import MemberVisit, Visit
@@ -37,7 +44,6 @@ from keystead.domain.throttle import address_subject
 from keystead.http.asgi import App, Header, Message, Receive, Scope, Send
 from keystead.http.client import client_of
 from keystead.services import Services
-from keystead.services.concurrency import FairThreadPool
 
 CONTENT_SECURITY_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
@@ -53,10 +59,8 @@ _SECURITY_HEADERS: Final[tuple[Header, ...]] = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
 )
-MEMBER_THREADS: Final = 12
-"""Pages that one process renders at the same time for members. Each workspace has its share."""
-VISITOR_THREADS: Final = 64
-"""The same for all other visitors, with a share for each address. Most wait for the slow hash of a password."""
+_SEARCHING: Final = frozenset({"query", "sort", "creator", "access", "used"})
+"""Parameters of lists that read more rows than they show."""
 
 MemberHandler = Callable[[MemberVisit], Response]
 
@@ -82,7 +86,7 @@ def create_developer_area(
     render, sessions = Renderer(brand, plans_url), Sessions(services)
     dependencies = Dependencies(services, render, sessions, base_url)
     confirmation = Confirmation(services, render, sessions)
-    routes = _Routes(base_url, sessions, confirmation)
+    routes = _Routes(base_url, services, sessions, confirmation)
     _add_visitor_routes(routes, services, render, sessions)
     routes.member("/confirm", post=confirmation.confirm)
     routes.member("/resume", get=confirmation.resume)
@@ -112,10 +116,13 @@ def _add_visitor_routes(
 
 def _add_key_routes(routes: _Routes, dependencies: Dependencies) -> None:
     listing, views = KeyList(dependencies), KeyViews(dependencies)
-    changes = KeyChanges(dependencies)
+    changes, selected = KeyChanges(dependencies), SelectedKeys(dependencies)
     key = "/keys/{key_id}"
     routes.member("/keys", get=listing.show, post=views.create)
     routes.member("/keys/new", get=views.new)
+    routes.member("/keys/filter", get=listing.filter_form, is_slow=True)
+    routes.member("/keys/revoke", get=selected.revoke_form, post=selected.revoke, is_slow=True)
+    routes.member("/keys/expire", get=selected.expire_form, post=selected.expire, is_slow=True)
     routes.member(key, get=views.show)
     routes.member(f"{key}/edit", get=changes.edit_form, post=changes.edit)
     routes.member(f"{key}/rotate", get=changes.rotate_form, post=changes.rotate)
@@ -152,8 +159,8 @@ def _add_workspace_routes(routes: _Routes, dependencies: Dependencies) -> None:
     routes.member(f"{document}/text", get=collections.text)
     routes.member("/notices", get=notifications.index, post=notifications.save)
     routes.member("/activity", get=activity.index)
-    routes.member("/activity.csv", get=activity.as_csv)
-    routes.member("/activity.jsonl", get=activity.as_json_lines)
+    routes.member("/activity.csv", get=activity.as_csv, is_slow=True)
+    routes.member("/activity.jsonl", get=activity.as_json_lines, is_slow=True)
     routes.member("/quick-start", get=QuickStart(dependencies).index)
     routes.member("/plan", get=PlanPages(dependencies).index)
 
@@ -180,30 +187,43 @@ def _add_people_routes(routes: _Routes, dependencies: Dependencies) -> None:
 
 
 class _Routes:
-    """Collects routes. Handlers run on threads, where services may wait for the database."""
+    """Collects routes. Reads run where the database's reads do, changes as writes, and what takes long apart."""
 
-    def __init__(self, base_url: str, sessions: Sessions, confirmation: Confirmation) -> None:
+    def __init__(
+        self, base_url: str, services: Services, sessions: Sessions, confirmation: Confirmation
+    ) -> None:
         self.routes: list[Route] = []
         self._base_url = base_url
+        self._execution = services.execution
+        self._sign_in = services.sign_in
         self._sessions = sessions
         self._confirmation = confirmation
-        self._member_threads = FairThreadPool(MEMBER_THREADS, "page")
-        self._visitor_threads = FairThreadPool(VISITOR_THREADS, "visitor")
 
     def member(
-        self, path: str, *, get: MemberHandler | None = None, post: MemberHandler | None = None
+        self,
+        path: str,
+        *,
+        get: MemberHandler | None = None,
+        post: MemberHandler | None = None,
+        is_slow: bool = False,
     ) -> None:
         """Add a page of a workspace, whose handlers get the signed-in member."""
         self.visitor(
             f"/w/{{workspace_id}}{path}",
             get=get and self._for_member(get),
             post=post and self._for_member(post),
+            is_slow=is_slow,
         )
 
     def visitor(
-        self, path: str, *, get: Handler | None = None, post: Handler | None = None
+        self,
+        path: str,
+        *,
+        get: Handler | None = None,
+        post: Handler | None = None,
+        is_slow: bool = False,
     ) -> None:
-        """Add a page for everyone. GET must not change anything.
+        """Add a page for everyone. GET must not change anything. `is_slow`: it may take more than 10 ms.
 
         POST requires both the origin and this browser's form token before anything happens, else ForeignForm.
         """
@@ -213,30 +233,40 @@ class _Routes:
             if posted:
                 require_same_origin(request, self._base_url)
             visit = Visit.of(request, await read_form(request) if posted else None)
+            visit = await self._arrive(visit)
             run = self._confirmation.run_post if posted else self._confirmation.run_get
             respond = partial(run, handlers["POST" if posted else "GET"], visit)  # GET: HEAD too
             if posted and not has_form_token(visit.form, visit.secret):
                 respond = partial(self._confirmation.interrupt, visit)
-            workspace_id = request.path_params.get("workspace_id")
-
-            def respond_to_visitor() -> Response | None:
-                """Return the response, or None for a member, whose page takes a thread of the workspace's share."""
-                # Anyone can name any workspace in a path: only its members may use up its share.
-                if workspace_id is not None and self._sessions.is_member(visit):
-                    return None
-                return respond()
-
-            address = address_subject(client_of(request.scope).address)
-            response = await self._visitor_threads.run(address, respond_to_visitor)
-            if response is None:
-                response = await self._member_threads.run(workspace_id, respond)
-            return response
+            execute = self._execution.run_write if posted else self._execution.run_read
+            if is_slow or has_password(visit.form) or _SEARCHING & request.query_params.keys():
+                execute = self._execution.run_slow
+            return await execute(_owner(visit), respond)
 
         handlers = {name: handler for name, handler in (("GET", get), ("POST", post)) if handler}
         self.routes.append(Route(path, endpoint, methods=list(handlers)))
 
+    async def _arrive(self, visit: Visit) -> Visit:
+        """Return the visit with its signed-in user, whose session is kept alive."""
+        if not visit.known:
+            return visit
+        address, secret = address_subject(client_of(visit.request.scope).address), visit.secret
+        visitor = await self._execution.run_read(address, partial(self._sign_in.visitor, secret))
+        if visitor is not None and visitor.session.needs_touch(self._sign_in.now()):
+            # As a write of its own: a read on the event loop must not wait for the lock of a writer.
+            await self._execution.run_write(address, partial(self._sign_in.touch, secret))
+        return replace(visit, visitor=visitor)
+
     def _for_member(self, handler: MemberHandler) -> Handler:
         return lambda visit: handler(self._sessions.member_visit(visit))
+
+
+def _owner(visit: Visit) -> str:
+    """Return whose share of the server's capacity a page uses."""
+    # Anyone can name any workspace in a path: only its members may use up its share.
+    if (member := visit.membership()) is not None:
+        return member.workspace_id
+    return address_subject(client_of(visit.request.scope).address)
 
 
 class _WithSecurityHeaders:

@@ -12,6 +12,7 @@ from keystead.services.documents import Documents
 from keystead.services.events import Events
 from keystead.services.execution import Execution
 from keystead.services.invitations import Invitations
+from keystead.services.key_lists import KeyLists
 from keystead.services.keys import Keys
 from keystead.services.members import Members
 from keystead.services.notifications import NotificationDigests, NotificationPreferences
@@ -32,6 +33,7 @@ class Services:
 
     execution: Execution
     keys: Keys
+    key_lists: KeyLists
     key_rates: KeyRates
     verifier: Verifier
     usage: Usage

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -31,7 +31,7 @@ from keystead.domain.scopes import KEYS_READ, KEYS_WRITE, ScopeCatalog
 from keystead.domain.token import Token, mint
 from keystead.domain.versions import IfMatch, require_match
 from keystead.domain.workspaces import Workspace
-from keystead.services.authorization import Authorization
+from keystead.services.authorization import Authorization, AuthorizedAct
 from keystead.services.idempotency import Idempotency, Once, Run
 from keystead.services.paging import QuotaPage, page_of
 from keystead.storage.clock import Clock
@@ -41,6 +41,8 @@ from keystead.storage.tables import events, key_counts, plans
 from keystead.storage.tables import keys as rows
 
 CANDIDATES: Final = 5
+BATCH: Final = 100
+"""Keys that one transaction changes: other changes of the workspace wait for no more than that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,25 +163,6 @@ class Keys:
         return self._candidates(principal.workspace_id)
 
     @retry_on_conflict
-    def count_hygiene_findings(
-        self, principal: Principal, quota: Quota | None = None
-    ) -> dict[HygieneFinding, int]:
-        """Count the keys that need each kind of review; kinds without any are absent.
-
-        Nothing is counted beyond a number of keys that people look through: it would read every one of them. `quota`
-        spares counting them again.
-        """
-        principal.require(KEYS_READ)
-        workspace_id, now = principal.workspace_id, self._clock.now()
-        with self._database.read(workspace_id) as tx:
-            used = key_counts.count_keys(tx, workspace_id, now) if quota is None else quota.used
-            return (
-                rows.count_hygiene_findings(tx, workspace_id, now)
-                if used <= rows.EXAMINED_KEYS
-                else {}
-            )
-
-    @retry_on_conflict
     def hints(self, principal: Principal, key_ids: Collection[KeyId]) -> dict[KeyId, str]:
         """Return the hints of these keys; ids of other workspaces are absent."""
         principal.require(KEYS_READ)
@@ -209,13 +192,7 @@ class Keys:
             key = self._find(tx, principal, key_id)
             rules.require_manager(act.principal, key)
             require_match(if_match, key.version)
-            changed = rules.apply_patch(key, patch, act.principal, self.catalog, act.at)
-            if changed != key:
-                changed = replace(changed, version=key.version + 1)
-                rows.update_key(tx, changed)
-                names = _changed_names(key, changed)
-                _record(tx, EventType.KEY_UPDATED, changed, act, changed=names)
-        return changed
+            return self._patch(tx, key, patch, act)
 
     @retry_on_conflict
     def revoke(
@@ -240,6 +217,41 @@ class Keys:
                 key = replace(key, revoked_at=act.at)
                 _record(tx, EventType.KEY_REVOKED, key, act)
         return key
+
+    @retry_on_conflict
+    def select(self, principal: Principal, key_ids: Collection[KeyId]) -> Sequence[ApiKey]:
+        """Return these keys, in their order, for a change of all of them.
+
+        Raises:
+            NotFound: One of them doesn't exist, or belongs to another workspace.
+            Forbidden: The principal may not change one of them.
+        """
+        principal.require(KEYS_WRITE)
+        with self._database.read(principal.workspace_id) as tx:
+            return _managed(tx, principal, key_ids)
+
+    def revoke_many(
+        self, principal: Principal, key_ids: Sequence[KeyId], origin: Origin = NO_ORIGIN
+    ) -> int:
+        """Revoke these keys, with one transaction for each BATCH of them and one event for each key.
+
+        Nothing is revoked if one is not of the workspace: see `select`. Returns how many were not revoked before.
+        """
+        self.select(principal, key_ids)
+        return sum(self._revoke_batch(principal, ids, origin) for ids in _batches(key_ids))
+
+    def expire_many(
+        self,
+        principal: Principal,
+        key_ids: Sequence[KeyId],
+        expires_at: datetime,
+        origin: Origin = NO_ORIGIN,
+    ) -> int:
+        """Set the expiry of those keys that are active, in batches like `revoke_many`. Returns how many changed."""
+        self.select(principal, key_ids)
+        return sum(
+            self._expire_batch(principal, ids, expires_at, origin) for ids in _batches(key_ids)
+        )
 
     def rotate(
         self,
@@ -279,6 +291,31 @@ class Keys:
         return CreatedKey(key, token)
 
     @retry_on_conflict
+    def _revoke_batch(self, principal: Principal, key_ids: Sequence[KeyId], origin: Origin) -> int:
+        with self._authorization.changing(principal, origin, KEYS_WRITE, revokes=True) as (tx, act):
+            keys = _managed(tx, act.principal, key_ids)
+            revoked = rows.revoke_keys(tx, principal.workspace_id, key_ids, act.at)
+            for key in keys:
+                if key.id in revoked:
+                    _record(tx, EventType.KEY_REVOKED, replace(key, revoked_at=act.at), act)
+        return len(revoked)
+
+    @retry_on_conflict
+    def _expire_batch(
+        self,
+        principal: Principal,
+        key_ids: Sequence[KeyId],
+        expires_at: datetime,
+        origin: Origin,
+    ) -> int:
+        patch, changed = KeyPatch(expires_at=expires_at), 0
+        with self._authorization.changing(principal, origin, KEYS_WRITE) as (tx, act):
+            for key in _managed(tx, act.principal, key_ids):
+                if key.status(act.at) is KeyStatus.ACTIVE:
+                    changed += self._patch(tx, key, patch, act) != key
+        return changed
+
+    @retry_on_conflict
     def _rotate(
         self,
         principal: Principal,
@@ -306,6 +343,15 @@ class Keys:
         now = self._clock.now()
         with self._database.read_once(workspace_id) as tx:
             return rows.keys_least_used(tx, workspace_id, now, CANDIDATES)
+
+    def _patch(self, tx: Tx, key: ApiKey, patch: KeyPatch, act: AuthorizedAct) -> ApiKey:
+        """Return the key after the patch. If nothing changes, nothing is written, and there is no event."""
+        changed = rules.apply_patch(key, patch, act.principal, self.catalog, act.at)
+        if changed != key:
+            changed = replace(changed, version=key.version + 1)
+            rows.update_key(tx, changed)
+            _record(tx, EventType.KEY_UPDATED, changed, act, changed=_changed_names(key, changed))
+        return changed
 
     def _find(self, tx: Tx, principal: Principal, key_id: KeyId) -> ApiKey:
         is_key_id = is_id("key", key_id)
@@ -359,6 +405,19 @@ class Keys:
         overlapping = key_counts.count_overlapping_keys(tx, old.workspace_id, now)
         allowed = max(plan.limits.api_keys, used)
         self._require_room("overlapping_keys", plan, allowed, overlapping)
+
+
+def _managed(tx: Tx, principal: Principal, key_ids: Collection[KeyId]) -> Sequence[ApiKey]:
+    """Return these keys, in their order. NotFound if one is missing, Forbidden if the principal may not manage one."""
+    found = {key.id: key for key in rows.find_keys(tx, principal.workspace_id, key_ids)}
+    keys = [NotFound.unless(found.get(key_id), "key") for key_id in key_ids]
+    for key in keys:
+        rules.require_manager(principal, key)
+    return keys
+
+
+def _batches(key_ids: Sequence[KeyId]) -> Iterator[Sequence[KeyId]]:
+    return (key_ids[start : start + BATCH] for start in range(0, len(key_ids), BATCH))
 
 
 def _succeed(tx: Tx, old: ApiKey, successor: ApiKey, rotation: Rotation, now: datetime) -> None:

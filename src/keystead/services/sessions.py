@@ -8,13 +8,13 @@ from datetime import datetime
 
 from keystead.domain.errors import SessionEnded
 from keystead.domain.events import Act, EventType, Origin, Target
-from keystead.domain.ids import SessionId, UserId, new_id
+from keystead.domain.ids import SessionId, UserId, WorkspaceId, new_id
 from keystead.domain.principals import Actor, PrincipalKind
 from keystead.domain.sessions import AuthenticationMethod, KnownDevice, LinkPurpose, Session
 from keystead.domain.throttle import device_subject
 from keystead.domain.token import Secret
 from keystead.domain.usage import printable
-from keystead.domain.workspaces import Member, User
+from keystead.domain.workspaces import Member, User, Workspace
 from keystead.storage.database import Tx
 from keystead.storage.tables import events, throttles
 from keystead.storage.tables import sessions as rows
@@ -42,11 +42,12 @@ class Admitted:
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """The signed-in user, their session, and their memberships, the oldest workspace first."""
+    """The signed-in user, their session, their memberships and the workspaces of these, the oldest first."""
 
     session: Session
     user: User
     members: list[Member]
+    workspaces: Mapping[WorkspaceId, Workspace]
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,11 +124,18 @@ class SignIn:
                 return None
             members = workspaces.memberships_of(tx, session.user_id)
             user = members[0].user if members else users.get_user(tx, session.user_id)
-        if session.needs_touch(now):
-            # Reading goes on when nothing can be written, so a full disk doesn't sign users out.
-            with suppress(StorageError):
-                self._touch(digest, now)
-        return Visitor(session, user, with_proof(members, session))
+            own = {each.id: each for each in workspaces.workspaces_of(tx, session.user_id)}
+        return Visitor(session, user, with_proof(members, session), own)
+
+    def touch(self, secret: Secret) -> None:
+        """Keep the session of that secret alive: write that it was seen now."""
+        # Reading goes on when nothing can be written, so a full disk doesn't sign users out.
+        with suppress(StorageError):
+            self._touch(secret.fingerprint(), self._clock.now())
+
+    def now(self) -> datetime:
+        """Return the time that sessions are judged by."""
+        return self._clock.now()
 
     def memberships(self, secret: Secret) -> list[Member]:
         """Return the memberships of the session's user, the oldest workspace first; none if it has ended."""

@@ -16,7 +16,9 @@ from keystead.developer_area.keys.forms import (
     key_problems,
     shown_at,
 )
-from keystead.developer_area.keys.pages import KeyPages, new_nonce
+from keystead.developer_area.keys.list_state import ListState
+from keystead.developer_area.keys.pages import KeyPages, is_from_key_page, new_nonce
+from keystead.developer_area.sign_in.cookies import redirect_with_message
 from keystead.developer_area.sign_in.visits import MemberVisit
 from keystead.developer_area.web.contexts import Choice
 from keystead.developer_area.web.forms import Form, form_version
@@ -77,7 +79,7 @@ class KeyChanges(KeyPages):
         except _REFUSALS as refused:
             return self._rotate_page(visit, key, _refusal_text(refused), status=409)
         old = keys.get(visit.principal, key.id)
-        return self._created(visit, created, _old_key_text(old, visit))
+        return self._created(visit, created, ListState.carried(visit), _old_key_text(old, visit))
 
     def edit_form(self, visit: MemberVisit) -> Response:
         """Show the form with a key's attributes."""
@@ -101,8 +103,12 @@ class KeyChanges(KeyPages):
         except _REFUSALS as refused:
             refusal = _refusal_text(refused)
             return self._edit_page(visit, key, entry, refusal=refusal, status=409)
-        saved = "?saved=yes" if changed != key else ""
-        return see_other(f"{visit.keys_url}/{key.id}{saved}")
+        url = self._back_url(visit, key)
+        if changed == key:
+            return see_other(url)
+        if not is_from_key_page(visit):
+            url = ListState.carried(visit).changed_url(visit.keys_url, key.id)
+        return redirect_with_message(url, f"“{changed.description}” was saved.")
 
     def _rotate_page(
         self,
@@ -126,6 +132,7 @@ class KeyChanges(KeyPages):
             once=new_nonce(),
             overlaps=_overlap_choices(key, now, visit) if rotation else (),
             successor_expires=visit.timestamp(rotation.successor.expires_at) if rotation else None,
+            back_url=self._back_url(visit, key),
         )
         return self._render(page, status)
 
@@ -165,6 +172,7 @@ class KeyChanges(KeyPages):
             version=key.version,
             differences=entry.differences(key, visit) if is_outdated else None,
             refusal=refusal,
+            back_url=self._back_url(visit, key),
         )
         return self._render(page, status)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from keystead.developer_area.web.contexts import (
     Choice,
@@ -44,6 +44,35 @@ class KeyRow:
     revoke_url: str | None
 
 
+class ListRow(NamedTuple):
+    """A key in the list, as texts. `acts` names the pages below `url` that the member may open.
+
+    `created`, `used` and `ends` are relative; `*_exact` are in the member's time zone. `ends` is the expiry or, of a
+    revoked key, the revocation. `successor` is what the key was rotated to.
+    """
+
+    id: str
+    url: str
+    description: str
+    access: str
+    prefix: str
+    last_four: str
+    created: str
+    created_exact: str
+    creator: str
+    used: str
+    used_from: str
+    used_exact: str
+    ends: str
+    ends_on: str
+    ends_exact: str
+    status: str
+    status_text: str
+    successor: Link | None
+    acts: str
+    is_changed: bool
+
+
 @dataclass(frozen=True, slots=True)
 class LimitNotice:
     """The explanation of a full limit, with the keys that are safest to revoke."""
@@ -53,29 +82,131 @@ class LimitNotice:
 
 
 @dataclass(frozen=True, slots=True)
-class HygieneLine:
-    """A hygiene finding: a link to the keys with their number, what to do, and why."""
+class Review:
+    """A hygiene finding: a link to its keys with their number, why they need a review, and whether to set an expiry."""
 
     link: Link
-    action: str
     reason: str
+    sets_expiry: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Tab:
+    """A tab of the list, with the number of its keys."""
+
+    text: str
+    count: str
+    url: str
+    current: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """The head of a column: a link that sorts by it, if there is one, and the present order (WAI-ARIA `aria-sort`)."""
+
+    text: str
+    url: str | None
+    order: str
+
+
+@dataclass(frozen=True, slots=True)
+class FirstRun:
+    """What an empty workspace shows instead of a list: three lines that use a key, and the quick start."""
+
+    example: str
+    quick_start_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The bar of the checked keys. `whole` is the text of the box that checks a whole review, with its value."""
+
+    whole: str
+    finding: str
+    sets_expiry: bool
 
 
 @dataclass(frozen=True, slots=True)
 class KeysPage(FramedPage):
-    """The table of keys. `finding` is the hygiene finding that the table is filtered by."""
+    """The list of keys. `review` is the finding that it is filtered by, `kept` the search form's hidden fields.
+
+    `filters` are links without one of the filters each. `result` says how many keys a search found. `state` is what
+    the dialogs carry, to come back here.
+    """
 
     template: ClassVar[str] = "keys.html"
     quota: QuotaLine
     limit: LimitNotice | None
     may_create: bool
-    findings: Sequence[HygieneLine]
-    finding: HygieneLine | None
-    shows: Sequence[Link]
-    show: str
+    first_run: FirstRun | None
+    reviews: Sequence[Review]
+    review: Review | None
+    tabs: Sequence[Tab]
+    kept: Sequence[tuple[str, str]]
     query: str
-    rows: Sequence[KeyRow]
+    filters: Sequence[Link]
+    filter_url: str
+    result: str
+    columns: Sequence[Column]
+    rows: Sequence[ListRow]
+    nothing: str
+    selection: Selection | None
+    state: str
     pages: Pager
+
+
+@dataclass(frozen=True, slots=True)
+class FilterPage(FramedPage):
+    """The choice of filters. `kept` are the hidden fields of the rest of the list's state."""
+
+    template: ClassVar[str] = "filter_keys.html"
+    kept: Sequence[tuple[str, str]]
+    creators: Sequence[Choice]
+    accesses: Sequence[Choice]
+    uses: Sequence[Choice]
+    back_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class SelectedKey:
+    """A key in the question about several. `is_in_use`: it was used within a day."""
+
+    description: str
+    hint: str
+    last_use: str
+    is_in_use: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RevokeKeysPage(FramedPage):
+    """The question before several keys are revoked. `confirmation` is the number to type, if one is in use."""
+
+    template: ClassVar[str] = "revoke_keys.html"
+    title: str
+    consequence: str
+    keys: Sequence[SelectedKey]
+    ids: str
+    confirmation: str
+    problem: str
+    url: str
+    back_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExpireKeysPage(FramedPage):
+    """The choice of an expiry for several keys."""
+
+    template: ClassVar[str] = "expire_keys.html"
+    title: str
+    keys: Sequence[SelectedKey]
+    ids: str
+    problems: Mapping[str, str]
+    expiries: Sequence[Choice]
+    shown_at: str
+    expires_on: str
+    earliest: str
+    url: str
+    back_url: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,17 +248,19 @@ class EditKeyPage(KeyFormPage):
     version: int
     differences: Sequence[Difference] | None
     refusal: str
+    back_url: str
 
 
 @dataclass(frozen=True, slots=True)
 class KeyCreatedPage(FramedPage):
-    """The only page that shows a token. `replaced` says what happens to the rotated key."""
+    """The only page that shows a token. `replaced` says what happens to the rotated key, `done_url` shows the list."""
 
     template: ClassVar[str] = "key_created.html"
     key: KeyRow
     token: str
     curl: str
     replaced: str
+    done_url: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +280,7 @@ class RevokeKeyPage(FramedPage):
     consequence: str
     confirmation: str
     problem: str
+    back_url: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +294,7 @@ class RotateKeyPage(FramedPage):
     once: str
     overlaps: Sequence[Choice]
     successor_expires: Timestamp | None
+    back_url: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +360,7 @@ class KeyPage(FramedPage):
     """A key with its use and history. `refused` lists callers that were refused, `predecessor` the rotated key."""
 
     template: ClassVar[str] = "key.html"
+    list_url: str
     key: KeyRow
     predecessor: Link | None
     is_over: bool

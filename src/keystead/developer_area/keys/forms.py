@@ -99,6 +99,13 @@ class KeyEntry:
         """Return the scopes that the member may grant."""
         return _scope_choices(grantable(principal), catalog, self.scopes)
 
+    def expiry_date(self, now: datetime, zone: tzinfo) -> datetime:
+        """Return the chosen time. Invalid without a choice of one."""
+        expires_at = self._expires_at(now, zone)
+        if expires_at is None:
+            raise Invalid.field("/expires_at", "Choose when the keys expire")
+        return expires_at
+
     def _expires_at(self, now: datetime, zone: tzinfo) -> datetime | None:
         if self.expiry == "never":
             return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Final
 
@@ -14,17 +14,20 @@ from keystead.developer_area.keys.contexts import (
     KeyEventRow,
     KeyRow,
     LimitNotice,
+    ListRow,
 )
+from keystead.developer_area.keys.list_state import LIST, ListState
 from keystead.developer_area.sign_in.visits import MemberVisit
 from keystead.developer_area.web.contexts import Choice, Link, QuotaLine
 from keystead.developer_area.web.labels import plural
-from keystead.developer_area.web.timestamps import day, relative
+from keystead.developer_area.web.navigation import with_query
+from keystead.developer_area.web.timestamps import day, exact, relative, short_date
 from keystead.developer_area.workspace.event_sentences import sentence
 from keystead.domain.events import Event, EventType
 from keystead.domain.ids import KeyId
 from keystead.domain.keys import ApiKey, KeyStatus, KeyUse
 from keystead.domain.principals import Actor, Principal, PrincipalKind
-from keystead.domain.scopes import EVERYTHING, KEYS_WRITE, ScopeCatalog, Scopes
+from keystead.domain.scopes import EVERYTHING, KEYS_WRITE, READ_ONLY, ScopeCatalog, Scopes
 from keystead.domain.usage import KeyCaller
 from keystead.domain.verification import DenialReason
 
@@ -54,6 +57,7 @@ _UNITS: Final = (
     (timedelta(minutes=1), "minute"),
     (timedelta(seconds=1), "second"),
 )
+_READ_ONLY: Final = Scopes(READ_ONLY)
 DAYS: Final = 30
 _STEP: Final = 10
 _GAP: Final = 2
@@ -68,13 +72,14 @@ def key_row(
     now: datetime,
     hints: Mapping[KeyId, str],
     catalog: ScopeCatalog,
+    query: str = "",
 ) -> KeyRow:
-    """Return `key` for display. `hints` holds the hint of its successor."""
+    """Return `key` for display. `hints` holds the hint of its successor; `query` ends the URLs of its pages."""
     use, url = key.last_use, f"{visit.keys_url}/{key.id}"
     changeable = key.revoked_at is None and _may_change(key, visit.principal)
     return KeyRow(
         id=key.id,
-        url=url,
+        url=f"{url}{query}",
         description=key.description,
         hint=key.hint,
         status=key.status(now),
@@ -88,10 +93,83 @@ def key_row(
         revoked=visit.timestamp(key.revoked_at),
         rotation=_rotation(key, now),
         successor=_successor(key, visit, hints),
-        rotate_url=f"{url}/rotate" if changeable and key.counts(now) else None,
-        edit_url=f"{url}/edit" if changeable else None,
-        revoke_url=f"{url}/revoke" if changeable else None,
+        rotate_url=f"{url}/rotate{query}" if changeable and key.counts(now) else None,
+        edit_url=f"{url}/edit{query}" if changeable else None,
+        revoke_url=f"{url}/revoke{query}" if changeable else None,
     )
+
+
+class ListRows:
+    """Makes the rows of the list: each value once, since a page has many of them."""
+
+    def __init__(self, visit: MemberVisit, now: datetime, changed: str, state: ListState) -> None:
+        """`changed` is the id of the key whose row is highlighted, `state` what each key's page leads back to."""
+        self._principal = visit.principal
+        self._manages_all = visit.principal.manages_every_key
+        self._writes = visit.principal.scopes.permit(KEYS_WRITE)
+        self._keys_url, self._zone, self._now, self._changed = (
+            visit.keys_url,
+            visit.zone,
+            now,
+            changed,
+        )
+        self._query = with_query("", **{LIST: str(state)})
+        self._access: dict[Scopes, str] = {}
+
+    def of(self, keys: Iterable[ApiKey], hints: Mapping[KeyId, str]) -> list[ListRow]:
+        """Return the rows of `keys`. `hints` holds the hints of their successors."""
+        return [self._row(key, hints) for key in keys]
+
+    def _row(self, key: ApiKey, hints: Mapping[KeyId, str]) -> ListRow:
+        status, use = key.status(self._now), key.last_use
+        prefix, _, last_four = key.hint.rpartition("…")
+        creator = _actor_label(key.created_by, self._principal)
+        ends = key.revoked_at or key.expires_at
+        successor = key.rotated_to
+        return ListRow(
+            id=key.id,
+            url=f"{self._keys_url}/{key.id}{self._query}",
+            description=key.description,
+            access=self._access_text(key.scopes),
+            prefix=prefix,
+            last_four=last_four,
+            created=relative(key.created_at, self._now),
+            created_exact=exact(key.created_at, self._zone),
+            creator=f"by {creator} (left)" if key.creator_left else f"by {creator}",
+            used=relative(use.at, self._now) if use else "",
+            used_from=(use.address or "") if use else "",
+            used_exact=f"{exact(use.at, self._zone)} {_source(use)}".rstrip() if use else "",
+            ends=relative(ends, self._now) if ends else "",
+            ends_on=short_date(ends, self._zone) if ends else "",
+            ends_exact=exact(ends, self._zone) if ends else "",
+            status=status,
+            status_text=status.capitalize(),
+            successor=Link(hints[successor], f"{self._keys_url}/{successor}")
+            if successor
+            else None,
+            acts=self._acts(key),
+            is_changed=key.id == self._changed,
+        )
+
+    def _acts(self, key: ApiKey) -> str:
+        """Return the pages of the key that the member may open, the most frequent first."""
+        may = self._writes and (self._manages_all or self._principal.may_manage(key.created_by))
+        if not may or key.revoked_at is not None:
+            return ""
+        return "rotate edit revoke" if key.counts(self._now) else "edit revoke"
+
+    def _access_text(self, scopes: Scopes) -> str:
+        text = self._access.get(scopes)
+        if text is None:
+            text = self._access[scopes] = short_access(scopes)
+        return text
+
+
+def short_access(scopes: Scopes) -> str:
+    """Return scopes on one line."""
+    if scopes == _READ_ONLY:
+        return "Read-only"
+    return ", ".join("Full access" if scope == EVERYTHING else scope for scope in scopes)
 
 
 def access_of(scopes: Scopes, catalog: ScopeCatalog) -> Sequence[Choice]:

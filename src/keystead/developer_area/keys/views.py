@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping
+from datetime import UTC
 from typing import Final
 
 from starlette.responses import Response
@@ -16,6 +16,7 @@ from keystead.developer_area.keys.forms import (
     key_problems,
     shown_at,
 )
+from keystead.developer_area.keys.list_state import FROM, KEY_PAGE, LIST, ListState
 from keystead.developer_area.keys.pages import KeyPages, new_nonce
 from keystead.developer_area.keys.rows import (
     caller_row,
@@ -24,18 +25,17 @@ from keystead.developer_area.keys.rows import (
     first_day,
     revoke_consequence,
 )
+from keystead.developer_area.sign_in.cookies import redirect_with_message
 from keystead.developer_area.sign_in.visits import MemberVisit
 from keystead.developer_area.web.contexts import Link
-from keystead.developer_area.web.navigation import see_other, with_query
+from keystead.developer_area.web.navigation import with_query
 from keystead.domain.errors import IdempotencyMismatch, Invalid, LimitReached
-from keystead.domain.events import Event, EventType
 from keystead.domain.key_hygiene import is_in_use
 from keystead.domain.keys import ApiKey, KeyStatus
 from keystead.domain.scopes import KEYS_WRITE
 
 CONFIRMATION: Final = "confirmation"
 _EVENTS: Final = 20
-_RECENT: Final = timedelta(minutes=1)
 
 
 class KeyViews(KeyPages):
@@ -44,13 +44,14 @@ class KeyViews(KeyPages):
     def show(self, visit: MemberVisit) -> Response:
         """Show a key: its attributes, use, callers and history."""
         key, now, principal = self._key(visit), visit.now(), visit.principal
-        today = now.astimezone(UTC).date()
+        today, state = now.astimezone(UTC).date(), ListState.carried(visit)
         uses = self._services.usage.per_day(principal, key.id, first_day(today))
         callers = self._services.usage.callers(principal, key.id)
         history = self._services.events.list(principal, target_id=key.id, limit=_EVENTS)
         page = KeyPage(
-            frame=visit.frame(_message(visit, history.items, now)),
-            key=self._row(visit, key),
+            frame=visit.frame(),
+            list_url=state.url(visit.keys_url),
+            key=self._row(visit, key, with_query("", **{LIST: str(state), FROM: KEY_PAGE})),
             predecessor=self._predecessor(visit, key),
             is_over=key.status(now) is not KeyStatus.ACTIVE,
             chart=chart_of(uses, today),
@@ -80,7 +81,7 @@ class KeyViews(KeyPages):
             return self._form(visit, entry, key_problems(refused), status=422)
         except LimitReached:
             return self._form(visit, entry, status=409)
-        return self._created(visit, created)
+        return self._created(visit, created, ListState())
 
     def revoke_form(self, visit: MemberVisit) -> Response:
         """Ask before revoking a key."""
@@ -93,7 +94,9 @@ class KeyViews(KeyPages):
             problem = f"That doesn't match. Type {_confirmation(key)} to revoke this key."
             return self._revoke_page(visit, key, problem)
         self._services.keys.revoke(visit.principal, key.id, visit.origin)
-        return see_other(with_query(visit.keys_url, revoked=key.id))
+        quota = self._key_quota(visit, self._services.keys.quota(visit.principal))
+        url = ListState.carried(visit).url(visit.keys_url)
+        return redirect_with_message(url, f"“{key.description}” was revoked. {quota.text}.")
 
     def _predecessor(self, visit: MemberVisit, key: ApiKey) -> Link | None:
         old = self._services.keys.predecessor(visit.principal, key.id)
@@ -133,17 +136,9 @@ class KeyViews(KeyPages):
             consequence=revoke_consequence(key, now),
             confirmation=_confirmation(key) if is_in_use(key, now) else "",
             problem=problem,
+            back_url=self._back_url(visit, key),
         )
         return self._render(page, 422 if problem else 200)
-
-
-def _message(visit: MemberVisit, events: Sequence[Event], now: datetime) -> str:
-    """Return that the key was saved if its history says so: a forged URL announces nothing."""
-    if not visit.query("saved") or not events:
-        return ""
-    latest = events[0]
-    is_own = latest.type is EventType.KEY_UPDATED and latest.actor.id == visit.principal.id
-    return "Saved." if is_own and now - latest.occurred_at < _RECENT else ""
 
 
 def _confirmation(key: ApiKey) -> str:

@@ -200,7 +200,7 @@ class AcceptInvitationPages:
 
     def _user(self, visit: Visit) -> Visitor | None:
         """Return the signed-in user, unless the product manages them: a portal user has one workspace."""
-        visitor = self._sessions.visitor(visit)
+        visitor = visit.visitor
         return visitor if visitor and not visitor.user.is_of_portal else None
 
     def _page(

@@ -19,7 +19,7 @@ from keystead.developer_area.sign_in.kept_forms import KeptForm, load_form, stor
 from keystead.developer_area.sign_in.session import Sessions
 from keystead.developer_area.sign_in.visits import MemberVisit, Visit
 from keystead.developer_area.web.error_pages import ForeignForm, SignedOut
-from keystead.developer_area.web.forms import FORM_TOKEN, VERSION, form_owner
+from keystead.developer_area.web.forms import FORM_TOKEN, VERSION, Form, form_owner
 from keystead.developer_area.web.navigation import (
     keys_url,
     leave_page,
@@ -149,7 +149,10 @@ class Confirmation:
         # The old secret is void from here on. The response needs the new cookie even if the handler fails, so
         # `renewed_cookies` adds it outside of all exception handlers.
         visit.request.scope[_RENEWED] = session.secret
-        return replace(visit, secret=session.secret, form=visit.form.without(PASSWORD))
+        visitor = self._sign_in.visitor(session.secret)
+        return replace(
+            visit, secret=session.secret, form=visit.form.without(PASSWORD), visitor=visitor
+        )
 
     def _ask(
         self, visit: Visit, request: _Request, problem: str = "", status: int = 403
@@ -177,6 +180,11 @@ class Confirmation:
         return response
 
 
+def has_password(form: Form) -> bool:
+    """Return whether a form has a password in it, whose hash takes a while."""
+    return not _PASSWORDS.isdisjoint(form.fields)
+
+
 def renewed_cookies(scope: Scope) -> list[Header]:
     """Return the Set-Cookie headers of a session that was renewed during this request, whatever its response."""
     secret = scope.get(_RENEWED)
@@ -190,8 +198,8 @@ def renewed_cookies(scope: Scope) -> list[Header]:
 
 def _pending_request(visit: Visit) -> _Request:
     """Return the action to continue. One with passwords starts again at its page, since they aren't carried."""
-    path, form = str(visit.request.scope["path"]), visit.form.without(PASSWORD, FORM_TOKEN)
-    if _PASSWORDS & set(form.fields):
+    path, form = requested_url(visit.request.scope), visit.form.without(PASSWORD, FORM_TOKEN)
+    if has_password(form):
         return _Request(path)
     return _Request(path, [(name, v) for name, values in form.fields.items() for v in values])
 

@@ -13,8 +13,6 @@ from keystead.developer_area.web.error_pages import SignedOut
 from keystead.developer_area.web.navigation import see_other
 from keystead.developer_area.web.render import Renderer
 from keystead.domain.errors import NotFound
-from keystead.domain.ids import WorkspaceId, is_id
-from keystead.domain.workspaces import Member
 from keystead.http.client import note_caller
 from keystead.services import Services
 from keystead.services.sessions import Visitor
@@ -27,15 +25,14 @@ class Sessions:
         self._services = services
 
     def visitor(self, visit: Visit) -> Visitor | None:
-        """Return the user who is signed in in this browser."""
+        """Return the user who is signed in in this browser now: the session may have ended during the request."""
         return self._services.sign_in.visitor(visit.secret) if visit.known else None
 
     def member_visit(self, visit: Visit) -> MemberVisit:
         """Return the visit of the member of the workspace in the path. SignedOut without a session, else NotFound."""
-        visitor = self.visitor(visit)
+        visitor, member = visit.visitor, visit.membership()
         if visitor is None or not visitor.members:
             raise SignedOut
-        member = _find_member(visit, visitor)
         if member is None:
             raise NotFound("There is no such workspace.")
         note_caller(visit.request.scope, key_id=None, workspace_id=member.workspace_id)
@@ -44,16 +41,11 @@ class Sessions:
             visit.secret,
             visit.known,
             visit.form,
-            services=self._services,
             visitor=visitor,
+            services=self._services,
             member=member,
-            workspace=self._services.workspaces.get(member.workspace_id),
+            workspace=visitor.workspaces[member.workspace_id],
         )
-
-    def is_member(self, visit: Visit) -> bool:
-        """Return whether a member of the workspace in the path is signed in in this browser."""
-        visitor = self.visitor(visit)
-        return visitor is not None and _find_member(visit, visitor) is not None
 
     def sign_out(self, visit: Visit) -> Response:
         """End the session and show the sign-in page."""
@@ -86,11 +78,3 @@ class WorkspacePages:
         """Return the use of a limit of the workspace's plan."""
         use = self._services.plans.use(visit.principal)
         return QuotaLine.of(use.quotas[limit], noun, use.plan.name)
-
-
-def _find_member(visit: Visit, visitor: Visitor) -> Member | None:
-    workspace_id = WorkspaceId(visit.path("workspace_id"))
-    if not is_id("ws", workspace_id):
-        return None
-    members = (member for member in visitor.members if member.workspace_id == workspace_id)
-    return next(members, None)

@@ -48,14 +48,14 @@ class SignInPages:
 
     def home(self, visit: Visit) -> Response:
         """Continue to the user's first workspace or to the sign-in page."""
-        visitor = self._sessions.visitor(visit)
+        visitor = visit.visitor
         members = visitor.members if visitor else []
         return see_other(keys_url(members[0].workspace_id) if members else "/sign-in")
 
     def sign_in_form(self, visit: Visit) -> Response:
         """Show the sign-in page. A one-time link is not used up but confirmed by a button."""
         link, next_path = visit.query("link") or None, own_path(visit.query("next"))
-        visitor = self._sessions.visitor(visit)
+        visitor = visit.visitor
         if link is None and visitor is not None and visitor.members:
             return see_other(next_path or "/")
         stranded = visitor.user.name if visitor and not visitor.members else ""

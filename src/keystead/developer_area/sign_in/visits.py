@@ -35,12 +35,16 @@ P = TypeVar("P", str, int)
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """A request of a browser. `known`: the secret came from its cookie rather than being generated now."""
+    """A request of a browser, and the user who was signed in in it when the request arrived.
+
+    `known`: the secret came from the browser's cookie rather than being generated now.
+    """
 
     request: Request
     secret: Secret
     known: bool
     form: Form = field(default_factory=Form)
+    visitor: Visitor | None = None
 
     @classmethod
     def of(cls, request: Request, form: Form | None = None) -> Visit:
@@ -68,6 +72,12 @@ class Visit:
     def agent(self) -> str | None:
         """Return the browser's User-Agent."""
         return client_of(self.request.scope).agent or None
+
+    def membership(self) -> Member | None:
+        """Return the signed-in user as a member of the workspace in the path."""
+        workspace_id = self.request.path_params.get("workspace_id")
+        members = self.visitor.members if self.visitor else ()
+        return next((member for member in members if member.workspace_id == workspace_id), None)
 
     def path(self, name: str) -> str:
         """Return a path parameter."""
@@ -171,9 +181,7 @@ class MemberVisit(Visit):
         )
 
     def _other_workspaces(self) -> Sequence[Link]:
-        if len(self.visitor.members) == 1:
-            return []
-        workspaces = self.services.workspaces.of_user(self.user.id)
+        workspaces = self.visitor.workspaces.values()
         return [
             Link(other.name, keys_url(other.id)) for other in workspaces if other != self.workspace
         ]

@@ -16,7 +16,10 @@
     box.setAttribute("closedby", shownToken ? "none" : "closerequest");
     if (panel.hasAttribute("aria-describedby")) box.setAttribute("aria-describedby", "panel-text");
     else box.removeAttribute("aria-describedby");
-    if (!box.open) box.showModal();
+    if (!box.open) {
+      places = placesOf([document.activeElement.closest(".keys tr")?.id]);
+      box.showModal();
+    }
     (panel.querySelector("[autofocus]") ?? panel).focus();
   };
 
@@ -76,11 +79,11 @@
     if (copied) panel.setAttribute("data-copied", "");
     panel.querySelector("[data-copy-status]").textContent = copied
       ? "Copied to the clipboard."
-      : "Your browser does not let us copy. It is selected: press Ctrl+C, or Command+C.";
+      : "Couldn't copy automatically. The key is selected: press Ctrl+C (⌘C on a Mac).";
   };
 
-  const showCopyButtons = () => {
-    for (const button of document.querySelectorAll("[data-copy]")) button.hidden = false;
+  const showScriptedButtons = () => {
+    for (const button of document.querySelectorAll("[data-copy], [data-dismiss]")) button.hidden = false;
   };
 
   // A page that is left keeps no secret, neither in the back/forward cache nor in the form's state.
@@ -91,14 +94,27 @@
   // --- clicks, each on what it is for ---
 
   document.addEventListener("click", (event) => {
-    const target = event.target.closest("[data-copy], [data-close], [data-leave-no]");
+    const target = event.target.closest("[data-copy], [data-close], [data-leave-no], [data-dismiss]");
     if (target === null) return;
     if (target.hasAttribute("data-copy")) copyFrom(target);
+    else if (target.hasAttribute("data-dismiss")) dismiss();
     else if (target.hasAttribute("data-leave-no")) stay(target.closest("#panel"));
     else if (inDialog(target)) {
       event.preventDefault();
       closeDialog();
     }
+  });
+
+  const dismiss = () => {
+    document.getElementById("status").replaceChildren();
+    document.getElementById("content").focus({ preventScroll: true });
+  };
+
+  // What looks like a button is pressed like one.
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== " " || !event.target.matches("a.button, a[role=button]")) return;
+    event.preventDefault();
+    event.target.click();
   });
 
   // --- forms that are sent once, however often the button is pressed ---
@@ -113,6 +129,7 @@
       event.stopImmediatePropagation();
     }
     form.setAttribute(SENT, "");
+    if (!form.hasAttribute("hx-post")) waitFor(event.submitter);
   }, true);
 
   const letSendAgain = () => {
@@ -121,15 +138,55 @@
 
   window.addEventListener("pageshow", letSendAgain);
 
+  // --- the pressed control shows that its request takes a while ---
+
+  const BUSY_AFTER = 150;
+
+  const waitFor = (control) => setTimeout(() => {
+    if (control === null || control.hasAttribute("aria-busy")) return;
+    control.setAttribute("aria-busy", "true");
+    if (control.dataset.busy === undefined) return;
+    control.dataset.idle = control.textContent;
+    control.textContent = control.dataset.busy;
+  }, BUSY_AFTER);
+
+  const release = (control) => {
+    control.removeAttribute("aria-busy");
+    if (control.dataset.idle === undefined) return;
+    control.textContent = control.dataset.idle;
+    delete control.dataset.idle;
+  };
+
+  // The link of a closed menu is not in view: the focus has gone back to what opened the menu.
+  const controlOf = (ctx) => {
+    if (ctx.request.submitter) return ctx.request.submitter;
+    const source = ctx.sourceElement;
+    if (source.matches("[role=search]")) return document.getElementById("key-list");
+    return source.offsetParent === null ? document.activeElement : source;
+  };
+
+  document.addEventListener("htmx:before:request", (event) => {
+    const ctx = event.detail.ctx;
+    ctx.control = controlOf(ctx);
+    ctx.waiting = waitFor(ctx.control);
+  });
+
+  document.addEventListener("htmx:finally:request", (event) => {
+    clearTimeout(event.detail.ctx.waiting);
+    release(event.detail.ctx.control);
+  });
+
+  window.addEventListener("pageshow", () => document.querySelectorAll("[aria-busy]").forEach(release));
+
   // --- when a request fails: an alert that says what is known, with everything that was entered still there ---
 
-  const NO_ANSWER = "The server couldn't be reached. Check your connection";
+  const NO_ANSWER = "We couldn't reach the server";
   const NOT_OURS = (status) => `The server didn't answer as expected (${status})`;
 
   const isSent = (ctx) => ctx.request.method !== "GET";
 
   const saidByGateway = (ctx, what) => isSent(ctx)
-    ? `${what}. We don't know whether this went through. What you entered is still here: try again.`
+    ? `${what}. We don't know if ${ctx.sourceElement.dataset.outcome ?? "your change was saved"}. Try again.`
     : `${what}. Try again.`;
 
   // Our own refusals say in words what was done; a gateway's page, or one of another site, says nothing that we show.
@@ -189,28 +246,36 @@
     if (ctx !== undefined && ctx.text === undefined) showFailure(ctx, saidByGateway(ctx, NO_ANSWER));
   });
 
-  // --- where the focus goes when the page has changed under it: after a key's end, to the next row ---
+  // --- where the focus goes when the page has changed under it: to the changed row, or past those that are gone ---
 
-  let nextRow = "";
+  let places = [];
   let isNewContent = false;
 
+  // Rows to return to, the best first: those with the ids, then those after them, then the last before them.
+  const placesOf = (ids) => {
+    const rows = [...document.querySelectorAll(".keys tbody tr")].map((row) => row.id);
+    const first = rows.findIndex((id) => ids.includes(id));
+    return first === -1 ? [] : [...ids, ...rows.slice(first + 1), ...rows.slice(0, first).reverse()];
+  };
+
   document.addEventListener("submit", (event) => {
-    const row = document.getElementById(event.target.dataset.ends ?? "");
-    nextRow = (row?.nextElementSibling ?? row?.previousElementSibling)?.id ?? "";
+    const keys = event.target.elements.namedItem("keys");
+    if (keys !== null) places = placesOf(keys.value.split(" "));
   }, true);
 
   const focusNewContent = () => {
     const lost = isNewContent && document.activeElement === document.body;
     isNewContent = false;
     if (!lost) return;
-    const row = document.getElementById(nextRow);
-    (row?.querySelector("a") ?? document.querySelector("#content h1[tabindex]"))?.focus();
+    const row = document.querySelector(".row-changed")
+      ?? places.map((id) => document.getElementById(id)).find((place) => place !== null);
+    (row?.querySelector(".name a") ?? document.querySelector("#content h1[tabindex]"))?.focus();
   };
 
   // --- after htmx has put something new into the page ---
 
   document.addEventListener("htmx:after:swap", () => {
-    showCopyButtons();
+    showScriptedButtons();
     if (dialog().querySelector("#panel") !== null) openDialog();
     focusNewContent();
   });
@@ -221,5 +286,5 @@
     closeDialog();
   });
 
-  document.addEventListener("DOMContentLoaded", showCopyButtons);
+  document.addEventListener("DOMContentLoaded", showScriptedButtons);
 })();

@@ -13,6 +13,7 @@ _HOUR = timedelta(hours=1)
 _DAY = timedelta(days=1)
 _MONTH = timedelta(days=365.25 / 12)
 _YEAR = timedelta(days=365.25)
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 # Each unit is used up to the limit next to it: 90 minutes are still minutes, 36 hours still hours, 60 days still days.
 _UNITS = (
     (_MINUTE, "minute", timedelta(minutes=90)),
@@ -35,7 +36,7 @@ def find_zone(name: str | None) -> tzinfo:
 
 def timestamp(instant: datetime, now: datetime, zone: tzinfo = UTC) -> Timestamp:
     """Return `instant` for display at `now` in `zone`."""
-    return Timestamp(format_instant(instant), _exact(instant, zone), relative(instant, now))
+    return Timestamp(format_instant(instant), exact(instant, zone), relative(instant, now))
 
 
 def relative(instant: datetime, now: datetime) -> str:
@@ -56,14 +57,35 @@ def day(instant: datetime | date) -> str:
 
 def zone_label(instant: datetime, zone: tzinfo) -> str:
     """Return the zone's abbreviation at `instant`, such as `CET`, or its offset, such as `UTC-03:00`."""
-    local = instant.astimezone(zone)
-    name, offset = local.tzname() or "", f"{local:%z}"
-    return name if name.isalpha() else f"UTC{offset[:3]}:{offset[3:5]}"
+    return _zone_name(instant.astimezone(zone))
 
 
-def _exact(instant: datetime, zone: tzinfo) -> str:
+def exact(instant: datetime, zone: tzinfo) -> str:
+    """Return a time such as `24 Dec 2026, 12:00:00 UTC` in that zone."""
+    local = _local(instant, zone)
+    clock = f"{local.hour:02}:{local.minute:02}:{local.second:02}"
+    return f"{_date(local)}, {clock} {_zone_name(local)}"
+
+
+def short_date(instant: datetime, zone: tzinfo) -> str:
+    """Return a date such as `24 Dec 2026` in that zone."""
+    return _date(_local(instant, zone))
+
+
+def _local(instant: datetime, zone: tzinfo) -> datetime:
     try:
-        local = instant.astimezone(zone)
+        return instant.astimezone(zone)
     except OverflowError:  # the last hours of year 9999, east of Greenwich
-        return _exact(instant, UTC)
-    return f"{local.day} {local:%b} {local.year}, {local:%H:%M:%S} {zone_label(instant, zone)}"
+        return instant.astimezone(UTC)
+
+
+def _date(local: datetime) -> str:
+    return f"{local.day} {_MONTHS[local.month - 1]} {local.year}"
+
+
+def _zone_name(local: datetime) -> str:
+    name = local.tzname() or ""
+    if name.isalpha():
+        return name
+    offset = f"{local:%z}"
+    return f"UTC{offset[:3]}:{offset[3:5]}"

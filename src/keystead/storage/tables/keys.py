@@ -84,6 +84,7 @@ _ALL: Final = (
 )
 
 _ONE: Final = Query(_ALL.where(_KEYS.id == bindparam("key")))
+_SOME: Final = Query(_ALL.where(_KEYS.id.in_(bindparam("keys", expanding=True))))
 _PREDECESSOR: Final = Query(_ALL.where(_KEYS.rotated_to == bindparam("key")))
 _WITH_WORKSPACE: Final = Query(
     _ALL.where(_KEYS.id == bindparam("key"))
@@ -145,6 +146,15 @@ _LEAST_USED: Final = Query(
 _INSERT: Final = insert(api_keys)
 _UPDATE: Final = update(api_keys).where(_IS_KEY)
 _REVOKE: Final = _UPDATE.where(_KEYS.revoked_at.is_(None)).returning(_KEYS.id)
+_REVOKE_SOME: Final = (
+    update(api_keys)
+    .where(
+        _OF_WORKSPACE,
+        _KEYS.id.in_(bindparam("keys", expanding=True)),
+        _KEYS.revoked_at.is_(None),
+    )
+    .returning(_KEYS.id)
+)
 
 # A skip scan: one index lookup per pepper instead of a DISTINCT over all keys.
 _NEXT_PEPPER: Final = Query(
@@ -199,6 +209,12 @@ def find_key(tx: Tx, workspace_id: WorkspaceId, key_id: KeyId) -> ApiKey | None:
     """Return the workspace's key of that id, with its last use."""
     row = _ONE.first(tx, {"workspace": workspace_id, "key": key_id})
     return None if row is None else _from_row(row)
+
+
+def find_keys(tx: Tx, workspace_id: WorkspaceId, key_ids: Collection[KeyId]) -> list[ApiKey]:
+    """Return those keys of the workspace, in no order; ids of other workspaces are absent."""
+    keys = _SOME.all(tx, {"workspace": workspace_id, "keys": list(key_ids)})
+    return [_from_row(row) for row in keys]
 
 
 def find_key_with_workspace(
@@ -298,6 +314,14 @@ def revoke_key(tx: Tx, workspace_id: WorkspaceId, key_id: KeyId, now: datetime) 
     """Revoke the key. Returns False if it was revoked before; the first time stays."""
     revoked = {"workspace": workspace_id, "key": key_id, "revoked_at": now}
     return tx.execute(_REVOKE, revoked).first() is not None
+
+
+def revoke_keys(
+    tx: Tx, workspace_id: WorkspaceId, key_ids: Collection[KeyId], now: datetime
+) -> set[KeyId]:
+    """Revoke those keys. Returns which were not revoked before; the first time of the others stays."""
+    values = {"workspace": workspace_id, "keys": list(key_ids), "revoked_at": now}
+    return set(tx.execute(_REVOKE_SOME, values).scalars())
 
 
 def pepper_ids_of_live_keys(tx: Tx, now: datetime) -> set[str]:
