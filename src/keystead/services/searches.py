@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from keystead.domain.documents import Collection, Hit
-from keystead.domain.search import CANDIDATES, MAX_SEGMENTS, Query, SearchPosition
+from keystead.domain.search import CANDIDATES, MAX_SEGMENTS, SEGMENT, Query, SearchPosition
 from keystead.services.paging import Page, page_of
 from keystead.storage.database import Tx
 from keystead.storage.tables import documents, searches
@@ -48,10 +48,15 @@ def search_page(
 def _rank(tx: Tx, collection: Collection, query: Query, numbers: Sequence[int]) -> _Ranking:
     """Rank the newest documents with the words as they are, then the newest with the last one as a beginning."""
     searched = numbers[:MAX_SEGMENTS]
-    whole = searches.newest_matches(tx, collection, searched, query.clauses(prefix=False))
     begun: list[Match] = []
-    if query.has_prefix and len(whole) <= CANDIDATES:
+    if query.has_prefix:
         begun = searches.newest_matches(tx, collection, searched, query.clauses(prefix=True))
+        if len(begun) <= CANDIDATES:
+            # These are all matches, so only their segments can have some with whole words.
+            searched = _in_segments_of(begun, searched)
+    whole = searches.newest_matches(tx, collection, searched, query.clauses(prefix=False))
+    if len(whole) > CANDIDATES:
+        begun = []
     titles = {match.number: (match.title, False) for match in _newest(begun)}
     titles |= {match.number: (match.title, True) for match in _newest(whole)}
     newest = numbers[0] if numbers else 0
@@ -61,6 +66,11 @@ def _rank(tx: Tx, collection: Collection, query: Query, numbers: Sequence[int]) 
     ]
     is_complete = max(len(whole), len(begun)) <= CANDIDATES and len(numbers) <= MAX_SEGMENTS
     return _Ranking(sorted(positions, key=_order), is_complete)
+
+
+def _in_segments_of(matches: Sequence[Match], numbers: Sequence[int]) -> list[int]:
+    segments = {match.number // SEGMENT for match in matches}
+    return [number for number in numbers if number // SEGMENT in segments]
 
 
 def _newest(matches: Sequence[Match]) -> Sequence[Match]:

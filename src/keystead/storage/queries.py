@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, Final
 
-from sqlalchemy import Connection, Select
+from sqlalchemy import Connection, Select, TextualSelect
 from sqlalchemy.engine import Dialect
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.types import TypeEngine
@@ -23,7 +23,7 @@ _NO_VALUES: Final[Values] = {}
 class Query:
     """A SELECT with bound values, for either engine. Its rows are tuples, in the order of its columns."""
 
-    def __init__(self, statement: Select[*tuple[Any, ...]]) -> None:
+    def __init__(self, statement: Select[*tuple[Any, ...]] | TextualSelect) -> None:
         self.statement = statement
         self._compiled: dict[str, _CompiledQuery] = {}
 
@@ -57,7 +57,9 @@ class Query:
 class _CompiledQuery:
     """A query for one dialect: its text, and how its values and columns are converted."""
 
-    def __init__(self, statement: Select[*tuple[Any, ...]], dialect: Dialect) -> None:
+    def __init__(
+        self, statement: Select[*tuple[Any, ...]] | TextualSelect, dialect: Dialect
+    ) -> None:
         compiled = statement.compile(dialect=dialect)
         assert isinstance(compiled, SQLCompiler)  # noqa: S101 - these have no other
         self._text = compiled.string

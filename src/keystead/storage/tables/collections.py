@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Text, and_, bindparam, collate, func, insert, select, update
+from sqlalchemy import Integer, Text, and_, bindparam, collate, func, insert, select, update
 from sqlalchemy import delete as delete_from
 
 from keystead.domain.documents import Collection, CollectionId
 from keystead.domain.ids import WorkspaceId
 from keystead.storage.database import Tx
-from keystead.storage.schema.columns import BY_AGE
+from keystead.storage.queries import Query
+from keystead.storage.schema.columns import ABOVE_EVERY_ID, BY_AGE
 from keystead.storage.schema.tables import collections
 
 _COLUMNS: Final = (
@@ -31,21 +32,26 @@ _AGES: Final = (collections.c.id, collate(collections.c.id, BY_AGE))
 """The id, which rises with time, as the indexes of each engine have it: SQLite, PostgreSQL."""
 
 _INSERT: Final = insert(collections)
-_FIND: Final = select(*_COLUMNS).where(
-    _OF_WORKSPACE, collections.c.name == bindparam("collection_name")
+_FIND: Final = Query(
+    select(*_COLUMNS).where(_OF_WORKSPACE, collections.c.name == bindparam("collection_name"))
 )
 _NEWEST_ID: Final = tuple(
-    select(collections.c.id).where(_OF_WORKSPACE).order_by(age.desc()).limit(1) for age in _AGES
+    Query(select(collections.c.id).where(_OF_WORKSPACE).order_by(age.desc()).limit(1))
+    for age in _AGES
 )
-_FIRST_PAGE: Final = tuple(
-    select(*_COLUMNS).where(_LIVING).order_by(age.desc()).limit(bindparam("limit")) for age in _AGES
+_PAGE: Final = tuple(
+    Query(
+        select(*_COLUMNS)
+        .where(_LIVING, age < bindparam("before", type_=Text))
+        .order_by(age.desc())
+        .limit(bindparam("limit", type_=Integer))
+    )
+    for age in _AGES
 )
-_NEXT_PAGE: Final = tuple(
-    page.where(age < bindparam("before", type_=Text))
-    for page, age in zip(_FIRST_PAGE, _AGES, strict=True)
+_COUNT: Final = Query(select(func.count()).select_from(collections).where(_LIVING))
+_COUNT_DOCUMENTS: Final = Query(
+    select(func.coalesce(func.sum(collections.c.documents), 0)).where(_LIVING)
 )
-_COUNT: Final = select(func.count()).select_from(collections).where(_LIVING)
-_COUNT_DOCUMENTS: Final = select(func.coalesce(func.sum(collections.c.documents), 0)).where(_LIVING)
 _RETITLE: Final = (
     update(collections)
     .where(_ONE)
@@ -68,8 +74,8 @@ _TAKE_NUMBERS: Final = (
 )
 _UNNAME: Final = update(collections).where(_ONE).values(name=None)
 _DELETE: Final = delete_from(collections).where(_ONE)
-_UNNAMED: Final = select(collections.c.workspace_id, collections.c.id).where(
-    collections.c.name.is_(None)
+_UNNAMED: Final = Query(
+    select(collections.c.workspace_id, collections.c.id).where(collections.c.name.is_(None))
 )
 
 
@@ -92,32 +98,36 @@ def insert_collection(tx: Tx, collection: Collection) -> None:
 def find_collection(tx: Tx, workspace_id: WorkspaceId, name: str) -> Collection | None:
     """Return the workspace's collection of that name."""
     values = {"in_workspace": workspace_id, "collection_name": name}
-    row = tx.execute(_FIND, values).first()
+    row = _FIND.first(tx, values)
     return None if row is None else Collection(*row)
 
 
 def newest_collection_id(tx: Tx, workspace_id: WorkspaceId) -> str | None:
     """Return the workspace's highest collection id. A new one must be higher, to keep pages in order."""
-    return tx.execute(_NEWEST_ID[_engine(tx)], {"in_workspace": workspace_id}).scalar()
+    newest: str | None = _NEWEST_ID[_engine(tx)].scalar(tx, {"in_workspace": workspace_id})
+    return newest
 
 
 def page_of_collections(
     tx: Tx, workspace_id: WorkspaceId, *, limit: int, before: CollectionId | None = None
 ) -> list[Collection]:
     """Return at most `limit` collections, newest first, with an id below `before`."""
-    page = (_FIRST_PAGE if before is None else _NEXT_PAGE)[_engine(tx)]
-    values = {"in_workspace": workspace_id, "limit": limit, "before": before}
-    return [Collection(*row) for row in tx.execute(page, values)]
+    values = {
+        "in_workspace": workspace_id,
+        "limit": limit,
+        "before": ABOVE_EVERY_ID if before is None else before,
+    }
+    return [Collection(*row) for row in _PAGE[_engine(tx)].all(tx, values)]
 
 
 def count_collections(tx: Tx, workspace_id: WorkspaceId) -> int:
     """Return how many collections the workspace has."""
-    return tx.execute(_COUNT, {"in_workspace": workspace_id}).scalar_one()
+    return int(_COUNT.scalar(tx, {"in_workspace": workspace_id}))
 
 
 def count_documents(tx: Tx, workspace_id: WorkspaceId) -> int:
     """Return how many documents the workspace has in all: the sum of its collections' counters."""
-    return int(tx.execute(_COUNT_DOCUMENTS, {"in_workspace": workspace_id}).scalar_one())
+    return int(_COUNT_DOCUMENTS.scalar(tx, {"in_workspace": workspace_id}))
 
 
 def retitle_collection(tx: Tx, collection: Collection) -> None:
@@ -151,7 +161,7 @@ def delete_collection(tx: Tx, workspace_id: WorkspaceId, collection_id: Collecti
 
 def unnamed_collections(tx: Tx) -> list[tuple[WorkspaceId, CollectionId]]:
     """Return the ids of hidden collections of all workspaces, whose rows are not deleted yet."""
-    return [(row.workspace_id, row.id) for row in tx.execute(_UNNAMED)]
+    return [(workspace_id, id) for workspace_id, id in _UNNAMED.all(tx)]
 
 
 def _within(collection: Collection) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from sqlalchemy import (
     ARRAY,
     BigInteger,
     ColumnElement,
+    Integer,
     Text,
     and_,
     any_,
@@ -26,6 +27,7 @@ from sqlalchemy import (
 from sqlalchemy import delete as delete_from
 from sqlalchemy.dialects import postgresql, sqlite
 
+from keystead.domain import search as rules
 from keystead.domain.documents import (
     Collection,
     CollectionId,
@@ -37,10 +39,10 @@ from keystead.domain.documents import (
 )
 from keystead.domain.ids import WorkspaceId
 from keystead.domain.instants import to_microseconds
-from keystead.domain.search import SNIPPET_SOURCE, Query, snippet
 from keystead.domain.versions import first_version
 from keystead.storage.database import Tx
-from keystead.storage.schema.columns import Json
+from keystead.storage.queries import Query
+from keystead.storage.schema.columns import ABOVE_EVERY_NUMBER, Json
 from keystead.storage.schema.search import stored_words
 from keystead.storage.schema.tables import collections, documents
 
@@ -117,28 +119,32 @@ _IN_COLLECTION: Final = and_(
     collections.c.name == bindparam("name"),
     documents.c.id == bindparam("document_id"),
 )
-_READ: Final = select(*_SUMMARY, documents.c.text).where(_IN_COLLECTION)
-_FIND: Final = select(*_SUMMARY, documents.c.text).where(_ONE)
-_FIND_VERSION: Final = select(documents.c.version).where(_ONE)
+_READ: Final = Query(select(*_SUMMARY, documents.c.text).where(_IN_COLLECTION))
+_FIND: Final = Query(select(*_SUMMARY, documents.c.text).where(_ONE))
+_FIND_VERSION: Final = Query(select(documents.c.version).where(_ONE))
 _STORED: Final = tuple(
-    select(
-        documents.c.id,
-        documents.c.digest,
-        documents.c.number,
-        documents.c.created_at,
-        documents.c.version,
-    ).where(_WITHIN, condition)
+    Query(
+        select(
+            documents.c.id,
+            documents.c.digest,
+            documents.c.number,
+            documents.c.created_at,
+            documents.c.version,
+        ).where(_WITHIN, condition)
+    )
     for condition in Among.of(documents.c.id, Text)
 )
-_PAGE: Final = (
+_PAGE: Final = Query(
     select(*_SUMMARY)
     .where(_WITHIN, documents.c.number < bindparam("before"))
     .order_by(documents.c.number.desc())
-    .limit(bindparam("limit"))
+    .limit(bindparam("limit", type_=Integer))
 )
 _HITS: Final = tuple(
-    select(*_SUMMARY, func.substr(documents.c.text, 1, SNIPPET_SOURCE + 1)).where(
-        _WITHIN, condition
+    Query(
+        select(*_SUMMARY, func.substr(documents.c.text, 1, rules.SNIPPET_SOURCE + 1)).where(
+            _WITHIN, condition
+        )
     )
     for condition in Among.of(documents.c.number, BigInteger)
 )
@@ -157,34 +163,31 @@ _DELETE: Final = tuple(
 _DELETE_SOME: Final = delete_from(documents).where(
     documents.c.serial.in_(select(documents.c.serial).where(_WITHIN).limit(bindparam("limit")))
 )
-_NO_NUMBER: Final = 2**63 - 1
-"""Above every document's number."""
 
 
 def read_document(tx: Tx, workspace_id: WorkspaceId, name: str, id: str) -> Document | None:
     """Return the document of that id in the workspace's collection of that name."""
     values = {"in_workspace": workspace_id, "name": name, "document_id": id}
-    row = tx.execute(_READ, values).first()
+    row = _READ.first(tx, values)
     return None if row is None else Document(*row)
 
 
 def find_document(tx: Tx, collection: Collection, id: str) -> Document | None:
     """Return the collection's document of that id."""
-    row = tx.execute(_FIND, _within(collection) | {"document_id": id}).first()
+    row = _FIND.first(tx, _within(collection) | {"document_id": id})
     return None if row is None else Document(*row)
 
 
 def find_version(tx: Tx, collection: Collection, id: str) -> int | None:
     """Return the version of the collection's document of that id, None without one."""
-    values = _within(collection) | {"document_id": id}
-    version: int | None = tx.execute(_FIND_VERSION, values).scalar()
+    version: int | None = _FIND_VERSION.scalar(tx, _within(collection) | {"document_id": id})
     return version
 
 
 def stored_documents(tx: Tx, collection: Collection, ids: Iterable[str]) -> dict[str, Stored]:
     """Return what the documents that exist are compared by, by id."""
     statement = _STORED[not _is_sqlite(tx)]
-    rows = tx.execute(statement, _within(collection) | {"among": _many(tx, ids)})
+    rows = statement.all(tx, _within(collection) | {"among": _many(tx, ids)})
     return {row[0]: Stored(*row[1:]) for row in rows}
 
 
@@ -192,15 +195,17 @@ def page_of_documents(
     tx: Tx, collection: Collection, *, limit: int, before: int | None = None
 ) -> list[DocumentSummary]:
     """Return at most `limit` documents, newest first, with a number below `before`."""
-    values = {"limit": limit, "before": _NO_NUMBER if before is None else before}
-    return [DocumentSummary(*row) for row in tx.execute(_PAGE, _within(collection) | values)]
+    values = {"limit": limit, "before": ABOVE_EVERY_NUMBER if before is None else before}
+    return [DocumentSummary(*row) for row in _PAGE.all(tx, _within(collection) | values)]
 
 
-def hits_of(tx: Tx, collection: Collection, numbers: Sequence[int], query: Query) -> list[Hit]:
+def hits_of(
+    tx: Tx, collection: Collection, numbers: Sequence[int], query: rules.Query
+) -> list[Hit]:
     """Return the documents of those numbers, in that order, each with its snippet."""
     statement = _HITS[not _is_sqlite(tx)]
-    rows = tx.execute(statement, _within(collection) | {"among": _many(tx, numbers)})
-    hits = {row[1]: Hit(*row[:-1], snippet=snippet(row[-1], query)) for row in rows}
+    rows = statement.all(tx, _within(collection) | {"among": _many(tx, numbers)})
+    hits = {row[1]: Hit(*(*row[:-1], rules.snippet(row[-1], query))) for row in rows}
     return [hits[number] for number in numbers]
 
 

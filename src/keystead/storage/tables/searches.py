@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import text
+from sqlalchemy import ColumnClause, column, text
 
 from keystead.domain.documents import Collection
 from keystead.domain.search import CANDIDATES, MAX_SEGMENTS, SEGMENT, Clause
 from keystead.storage.database import Tx
+from keystead.storage.queries import Query
 from keystead.storage.schema.search import term_prefix
 
-_SEGMENTS: Final = text(
-    """
+_MATCH: Final[tuple[ColumnClause[Any], ...]] = (column("number"), column("title"))
+_SEGMENTS: Final = Query(
+    text(
+        """
     WITH RECURSIVE newest (number) AS (
         SELECT max(number) FROM documents
         WHERE workspace_id = :workspace_id AND collection_id = :collection_id AND number <= :through
@@ -31,10 +34,14 @@ _SEGMENTS: Final = text(
     )
     SELECT number FROM newest WHERE number IS NOT NULL LIMIT :most
     """
-).bindparams(segment=SEGMENT, most=MAX_SEGMENTS + 1)
+    )
+    .bindparams(segment=SEGMENT, most=MAX_SEGMENTS + 1)
+    .columns(column("number"))
+)
 """The highest number in each segment that has documents, one descent of the index for each."""
-_MATCHES_ON_SQLITE: Final = text(
-    """
+_MATCHES_ON_SQLITE: Final = Query(
+    text(
+        """
     SELECT documents.number, documents.title FROM (
         SELECT serial FROM (
             SELECT document_search.rowid AS serial FROM json_each(:queries) AS segment CROSS JOIN document_search
@@ -46,10 +53,14 @@ _MATCHES_ON_SQLITE: Final = text(
     ) AS found CROSS JOIN documents ON documents.serial = found.serial
     WHERE documents.workspace_id = :workspace_id AND documents.collection_id = :collection_id
     """
-).bindparams(most=CANDIDATES + 1, enough=CANDIDATES + SEGMENT)
+    )
+    .bindparams(most=CANDIDATES + 1, enough=CANDIDATES + SEGMENT)
+    .columns(*_MATCH)
+)
 """FTS5 returns the matches of a segment oldest first: so many are enough that the last segment may be left out."""
-_MATCHES_ON_POSTGRESQL: Final = text(
-    """
+_MATCHES_ON_POSTGRESQL: Final = Query(
+    text(
+        """
     SELECT documents.number, documents.title FROM (
         SELECT newest.serial FROM unnest(CAST(:queries AS text[])) AS segment (query) CROSS JOIN LATERAL (
             SELECT serial FROM document_words
@@ -61,7 +72,10 @@ _MATCHES_ON_POSTGRESQL: Final = text(
     ) AS found JOIN documents ON documents.serial = found.serial
     WHERE documents.workspace_id = :workspace_id AND documents.collection_id = :collection_id
     """
-).bindparams(most=CANDIDATES + 1)
+    )
+    .bindparams(most=CANDIDATES + 1)
+    .columns(*_MATCH)
+)
 """`serial + 0` keeps the planner from walking the primary key through the documents of all workspaces."""
 _PREPARE_POSTGRESQL: Final = text(
     "SELECT set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true)"
@@ -82,7 +96,7 @@ def newest_numbers(tx: Tx, collection: Collection, through: int) -> list[int]:
     One more than MAX_SEGMENTS says that there are others.
     """
     values = _within(collection) | {"through": through}
-    return list(tx.execute(_SEGMENTS, values).scalars())
+    return _SEGMENTS.scalars(tx, values)
 
 
 def newest_matches(
@@ -101,10 +115,10 @@ def newest_matches(
     queries = [template.replace("@", prefix) for prefix in prefixes]
     values = _within(collection) | {"newest": numbers[0]}
     if is_sqlite:
-        rows = tx.execute(_MATCHES_ON_SQLITE, values | {"queries": json.dumps(queries)})
+        rows = _MATCHES_ON_SQLITE.all(tx, values | {"queries": json.dumps(queries)})
     else:
         tx.execute(_PREPARE_POSTGRESQL)
-        rows = tx.execute(_MATCHES_ON_POSTGRESQL, values | {"queries": queries})
+        rows = _MATCHES_ON_POSTGRESQL.all(tx, values | {"queries": queries})
     return [Match(*row) for row in rows]
 
 
