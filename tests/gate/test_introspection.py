@@ -224,7 +224,7 @@ def test_one_use_for_one_question(sandbox: SandboxInstallation, gate: GateApplic
 def test_calling_credentials_are_logged(
     gate: GateApplication, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each calling credential leaves a line at once, then at most once a minute; a refusal always does."""
+    """Each calling credential leaves a line immediately, then at most once a minute; a refusal always does."""
     seconds = [1_000.0]
     monkeypatch.setattr(introspection, "monotonic", lambda: seconds[0])
     first, other = gate.service(), gate.service()
