@@ -53,12 +53,16 @@ def _accepted(_: Received) -> tuple[int, Mapping[str, str]]:
 
 
 class Receiver:
-    """A receiver over plain HTTP on a free port. It keeps its requests, and sends the responses of `answer`."""
+    """A receiver over plain HTTP on a free port. It keeps its requests, and sends the responses of `answer`.
 
-    def __init__(self, answer: Answer = _accepted, port: int = 0) -> None:
+    `closes`: it closes each connection after one response, without announcing it.
+    """
+
+    def __init__(self, answer: Answer = _accepted, port: int = 0, *, closes: bool = False) -> None:
         self.answer = answer
         self.received: list[Received] = []
-        self._arrived = threading.Condition()
+        self.connections = self.open_connections = 0
+        self.arrived = threading.Condition()
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -75,6 +79,7 @@ class Receiver:
                 for name, value in {"Content-Length": "0", **more}.items():
                     self.send_header(name, value)
                 self.end_headers()
+                self.close_connection |= closes
 
             def log_message(self, *_: Any) -> None:
                 """Log nothing."""
@@ -82,6 +87,19 @@ class Receiver:
         class Server(ThreadingHTTPServer):
             request_queue_size = 256
             daemon_threads = True
+
+            def process_request(self, request: Any, client_address: Any) -> None:
+                """Count the connection."""
+                with receiver.arrived:
+                    receiver.connections += 1
+                    receiver.open_connections += 1
+                super().process_request(request, client_address)
+
+            def shutdown_request(self, request: Any) -> None:
+                """Close the connection."""
+                super().shutdown_request(request)
+                with receiver.arrived:
+                    receiver.open_connections -= 1
 
             def handle_error(self, request: Any, client_address: Any) -> None:
                 """Ignore a sender that was killed."""
@@ -93,17 +111,17 @@ class Receiver:
 
     def take(self, received: Received) -> tuple[int, Mapping[str, str]]:
         """Keep a request, and return its response."""
-        with self._arrived:
+        with self.arrived:
             self.received.append(received)
-            self._arrived.notify_all()
+            self.arrived.notify_all()
         return self.answer(received)
 
     def wait_until(
         self, reached: Callable[[Sequence[Received]], bool], seconds: float = 30
     ) -> None:
         """Wait until the received requests are as wanted; AssertionError after that many seconds."""
-        with self._arrived:
-            assert self._arrived.wait_for(lambda: reached(self.received), seconds), self.counts()
+        with self.arrived:
+            assert self.arrived.wait_for(lambda: reached(self.received), seconds), self.counts()
 
     def wait_for(self, number: int, seconds: float = 30) -> Sequence[Received]:
         """Wait for that many requests."""

@@ -49,6 +49,8 @@ Tx = Connection
 """An open transaction. Only storage uses its methods; services pass it along."""
 OnRevocations = Callable[[Sequence[RevocationEntry]], None]
 """Receives the revocations of a transaction: after the commit, before the caller gets its answer."""
+MAKES_DUE: Final = "keystead_makes_due"
+"""Set in the `info` of a transaction that made deliveries of webhooks due."""
 
 _PROBE: Final = "SELECT 1"
 _DURABLE: Final = (
@@ -110,6 +112,8 @@ class Database:
         self._reserved_engine = make_engine(self.url, 1)
         self._writers = FifoLock()
         self.on_revocations: OnRevocations | None = None
+        self.on_due: Callable[[], None] | None = None
+        """Called after each commit of this process that made deliveries of webhooks due."""
         self.reserve: DiskReserve | None = None
         self.generation_file: GenerationFile | None = None
         if self.url.database and self.is_sqlite:
@@ -235,12 +239,16 @@ class Database:
     def _transaction(self, begin: str, work: _Work, engine: Engine | None = None) -> Iterator[Tx]:
         with translated_errors():
             tx = self._open(engine or self.engine, begin, work)
-        take_revocations(tx)  # a rolled-back transaction on this connection may have left some
+        # A rolled-back transaction on this connection may have left some.
+        take_revocations(tx)
+        tx.info.pop(MAKES_DUE, None)
         try:
             with translated_errors():
                 yield tx
             _commit(tx)
             self._report_revocations(take_revocations(tx))
+            if MAKES_DUE in tx.info and self.on_due is not None:
+                self.on_due()
         except BaseException:
             _abandon(tx)
             raise
