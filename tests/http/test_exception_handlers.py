@@ -8,7 +8,6 @@ import pytest
 from fastapi import APIRouter, FastAPI, Query, Request
 from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
-from structlog.testing import capture_logs
 
 from keystead.domain.errors import InsufficientScope, InvalidToken, TooLarge, Unavailable
 from keystead.http.asgi import App, Receive, Scope, Send, send_answer
@@ -17,6 +16,7 @@ from keystead.http.exception_handlers import install_handlers
 from keystead.http.problems import Problems
 from keystead.http.stack import Stack
 from tests.support.asgi import HOST, Response, call, scope_of
+from tests.support.log_lines import logged_lines
 
 PROBLEMS = Problems("https://keys.example.com")
 JSON = (b"content-type", b"application/json")
@@ -202,7 +202,7 @@ def test_a_refusal_while_the_framework_reads_the_body_keeps_its_code() -> None:
 def test_the_store_away_and_a_bug_are_logged_once_without_text() -> None:
     """An outage and a bug are in the log with their place, but without what was sent."""
     for path in ("/v1/things/away", "/v1/things/bug"):
-        with capture_logs() as logs:
+        with logged_lines() as logs:
             send("DELETE", path)
         assert [line["event"] for line in logs] == ["failure", "request"]
         assert "ks_secret" not in str(logs)

@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 from time import monotonic, perf_counter
 from typing import Final
 
-import structlog
-
 from keystead.domain.credentials import ActingCredential, CredentialKind
 from keystead.domain.errors import InvalidToken, KeysteadError, NotFound, Unauthenticated
 from keystead.gate.answers import IntrospectionAnswers, OAuthProblems, read_token
@@ -20,6 +18,7 @@ from keystead.http.client import Network, note_caller, note_route
 from keystead.http.problems import MethodNotAllowed
 from keystead.http.redaction import places, type_names
 from keystead.http.stack import OnResponse, Stack
+from keystead.logger import Logger
 from keystead.services import Services
 from keystead.services.verifier import ActiveToken
 
@@ -29,7 +28,7 @@ LOG_SECONDS: Final = 60.0
 
 _OUTCOME: Final = "keystead.introspection"
 
-_log: structlog.stdlib.BoundLogger = structlog.get_logger("keystead.gate")
+_log: Final = Logger("keystead.gate")
 
 
 @dataclass(slots=True)

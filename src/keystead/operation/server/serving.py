@@ -21,7 +21,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-import structlog
 from granian.constants import HTTPModes, Interfaces, Loops, SSLProtocols
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
@@ -31,6 +30,8 @@ from typing_extensions import override
 
 from keystead.domain.errors import KeysteadError
 from keystead.http.asgi import App, Receive, Scope, Send
+from keystead.http.redaction import places, type_names
+from keystead.logger import Logger
 from keystead.operation.files import ConfigurationError
 from keystead.operation.logs import library_logging
 from keystead.operation.server import draining
@@ -46,7 +47,7 @@ RELOAD_SECONDS: Final = 1.5
 """How long a new process runs together with the one that it replaces."""
 PARENT_SECONDS: Final = 0.25
 
-_log: structlog.stdlib.BoundLogger = structlog.get_logger("keystead.serving")
+_log: Final = Logger("keystead.serving")
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +224,9 @@ def _start(app: Callable[[], App]) -> App:
     try:
         application = app()
     except Exception as error:  # noqa: BLE001 - a process that cannot start logs one line and exits
-        _log.critical("start failed", detail=_detail(error), exc_info=error)
+        _log.critical(
+            "start failed", detail=_detail(error), errors=type_names(error), places=places(error)
+        )
         raise SystemExit(1) from None
     _freeze_memory()
 
