@@ -32,17 +32,18 @@ class LogOutput:
         self._on_lost = on_lost
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
-        self._lines: list[str] = []
+        self._lines: list[bytes] = []
         self._length = 0
         self._lost = 0
         self._is_urgent = self._is_ending = False
 
-    def write(self, line: str, *, is_urgent: bool) -> None:
-        """Write a line, which is ASCII and ends with a line feed, now or soon."""
-        with self._changed:
-            if self._thread is not None:
-                self._add(line, is_urgent)
-                return
+    def write(self, line: bytes, *, is_urgent: bool) -> None:
+        """Write a line, which ends with a line feed, now or soon."""
+        if self._thread is not None:  # so a process that forks never holds the lock
+            with self._changed:
+                if self._thread is not None:
+                    self._add(line, is_urgent)
+                    return
         _write(line)
 
     def begin_buffering(self) -> None:
@@ -69,7 +70,7 @@ class LogOutput:
         for part in _parts(lines):
             _write(part)
 
-    def _add(self, line: str, is_urgent: bool) -> None:
+    def _add(self, line: bytes, is_urgent: bool) -> None:
         if self._length + len(line) > MOST_WAITING:
             self._lost += 1
             return
@@ -81,7 +82,7 @@ class LogOutput:
         if is_first or is_urgent:
             self._changed.notify()
 
-    def _take(self) -> list[str]:
+    def _take(self) -> list[bytes]:
         lines, self._lines, self._length, self._is_urgent = self._lines, [], 0, False
         return lines
 
@@ -100,22 +101,21 @@ class LogOutput:
                 self._on_lost(lost)
 
 
-def _parts(lines: Iterable[str]) -> Iterator[str]:
+def _parts(lines: Iterable[bytes]) -> Iterator[bytes]:
     """Join lines to parts that are written at once."""
-    part: list[str] = []
+    part: list[bytes] = []
     length = 0
     for line in lines:
         if part and length + len(line) > _LARGEST_WRITE:
-            yield "".join(part)
+            yield b"".join(part)
             part, length = [], 0
         part.append(line)
         length += len(line)
     if part:
-        yield "".join(part)
+        yield b"".join(part)
 
 
-def _write(text: str) -> None:
-    data = text.encode("ascii")
+def _write(data: bytes) -> None:
     # No descriptor is assumed: if standard error was closed at the start, 2 may be a file of the database.
     with suppress(OSError, ValueError, AttributeError):
         descriptor = sys.stderr.fileno()

@@ -336,9 +336,7 @@ class Deliveries:
             messages=tuple(Message(delivery, event) for delivery, event in due),
         )
 
-    def _settle(
-        self, tx: Tx, sent: Sequence[Sent], locked: Mapping[QueueId, Queue]
-    ) -> list[Step]:
+    def _settle(self, tx: Tx, sent: Sequence[Sent], locked: Mapping[QueueId, Queue]) -> list[Step]:
         """Write what follows on attempts at locked queues. Skips deliveries that have changed since."""
         outcomes = {_state_of(each.delivery): each.outcome for each in reversed(sent)}
         steps, successes = list[Step](), dict[QueueId, datetime]()
