@@ -39,7 +39,8 @@ def configure(level: str) -> None:
     logging.captureWarnings(capture=True)
     # Lines don't contain them, and each would have to be looked up for each line.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    logging.logAsyncioTasks = False  # type: ignore[attr-defined] - since Python 3.12
+    if sys.version_info >= (3, 12):
+        logging.logAsyncioTasks = False
     sys.excepthook = _log_uncaught
     threading.excepthook = lambda failed: _log_uncaught(None, failed.exc_value, None)
 
