@@ -106,7 +106,7 @@ for fork in range(4):
 
 
 def test_what_is_not_taken_is_bounded_and_counted() -> None:
-    """While nobody reads, the program goes on; later come the lines that waited, and how many are missing."""
+    """While there is no reader, the program goes on; later come the lines that waited, and how many are missing."""
     written = 3 * MOST_WAITING // 2000
     with program(
         f"logs.begin_buffering(); say({written}, 1000)\n"

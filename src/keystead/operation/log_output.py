@@ -16,7 +16,7 @@ MOST_WAITING: Final = 4 << 20
 """The length of all lines that wait for a standard error that takes none. Further ones are lost, and counted."""
 END_SECONDS: Final = 1.0
 """How long the end of a process waits for a standard error that takes nothing."""
-# A pipe takes so much at once or not at all. So lines of several processes don't mix.
+# A pipe takes this much whole or not at all (pipe(7)), so lines of several processes don't mix.
 _LARGEST_WRITE: Final = select.PIPE_BUF if hasattr(select, "PIPE_BUF") else 512
 
 
@@ -102,7 +102,7 @@ class LogOutput:
 
 
 def _parts(lines: Iterable[bytes]) -> Iterator[bytes]:
-    """Join lines to parts that are written at once."""
+    """Join lines to parts, each for one write."""
     part: list[bytes] = []
     length = 0
     for line in lines:
