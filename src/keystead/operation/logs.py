@@ -14,6 +14,7 @@ import sys
 import threading
 from datetime import UTC, datetime
 from functools import lru_cache
+from string import ascii_letters, digits
 from typing import Any, Final
 
 from typing_extensions import override
@@ -26,7 +27,7 @@ LIBRARIES: Final = "WARNING"
 """Whatever our own level: debug lines of drivers contain the values of rows."""
 
 _ESCAPE_OR_SECRET: Final = re.compile(rf"\\(?:u[0-9a-f]{{4}}|.)|{SECRET_RUN}")
-_MAY_BE_SECRET: Final = bytes(bool(re.match(r"[\w-]", chr(byte), re.ASCII)) for byte in range(256))
+_MAY_BE_SECRET: Final = bytes(chr(byte) in f"{ascii_letters}{digits}_-" for byte in range(256))
 """For each byte, whether a secret may contain it."""
 _RUN: Final = bytes([True]) * SECRET_LENGTH
 _log: Final = Logger("keystead")
