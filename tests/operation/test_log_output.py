@@ -20,7 +20,7 @@ from tests.support.postgres import wait_until
 from tests.support.server_process import ServerProcess, serving
 
 PROGRAM: Final = """
-import os, sys
+import os, sys, time
 from keystead.logger import Logger
 from keystead.operation import log_output, logs
 logs.configure("info")
@@ -61,7 +61,7 @@ def test_a_warning_is_written_immediately_and_in_its_place() -> None:
     """Other lines wait for the next time; a warning waits for nothing, and what was logged before it precedes it."""
     with program(
         "log_output.FLUSH_SECONDS = 3600; logs.begin_buffering()\n"
-        "say(3); log.warning('careful'); sys.stdin.read()"
+        "say(3); time.sleep(0.3); log.warning('careful'); sys.stdin.read()"
     ) as process:
         events = [json.loads(next_line(process.stderr))["event"] for _ in range(4)]
     assert events == ["said", "said", "said", "careful"]

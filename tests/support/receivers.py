@@ -55,10 +55,10 @@ def _accepted(_: Received) -> tuple[int, Mapping[str, str]]:
 class Receiver:
     """A receiver over plain HTTP on a free port. It keeps its requests, and sends the responses of `answer`.
 
-    `closes`: it closes each connection after one response, without announcing it.
+    `drops`: it closes each connection when a second request arrives on it.
     """
 
-    def __init__(self, answer: Answer = _accepted, port: int = 0, *, closes: bool = False) -> None:
+    def __init__(self, answer: Answer = _accepted, port: int = 0, *, drops: bool = False) -> None:
         self.answer = answer
         self.received: list[Received] = []
         self.connections = self.open_connections = 0
@@ -67,8 +67,13 @@ class Receiver:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            is_used = False
 
             def do_POST(self) -> None:
+                if drops and self.is_used:
+                    self.close_connection = True
+                    return
+                self.is_used = True
                 length = int(self.headers["content-length"])
                 body = self.rfile.read(length)
                 if len(body) < length:
@@ -79,7 +84,6 @@ class Receiver:
                 for name, value in {"Content-Length": "0", **more}.items():
                     self.send_header(name, value)
                 self.end_headers()
-                self.close_connection |= closes
 
             def log_message(self, *_: Any) -> None:
                 """Log nothing."""
