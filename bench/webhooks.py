@@ -123,12 +123,12 @@ def _without_event(act: Callable[[], object]) -> Callable[[], object]:
 
 
 def _bare_rate(sample: Received, url: str, number: int) -> float:
-    """Return requests a second with the same body, each on a connection of its own."""
+    """Return requests a second with the same body, on as many connections as the worker has."""
     numbers, lanes = itertools.count(), ATTEMPTS_PER_ENDPOINT * RECEIVERS
 
     def send() -> None:
-        while next(numbers) < number:
-            with httpx2.Client(trust_env=False) as client:
+        with httpx2.Client(trust_env=False) as client:
+            while next(numbers) < number:
                 client.post(url, content=sample.body, headers={"webhook-id": "bare"})
 
     threads = [Thread(target=send) for _ in range(lanes)]

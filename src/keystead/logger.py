@@ -1,6 +1,6 @@
-"""The log of code that also runs inside other applications: Python's logging, under the name `keystead`.
+"""Keystead's log, through Python's logging, under the name `keystead`.
 
-The server prints these lines as it prints its own (`operation/logs.py`). In an application they go where that
+The server prints these lines as JSON (`operation/logs.py`). In an application they go where that
 application's logging sends them, and nothing is ever written to standard output.
 """
 
@@ -25,7 +25,7 @@ class Line:
 
 
 class Logger:
-    """A named logger of `logging`, called like structlog's: an event and its fields."""
+    """A named logger of `logging`, called with an event and its fields."""
 
     def __init__(self, name: str) -> None:
         """`name` begins with `keystead`, so that one setting of an application governs all."""
@@ -33,12 +33,23 @@ class Logger:
 
     def info(self, event: str, **fields: Any) -> None:
         """Log what an operator may want to see."""
-        self._log.info(Line(event, fields), stacklevel=2)
+        self._write(logging.INFO, event, fields)
 
     def warning(self, event: str, **fields: Any) -> None:
         """Log what may need a look."""
-        self._log.warning(Line(event, fields), stacklevel=2)
+        self._write(logging.WARNING, event, fields)
 
     def error(self, event: str, **fields: Any) -> None:
         """Log what needs to be fixed."""
-        self._log.error(Line(event, fields), stacklevel=2)
+        self._write(logging.ERROR, event, fields)
+
+    def critical(self, event: str, **fields: Any) -> None:
+        """Log what ends a process or a thread."""
+        self._write(logging.CRITICAL, event, fields)
+
+    def _write(self, level: int, event: str, fields: Mapping[str, Any]) -> None:
+        log = self._log
+        if log.isEnabledFor(level):
+            # Without the caller's place: finding it costs as much as the rest, and an event has one place.
+            line = Line(event, fields)
+            log.handle(log.makeRecord(log.name, level, __file__, 0, line, (), None))

@@ -7,7 +7,6 @@ from typing import Any
 
 import httpx2
 import pytest
-from structlog.testing import capture_logs
 
 from keystead.domain.ids import number_of
 from keystead.domain.instants import format_instant
@@ -15,6 +14,7 @@ from keystead.domain.scopes import BUILT_IN
 from keystead.domain.token import Token, assemble
 from tests.support.api_client import ApiClient, Headers, Tenant, problem, safe_text
 from tests.support.described_calls import CALLS
+from tests.support.log_lines import logged_lines
 
 CHALLENGE = 'Bearer realm="keystead"'
 OPERATIONS = [
@@ -83,7 +83,7 @@ def test_every_dead_token_is_answered_alike(tenant: Tenant) -> None:
 def test_the_log_has_the_reason(quick: Tenant) -> None:
     """The log has what no response shows: the reason of a denial, and the key if the secret was right."""
     tokens = dead_tokens(quick)
-    with capture_logs() as lines:
+    with logged_lines() as lines:
         for token in tokens.values():
             quick.api.client(token).get("/v1/whoami")
         quick.client("plan:read").get("/v1/keys")

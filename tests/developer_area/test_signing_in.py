@@ -5,7 +5,6 @@ from __future__ import annotations
 from urllib.parse import quote
 
 import pytest
-from structlog.testing import capture_logs
 
 from keystead.developer_area.sign_in.cookies import DEVICE, SESSION
 from keystead.developer_area.web.navigation import own_path
@@ -14,6 +13,7 @@ from keystead.http import access_log
 from tests.developer_area.conftest import Area, session_of
 from tests.support.administrator import write_behind
 from tests.support.browser import Browser, Page
+from tests.support.log_lines import logged_lines
 from tests.support.people import RIGHT, WRONG
 from tests.support.visitors import EMAIL, enter, portal_link, sign_in, with_password
 
@@ -59,7 +59,7 @@ def test_refused_sign_ins_are_logged_with_their_source(
     with_password(area)
     browser = area.browser()
     monkeypatch.setattr(access_log, "_refused", access_log._Sampler())
-    with capture_logs() as lines:
+    with logged_lines() as lines:
         for _ in range(3):
             sign_in(browser, EMAIL, WRONG)
         sign_in(browser, EMAIL, RIGHT)

@@ -7,7 +7,6 @@ import re
 from typing import Any
 
 import pytest
-from structlog.testing import capture_logs
 
 from keystead.domain.errors import InvalidToken, NotFound, Unavailable
 from keystead.http.asgi import Message, Receive, Scope, Send
@@ -16,6 +15,7 @@ from keystead.http.client import client_of, note_caller, note_route, parse_netwo
 from keystead.http.problems import Problems
 from keystead.http.stack import Stack
 from tests.support.asgi import HOST, Response, call, scope_of
+from tests.support.log_lines import logged_lines
 
 PROBLEMS = Problems("https://keys.example.com")
 TOKEN = "ks_02tcRIyrxLXTR81B3dqdOx_003aUlTJC7tjlCTQj2uNU3MFagCXG9LRKRcwGkBIDlf2aDLy9"
@@ -270,7 +270,7 @@ def test_a_secure_answer_says_to_stay_secure() -> None:
 
 def test_every_answer_carries_the_id_that_the_log_has() -> None:
     """The ID is ours, well-formed, different each time, and sorts by time."""
-    with capture_logs() as logs:
+    with logged_lines() as logs:
         sent = (b"x-request-id", b"chosen-by-a-stranger")
         answers = [served(scope_of(headers=[HOST, sent])) for _ in range(3)]
     ids = [answer.header("x-request-id") for answer in answers]
@@ -299,7 +299,7 @@ def test_a_bug_is_a_500_without_detail_and_leaves_no_text_in_the_log() -> None:
     """An exception may quote a token, so the log has its type and place, never its text."""
     error = ValueError(f"no such {TOKEN}")
     error.__cause__ = KeyError(TOKEN)
-    with capture_logs() as logs:
+    with logged_lines() as logs:
         response = call(Stack(Raising(error), PROBLEMS), scope_of())
     assert (response.status, response.json()["code"]) == (500, "internal")
     failure = next(line for line in logs if line["event"] == "failure")
@@ -311,7 +311,7 @@ def test_a_bug_is_a_500_without_detail_and_leaves_no_text_in_the_log() -> None:
 
 def test_the_store_away_is_a_503_and_logged_with_its_cause() -> None:
     """The caller gets Retry-After, and the log has the failure."""
-    with capture_logs() as logs:
+    with logged_lines() as logs:
         response = call(Stack(Raising(Unavailable()), PROBLEMS), scope_of())
     assert (response.status, response.header("retry-after")) == (503, "2")
     assert [line["event"] for line in logs] == ["failure", "request"]
@@ -319,7 +319,7 @@ def test_the_store_away_is_a_503_and_logged_with_its_cause() -> None:
 
 def test_an_answer_that_fails_in_the_middle_is_not_completed() -> None:
     """No exception reaches the server, which would print its text, and the body stays visibly unfinished."""
-    with capture_logs() as logs:
+    with logged_lines() as logs:
         response = call(Stack(Raising(ValueError(TOKEN), late=True), PROBLEMS), scope_of())
     assert (response.status, response.body) == (200, b"half")
     assert [line["event"] for line in logs] == ["failure", "request"]
@@ -352,7 +352,7 @@ def test_a_client_that_leaves_is_logged_and_the_work_ends() -> None:
     async def never_sent(message: Message) -> None:
         raise AssertionError
 
-    with capture_logs() as logs:
+    with logged_lines() as logs:
         asyncio.run(leave())
     assert [line["status"] for line in logs] == [None]
     assert counted[0][:3] == ("GET", "", 499)
@@ -365,13 +365,13 @@ def test_the_log_has_one_line_per_request() -> None:
         async def act(self, scope: Scope, receive: Receive) -> None:
             note_caller(scope, key_id="key_1", workspace_id="ws_1")
 
-    with capture_logs() as logs:
+    with logged_lines() as logs:
         response = call(Stack(Knowing(), PROBLEMS), scope_of("POST", "/v1/keys"))
     [line] = logs
     assert line.pop("duration_ms") >= 0
     assert line == {
         "event": "request",
-        "log_level": "info",
+        "level": "info",
         "method": "POST",
         "path": "/v1/keys",
         "status": 200,
@@ -390,7 +390,7 @@ def test_a_routine_success_leaves_no_line() -> None:
             if scope["path"] != "/good":
                 raise NotFound
 
-    with capture_logs() as logs:
+    with logged_lines() as logs:
         for path in ("/good", "/bad"):
             call(Stack(Routine(), PROBLEMS), scope_of(path=path))
     assert [(line["path"], line["status"]) for line in logs] == [("/bad", 404)]
@@ -406,7 +406,7 @@ def test_no_secret_gets_into_the_log_from_anywhere() -> None:
         headers=[HOST, BEARER, *[(field, token) for field in fields]],
         query_string=b"token=" + token,
     )
-    with capture_logs() as logs:
+    with logged_lines() as logs:
         for refusal in (InvalidToken(TOKEN), ValueError(TOKEN), Unavailable(TOKEN)):
             call(Stack(Raising(refusal), PROBLEMS), dict(scope), [token])
         call(Stack(Inner(), PROBLEMS, proxies=parse_networks(["127.0.0.1"])), scope, [token])
@@ -419,7 +419,7 @@ def test_no_secret_gets_into_the_log_from_anywhere() -> None:
 @pytest.mark.parametrize("evil", ["\u2028", "\u202e", "\x85", "\u200b", "é\u2029"])
 def test_a_path_cannot_break_or_turn_a_log_line(evil: str) -> None:
     """Line and paragraph separators, direction marks and invisible characters are written as escapes."""
-    with capture_logs() as logs:
+    with logged_lines() as logs:
         call(Stack(Inner(), PROBLEMS), scope_of(path=f"/a{evil}b"))
     assert logs[0]["path"].isprintable()
     assert logs[0]["path"].startswith("/a\\")
@@ -427,7 +427,7 @@ def test_a_path_cannot_break_or_turn_a_log_line(evil: str) -> None:
 
 def test_a_method_cannot_break_a_log_line() -> None:
     """A long or hostile method cannot break a log line either."""
-    with capture_logs() as logs:
+    with logged_lines() as logs:
         call(Stack(Inner(), PROBLEMS), scope_of("A" * 30 + "\u2028"))
     assert logs[0]["method"] == "A" * 20
 

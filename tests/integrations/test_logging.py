@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from tests.support.callers import ServerWithKeys
 
-SOURCE = Path(__file__).parents[2] / "src/keystead"
 PROGRAM = """
 import json, logging, sys
 if configured := json.loads(sys.argv[1]):
@@ -49,18 +47,3 @@ def test_in_process_errors_are_logged_as_by_a_library(
     assert "swordfish" not in process.stderr
     if configured:
         assert "keystead.integrations|ERROR|verification failed errors=" in process.stderr
-
-
-def test_only_a_process_of_our_own_uses_another_logger() -> None:
-    """Code that can run inside an application does not import structlog, which prints by default."""
-    for place in (
-        "client",
-        "domain",
-        "integrations",
-        "services",
-        "storage",
-        "operation/revocation_log_file.py",
-        "worker/loop.py",
-    ):
-        files = [SOURCE / place] if place.endswith(".py") else (SOURCE / place).rglob("*.py")
-        assert not [file for file in files if "structlog" in file.read_text()]

@@ -37,7 +37,7 @@ from keystead.http.body import DOCUMENT_LIMIT, JSON_LIMIT, KIB, MAX_BODY
 from keystead.http.client import parse_networks, read_client
 from keystead.http.head import Head, check_head
 from keystead.integrations.guard import RequestHead, is_identity, wsgi_head
-from keystead.operation.logs import _render
+from keystead.operation.logs import to_line
 from tests.support.asgi import HOST, scope_of
 from tests.support.gate import FORM
 from tests.support.growth import WORST, Act, growth, pumped
@@ -266,7 +266,7 @@ READERS: Final = (
         (("", ""), ("# a", "b"), ("---\n", "")),
     ),
     Reader("redaction", redaction.redacted, FIELD),
-    Reader("log line", lambda text: _render(None, "", {"event": text}), FIELD),
+    Reader("log line", lambda text: to_line({"event": text}), FIELD),
 )
 
 

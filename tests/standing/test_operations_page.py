@@ -17,9 +17,7 @@ from keystead.settings import Settings
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "operations.md").read_text()
 DEPLOY = (ROOT / "docs" / "guides" / "deploy.md").read_text()
-EVENT = re.compile(
-    r"""\b(?:_log(?:\(\))?|log|said|structlog\.get_logger\("\w+"\))(?:\.\w+)?\(\s*"([^"]+)\""""
-)
+EVENT = re.compile(r"""\b(?:_log|log|said)(?:\.\w+)?\(\s*"([^"]+)\"""")
 
 
 def section(title: str) -> str:

@@ -54,18 +54,27 @@ def _accepted(_: Received) -> tuple[int, Mapping[str, str]]:
 
 
 class Receiver:
-    """A receiver over plain HTTP on a free port. It keeps its requests, and sends the responses of `answer`."""
+    """A receiver over plain HTTP on a free port. It keeps its requests, and sends the responses of `answer`.
 
-    def __init__(self, answer: Answer = _accepted, port: int = 0) -> None:
+    `drops`: it closes each connection when a second request arrives on it.
+    """
+
+    def __init__(self, answer: Answer = _accepted, port: int = 0, *, drops: bool = False) -> None:
         self.answer = answer
         self.received: list[Received] = []
-        self._arrived = threading.Condition()
+        self.connections = self.open_connections = 0
+        self.arrived = threading.Condition()
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            is_used = False
 
             def do_POST(self) -> None:
+                if drops and self.is_used:
+                    self.close_connection = True
+                    return
+                self.is_used = True
                 length = int(self.headers["content-length"])
                 body = self.rfile.read(length)
                 if len(body) < length:
@@ -84,6 +93,19 @@ class Receiver:
             request_queue_size = 256
             daemon_threads = True
 
+            def process_request(self, request: Any, client_address: Any) -> None:
+                """Count the connection."""
+                with receiver.arrived:
+                    receiver.connections += 1
+                    receiver.open_connections += 1
+                super().process_request(request, client_address)
+
+            def shutdown_request(self, request: Any) -> None:
+                """Close the connection."""
+                super().shutdown_request(request)
+                with receiver.arrived:
+                    receiver.open_connections -= 1
+
             def handle_error(self, request: Any, client_address: Any) -> None:
                 """Ignore a sender that was killed."""
 
@@ -94,17 +116,17 @@ class Receiver:
 
     def take(self, received: Received) -> tuple[int, Mapping[str, str]]:
         """Keep a request, and return its response."""
-        with self._arrived:
+        with self.arrived:
             self.received.append(received)
-            self._arrived.notify_all()
+            self.arrived.notify_all()
         return self.answer(received)
 
     def wait_until(
         self, reached: Callable[[Sequence[Received]], bool], seconds: float = DEADLINE_SECONDS
     ) -> None:
         """Wait until the received requests are as wanted; AssertionError after that many seconds."""
-        with self._arrived:
-            assert self._arrived.wait_for(lambda: reached(self.received), seconds), self.counts()
+        with self.arrived:
+            assert self.arrived.wait_for(lambda: reached(self.received), seconds), self.counts()
 
     def wait_for(self, number: int, seconds: float = DEADLINE_SECONDS) -> Sequence[Received]:
         """Wait for that many requests."""

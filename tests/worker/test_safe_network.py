@@ -20,7 +20,7 @@ from keystead.domain.errors import Invalid
 from keystead.domain.ids import WorkspaceId
 from keystead.domain.keys import KeyDraft
 from keystead.domain.principals import Principal, operator
-from keystead.domain.webhooks import Attempt, AttemptError, WebhookDraft, WebhookPatch
+from keystead.domain.webhooks import Attempt, AttemptError, Outcome, WebhookDraft, WebhookPatch
 from keystead.services.deliveries import Batch
 from keystead.storage.schema import tables as schema
 from keystead.worker.safe_network import SystemResolver
@@ -119,8 +119,12 @@ def sample(installation: Installation, tenant: Principal) -> Batch:
 def attempt(batch: Batch, url: str, installation: Installation, with_: Sender) -> Attempt:
     """Make one attempt at that URL, which is in the row against the rules."""
     aimed = replace(batch, endpoint=replace(batch.endpoint, url=url))
-    now = installation.services.deliveries.now()
-    return asyncio.run(with_.send(aimed, batch.messages[0], now)).attempt
+
+    async def send() -> Outcome:
+        async with with_.connect(aimed) as connection:
+            return await connection.send(batch.messages[0], installation.services.deliveries.now())
+
+    return asyncio.run(send()).attempt
 
 
 @pytest.mark.slow

@@ -39,18 +39,24 @@ def application(installation: Installation, metrics: Metrics | None) -> App:
     from keystead.gate.forward_auth import PREFIX, ForwardAuth
     from keystead.http.problems import Problems
     from keystead.http.stack import Stack
+    from keystead.operation import logs
     from keystead.operation.server.dispatcher import Dispatcher, mount
 
     settings = installation.settings
     background = background_of(installation, metrics, deliver=settings.webhook_delivery)
 
+    def start() -> None:
+        logs.begin_buffering()
+        background.start()
+
     def stop() -> None:
         background.stop()
         installation.close()
+        logs.end_buffering()
 
     problems, proxies = Problems(settings.base_url), settings.trusted_proxies
     on_response = metrics.on_response if metrics else None
-    dispatcher = Dispatcher(_apps(installation), background.start, stop)
+    dispatcher = Dispatcher(_apps(installation), start, stop)
     stack = Stack(dispatcher, problems, proxies=proxies, on_response=on_response)
     forward_auth = ForwardAuth(
         installation.services, problems, proxies=proxies, on_response=on_response

@@ -15,19 +15,20 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
-import structlog
 from cyclopts import Parameter
 
 from keystead import __version__
 from keystead.cli import render
 from keystead.cli.installation import WorkspaceName, opened
 from keystead.cli.options import HERE, Json, Place
+from keystead.logger import Logger
 
 if TYPE_CHECKING:
     from keystead.operation.checks import Finding
     from keystead.operation.metrics import Listener
     from keystead.settings import Settings
 
+_log: Final = Logger("keystead.serving")
 START_SECONDS: Final = 60
 Proxies = Annotated[
     tuple[str, ...] | None, Parameter(name="--trusted-proxy", negative=(), consume_multiple=False)
@@ -151,14 +152,9 @@ def _require_sound(findings: Iterable[Finding]) -> None:
         if finding.verdict == "fault":
             raise ConfigurationError(finding.says)
         if finding.verdict == "warning":
-            _log().warning("unsound", check=finding.check, says=finding.says)
+            _log.warning("unsound", check=finding.check, says=finding.says)
         elif finding.check == "durability":
-            _log().info("durability", says=finding.says)
-
-
-def _log() -> structlog.stdlib.BoundLogger:
-    log: structlog.stdlib.BoundLogger = structlog.get_logger("keystead.serving")
-    return log
+            _log.info("durability", says=finding.says)
 
 
 def _may_reload() -> bool:
@@ -170,9 +166,9 @@ def _may_reload() -> bool:
     try:
         _prepare(read_settings())
     except (ConfigurationError, StorageError) as error:
-        _log().warning("reload refused", detail=str(error))
+        _log.warning("reload refused", detail=str(error))
         return False
-    _log().info("reloading")
+    _log.info("reloading")
     return True
 
 
@@ -188,7 +184,7 @@ def _metrics_listener(settings: Settings, stack: ExitStack) -> Listener | None:
     database = "sqlite" if settings.is_embedded else "postgresql"
     listener = Listener(settings.metrics_host, settings.metrics_port, database=database)
     stack.callback(listener.close)
-    _log().info("metrics", port=listener.port)
+    _log.info("metrics", port=listener.port)
     return listener
 
 

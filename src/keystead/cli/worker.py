@@ -6,11 +6,11 @@ import signal
 from dataclasses import asdict
 from typing import Final, Literal
 
-import structlog
-
 from keystead.cli.options import HERE, Place
 from keystead.cli.outcome import forbid_core_dumps
+from keystead.logger import Logger
 
+_log: Final = Logger("keystead.worker")
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -39,13 +39,8 @@ def worker(
     background = bootstrap.background_of(installation, None, deliver=True)
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)  # inherited by all threads started below
     background.start()
-    _log().info("worker started")
+    _log.info("worker started")
     signal.sigwait(STOP_SIGNALS)
     background.stop()
     installation.close()
-    _log().info("worker ended")
-
-
-def _log() -> structlog.stdlib.BoundLogger:
-    log: structlog.stdlib.BoundLogger = structlog.get_logger("keystead.worker")
-    return log
+    _log.info("worker ended")

@@ -11,8 +11,6 @@ from dataclasses import replace
 from time import perf_counter
 from typing import Final
 
-import structlog
-
 from keystead.domain.errors import InsufficientScope, KeysteadError
 from keystead.domain.verification import MALFORMED, Denied, Verification
 from keystead.gate.answers import ForwardAuthAnswers
@@ -23,6 +21,7 @@ from keystead.http.client import Network, client_of, note_caller, note_denial, n
 from keystead.http.problems import STATUS, Problems
 from keystead.http.redaction import places, type_names
 from keystead.http.stack import OnResponse, Stack, method_label
+from keystead.logger import Logger
 from keystead.services import Services
 
 PREFIX: Final = "/forward-auth"
@@ -35,7 +34,7 @@ _UNBOUNDED: Final = 10**18
 _OUTCOME: Final = "keystead.forward_auth"
 _NO_BODY: Final[Message] = {"type": "http.response.body", "body": b""}
 
-_log: structlog.stdlib.BoundLogger = structlog.get_logger("keystead.gate")
+_log: Final = Logger("keystead.gate")
 
 
 class ForwardAuth:

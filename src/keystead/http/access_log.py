@@ -6,11 +6,10 @@ import threading
 from time import monotonic
 from typing import Any, Final
 
-import structlog
-
 from keystead.http.asgi import Scope
 from keystead.http.client import RequestRecord, record_of
 from keystead.http.redaction import one_line, places, type_names
+from keystead.logger import Logger
 
 _PATH_LENGTH = 300
 SAMPLE_SECONDS: Final = 60.0
@@ -18,7 +17,7 @@ SAMPLE_SECONDS: Final = 60.0
 ADDRESSES: Final = 1_000
 """Addresses whose refused sign-ins are counted between two lines; more push out the oldest."""
 
-_log: structlog.stdlib.BoundLogger = structlog.get_logger("keystead.http")
+_log: Final = Logger("keystead.http")
 
 
 def log_request(scope: Scope, record: RequestRecord, status: int | None, seconds: float) -> None:

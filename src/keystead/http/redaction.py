@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from traceback import walk_tb
 
 # A token, a session id or a digest is one long run of these; a key id (26), a UUID (36) and words are shorter.
-SECRET_RUN = r"[A-Za-z0-9_\-]{38,}"
+SECRET_LENGTH = 38
+SECRET_RUN = rf"[A-Za-z0-9_\-]{{{SECRET_LENGTH},}}"
 _SECRET = re.compile(SECRET_RUN)
 REDACTED = "[redacted]"
 MAX_PLACES = 20
@@ -15,7 +16,7 @@ MAX_PLACES = 20
 
 def redacted(text: str) -> str:
     """Return `text` with every run replaced that is long enough to be a secret."""
-    return _SECRET.sub(REDACTED, text) if len(text) >= 38 else text
+    return _SECRET.sub(REDACTED, text) if len(text) >= SECRET_LENGTH else text
 
 
 def one_line(text: str, length: int) -> str:

@@ -12,104 +12,114 @@ import logging.config
 import re
 import sys
 import threading
+from datetime import UTC, datetime
+from functools import lru_cache
+from string import ascii_letters, digits
 from typing import Any, Final
 
-import structlog
-from structlog.typing import EventDict, Processor, WrappedLogger
+from typing_extensions import override
 
-from keystead.http.redaction import REDACTED, SECRET_RUN, places, type_names
-from keystead.logger import Line
+from keystead.http.redaction import REDACTED, SECRET_LENGTH, SECRET_RUN, places, type_names
+from keystead.logger import Line, Logger
+from keystead.operation.log_output import LogOutput
 
 LIBRARIES: Final = "WARNING"
 """Whatever our own level: debug lines of drivers contain the values of rows."""
 
 _ESCAPE_OR_SECRET: Final = re.compile(rf"\\(?:u[0-9a-f]{{4}}|.)|{SECRET_RUN}")
-_stamp: Final = structlog.processors.TimeStamper(fmt="iso", utc=True)
+_MAY_BE_SECRET: Final = bytes(chr(byte) in f"{ascii_letters}{digits}_-" for byte in range(256))
+"""For each byte, whether a secret may contain it."""
+_RUN: Final = bytes([True]) * SECRET_LENGTH
+_log: Final = Logger("keystead")
 
 
 def configure(level: str) -> None:
     """Configure logging in this process; `level` is for Keystead's own lines."""
-    chain: list[Processor] = [structlog.processors.add_log_level, _stamp, settle_failure]
-    structlog.configure(
-        processors=[*chain, _render_bytes],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.BytesLoggerFactory(sys.stderr.buffer),
-    )
     logging.config.dictConfig(library_logging())
     logging.getLogger("keystead").setLevel(level.upper())
     logging.captureWarnings(capture=True)
+    # Lines don't contain them, and each would have to be looked up for each line.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    if sys.version_info >= (3, 12):
+        logging.logAsyncioTasks = False
     sys.excepthook = _log_uncaught
     threading.excepthook = lambda failed: _log_uncaught(None, failed.exc_value, None)
 
 
 def library_logging() -> dict[str, Any]:
     """Return the configuration for `logging.config.dictConfig`; it contains only names, so it can be pickled."""
-    handler = {"class": "logging.StreamHandler", "stream": "ext://sys.stderr", "formatter": "line"}
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "formatters": {"line": {"()": "keystead.operation.logs.formatter"}},
-        "handlers": {"stderr": handler},
+        "handlers": {"stderr": {"class": "keystead.operation.logs.Handler"}},
         "root": {"handlers": ["stderr"], "level": LIBRARIES},
         "loggers": {"_granian": {"level": LIBRARIES}},
     }
 
 
-def formatter() -> logging.Formatter:
-    """Return the formatter that gives libraries' lines our form."""
-    return structlog.stdlib.ProcessorFormatter(
-        processors=[
-            _unfold,
-            structlog.stdlib.add_logger_name,
-            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            structlog.processors.add_log_level,
-            _stamp,
-            _first_line,
-            settle_failure,
-            _render,
-        ]
-    )
+def begin_buffering() -> None:
+    """Have a thread of its own write this process's log from now on, so that no request waits for it.
+
+    For a process that forks no other: a fork would have the lines that wait, but not the thread.
+    """
+    _output.begin_buffering()
 
 
-def settle_failure(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """Replace an exception by its types and places: its text may quote a request."""
-    error = event.pop("exc_info", None)
-    if error is True:
-        error = sys.exc_info()[1]
-    elif isinstance(error, tuple):
-        error = error[1]
-    if isinstance(error, BaseException):
-        event["errors"], event["places"] = type_names(error), places(error)
-    return event
+def end_buffering() -> None:
+    """Write what waits, and from now on every line immediately."""
+    _output.end_buffering()
 
 
-def _unfold(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """Take event and fields out of a line that `keystead.logger` wrote."""
-    line = event["_record"].msg
+class Handler(logging.Handler):
+    """Writes every record of this process as a line, from the level of its logger on."""
+
+    @override
+    def emit(self, record: logging.LogRecord) -> None:
+        _output.write(to_line(_fields(record)), is_urgent=record.levelno >= logging.WARNING)
+
+
+def to_line(fields: dict[str, Any]) -> bytes:
+    """Return the line with these fields."""
+    line = _encode(fields).replace("\x7f", "\\u007f")
+    # The pattern alone takes a third of a line's time, and hardly any line has such a run.
+    if _RUN in line.encode("ascii").translate(_MAY_BE_SECRET):
+        line = _ESCAPE_OR_SECRET.sub(_mask, line)
+    return f"{line}\n".encode("ascii")
+
+
+def _fields(record: logging.LogRecord) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    line = record.msg
     if isinstance(line, Line):
-        event.update({"event": line.event, **line.fields})
-    return event
+        fields.update(line.fields, event=line.event)
+    else:
+        fields.update(event=_message(record), logger=record.name)
+    if record.exc_info and (error := record.exc_info[1]):
+        # Types and places: the text may quote a request.
+        fields.update(errors=type_names(error), places=places(error))
+    fields["level"] = record.levelname.lower()
+    second, fraction = divmod(record.created, 1)
+    fields["timestamp"] = f"{_timestamp(int(second))}.{int(fraction * 1e6):06}Z"
+    return fields
 
 
-def _first_line(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """Keep only the first line of a library's message about an exception: the rest is the exception's text."""
-    if event.get("exc_info"):
-        event["event"] = str(event["event"]).partition("\n")[0]
-    return event
+@lru_cache(2)
+def _timestamp(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
-def _render(_: WrappedLogger, __: str, event: EventDict) -> str:
-    line = json.dumps(event, default=_type_name, skipkeys=True).replace("\x7f", "\\u007f")
-    return _ESCAPE_OR_SECRET.sub(_mask, line)
+def _message(record: logging.LogRecord) -> str:
+    """Return a library's message; about an exception only its first line, because the rest is the exception's text."""
+    try:
+        message = record.getMessage()
+    except Exception:  # noqa: BLE001 - the arguments don't fit the message
+        return _type_name(record.msg)
+    return message.partition("\n")[0] if record.exc_info else message
 
 
 def _mask(match: re.Match[str]) -> str:
     # Escapes match first and stay whole: a mask that began inside one would break the JSON.
     return match[0] if match[0].startswith("\\") else REDACTED
-
-
-def _render_bytes(logger: WrappedLogger, name: str, event: EventDict) -> bytes:
-    return _render(logger, name, event).encode("ascii")
 
 
 def _type_name(value: object) -> str:
@@ -119,4 +129,12 @@ def _type_name(value: object) -> str:
 
 def _log_uncaught(_: object, error: BaseException | None, __: object) -> None:
     if error is not None and not isinstance(error, KeyboardInterrupt | SystemExit):
-        structlog.get_logger("keystead").critical("uncaught", exc_info=error)
+        _log.critical("uncaught", errors=type_names(error), places=places(error))
+
+
+def _log_lost(lines: int) -> None:
+    _log.warning("log lines lost", lines=lines)
+
+
+_encode: Final = json.JSONEncoder(default=_type_name, skipkeys=True).encode
+_output: Final = LogOutput(_log_lost)

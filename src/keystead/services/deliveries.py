@@ -125,6 +125,13 @@ class Deliveries:
         """Return the time that due deliveries are compared with."""
         return self._clock.now()
 
+    def notify(self, on_due: Callable[[], None] | None) -> None:
+        """Call `on_due`, on the committing thread, after each commit of this process that makes deliveries due.
+
+        It replaces the previous one; None calls nothing. It must neither wait nor raise.
+        """
+        self._database.on_due = on_due
+
     def claim(
         self, *, endpoints: int, messages: int, places: FreePlaces | None = None
     ) -> list[Batch]:
@@ -198,12 +205,9 @@ class Deliveries:
 
     def _settle_together(self, sent: Sequence[Sent], released: Sequence[Batch]) -> None:
         def settle(tx: Tx, locked: Mapping[QueueId, Queue]) -> None:
-            for each in sent:
-                if each.queue in locked:
-                    self._settle(tx, each, locked[each.queue].succeeded_at)
-            for batch in released:
-                if batch.queue in locked:
-                    queues.release_queue(tx, batch.queue, batch.lease)
+            self._settle(tx, [each for each in sent if each.queue in locked], locked)
+            leases = {batch.queue: batch.lease for batch in released if batch.queue in locked}
+            queues.release_queues(tx, leases)
 
         wanted = {each.queue for each in sent} | {batch.queue for batch in released}
         self._with_queues(wanted, settle)
@@ -312,11 +316,11 @@ class Deliveries:
         """Return the batch of a queue just leased. If nothing is to be sent, release it and return None."""
         endpoint = webhooks.find_endpoint(tx, *queue)
         if endpoint is None or endpoint.status is WebhookStatus.DISABLED:
-            queues.release_queue(tx, queue, lease)
+            queues.release_queues(tx, {queue: lease})
             return None
         due = rows.due_deliveries(tx, *queue, now, messages)
         if not due:
-            queues.release_queue(tx, queue, lease)
+            queues.release_queues(tx, {queue: lease})
             return None
         sealed = webhooks.find_sealed(tx, *queue)
         try:
@@ -332,16 +336,22 @@ class Deliveries:
             messages=tuple(Message(delivery, event) for delivery, event in due),
         )
 
-    def _settle(self, tx: Tx, sent: Sent, succeeded_at: datetime | None) -> Step | None:
-        """Write what follows on an attempt. Returns None if another worker did meanwhile."""
-        jitter = secrets.randbelow(1_000_000) / 1_000_000
-        step = next_step(sent.delivery, sent.outcome, jitter=jitter, succeeded_at=succeeded_at)
-        # Compare-and-swap: a worker whose lease ran out while it sent must not overwrite its successor's outcome.
-        if not rows.settle_delivery(tx, sent.delivery, step.delivery):
-            return None
-        if sent.outcome.succeeded:
-            queues.note_success(tx, sent.queue, sent.outcome.attempt.at)
-        return step
+    def _settle(self, tx: Tx, sent: Sequence[Sent], locked: Mapping[QueueId, Queue]) -> list[Step]:
+        """Write what follows on attempts at locked queues. Skips deliveries that have changed since."""
+        outcomes = {_state_of(each.delivery): each.outcome for each in reversed(sent)}
+        steps, successes = list[Step](), dict[QueueId, datetime]()
+        for delivery in rows.lock_unchanged(tx, [each.delivery for each in sent]):
+            outcome = outcomes[_state_of(delivery)]
+            queue = delivery.workspace_id, delivery.webhook_id
+            jitter = secrets.randbelow(1_000_000) / 1_000_000
+            succeeded_at = locked[queue].succeeded_at
+            steps.append(next_step(delivery, outcome, jitter=jitter, succeeded_at=succeeded_at))
+            if outcome.succeeded:
+                at = outcome.attempt.at
+                successes[queue] = max(at, successes.get(queue, at))
+        rows.settle_deliveries(tx, [step.delivery for step in steps])
+        queues.note_successes(tx, successes)
+        return steps
 
     @retry_on_conflict
     def _settle_alone(self, sent: Sent) -> None:
@@ -351,11 +361,14 @@ class Deliveries:
             endpoint = webhooks.find_endpoint(tx, *sent.queue)
             if endpoint is None:
                 return
-            queue = queues.hold_queue(tx, sent.queue)
-            step = self._settle(tx, sent, None if queue is None else queue.succeeded_at)
-            if step is None or step.disable is None or endpoint.disabled_at is not None:
-                return
-            disable(tx, endpoint, act, step.disable)
+            locked = queues.lock_queues(tx, [sent.queue], wait=True)
+            for step in self._settle(tx, [sent] if locked else [], locked):
+                if step.disable is not None and endpoint.disabled_at is None:
+                    disable(tx, endpoint, act, step.disable)
+
+
+def _state_of(delivery: Delivery) -> tuple[str, int]:
+    return delivery.id, delivery.attempted
 
 
 def _webhook_of(queue: QueueId) -> str:

@@ -48,6 +48,8 @@ Tx = Connection
 """An open transaction. Only storage uses its methods; services pass it along."""
 OnRevocations = Callable[[Sequence[RevocationEntry]], None]
 """Receives the revocations of a transaction: after the commit, before the caller gets its answer."""
+MAKES_DUE: Final = "keystead_makes_due"
+"""Set in the `info` of a transaction that made deliveries of webhooks due."""
 
 _BEGIN_ON_SQLITE: Final = {"read": "BEGIN", "write": "BEGIN IMMEDIATE"}
 _BEGIN_ON_POSTGRESQL: Final = {
@@ -131,6 +133,8 @@ class Database:
         self._reserved_pool = ConnectionPool(make_engine(self.url), 1, self.liveness)
         self._writers = FifoLock()
         self.on_revocations: OnRevocations | None = None
+        self.on_due: Callable[[], None] | None = None
+        """Called after each commit of this process that made deliveries of webhooks due."""
         self.reserve: DiskReserve | None = None
         self.generation_file: GenerationFile | None = None
         if self.url.database and self.is_sqlite:
@@ -266,13 +270,17 @@ class Database:
         pool = pool or self.pool
         with translated_errors():
             tx = self._open(pool, work)
-        take_revocations(tx)  # a rolled-back transaction on this connection may have left some
+        # A rolled-back transaction on this connection may have left some.
+        take_revocations(tx)
+        tx.info.pop(MAKES_DUE, None)
         try:
             with translated_errors():
                 yield tx
             if work.kind == "write":
                 _commit(tx)
                 self._report_revocations(take_revocations(tx))
+                if MAKES_DUE in tx.info and self.on_due is not None:
+                    self.on_due()
         except BaseException:
             if work.kind == "write":
                 _abandon(tx)

@@ -13,17 +13,17 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import Final, TypeVar
-
-import structlog
 
 from keystead.domain.errors import StorageError
 from keystead.domain.shares import FreePlaces
 from keystead.domain.webhooks import Outcome
 from keystead.http.redaction import places, type_names
+from keystead.logger import Logger
 from keystead.services.deliveries import Batch, Deliveries, Message, Sent
-from keystead.worker.sending import Sender
+from keystead.worker.sending import Connection, Sender
 
 ATTEMPTS_PER_ENDPOINT: Final = 4
 """Concurrent attempts at one endpoint."""
@@ -32,6 +32,9 @@ ENDPOINTS: Final = 128
 CLAIMED_AT_ONCE: Final = 32
 MESSAGES: Final = 40
 POLL_SECONDS: Final = 0.2
+"""How often to look for what other processes committed, and for what is due again."""
+GATHER_SECONDS: Final = 0.01
+"""How long after a commit to claim, so that the commits of the same moment are claimed together."""
 START_SECONDS: Final = 30.0
 """For how long a claimed batch starts attempts before it makes room for other endpoints."""
 LEASE_PARTS: Final = 4
@@ -41,7 +44,7 @@ SETTLE_SECONDS: Final = 0.02
 LONGEST_WAIT: Final = 5.0
 STOP_SECONDS: Final = 3.0
 
-_log: structlog.stdlib.BoundLogger = structlog.get_logger("keystead.worker")
+_log: Final = Logger("keystead.worker")
 
 OnOutcome = Callable[[str], None]
 """(`delivered`, or the reason for the failure)"""
@@ -60,26 +63,22 @@ class DeliveryWorker:
         poll: float = POLL_SECONDS,
     ) -> None:
         self._deliveries = deliveries
-        self._sender = sender
-        self._on_outcome = on_outcome or (lambda _: None)
-        self._poll = poll
-        self._stopping = threading.Event()
+        self._deliverer = _Deliverer(deliveries, sender, on_outcome or (lambda _: None), poll)
         self._thread = threading.Thread(target=self._main, name="deliver", daemon=True)
 
     def start(self) -> None:
-        """Start delivering."""
+        """Start delivering. Commits of this process wake the worker from now on."""
         self._thread.start()
+        self._deliveries.notify(self._deliverer.wake)
 
     def stop(self) -> None:
         """Start no more attempts, wait a few seconds for running ones, and release the leases."""
-        self._stopping.set()
+        self._deliveries.notify(None)
+        self._deliverer.stop()
         self._thread.join(STOP_SECONDS * 2)
 
     def _main(self) -> None:
-        deliverer = _Deliverer(
-            self._deliveries, self._sender, self._on_outcome, self._stopping, self._poll
-        )
-        asyncio.run(deliverer.run())
+        asyncio.run(self._deliverer.run())
 
 
 class _Deliverer:
@@ -90,11 +89,13 @@ class _Deliverer:
         deliveries: Deliveries,
         sender: Sender,
         on_outcome: OnOutcome,
-        stopping: threading.Event,
         poll: float,
     ) -> None:
         self._deliveries, self._sender, self._on_outcome = deliveries, sender, on_outcome
-        self._stopping, self._poll = stopping, poll
+        self._poll = poll
+        self._is_stopping = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._awake = asyncio.Event()
         self._database = ThreadPoolExecutor(2, thread_name_prefix="deliver")
         self._busy: dict[asyncio.Task[None], Batch] = {}
         self._sent: list[Sent] = []
@@ -104,16 +105,18 @@ class _Deliverer:
 
     async def run(self) -> None:
         """Deliver until the worker stops."""
+        self._loop = asyncio.get_running_loop()
         settling = asyncio.create_task(self._keep_settling())
         extending = asyncio.create_task(self._keep_extending())
-        while not self._stopping.is_set():
+        while not self._is_stopping:
+            self._awake.clear()  # before looking: a later commit sets it again
             batches = await self._claim()
             for batch in batches:
                 task = asyncio.create_task(self._deliver(batch))
                 self._busy[task] = batch
                 task.add_done_callback(self._busy.pop)
-            if not batches:
-                await asyncio.sleep(self._wait(self._poll))
+            if len(batches) < CLAIMED_AT_ONCE:
+                await self._rest()
         if self._busy:
             _, late = await asyncio.wait(self._busy, timeout=STOP_SECONDS)
             for task in late:
@@ -124,7 +127,25 @@ class _Deliverer:
             task.cancel()
         await asyncio.gather(settling, extending, return_exceptions=True)
         await self._settle()
-        self._database.shutdown(wait=False)
+        self._database.shutdown()
+
+    def wake(self) -> None:
+        """Look for due deliveries soon. Any thread may call this, also before the start and after the end."""
+        if self._loop is not None and not self._awake.is_set():
+            with suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(self._awake.set)
+
+    def stop(self) -> None:
+        """Let `run` end. Any thread may call this."""
+        self._is_stopping = True
+        self.wake()
+
+    async def _rest(self) -> None:
+        """Wait for a commit, for the end of a lease of ours, or for the next poll."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._wait(self._poll)):
+                await self._awake.wait()
+                await asyncio.sleep(GATHER_SECONDS)
 
     async def _claim(self) -> list[Batch]:
         free = ENDPOINTS - len(self._busy)
@@ -152,10 +173,11 @@ class _Deliverer:
         messages = iter(batch.messages)  # shared: each attempt takes the next message
 
         async def send_next() -> None:
-            for message in messages:
-                if self._stopping.is_set() or time.monotonic() > deadline:
-                    return
-                self._note(message, await self._attempt(batch, message))
+            async with self._sender.connect(batch) as connection:
+                for message in messages:
+                    if self._is_stopping or time.monotonic() > deadline:
+                        return
+                    self._note(message, await self._attempt(connection, message))
 
         try:
             await asyncio.gather(*(send_next() for _ in range(ATTEMPTS_PER_ENDPOINT)))
@@ -163,8 +185,8 @@ class _Deliverer:
             self._finished.append(batch)
             self._to_settle.set()
 
-    async def _attempt(self, batch: Batch, message: Message) -> Outcome:
-        outcome = await self._sender.send(batch, message, self._deliveries.now())
+    async def _attempt(self, connection: Connection, message: Message) -> Outcome:
+        outcome = await connection.send(message, self._deliveries.now())
         error = outcome.attempt.error
         self._on_outcome("delivered" if error is None else str(error))
         return outcome
@@ -197,6 +219,8 @@ class _Deliverer:
             self._fail(error)
         else:
             self._recover()
+            if finished:
+                self._awake.set()  # more may be due to the same endpoints
 
     async def _keep_extending(self) -> None:
         """Extend the leases of running batches. Cancels a batch whose lease is lost: another worker has it."""

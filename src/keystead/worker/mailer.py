@@ -6,14 +6,13 @@ import asyncio
 from datetime import datetime
 from typing import Final, Generic, Protocol, TypeVar
 
-import structlog
-
 from keystead.domain.errors import StorageError
 from keystead.domain.mail import Email
 from keystead.http.redaction import places, type_names
+from keystead.logger import Logger
 from keystead.worker.mail import MailAway, MailRefused, MailTransport, message_of
 
-_log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("keystead.mailer")
+_log: Final = Logger("keystead.mailer")
 
 
 class Sending(Protocol):

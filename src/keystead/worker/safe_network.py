@@ -65,7 +65,7 @@ class SystemResolver:
 
 
 class SafeNetwork(AsyncNetworkBackend):
-    """The network backend of one attempt: connects to permitted addresses only."""
+    """The network backend of one connection at a time: connects to permitted addresses only."""
 
     def __init__(
         self, destinations: Destinations, resolve: Resolve, workspace_id: WorkspaceId
@@ -77,10 +77,10 @@ class SafeNetwork(AsyncNetworkBackend):
         self._opened: list[AsyncNetworkStream] = []
 
     async def aclose(self) -> None:
-        """Close all connections."""
+        """Close what was opened."""
         # httpcore does not close the connection if the TLS handshake is cancelled.
-        for stream in self._opened:
-            await stream.aclose()
+        while self._opened:
+            await self._opened.pop().aclose()
 
     @override
     async def connect_tcp(

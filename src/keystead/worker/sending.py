@@ -12,11 +12,10 @@ import time
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 import httpcore2
-import structlog
-from httpcore2 import AsyncHTTPConnection, Origin, Request, Response
+from httpcore2 import AsyncHTTPConnection, Request, Response
 from standardwebhooks import Webhook as Signer
 
 from keystead import __version__
@@ -29,6 +28,7 @@ from keystead.domain.webhooks import (
     parse_retry_after,
 )
 from keystead.http.redaction import type_names
+from keystead.logger import Logger
 from keystead.services.deliveries import Batch, Message
 from keystead.wire.webhooks import payload
 from keystead.worker.safe_network import ForbiddenAddress, Resolve, SafeNetwork, Unresolved
@@ -39,7 +39,7 @@ READ_SECONDS: Final = 1.0
 """For the response's body: we don't use it, but an early disconnect may confuse the receiver."""
 AGENT: Final = f"Keystead/{__version__} (webhooks)"
 
-_log: structlog.stdlib.BoundLogger = structlog.get_logger("keystead.worker")
+_log: Final = Logger("keystead.worker")
 
 _ERRORS: Final = (
     (ForbiddenAddress, AttemptError.FORBIDDEN_ADDRESS),
@@ -55,7 +55,7 @@ Headers = list[tuple[bytes, bytes]]
 
 
 class Sender:
-    """Makes attempts, each on its own connection, so that they cannot affect each other."""
+    """Connects to receivers."""
 
     def __init__(
         self,
@@ -65,55 +65,101 @@ class Sender:
         *,
         seconds: float = ATTEMPT_SECONDS,
     ) -> None:
+        """`seconds`: the time of an attempt until the response's status."""
         self._destinations = destinations
         self._resolve = resolve
         self._tls = tls
         self._seconds = seconds
 
-    async def send(self, batch: Batch, message: Message, now: datetime) -> Outcome:
+    def connect(self, batch: Batch) -> Connection:
+        """Return a connection to the batch's endpoint, which its first attempt opens."""
+        try:
+            destination = self._destinations.read(batch.endpoint.url)
+        except ValueError:
+            destination = None
+        network = SafeNetwork(self._destinations, self._resolve, batch.endpoint.workspace_id)
+        return Connection(batch, destination, network, self._tls, self._seconds)
+
+
+class Connection:
+    """A connection to one endpoint, for attempts one after the other; it lives no longer than its batch.
+
+    It is opened again, to an address that is checked again, after each failure and when the receiver closed it.
+    """
+
+    def __init__(
+        self,
+        batch: Batch,
+        destination: Destination | None,
+        network: SafeNetwork,
+        tls: ssl.SSLContext,
+        seconds: float,
+    ) -> None:
+        """`destination`: None if the endpoint's URL is forbidden."""
+        self._batch, self._destination = batch, destination
+        self._network, self._tls, self._seconds = network, tls, seconds
+        self._http: AsyncHTTPConnection | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._close()
+
+    async def send(self, message: Message, now: datetime) -> Outcome:
         """Make one attempt, starting at `now`. Every failure is an outcome; nothing is raised."""
+        if self._destination is None:
+            return Outcome(Attempt(now, None, AttemptError.FORBIDDEN_URL, 0))
         started = time.monotonic()
         status: int | None = None
         retry_after: str | None = None
         try:
-            destination = self._destinations.read(batch.endpoint.url)
-        except ValueError:
-            return Outcome(Attempt(now, None, AttemptError.FORBIDDEN_URL, 0))
-        try:
             # Within the try: a secret or a body that can't be signed is this delivery's failure alone.
             body = payload(message.event)
-            headers = _headers(batch, message, body, destination, now)
-            network = SafeNetwork(self._destinations, self._resolve, batch.endpoint.workspace_id)
-            status, retry_after = await self._exchange(network, destination, headers, body)
+            headers = _headers(self._batch, message, body, self._destination, now)
+            status, retry_after = await self._exchange(self._destination, headers, body)
             error = error_for_status(status)
         except Exception as failure:  # noqa: BLE001 - a receiver may do anything
             error = _error_of(failure)
+        if error is not None:
+            await self._close()
         milliseconds = round((time.monotonic() - started) * 1000)
         wait = None if retry_after is None else parse_retry_after(retry_after, now)
         return Outcome(Attempt(now, status, error, milliseconds), wait)
 
     async def _exchange(
-        self, network: SafeNetwork, destination: Destination, headers: Headers, body: bytes
+        self, destination: Destination, headers: Headers, body: bytes
     ) -> tuple[int, str | None]:
         """Return the status of the response and its Retry-After."""
         scheme, host = destination.scheme.encode(), destination.host.encode()
         url = httpcore2.URL(
             scheme=scheme, host=host, port=destination.port, target=destination.target.encode()
         )
-        connection = AsyncHTTPConnection(
-            Origin(scheme, host, destination.port), ssl_context=self._tls, network_backend=network
+        request = Request("POST", url, headers=headers, content=body)
+        async with asyncio.timeout(self._seconds):
+            response = await self._request(request)
+        await _drain(response)
+        return response.status, _retry_after(response)
+
+    async def _request(self, request: Request) -> Response:
+        """Return the response, whose body is not read yet."""
+        if self._http is not None and self._http.is_idle() and not self._http.has_expired():
+            # The receiver may close its end at any time; what fails for that is not a failed attempt.
+            with suppress(httpcore2.NetworkError, httpcore2.RemoteProtocolError):
+                return await self._http.handle_async_request(request)
+        await self._close()
+        self._http = AsyncHTTPConnection(
+            request.url.origin, ssl_context=self._tls, network_backend=self._network
         )
+        return await self._http.handle_async_request(request)
+
+    async def _close(self) -> None:
+        http, self._http = self._http, None
         try:
-            request = Request("POST", url, headers=headers, content=body)
-            async with asyncio.timeout(self._seconds):
-                response = await connection.handle_async_request(request)
-            await _drain(response)
-            return response.status, _retry_after(response)
+            if http is not None:
+                await http.aclose()
         finally:
-            try:
-                await connection.aclose()
-            finally:
-                await network.aclose()
+            await self._network.aclose()
 
 
 def tls_context(more: Path | None = None) -> ssl.SSLContext:
@@ -136,7 +182,6 @@ def _headers(
         "Content-Length": str(len(body)),
         "User-Agent": AGENT,
         "Accept": "*/*",
-        "Connection": "close",
         "webhook-id": id,
         "webhook-timestamp": str(int(now.timestamp())),
         "webhook-signature": " ".join(signatures),
@@ -154,14 +199,18 @@ def _retry_after(response: Response) -> str | None:
 
 
 async def _drain(response: Response) -> None:
-    """Read the body up to our limits. The status counts, even if reading the body fails."""
+    """Read the body up to our limits, which ends the connection if there is more.
+
+    The status counts, even if reading the body fails.
+    """
     left = READ_BYTES
     with suppress(TimeoutError, httpcore2.NetworkError, httpcore2.ProtocolError):
         async with asyncio.timeout(READ_SECONDS):
             async for chunk in response.aiter_stream():
                 left -= len(chunk)
                 if left <= 0:
-                    return
+                    break
+    await response.aclose()
 
 
 def _error_of(failure: Exception) -> AttemptError:

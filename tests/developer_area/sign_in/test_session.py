@@ -5,13 +5,13 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from structlog.testing import capture_logs
 
 from keystead.developer_area.sign_in.cookies import SESSION
 from keystead.domain.workspaces import Role
 from tests.developer_area.conftest import Area, session_of
 from tests.support.administrator import write_behind
 from tests.support.browser import Browser
+from tests.support.log_lines import logged_lines
 
 
 def redeem(area: Area, link: str, browser: Browser | None = None) -> int:
@@ -212,7 +212,7 @@ def test_a_token_signs_no_user_in(area: Area) -> None:
 def test_no_secret_is_logged(area: Area) -> None:
     """No line of the log contains the link or the session."""
     link = area.link()
-    with capture_logs() as lines:
+    with logged_lines() as lines:
         browser = area.browser()
         browser.submit(browser.open(link), "/sign-in")
         browser.submit(browser.open(area.keys_url), "/sign-out")

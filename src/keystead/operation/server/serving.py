@@ -21,7 +21,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-import structlog
 from granian.constants import HTTPModes, Interfaces, Loops, SSLProtocols
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
@@ -31,6 +30,8 @@ from typing_extensions import override
 
 from keystead.domain.errors import KeysteadError
 from keystead.http.asgi import App, Receive, Scope, Send
+from keystead.http.redaction import places, type_names
+from keystead.logger import Logger
 from keystead.operation.files import ConfigurationError
 from keystead.operation.logs import library_logging
 from keystead.operation.server import draining
@@ -48,7 +49,7 @@ SWITCH_SECONDS: Final = 0.0005
 """How long the event loop keeps the interpreter while a thread waits for it, as SQLite's writer does at each step."""
 PARENT_SECONDS: Final = 0.25
 
-_log: structlog.stdlib.BoundLogger = structlog.get_logger("keystead.serving")
+_log: Final = Logger("keystead.serving")
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +226,9 @@ def _start(app: Callable[[], App]) -> App:
     try:
         application = app()
     except Exception as error:  # noqa: BLE001 - a process that cannot start logs one line and exits
-        _log.critical("start failed", detail=_detail(error), exc_info=error)
+        _log.critical(
+            "start failed", detail=_detail(error), errors=type_names(error), places=places(error)
+        )
         raise SystemExit(1) from None
     _freeze_memory()
     sys.setswitchinterval(SWITCH_SECONDS)

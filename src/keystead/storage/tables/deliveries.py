@@ -7,10 +7,10 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Row, Select, and_, insert, select, update
+from sqlalchemy import Integer, Row, Select, and_, bindparam, insert, select, tuple_, update
 
 from keystead.domain.events import Event, EventType
-from keystead.domain.ids import DeliveryId, WebhookId, WorkspaceId
+from keystead.domain.ids import DeliveryId, EventId, WebhookId, WorkspaceId
 from keystead.domain.webhooks import Attempt, AttemptError, Delivery, DeliveryStatus
 from keystead.storage.database import Tx
 from keystead.storage.schema.tables import deliveries, delivery_attempts, events
@@ -25,6 +25,37 @@ _OF_EVENT = and_(
     events.c.sequence == deliveries.c.event_sequence,
 )
 _COLUMNS = (*deliveries.c, events.c.id.label("event_id"), events.c.type.label("event_type"))
+_IS_PENDING = has_status(DeliveryStatus.PENDING)
+
+_DUE: Final = (
+    select(deliveries)
+    .where(
+        deliveries.c.workspace_id == bindparam("workspace"),
+        deliveries.c.webhook_id == bindparam("webhook"),
+        _IS_PENDING,
+        deliveries.c.next_attempt_at <= bindparam("now"),
+    )
+    .order_by(deliveries.c.next_attempt_at)
+    .limit(bindparam("most", type_=Integer))
+)
+_EVENTS: Final = select(events).where(
+    events.c.workspace_id == bindparam("workspace"),
+    events.c.sequence.in_(bindparam("sequences", expanding=True)),
+)
+_PENDING: Final = (
+    select(deliveries.c.id, deliveries.c.attempts, deliveries.c.started_at)
+    .where(
+        tuple_(deliveries.c.workspace_id, deliveries.c.id).in_(
+            bindparam("deliveries", expanding=True)
+        ),
+        _IS_PENDING,
+    )
+    .with_for_update(skip_locked=True)
+)
+_WRITE: Final = update(deliveries).where(
+    deliveries.c.workspace_id == bindparam("workspace"), deliveries.c.id == bindparam("delivery")
+)
+"""The columns to write are those that it is executed with."""
 
 
 def page_of_deliveries(
@@ -65,48 +96,46 @@ def due_deliveries(
     tx: Tx, workspace_id: WorkspaceId, webhook_id: WebhookId, now: datetime, limit: int
 ) -> list[tuple[Delivery, Event]]:
     """Return at most `limit` due deliveries of an endpoint with their events but no attempts, longest due first."""
-    due = (
-        _deliveries_of(workspace_id)
-        .where(
-            deliveries.c.webhook_id == webhook_id,
-            has_status(DeliveryStatus.PENDING),
-            deliveries.c.next_attempt_at <= now,
-        )
-        .order_by(deliveries.c.next_attempt_at)
-        .limit(limit)
-    )
-    batch = [_from_row(row) for row in tx.execute(due)]
-    reported = select(events).where(
-        events.c.workspace_id == workspace_id,
-        events.c.sequence.in_([delivery.event_sequence for delivery in batch]),
-    )
-    by_sequence = {row.sequence: event_of(row) for row in tx.execute(reported)} if batch else {}
-    return [(delivery, by_sequence[delivery.event_sequence]) for delivery in batch]
+    which = {"workspace": workspace_id, "webhook": webhook_id, "now": now, "most": limit}
+    due = tx.execute(_DUE, which).all()
+    if not due:
+        return []
+    numbers = [row.event_sequence for row in due]
+    rows = tx.execute(_EVENTS, {"workspace": workspace_id, "sequences": numbers})
+    reported = {row.sequence: event_of(row) for row in rows}
+    of_rows = ((row, reported[row.event_sequence]) for row in due)
+    return [(_delivery(row, event.id, event.type), event) for row, event in of_rows]
 
 
-def settle_delivery(tx: Tx, before: Delivery, after: Delivery) -> bool:
-    """Write the state after an attempt, and the attempt. Returns False if the delivery has changed since `before`."""
-    settled = (
-        update(deliveries)
-        .where(
-            _is(before),
-            # Compare and set: another worker may have settled it after our lease expired, or a
-            # user may have restarted it.
-            deliveries.c.attempts == before.attempted,
-            deliveries.c.started_at == before.started_at,
-            deliveries.c.status == DeliveryStatus.PENDING,
-        )
-        .values(_state_of(after))
-    )
-    if tx.execute(settled).rowcount == 0:
-        return False
-    tx.execute(insert(delivery_attempts), _attempt_row(after))
-    return True
+def lock_unchanged(tx: Tx, wanted: Sequence[Delivery]) -> list[Delivery]:
+    """Lock those of the deliveries that have not changed since they were read, each once. Their queues are locked.
+
+    Another worker may have settled one after our lease expired, or a user may have restarted it.
+    """
+    if not wanted:
+        return []
+    ids = [(delivery.workspace_id, delivery.id) for delivery in wanted]
+    rows = tx.execute(_PENDING, {"deliveries": ids})
+    pending = {row.id: (row.attempts, row.started_at) for row in rows}
+    # A delivery occurs twice if its first outcome could not be written for so long that it was sent again.
+    unchanged = {
+        delivery.id: delivery
+        for delivery in reversed(wanted)
+        if pending.get(delivery.id) == (delivery.attempted, delivery.started_at)
+    }
+    return list(unchanged.values())
+
+
+def settle_deliveries(tx: Tx, settled: Sequence[Delivery]) -> None:
+    """Write the states of locked deliveries after an attempt each, and the attempts."""
+    if settled:
+        tx.execute(_WRITE, [_state_of(delivery) for delivery in settled])
+        tx.execute(insert(delivery_attempts), [_attempt_row(delivery) for delivery in settled])
 
 
 def restart_delivery(tx: Tx, delivery: Delivery) -> None:
     """Write a delivery whose schedule starts again."""
-    tx.execute(update(deliveries).where(_is(delivery)).values(_state_of(delivery)))
+    tx.execute(_WRITE, _state_of(delivery))
 
 
 def _deliveries_of(workspace_id: WorkspaceId) -> Select[Any]:
@@ -129,12 +158,10 @@ def _with_attempts(tx: Tx, workspace_id: WorkspaceId, batch: Sequence[Delivery])
     return [replace(delivery, attempts=tuple(attempts.get(delivery.id, ()))) for delivery in batch]
 
 
-def _is(delivery: Delivery) -> ColumnElement[bool]:
-    return and_(deliveries.c.workspace_id == delivery.workspace_id, deliveries.c.id == delivery.id)
-
-
 def _state_of(delivery: Delivery) -> dict[str, Any]:
     return {
+        "workspace": delivery.workspace_id,
+        "delivery": delivery.id,
         "status": delivery.status,
         "started_at": delivery.started_at,
         "step": delivery.step,
@@ -162,13 +189,17 @@ def _attempt(row: Row[Any]) -> Attempt:
 
 
 def _from_row(row: Row[Any]) -> Delivery:
+    return _delivery(row, row.event_id, EventType(row.event_type))
+
+
+def _delivery(row: Row[Any], event_id: EventId, event_type: EventType) -> Delivery:
     return Delivery(
         id=row.id,
         workspace_id=row.workspace_id,
         webhook_id=row.webhook_id,
-        event_id=row.event_id,
+        event_id=event_id,
         event_sequence=row.event_sequence,
-        event_type=EventType(row.event_type),
+        event_type=event_type,
         status=DeliveryStatus(row.status),
         created_at=row.created_at,
         started_at=row.started_at,

@@ -12,14 +12,18 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import (
+    JSON,
     ColumnElement,
     Exists,
-    Subquery,
+    Integer,
+    Select,
+    Text,
     and_,
-    case,
+    bindparam,
+    cast,
     exists,
     func,
     insert,
@@ -30,12 +34,13 @@ from sqlalchemy import (
     tuple_,
     update,
 )
+from sqlalchemy.dialects import postgresql
 
 from keystead.domain.events import Event
 from keystead.domain.ids import WebhookId, WorkspaceId, new_id
 from keystead.domain.shares import FreePlaces
 from keystead.domain.webhooks import ALL_EVENTS, DeliveryStatus, WebhookStatus
-from keystead.storage.database import Tx
+from keystead.storage.database import MAKES_DUE, Tx
 from keystead.storage.schema.tables import deliveries, webhook_endpoints, webhook_queues
 
 QueueId = tuple[WorkspaceId, WebhookId]
@@ -63,44 +68,134 @@ def listening(workspace_id: WorkspaceId | ColumnElement[str]) -> Exists:
     return exists(_ROW).where(*_active(workspace_id))
 
 
+def _active(workspace_id: Any) -> tuple[ColumnElement[bool], ...]:
+    return (
+        webhook_endpoints.c.workspace_id == workspace_id,
+        webhook_endpoints.c.status == WebhookStatus.ACTIVE,
+        webhook_endpoints.c.deleted_at.is_(None),
+    )
+
+
+_QUEUE: Final = (webhook_queues.c.workspace_id, webhook_queues.c.webhook_id)
+_IS_DUE: Final = (
+    webhook_queues.c.due_at <= bindparam("now"),
+    or_(webhook_queues.c.leased_until.is_(None), webhook_queues.c.leased_until <= bindparam("now")),
+)
+_IS_AMONG: Final = tuple_(*_QUEUE).in_(bindparam("queues", expanding=True))
+_AMONG: Final = update(webhook_queues).where(_IS_AMONG)
+_ONE: Final = update(webhook_queues).where(
+    webhook_queues.c.workspace_id == bindparam("workspace"),
+    webhook_queues.c.webhook_id == bindparam("webhook"),
+)
+"""The columns to write are those that these two are executed with."""
+
+_CHOSEN: Final = (
+    select(webhook_queues.c.webhook_id)
+    .join(
+        webhook_endpoints,
+        and_(
+            webhook_endpoints.c.workspace_id == webhook_queues.c.workspace_id,
+            webhook_endpoints.c.id == webhook_queues.c.webhook_id,
+        ),
+    )
+    .where(
+        *_active(bindparam("workspace")),
+        or_(
+            webhook_endpoints.c.event_types == ALL_EVENTS,
+            literal(" ")
+            .concat(webhook_endpoints.c.event_types)
+            .concat(" ")
+            .like(bindparam("pattern"), escape="/"),
+        ),
+    )
+    .order_by(webhook_queues.c.webhook_id)
+    .with_for_update(of=webhook_queues)
+)
+_ADVANCE: Final = (
+    update(webhook_queues)
+    .where(
+        webhook_queues.c.workspace_id == bindparam("workspace"),
+        webhook_queues.c.webhook_id.in_(bindparam("webhooks", expanding=True)),
+        or_(webhook_queues.c.due_at.is_(None), webhook_queues.c.due_at > bindparam("at")),
+    )
+    .values(due_at=bindparam("at"))
+)
+_IS_ANY_DUE: Final = select(exists(_ROW).where(*_IS_DUE))
+_HELD: Final = JSON().with_variant(postgresql.JSONB(), "postgresql")
+
+
+def _waiting() -> Select[Any]:
+    """Return due queues in turn, each ranked by the number of places that its workspace would then have.
+
+    PostgreSQL cannot lock rows of a query with a window function. So the ranked rows are joined to the table
+    again, and `_IS_DUE` is checked again on the locked rows: another worker may have leased them since the
+    ranking read them. SKIP LOCKED skips those that are being claimed right now.
+    """
+    ours, theirs = _QUEUE
+    due_at = webhook_queues.c.due_at
+    nth = func.row_number().over(partition_by=ours, order_by=due_at)
+    held = bindparam("held", type_=_HELD).op("->>", return_type=Text())(ours)
+    turn = nth + func.coalesce(cast(held, Integer), 0)
+    ranked = select(ours, theirs, due_at, turn.label("turn")).where(*_IS_DUE).subquery("ranked")
+    return (
+        select(*_QUEUE)
+        .join(ranked, and_(ranked.c.workspace_id == ours, ranked.c.webhook_id == theirs))
+        .where(*_IS_DUE)
+        .order_by(ranked.c.turn, ranked.c.due_at, ranked.c.workspace_id)
+        .limit(bindparam("most", type_=Integer))
+        .with_for_update(of=webhook_queues, skip_locked=True)
+    )
+
+
+_WAITING: Final = _waiting()
+_LOCK_ALL: Final = (
+    select(*_QUEUE, webhook_queues.c.lease, webhook_queues.c.succeeded_at)
+    .where(_IS_AMONG)
+    .with_for_update()
+)
+_LOCK_FREE: Final = _LOCK_ALL.with_for_update(skip_locked=True)
+_FIRST_DUE: Final = (
+    select(func.min(deliveries.c.next_attempt_at))
+    .where(
+        deliveries.c.workspace_id == bindparam("workspace"),
+        deliveries.c.webhook_id == bindparam("webhook"),
+        has_status(DeliveryStatus.PENDING),
+        exists(_ROW).where(
+            *_active(bindparam("workspace")), webhook_endpoints.c.id == bindparam("webhook")
+        ),
+    )
+    .scalar_subquery()
+)
+"""The time of the first pending delivery; null without one, or if the endpoint is not active."""
+_MAKE_DUE: Final = _ONE.values(due_at=_FIRST_DUE)
+_RELEASE: Final = _MAKE_DUE.values(lease=None, leased_until=None).where(
+    webhook_queues.c.lease == bindparam("held")
+)
+_SUCCESS: Final = _ONE.values(succeeded_at=bindparam("at")).where(
+    or_(webhook_queues.c.succeeded_at.is_(None), webhook_queues.c.succeeded_at < bindparam("at"))
+)
+
+
 def enqueue(tx: Tx, event: Event) -> None:
     """Insert a delivery of the event for each active endpoint that chose its type, under the workspace's lock."""
-    chosen = (
-        select(webhook_queues.c.webhook_id)
-        .join(
-            webhook_endpoints,
-            and_(
-                webhook_endpoints.c.workspace_id == webhook_queues.c.workspace_id,
-                webhook_endpoints.c.id == webhook_queues.c.webhook_id,
-            ),
-        )
-        .where(*_active(event.workspace_id), _chose(event))
-        .order_by(webhook_queues.c.webhook_id)
-        .with_for_update(of=webhook_queues)
-    )
-    enqueue_for(tx, event, list(tx.execute(chosen).scalars()))
+    pattern = f"% {event.type.replace('_', '/_')} %"
+    chosen = tx.execute(_CHOSEN, {"workspace": event.workspace_id, "pattern": pattern})
+    enqueue_for(tx, event, list(chosen.scalars()))
 
 
 def enqueue_for(tx: Tx, event: Event, webhook_ids: Sequence[WebhookId]) -> None:
     """Insert a delivery of the event for each of these endpoints, due immediately."""
     if not webhook_ids:
         return
-    at = event.occurred_at
     tx.execute(insert(deliveries), [_new_row(event, webhook_id) for webhook_id in webhook_ids])
-    tx.execute(
-        update(webhook_queues)
-        .where(
-            webhook_queues.c.workspace_id == event.workspace_id,
-            webhook_queues.c.webhook_id.in_(webhook_ids),
-            or_(webhook_queues.c.due_at.is_(None), webhook_queues.c.due_at > at),
-        )
-        .values(due_at=at)
-    )
+    which = {"workspace": event.workspace_id, "webhooks": webhook_ids}
+    tx.execute(_ADVANCE, {**which, "at": event.occurred_at})
+    tx.info[MAKES_DUE] = True
 
 
 def is_any_due(tx: Tx, now: datetime) -> bool:
     """Return whether any queue is due and not leased."""
-    return tx.execute(select(exists(_ROW).where(*_due(now)))).scalar_one()
+    return bool(tx.execute(_IS_ANY_DUE, {"now": now}).scalar_one())
 
 
 def claim_queues(
@@ -111,54 +206,17 @@ def claim_queues(
     Workspaces with fewer places come first, then the queue that is due for longest. Skips queues that
     another worker is claiming at the same time.
     """
-    ranked = _ranked(now, places.held)
-    # PostgreSQL cannot lock rows of a query with a window function. So the ranked rows are joined to the
-    # table again, and `_due` is checked again on the locked rows: another worker may have leased them
-    # since the ranking read them. SKIP LOCKED skips those that are being claimed right now.
-    waiting = (
-        select(webhook_queues.c.workspace_id, webhook_queues.c.webhook_id)
-        .join(
-            ranked,
-            and_(
-                ranked.c.workspace_id == webhook_queues.c.workspace_id,
-                ranked.c.webhook_id == webhook_queues.c.webhook_id,
-            ),
-        )
-        .where(*_due(now))
-        .order_by(ranked.c.turn, ranked.c.due_at, ranked.c.workspace_id)
-        .limit(limit)
-        .with_for_update(of=webhook_queues, skip_locked=True)
-    )
-    rows = [(row.workspace_id, row.webhook_id) for row in tx.execute(waiting)]
+    waiting = tx.execute(_WAITING, {"now": now, "held": dict(places.held), "most": limit})
+    rows = [(row.workspace_id, row.webhook_id) for row in waiting]
     admitted = rows[: places.admitted(owner for owner, _ in rows)]
     if admitted:
-        leased = update(webhook_queues).where(_among(admitted))
-        tx.execute(leased.values(lease=lease, leased_until=until))
+        tx.execute(_AMONG, {"queues": admitted, "lease": lease, "leased_until": until})
     return admitted
-
-
-def _ranked(now: datetime, held: Mapping[WorkspaceId, int]) -> Subquery:
-    """Due queues, each with the number of places that its workspace would then have."""
-    ours = webhook_queues.c.workspace_id
-    nth = func.row_number().over(partition_by=ours, order_by=webhook_queues.c.due_at)
-    turn = nth + case(dict(held), value=ours, else_=0) if held else nth
-    columns = (ours, webhook_queues.c.webhook_id, webhook_queues.c.due_at, turn.label("turn"))
-    return select(*columns).where(*_due(now)).subquery("ranked")
 
 
 def lock_queues(tx: Tx, wanted: Iterable[QueueId], *, wait: bool = False) -> dict[QueueId, Queue]:
     """Lock those of the queues that no other transaction has locked; with `wait`, wait for all of them."""
-    free = (
-        select(
-            webhook_queues.c.workspace_id,
-            webhook_queues.c.webhook_id,
-            webhook_queues.c.lease,
-            webhook_queues.c.succeeded_at,
-        )
-        .where(_among(wanted))
-        .with_for_update(skip_locked=not wait)
-    )
-    rows = tx.execute(free)
+    rows = tx.execute(_LOCK_ALL if wait else _LOCK_FREE, {"queues": list(wanted)})
     return {
         (row.workspace_id, row.webhook_id): Queue(
             row.workspace_id, row.webhook_id, row.lease, row.succeeded_at
@@ -170,7 +228,7 @@ def lock_queues(tx: Tx, wanted: Iterable[QueueId], *, wait: bool = False) -> dic
 def extend_leases(tx: Tx, queues: Collection[QueueId], until: datetime) -> None:
     """Extend leases of the caller, who has locked the queues."""
     if queues:
-        tx.execute(update(webhook_queues).where(_among(queues)).values(leased_until=until))
+        tx.execute(_AMONG, {"queues": list(queues), "leased_until": until})
 
 
 def hold_queue(tx: Tx, queue: QueueId) -> Queue | None:
@@ -178,70 +236,35 @@ def hold_queue(tx: Tx, queue: QueueId) -> Queue | None:
     return lock_queues(tx, [queue], wait=True).get(queue)
 
 
-def note_success(tx: Tx, queue: QueueId, at: datetime) -> None:
-    """Record a successful attempt; the time only moves forward."""
-    later = or_(webhook_queues.c.succeeded_at.is_(None), webhook_queues.c.succeeded_at < at)
-    tx.execute(update(webhook_queues).where(_among([queue]), later).values(succeeded_at=at))
+def note_successes(tx: Tx, latest: Mapping[QueueId, datetime]) -> None:
+    """Record when an attempt at each queue last succeeded; the time only moves forward."""
+    if latest:
+        tx.execute(_SUCCESS, [{**_named(queue), "at": at} for queue, at in latest.items()])
 
 
-def release_queue(tx: Tx, queue: QueueId, lease: str) -> None:
-    """Release the lease of a locked queue, which is next due with its first pending delivery.
+def release_queues(tx: Tx, leases: Mapping[QueueId, str]) -> None:
+    """Release leases of locked queues, which are next due with their first pending delivery.
 
-    Does nothing if another worker has the lease.
+    Does nothing to a queue of which another worker has the lease.
     """
-    released = update(webhook_queues).where(_among([queue]), webhook_queues.c.lease == lease)
-    tx.execute(released.values(lease=None, leased_until=None, due_at=_first_due(queue)))
+    if leases:
+        tx.execute(_RELEASE, [{**_named(queue), "held": held} for queue, held in leases.items()])
 
 
 def make_due(tx: Tx, queue: QueueId) -> None:
     """Make the queue due with its first pending delivery, after its endpoint was enabled or disabled."""
-    tx.execute(update(webhook_queues).where(_among([queue])).values(due_at=_first_due(queue)))
+    tx.execute(_MAKE_DUE, _named(queue))
+    tx.info[MAKES_DUE] = True
 
 
 def postpone_queue(tx: Tx, queue: QueueId, until: datetime | None) -> None:
     """Release the lease and postpone the queue; None: until the endpoint's next event."""
     values = {"lease": None, "leased_until": None, "due_at": until}
-    tx.execute(update(webhook_queues).where(_among([queue])).values(values))
+    tx.execute(_ONE, {**_named(queue), **values})
 
 
-def _first_due(queue: QueueId) -> Any:
-    """Return the time of the first pending delivery; null without one, or if the endpoint is not active."""
-    workspace_id, webhook_id = queue
-    return (
-        select(func.min(deliveries.c.next_attempt_at))
-        .where(
-            deliveries.c.workspace_id == workspace_id,
-            deliveries.c.webhook_id == webhook_id,
-            has_status(DeliveryStatus.PENDING),
-            exists(_ROW).where(*_active(workspace_id), webhook_endpoints.c.id == webhook_id),
-        )
-        .scalar_subquery()
-    )
-
-
-def _due(now: datetime) -> tuple[ColumnElement[bool], ...]:
-    free = or_(webhook_queues.c.leased_until.is_(None), webhook_queues.c.leased_until <= now)
-    return webhook_queues.c.due_at <= now, free
-
-
-def _active(workspace_id: WorkspaceId | ColumnElement[str]) -> tuple[ColumnElement[bool], ...]:
-    return (
-        webhook_endpoints.c.workspace_id == workspace_id,
-        webhook_endpoints.c.status == WebhookStatus.ACTIVE,
-        webhook_endpoints.c.deleted_at.is_(None),
-    )
-
-
-def _chose(event: Event) -> ColumnElement[bool]:
-    listed = literal(" ").concat(webhook_endpoints.c.event_types).concat(" ")
-    return or_(
-        webhook_endpoints.c.event_types == ALL_EVENTS,
-        listed.contains(f" {event.type} ", autoescape=True),
-    )
-
-
-def _among(queues: Iterable[QueueId]) -> ColumnElement[bool]:
-    return tuple_(webhook_queues.c.workspace_id, webhook_queues.c.webhook_id).in_(list(queues))
+def _named(queue: QueueId) -> dict[str, str]:
+    return {"workspace": queue[0], "webhook": queue[1]}
 
 
 def _new_row(event: Event, webhook_id: WebhookId) -> dict[str, Any]:
