@@ -25,6 +25,7 @@ from bench import (
     webhooks,
 )
 from bench.figures import Figure, report
+from bench.rest import measurement as rest
 
 SIZES: Final = (1_000, 100_000, 1_000_000)
 QUICK_SIZES: Final = (1_000, 10_000)
@@ -54,6 +55,7 @@ MEASUREMENTS: Final = {
     "webhooks": Measurement(
         "cost of events and deliveries, their rate and delay", webhooks.figures
     ),
+    "rest": Measurement("the REST API vs. its floors", rest.figures),
     "gate": Measurement(
         "forward-auth and introspection vs. a bare 204 on the same server", gate.figures
     ),
@@ -78,6 +80,13 @@ def main() -> None:
     parser.add_argument("--list", action="store_true", help="which measurements there are")
     parser.add_argument("--quick", action="store_true", help="small tables: to see that it runs")
     parser.add_argument("--ten-million", action="store_true", help="the large ones too")
+    parser.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="of `rest` only the figures with this in their name, such as whoami, SQLite (repeatable)",
+    )
     arguments = parser.parse_args()
     if arguments.list:
         for name, measurement in MEASUREMENTS.items():
@@ -88,7 +97,13 @@ def main() -> None:
         for name, measurement in MEASUREMENTS.items()
         if arguments.ten_million or not measurement.large
     ]
-    report([figure for name in names for figure in MEASUREMENTS[name].take(arguments.quick)], names)
+    report([figure for name in names for figure in _taken(name, arguments)], names)
+
+
+def _taken(name: str, arguments: argparse.Namespace) -> Iterator[Figure]:
+    if name == "rest":
+        return rest.figures(arguments.quick, arguments.only)
+    return MEASUREMENTS[name].take(arguments.quick)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from typing import Final
 
 from bench.figures import ROUNDS, Figure, Target, at_least, rates
 from bench.installations import postgresql
-from bench.load import HOST, rate
+from bench.load import HOST, Side, always, interleaved
 from keystead import bootstrap
 from keystead.domain.credentials import CredentialKind
 from keystead.domain.principals import Actor, PrincipalKind
@@ -36,7 +36,7 @@ def figures(quick: bool) -> Iterator[Figure]:
     """Measure requests a second of both calls, on each engine, in rounds with those of the bare server."""
     seconds = SECONDS / 4 if quick else SECONDS
     server_core, load_core = server_and_load()
-    with bare(server_core) as floor:
+    with application(server_core, "bench.bare") as floor:
         for name, target in TARGETS.items():
             with served(name, server_core) as server:
                 token = server.token("documents:read")
@@ -44,17 +44,14 @@ def figures(quick: bool) -> Iterator[Figure]:
                     ("forward-auth", asking(token)),
                     ("introspection", introspecting(server, token)),
                 ):
-                    sides: tuple[list[float], list[float]] = ([], [])
-                    for number in range(ROUNDS + 1):
-                        for port, sent, side in (
-                            (server.port, request, sides[0]),
-                            (floor, asking(token), sides[1]),
-                        ):
-                            measured = rate(port, sent, seconds, CONNECTIONS, load_core)
-                            if number:
-                                side.append(measured)
+                    sides = {
+                        "ours": Side(server.port, always(request)),
+                        "floor": Side(floor, always(asking(token))),
+                    }
+                    measured = interleaved(sides, ROUNDS, seconds, CONNECTIONS, load_core)
                     bound = target if call == "forward-auth" else None
-                    yield rates(f"{call}, {name}, vs. a bare 204", *sides, bound)
+                    title = f"{call}, {name}, vs. a bare 204"
+                    yield rates(title, measured["ours"], measured["floor"], bound)
 
 
 def asking(token: str) -> bytes:
@@ -100,14 +97,14 @@ def served(name: str, core: int) -> Iterator[ServerProcess]:
 
 
 @contextmanager
-def bare(core: int) -> Iterator[int]:
-    """Start the bare server on that core; yield its port."""
+def application(core: int, module: str, *arguments: str) -> Iterator[int]:
+    """Start a bare application on the same server as Keystead's, on that core; yield its port."""
     port = free_port()
     process = subprocess.Popen(
-        ["taskset", "-c", str(core), sys.executable, "-m", "bench.bare", str(port)]
+        ["taskset", "-c", str(core), sys.executable, "-m", module, str(port), *arguments]
     )
     try:
-        wait_until(lambda: _answers(port), "the bare server answers")
+        wait_until(lambda: _answers(port), f"{module} answers")
         yield port
     finally:
         process.terminate()
@@ -131,7 +128,7 @@ def server_and_load() -> tuple[int, int]:
     return cores[-1], cores[-2] if len(cores) > 1 else cores[-1]
 
 
-def pin(process: int, core: int) -> None:
-    """Pin a process and all its threads to one core."""
+def pin(process: int, *cores: int) -> None:
+    """Pin a process and all its threads to these cores."""
     for thread in Path(f"/proc/{process}/task").iterdir():
-        os.sched_setaffinity(int(thread.name), {core})
+        os.sched_setaffinity(int(thread.name), cores)

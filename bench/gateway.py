@@ -12,7 +12,7 @@ from typing import Final
 
 from bench.figures import ROUNDS, Figure, rates
 from bench.gate import CONNECTIONS, SECONDS, asking, pin, served, server_and_load
-from bench.load import HOST, rate
+from bench.load import HOST, Side, always, interleaved
 from keystead.operation.gateways import render
 from tests.support.gateways import NGINX, setup, started
 from tests.support.postgres import wait_until
@@ -35,13 +35,9 @@ def figures(quick: bool) -> Iterator[Figure]:
             _nginx(server.port, application, core, asks=True) as guarded,
             _nginx(server.port, application, core, asks=False) as alone,
         ):
-            sides: dict[int, list[float]] = {guarded: [], alone: []}
-            for number in range(ROUNDS + 1):
-                for port, measured in sides.items():
-                    taken = rate(port, request, seconds, CONNECTIONS, load_core)
-                    if number:
-                        measured.append(taken)
-            yield rates("nginx asking Keystead vs. nginx alone", sides[guarded], sides[alone])
+            sides = {port: Side(port, always(request)) for port in (guarded, alone)}
+            measured = interleaved(sides, ROUNDS, seconds, CONNECTIONS, load_core)
+            yield rates("nginx asking Keystead vs. nginx alone", measured[guarded], measured[alone])
 
 
 @contextmanager
