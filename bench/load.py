@@ -1,7 +1,7 @@
 """Load over HTTP/1.1 on kept connections: as many requests a second as the server answers.
 
-`python -m bench.load PORT SECONDS CONNECTIONS < REQUESTS` prints the rate and the share of its core that the load itself
-took: near 1, the load is the bottleneck and not the server. REQUESTS is a JSON list of strings, one character a byte.
+`python -m bench.load PORT SECONDS CONNECTIONS < REQUESTS` prints the rate and the share of its core that the load took:
+near 1, the load is the bottleneck and not the server. REQUESTS is a JSON list of strings, one character a byte.
 It sends from one process, and raises AssertionError for a response other than 2xx.
 """
 
