@@ -11,11 +11,11 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from bench.figures import Figure, at_least, at_most, goal
-from bench.gate import served
 from bench.load import HOST
+from bench.rest.calls import ENGINES
 from bench.rest.texts import Texts, searches
+from bench.servers import served, server_and_load
 
-NAME: Final = "many documents"
 DOCUMENTS: Final = 100_000
 QUICK_DOCUMENTS: Final = 4_000
 WORDS: Final = 120
@@ -27,15 +27,20 @@ LAST: Final = 10
 """Batches at the end, whose rate is that of pushing into a full collection."""
 
 
-def figures(engine: str, documents: int, core: int) -> Iterator[Figure]:
-    """Measure on one engine; the goals are absolute, in the column of baselines."""
-    kind = "stamp" if engine == "SQLite" else "read"
-    with served(f"{engine}, {kind}", core) as server:
+def figures(quick: bool) -> Iterator[Figure]:
+    """Measure both engines; the goals are absolute, in the column of baselines."""
+    core, _ = server_and_load()
+    for engine in ENGINES:
+        yield from _on(engine, QUICK_DOCUMENTS if quick else DOCUMENTS, core)
+
+
+def _on(engine: str, documents: int, core: int) -> Iterator[Figure]:
+    with served(engine, core) as server:
         server.put_on("scale")
         client = Client(server.port, server.token())
         client.send("POST", "/v1/collections", {"name": "short"})
         client.send("POST", "/v1/collections", {"name": "long"})
-        title = f"{NAME}, {engine}: pushed a second"
+        title = f"documents pushed a second, {engine}"
         short = _push_short(client)
         yield goal(f"{title}, {SHORT_BATCH} short ones a batch", short, "/s", at_least(30_000))
         long = _push_long(client, documents)
@@ -45,7 +50,7 @@ def figures(engine: str, documents: int, core: int) -> Iterator[Figure]:
             path = f"/v1/collections/long/documents?limit=10&query={quote(query)}"
             times = [client.send("GET", path) * 1000 for _ in range(REPEATED)]
             median = statistics.median(times)
-            name = f"{NAME}, {engine}: search, {kind}, median"
+            name = f"search of {documents:,} documents, {engine}, {kind}, median"
             yield goal(name, median, "ms", at_most(60))
 
 

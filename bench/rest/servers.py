@@ -13,17 +13,18 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
-from bench.gate import application, asking, introspecting, served
 from bench.installations import fill
 from bench.load import HOST, Requests
 from bench.rest.calls import CALLS, COLLECTION, DOCUMENT, MANY, WORD, Call, request
 from bench.rest.statements import statements
 from bench.rest.texts import Texts
+from bench.servers import application, asking, served
 from keystead import bootstrap
 from keystead.bootstrap import Installation
+from keystead.domain.credentials import CredentialKind
 from keystead.domain.documents import CollectionDraft, DocumentDraft, Push
 from keystead.domain.keys import KeyDraft
-from keystead.domain.principals import Principal, system
+from keystead.domain.principals import Actor, Principal, PrincipalKind, system
 from keystead.domain.scopes import Scopes
 from keystead.domain.search import index_terms
 from keystead.domain.token import Token
@@ -40,6 +41,7 @@ DOCUMENTS: Final = 1_000
 BATCH: Final = 500
 EVENTS: Final = 60
 WORDS: Final = 30
+BY: Final = Actor(PrincipalKind.OPERATOR, "bench", "bench")
 _OF_THE_CONNECTION: Final = {"date", "server", "connection", "transfer-encoding"}
 
 
@@ -64,7 +66,7 @@ class Target:
     @property
     def introspection(self) -> bytes:
         """Return a service's request."""
-        return introspecting(self.server, self.tokens[0].reveal())
+        return _introspecting(self.server, self.tokens[0].reveal())
 
     def requests(self, call: Call) -> Requests:
         """Return the requests of one round; those that write an id of its own write another each."""
@@ -141,8 +143,7 @@ class Target:
 @contextmanager
 def target_on(engine: str, core: int) -> Iterator[Target]:
     """Start a server on that core over a database with rows of every kind."""
-    kind = "stamp" if engine == "SQLite" else "read"
-    with served(f"{engine}, {kind}", core) as server:
+    with served(engine, core) as server:
         installation = bootstrap.open_safely(server.settings)
         try:
             target = _filled(engine, server, installation)
@@ -203,3 +204,18 @@ def _key(installation: Installation, principal: Principal) -> Token:
     token = installation.services.keys.create(principal, draft).token
     assert token is not None
     return token
+
+
+def _introspecting(server: ServerProcess, token: str) -> bytes:
+    """Return a service's request."""
+    installation = bootstrap.open_safely(server.settings)
+    try:
+        _, own = installation.services.credentials.create("bench", BY, CredentialKind.SERVICE)
+    finally:
+        installation.close()
+    body = f"token={token}"
+    fields = (
+        f"Host: {HOST}\r\nAuthorization: Bearer {own.reveal()}\r\nContent-Length: {len(body)}\r\n"
+        "Content-Type: application/x-www-form-urlencoded\r\n"
+    )
+    return f"POST /introspect HTTP/1.1\r\n{fields}\r\n{body}".encode()
