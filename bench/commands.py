@@ -1,4 +1,4 @@
-"""Processor time of commands on the machine, with everything that they import, beside a bare interpreter's."""
+"""Processor time of commands on the machine, with everything that they import, vs. a bare interpreter's."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ Name = TypeVar("Name")
 
 
 class Side(NamedTuple):
-    """What is measured beside others: a server's port, and the requests of each round."""
+    """One of several that are measured in turn: a server's port, and the requests of each round."""
 
     port: int
     requests: Callable[[], Requests]

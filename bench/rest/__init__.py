@@ -1,1 +1,1 @@
-"""The REST API over HTTP, call by call, beside floors from the same run."""
+"""The REST API over HTTP, call by call, with floors from the same run."""

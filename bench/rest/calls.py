@@ -1,4 +1,4 @@
-"""The calls that are measured, the floors beside them, and their targets."""
+"""The calls that are measured, the floors that they are compared with, and their targets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bench.load import HOST
 
 ENGINES: Final = ("SQLite", "PostgreSQL")
 MANY: Final = 32
-"""Connections, beside one alone."""
+"""Connections, in addition to one alone."""
 BARE: Final = "a bare 204"
 FLOOR: Final = "its floor"
 FORWARD_AUTH: Final = "forward-auth"
@@ -22,7 +22,7 @@ WORD: Final = "needle"
 """A word that is in one of ten documents."""
 
 Targets = Mapping[tuple[str, str], Target]
-"""The target of a ratio, by its engine and what stands beside."""
+"""The target of a ratio, by its engine and its baseline."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The figures: each call beside its floor, a bare 204 and forward-auth; one process on two cores; many writers."""
+"""The figures: each call vs. its floor, a bare 204 and forward-auth; one process on two cores; many writers."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def _name(call: str, engine: str, connections: int) -> str:
 def _call(
     call: Call, connections: int, run: Run, target: Target, bare: int, floor: int
 ) -> Iterator[Figure]:
-    """Measure a call with everything beside it; its targets are those with most connections."""
+    """Measure a call with all its baselines; its targets are those with most connections."""
 
     def requests() -> Requests:
         return target.requests(call)
@@ -96,10 +96,10 @@ def _call(
     }
     measured = run.interleaved(sides, connections)
     name = _name(call.name, target.engine, connections)
-    for beside in (FLOOR, BARE, FORWARD_AUTH):
+    for baseline in (FLOOR, BARE, FORWARD_AUTH):
         last = connections == call.connections[-1]
-        bound = call.targets.get((target.engine, beside)) if last else None
-        yield rates(f"{name}, vs. {beside}", measured["ours"], measured[beside], bound)
+        bound = call.targets.get((target.engine, baseline)) if last else None
+        yield rates(f"{name}, vs. {baseline}", measured["ours"], measured[baseline], bound)
 
 
 def _gate(name: str, run: Run, target: Target, bare: int) -> Iterator[Figure]:
