@@ -32,6 +32,7 @@ from keystead.storage import database
 from keystead.storage.database import Tx
 from keystead.storage.engine import connections as engines
 from keystead.storage.engine.roles import Purpose
+from keystead.storage.engine.waits import ImpatientConnection
 from keystead.storage.schema import tables as schema
 from keystead.storage.tables import credentials, keys, workspaces
 from tests.support.installations import ENGINES, SandboxInstallation, fresh_url, prepare, sandbox_on
@@ -264,7 +265,7 @@ def patient(
         with pytest.MonkeyPatch.context() as patch:
             for name in ("lock_timeout", "statement_timeout"):
                 patch.setitem(engines.TIMEOUTS, name, "60s")
-            patch.setattr(engines.ImpatientConnection, "patience", 62.0)
+            patch.setattr(ImpatientConnection, "patience", 62.0)
             patch.setattr(database, "LOCK_SECONDS", 60)
             with sandbox_on(url) as sandbox:
                 yield sandbox

@@ -11,7 +11,8 @@ import pytest
 
 from keystead.domain.errors import OutcomeUnknown
 from keystead.storage.engine import connections as engines
-from keystead.storage.engine.connections import ImpatientConnection, sqlite_driver
+from keystead.storage.engine.connections import sqlite_driver
+from keystead.storage.engine.waits import ImpatientConnection
 from keystead.storage.point_reads import by_id
 from tests.support.installations import SandboxInstallation, fresh_sandbox
 from tests.support.sabotage import (
@@ -63,7 +64,7 @@ def fail_each_step(sandbox: SandboxInstallation, use_case: UseCase, fault: Fault
             assert done == 0 or outcome in {None, OutcomeUnknown}, f"{outcome} with an effect"
             if use_case in {create, revoke, rotate, narrow}:
                 assert len(sandbox.happened(tenant)) - events == done
-            assert sandbox.database.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+            assert sandbox.database.pool.in_use == 0
             sandbox.key(tenant)
             sandbox.flush()
             if not saboteur.fired:

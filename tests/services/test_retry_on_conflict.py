@@ -368,7 +368,7 @@ def collide_at_each_step(people: People, look: Look, scene: Scene) -> None:
             with saboteur.at(number):
                 act()
             assert _added(before, look.counted()) == wanted, f"at step {number}"
-            assert people.sandbox.database.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+            assert people.sandbox.database.pool.in_use == 0
             if not saboteur.fired:
                 break
             fired += 1

@@ -270,12 +270,12 @@ def test_verification_goes_on_without_a_writers_connection(
     tenant = own_sandbox.tenant()
     created = own_sandbox.key(tenant)
     database: Database = own_sandbox.database
-    connections = [database.engine.connect() for _ in range(32)]
+    connections = [database.pool.take() for _ in range(32)]
     try:
         assert own_sandbox.verdict(created) == "verified"
     finally:
         for connection in connections:
-            connection.close()
+            database.pool.give_back(connection)
 
 
 def test_each_verdict_is_reported_once(sandbox: SandboxInstallation, lookup: CountedLookup) -> None:

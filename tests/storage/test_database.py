@@ -12,16 +12,18 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import Engine, event, insert, select, text
+from sqlalchemy import event, insert, select, text
 
 from keystead.domain.errors import DiskFull, NotFound, OutcomeUnknown, Unavailable
 from keystead.domain.ids import WorkspaceId
 from keystead.domain.principals import Principal
 from keystead.storage import database as databases
 from keystead.storage.database import Database, Tx
+from keystead.storage.engine import connections as engines
 from keystead.storage.engine.connections import POOL_SIZE, SQLITE_PRAGMAS
 from keystead.storage.engine.errors import StatementFault
 from keystead.storage.engine.roles import Purpose
+from keystead.storage.freshness.write_watch import StatementsExceeded
 from keystead.storage.point_reads.by_id import SqlitePointReads
 from keystead.storage.schema.tables import api_keys, workspaces
 from tests.support.administrator import read_behind, write_behind
@@ -54,7 +56,7 @@ def served(
 
 
 @contextmanager
-def _tuned(engine: Engine, *statements: str) -> Iterator[None]:
+def _tuned(database: Database, *statements: str) -> Iterator[None]:
     """Run these statements on each new connection."""
 
     def tune(connection: Any, _: object) -> None:
@@ -62,11 +64,11 @@ def _tuned(engine: Engine, *statements: str) -> Iterator[None]:
             connection.execute(statement)
         connection.commit()
 
-    event.listen(engine, "connect", tune)
-    engine.dispose()
+    event.listen(database.engine, "connect", tune)
+    database.pool.close_idle()
     yield
-    event.remove(engine, "connect", tune)
-    engine.dispose()
+    event.remove(database.engine, "connect", tune)
+    database.pool.close_idle()
 
 
 def _rename(tx: Tx, tenant: Principal, name: str) -> None:
@@ -97,7 +99,7 @@ def test_both_or_neither(sandbox: SandboxInstallation) -> None:
         with pytest.raises(KeyboardInterrupt):
             break_off()
     assert _name(sandbox.database, tenant) == "kept"
-    assert sandbox.database.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+    assert sandbox.database.pool.in_use == 0
 
 
 def test_no_such_workspace(sandbox: SandboxInstallation) -> None:
@@ -146,6 +148,35 @@ def test_a_read_sees_one_state(sandbox: SandboxInstallation) -> None:
 def _write_name(database: Database, tenant: Principal, name: str) -> None:
     with database.write(tenant.workspace_id) as tx:
         _rename(tx, tenant, name)
+
+
+def test_a_view_for_one_statement_has_one(sandbox: SandboxInstallation) -> None:
+    """It sees the workspace's rows, a second statement is refused, and the connection is good for others afterwards."""
+    tenant = sandbox.tenant()
+    names = select(workspaces.c.name)
+
+    def read_twice() -> None:
+        with sandbox.database.read_once(tenant.workspace_id) as tx:
+            assert tx.execute(names.where(workspaces.c.id == tenant.workspace_id)).scalar_one()
+            tx.execute(names)
+
+    with pytest.raises(StatementsExceeded):
+        read_twice()
+    assert _name(sandbox.database, tenant)
+    with sandbox.database.write(tenant.workspace_id) as tx:
+        _rename(tx, tenant, "changed")
+    assert _name(sandbox.database, tenant) == "changed"
+
+
+def test_a_view_for_one_statement_is_of_one_workspace(served: SandboxInstallation) -> None:
+    """On PostgreSQL row-level security holds in it, and it cannot write."""
+    tenant, _ = served.tenant(), served.tenant()
+    with served.database.read_once(tenant.workspace_id) as tx:
+        assert tx.execute(select(workspaces.c.id)).scalars().all() == [tenant.workspace_id]
+    with pytest.raises(Unavailable), served.database.read_once(tenant.workspace_id) as tx:
+        _rename(tx, tenant, "slipped by")
+    with served.database.read_across(Purpose.SERVER) as tx:
+        assert tx.exec_driver_sql("SELECT current_user = session_user").scalar_one()
 
 
 def test_a_read_does_not_wait(sandbox: SandboxInstallation) -> None:
@@ -280,7 +311,7 @@ def test_locked_by_another_process(own_sandbox: SandboxInstallation) -> None:
         short = "SET lock_timeout = '50ms'"
     other = own_sandbox.another().database
     with (
-        _tuned(own_sandbox.database.engine, short),
+        _tuned(own_sandbox.database, short),
         other.write(tenant.workspace_id),
         pytest.raises(Unavailable),
     ):
@@ -305,12 +336,12 @@ def test_busy_threads(embedded: SandboxInstallation, monkeypatch: pytest.MonkeyP
 def test_no_connection_left(sandbox: SandboxInstallation, monkeypatch: pytest.MonkeyPatch) -> None:
     """If every connection is in use, a thread that waits too long for one gets Unavailable."""
     database = Database(sandbox.url)
-    monkeypatch.setattr(database.engine.pool, "_timeout", 0.05)
-    connections = [database.engine.connect() for _ in range(2 * POOL_SIZE)]
+    monkeypatch.setattr(engines, "LOCK_SECONDS", 0.05)
+    connections = [database.pool.take() for _ in range(2 * POOL_SIZE)]
     with pytest.raises(Unavailable):
         database.ping()
     for connection in connections:
-        connection.close()
+        database.pool.give_back(connection)
     database.ping()
     database.close()
 
@@ -321,7 +352,7 @@ def test_disk_full(embedded: SandboxInstallation) -> None:
     created = embedded.key(tenant)
     with embedded.database.read_across(Purpose.PEOPLE) as tx:
         pages = tx.exec_driver_sql("PRAGMA page_count").scalar_one()
-    with _tuned(embedded.database.engine, f"PRAGMA max_page_count = {pages}"):
+    with _tuned(embedded.database, f"PRAGMA max_page_count = {pages}"):
         with pytest.raises(DiskFull):
             _fill(embedded, tenant)
         listed = embedded.ids(tenant)
@@ -478,10 +509,10 @@ def test_a_write_waits_for_the_disk_whatever_the_server_is_set_to(
     """On PostgreSQL our writes wait for the disk at commit, even if the role or the database is set not to."""
     query = text("SELECT current_setting('synchronous_commit')")
     database = served.database
-    with _tuned(database.engine, f"SET synchronous_commit = {careless}"):
-        database.engine.dispose()
+    with _tuned(database, f"SET synchronous_commit = {careless}"):
+        database.pool.close_idle()
         with database.write_across(Purpose.PEOPLE) as tx:
             assert tx.execute(query).scalar_one() == "on"
         with database.read_across(Purpose.PEOPLE) as tx:
             assert tx.execute(query).scalar_one() == careless
-    database.engine.dispose()
+    database.pool.close_idle()

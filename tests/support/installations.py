@@ -234,12 +234,12 @@ def read_only(database: Database) -> Iterator[None]:
         connection.commit()
 
     event.listen(database.engine, "connect", stiffen)
-    database.engine.dispose()
+    database.pool.close_idle()
     try:
         yield
     finally:
         event.remove(database.engine, "connect", stiffen)
-        database.engine.dispose()
+        database.pool.close_idle()
 
 
 def sqlite_file(sandbox: SandboxInstallation) -> Path:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from keystead.services.deliveries import Deliveries
     from keystead.services.documents import Documents
     from keystead.services.events import Events
+    from keystead.services.execution import Execution
     from keystead.services.invitations import Invitations
     from keystead.services.isolation import OnFailure
     from keystead.services.keys import Keys
@@ -74,6 +75,11 @@ class Composition:
         from keystead.services.passwords import Passwords
 
         return self.given_passwords or Passwords(product=self.settings.product_name)
+
+    def _execution(self) -> Execution:
+        from keystead.services.execution import Execution
+
+        return Execution(is_sqlite=self.database.is_sqlite)
 
     def _keys(self) -> Keys:
         from keystead.services.keys import Keys

@@ -42,9 +42,13 @@ class Installation:
 
     def close(self) -> None:
         """Flush noted uses and close all connections."""
+        services = self.services
         try:
-            self.services.usage.flush()
+            if services.is_composed("usage"):
+                services.usage.flush()
         finally:
+            if services.is_composed("execution"):
+                services.execution.close()
             if self.rates is not None:
                 self.rates.close()
             self.reads.close()

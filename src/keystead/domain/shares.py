@@ -23,8 +23,10 @@ class Shares(Generic[W]):
     ago.
     """
 
-    def __init__(self, places: int) -> None:
+    def __init__(self, places: int, most: int | None = None) -> None:
+        """`most`: how many places one owner may hold, if that is less than its share."""
         self._free = places
+        self._most = places if most is None else most
         self._held: Counter[Hashable] = Counter()
         self._waiting: dict[Hashable, deque[W]] = {}
         """Ordered by when an owner was last served, the longest ago first."""
@@ -79,7 +81,7 @@ class Shares(Generic[W]):
         return waiter
 
     def _may_take(self, owner: Hashable) -> bool:
-        return self._held[owner] < self._free
+        return self._held[owner] < min(self._free, self._most)
 
     def _give(self, owner: Hashable) -> None:
         self._free -= 1

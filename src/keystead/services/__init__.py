@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from keystead.services.deliveries import Deliveries
     from keystead.services.documents import Documents
     from keystead.services.events import Events
+    from keystead.services.execution import Execution
     from keystead.services.invitations import Invitations
     from keystead.services.keys import Keys
     from keystead.services.members import Members
@@ -29,11 +30,13 @@ if TYPE_CHECKING:
 
 
 class Services:
-    """All use cases over one database, for the front doors. Each is composed when it is first used.
+    """All use cases over one database, for the front doors, and where their calls run.
 
-    A command of the command line uses one or two of them; `compose` composes all, as a server does when it starts.
+    Each is composed when it is first used: a command of the command line uses one or two of them. A server composes
+    all when it starts.
     """
 
+    execution: Execution
     keys: Keys
     key_rates: KeyRates
     verifier: Verifier
@@ -71,6 +74,10 @@ class Services:
                 if name not in self.__dict__:
                     self.__dict__[name] = self._composers[name]()
                 return self.__dict__[name]
+
+    def is_composed(self, name: str) -> bool:
+        """Return whether that use case was used."""
+        return name in self.__dict__
 
     def compose(self) -> None:
         """Compose all use cases."""

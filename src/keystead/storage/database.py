@@ -7,42 +7,40 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from time import monotonic
-from typing import Final
+from typing import Any, Final, Literal
 
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, select
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from keystead.domain.errors import NotFound, OutcomeUnknown, Unavailable
+from keystead.domain.errors import NotFound, OutcomeUnknown
 from keystead.domain.ids import WorkspaceId
 from keystead.domain.revocation_log import RevocationEntry
 from keystead.storage.engine.connections import (
-    LOCK_SECONDS,
     POOL_SIZE,
     WARNINGS,
+    ConnectionPool,
     liveness_probe_of,
     postgresql_engine,
-    soon_answered,
     sqlite_engine,
 )
 from keystead.storage.engine.disk_reserve import DiskReserve
 from keystead.storage.engine.errors import (
-    FORBIDDEN,
+    DRIVER_ERRORS,
     Busy,
-    driver_code,
-    fault_of,
     had_no_effect,
     storage_error,
+    translated,
     translated_errors,
 )
 from keystead.storage.engine.fifo_lock import FifoLock
 from keystead.storage.engine.liveness import LivenessProbe
 from keystead.storage.engine.roles import APPLICATION, ROLES, SETTING, Purpose
+from keystead.storage.engine.transactions import Opening, TransactionConnection
 from keystead.storage.engine.urls import parse_url
+from keystead.storage.engine.waits import LOCK_SECONDS, off_loop, soon_answered
 from keystead.storage.freshness.generation_file import GenerationFile
 from keystead.storage.freshness.revocation_log import take_revocations
-from keystead.storage.freshness.write_watch import KEEPS_ACCESS, watch
+from keystead.storage.freshness.write_watch import KEEPS_ACCESS, STATEMENTS_LEFT, watch
 from keystead.storage.schema import tables as schema
 
 Tx = Connection
@@ -50,44 +48,58 @@ Tx = Connection
 OnRevocations = Callable[[Sequence[RevocationEntry]], None]
 """Receives the revocations of a transaction: after the commit, before the caller gets its answer."""
 
+_BEGIN_ON_SQLITE: Final = {"read": "BEGIN", "write": "BEGIN IMMEDIATE"}
+_BEGIN_ON_POSTGRESQL: Final = {
+    "read": b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+    "write": b"BEGIN",
+}
+"""All statements of a read see one state: on PostgreSQL through this, on SQLite always."""
 _PROBE: Final = "SELECT 1"
 _DURABLE: Final = (
     "CASE WHEN current_setting('synchronous_commit') IN ('off', 'local', 'remote_write')"
     " THEN set_config('synchronous_commit', 'on', true) END"
 )
 _ROLE: Final = (
-    "set_config('role', session_user::text || %(role)s, true),"
-    f" set_config('{SETTING}', %(workspace)s, true)"
+    f"set_config('role', session_user::text || %s, true), set_config('{SETTING}', %s, true)"
 )
-_FIRST: Final = {
-    ("BEGIN", False): _PROBE,
-    ("BEGIN", True): f"SELECT {_ROLE}",
-    ("BEGIN IMMEDIATE", False): f"SELECT {_DURABLE}",
-    ("BEGIN IMMEDIATE", True): f"SELECT {_ROLE}, {_DURABLE}",
+_SETTING_OF_ONE: Final = f"SELECT {_ROLE}, set_config('transaction_read_only', 'on', true)"
+_SETTINGS: Final = {
+    ("read", True): f"SELECT {_ROLE}",
+    ("write", False): f"SELECT {_DURABLE}",
+    ("write", True): f"SELECT {_ROLE}, {_DURABLE}",
 }
-"""The first statement on PostgreSQL, without and with a role. It also tests whether a pooled connection is alive.
+"""What follows BEGIN on PostgreSQL, without and with a role.
 
 Role and workspace are set for this transaction only, so the next user of the connection has neither. A write waits for
 the disk, whatever the server or the role is set to.
 """
-_NO_ROLE: Final = ("22023", FORBIDDEN)
-_SNAPSHOT: Final = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-"""All statements of a read see one state: on PostgreSQL through this, on SQLite always."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Work:
     """What a transaction is for. `locks`: the workspace whose changes it is ordered with."""
 
+    kind: Literal["read", "write"]
     purpose: str
     workspace: str = ""
     locks: WorkspaceId | None = None
     keeps_access: bool = False
+    statements: int | None = None
 
     @property
     def role(self) -> str | None:
         """The role to work as on PostgreSQL; None for the login's own."""
         return self.purpose if self.purpose in ROLES else None
+
+    @property
+    def opening(self) -> Opening:
+        """What PostgreSQL gets before the first statement."""
+        role = self.role
+        values = () if role is None else (f"_{role}", self.workspace)
+        if self.statements == 1:
+            return Opening(None, _SETTING_OF_ONE, values)
+        setting = _SETTINGS.get((self.kind, role is not None))
+        return Opening(_BEGIN_ON_POSTGRESQL[self.kind], setting, values)
 
 
 class Database:
@@ -106,8 +118,9 @@ class Database:
         if not self.is_sqlite:
             self.liveness = liveness_probe_of(self.url)
             make_engine = partial(postgresql_engine, liveness=self.liveness)
-        self.engine = make_engine(self.url, POOL_SIZE)
-        self._reserved_engine = make_engine(self.url, 1)
+        self.engine = make_engine(self.url)
+        self.pool = ConnectionPool(self.engine, POOL_SIZE, self.liveness)
+        self._reserved_pool = ConnectionPool(make_engine(self.url), 1, self.liveness)
         self._writers = FifoLock()
         self.on_revocations: OnRevocations | None = None
         self.reserve: DiskReserve | None = None
@@ -119,7 +132,16 @@ class Database:
     @contextmanager
     def read(self, workspace_id: WorkspaceId) -> Iterator[Tx]:
         """Open a consistent view of one workspace's rows."""
-        with self._transaction("BEGIN", _Work(APPLICATION, workspace_id)) as tx:
+        with self._transaction(_Work("read", APPLICATION, workspace_id)) as tx:
+            yield tx
+
+    @contextmanager
+    def read_once(self, workspace_id: WorkspaceId) -> Iterator[Tx]:
+        """Open a view of one workspace's rows for a single statement; a second raises StatementsExceeded.
+
+        PostgreSQL needs no BEGIN and no COMMIT for it: the setting and the statement are one implicit transaction.
+        """
+        with self._transaction(_Work("read", APPLICATION, workspace_id, statements=1)) as tx:
             yield tx
 
     @contextmanager
@@ -136,8 +158,8 @@ class Database:
            polls, which favors the thread that polls most often.
         3. Take a pooled connection, and give up while PostgreSQL is silent.
         4. Begin. SQLite takes its write lock now (BEGIN IMMEDIATE): a lock taken at the first change could fail there.
-           PostgreSQL gets role, workspace and durability in one statement, which also detects a dead connection; it is
-           replaced, because nothing was done on it yet.
+           PostgreSQL gets BEGIN, role, workspace and durability in one message with the first statement, which is step
+           6 mostly. A connection that has not answered lately is asked alone first, and replaced if it is dead.
         5. SQLite: map the generation file, and publish a generation if an earlier writer left it INVALID. The lock
            shows that this writer has committed, rolled back or died.
         6. Lock the workspace's row. So two changes of a workspace never read the same state and both act on it.
@@ -160,14 +182,14 @@ class Database:
             NotFound: The workspace does not exist.
         """
         self._require_disk_space(revokes)
-        work = _Work(APPLICATION, workspace_id, workspace_id, keeps_access)
-        with self._one_writer(work), self._transaction("BEGIN IMMEDIATE", work) as tx:
+        work = _Work("write", APPLICATION, workspace_id, workspace_id, keeps_access)
+        with self._one_writer(work), self._transaction(work) as tx:
             yield tx
 
     @contextmanager
     def read_across(self, purpose: Purpose) -> Iterator[Tx]:
         """Open a consistent view across workspaces, for that purpose."""
-        with self._transaction("BEGIN", _Work(purpose)) as tx:
+        with self._transaction(_Work("read", purpose)) as tx:
             yield tx
 
     @contextmanager
@@ -184,14 +206,14 @@ class Database:
         `locks` names a workspace to lock all the same: NotFound if it does not exist.
         """
         self._require_disk_space(revokes)
-        work = _Work(purpose, locks=locks, keeps_access=keeps_access)
-        with self._one_writer(work), self._transaction("BEGIN IMMEDIATE", work) as tx:
+        work = _Work("write", purpose, locks=locks, keeps_access=keeps_access)
+        with self._one_writer(work), self._transaction(work) as tx:
             yield tx
 
     @contextmanager
     def read_reserved(self, purpose: Purpose) -> Iterator[Tx]:
         """Like `read_across`, on a reserved connection: it never waits behind callers that wait for a lock."""
-        with self._transaction("BEGIN", _Work(purpose), self._reserved_engine) as tx:
+        with self._transaction(_Work("read", purpose), self._reserved_pool) as tx:
             yield tx
 
     def ping(self) -> None:
@@ -201,8 +223,8 @@ class Database:
 
     def close(self) -> None:
         """Close all connections."""
-        self.engine.dispose()
-        self._reserved_engine.dispose()
+        self.pool.close()
+        self._reserved_pool.close()
         if self.liveness is not None:
             self.liveness.close()
         if self.generation_file is not None:
@@ -232,20 +254,25 @@ class Database:
             self._writers.release(owner)
 
     @contextmanager
-    def _transaction(self, begin: str, work: _Work, engine: Engine | None = None) -> Iterator[Tx]:
+    def _transaction(self, work: _Work, pool: ConnectionPool | None = None) -> Iterator[Tx]:
+        pool = pool or self.pool
         with translated_errors():
-            tx = self._open(engine or self.engine, begin, work)
+            tx = self._open(pool, work)
         take_revocations(tx)  # a rolled-back transaction on this connection may have left some
         try:
             with translated_errors():
                 yield tx
-            _commit(tx)
-            self._report_revocations(take_revocations(tx))
+            if work.kind == "write":
+                _commit(tx)
+                self._report_revocations(take_revocations(tx))
         except BaseException:
-            _abandon(tx)
+            if work.kind == "write":
+                _abandon(tx)
             raise
         finally:
-            tx.close()
+            if work.kind == "read":
+                self._end_read(tx)
+            pool.give_back(tx)
 
     def _require_disk_space(self, revokes: bool) -> None:
         if self.reserve is None:
@@ -262,76 +289,66 @@ class Database:
 
     def _report_revocations(self, entries: Sequence[RevocationEntry]) -> None:
         if entries and self.on_revocations is not None:
-            self.on_revocations(entries)
+            off_loop(partial(self.on_revocations, entries))  # it syncs a file
 
-    def _open(self, engine: Engine, begin: str, work: _Work) -> Tx:
+    def _open(self, pool: ConnectionPool, work: _Work) -> Tx:
         """Begin a transaction. A pooled connection that died is replaced: nothing was done on it yet."""
         try:
-            return self._begin(engine, begin, work)
+            return self._begin(pool, work)
         except DBAPIError as error:
             if not error.connection_invalidated:
                 raise
-            return self._begin(engine, begin, work)
+            pool.close_idle()  # they are probably dead too
+            return self._begin(pool, work)
 
-    def _begin(self, engine: Engine, begin: str, work: _Work) -> Tx:
-        tx = self._connect(engine)
+    def _begin(self, pool: ConnectionPool, work: _Work) -> Tx:
+        tx = pool.take()
         try:
-            if work.keeps_access:
-                tx = tx.execution_options(**{KEEPS_ACCESS: True})
-            if not self.is_sqlite:
-                tx = _configure(tx, begin)
-            tx.begin()
+            tx.info[KEEPS_ACCESS], tx.info[STATEMENTS_LEFT] = work.keeps_access, None
             if self.is_sqlite:
-                tx.exec_driver_sql(begin)
+                _driver(tx).execute(_BEGIN_ON_SQLITE[work.kind])
             else:
-                _set_role(tx, begin, work)
-            if begin == "BEGIN IMMEDIATE" and self.generation_file is not None:
-                self.generation_file.begin_write()
-            if work.locks is not None:
-                _lock_workspace(tx, work.locks)
+                _open_on_postgresql(tx, work)
+            if work.kind == "write":
+                self._begin_write(tx, work)
+            tx.info[STATEMENTS_LEFT] = work.statements
         except BaseException:
-            tx.close()
+            _abandon(tx)
+            pool.give_back(tx)
             raise
         return tx
 
-    def _connect(self, engine: Engine) -> Tx:
-        """Take one of the pool's connections as soon as one is free. Unavailable while the server is silent."""
-        if self.liveness is None:
-            return engine.connect()
-        deadline = monotonic() + LOCK_SECONDS
-        while True:
-            self.liveness.require_answers()
-            try:
-                return engine.connect()
-            except PoolTimeout:
-                # The pool waits for a fifth of a second only, so that all who wait notice a silent server.
-                if monotonic() > deadline:
-                    raise
+    def _begin_write(self, tx: Tx, work: _Work) -> None:
+        if not tx.in_transaction():  # a read before it leaves SQLAlchemy's own transaction open
+            tx.begin()
+        if self.generation_file is not None:
+            self.generation_file.begin_write()
+        if work.locks is not None:
+            _lock_workspace(tx, work.locks)
 
-
-def _configure(tx: Tx, begin: str) -> Tx:
-    """Give a read its snapshot. A write must be possible again: SQLAlchemy would keep the read's setting."""
-    if begin == "BEGIN":
-        return tx.execution_options(**_SNAPSHOT)
-    tx.connection.driver_connection.read_only = None  # type: ignore[union-attr]
-    return tx
-
-
-def _set_role(tx: Tx, begin: str, work: _Work) -> None:
-    """Execute the first statement, with the role of the work unless that is the login's own."""
-    try:
-        with soon_answered(tx):
-            if work.role is None:
-                tx.exec_driver_sql(_FIRST[begin, False])
+    def _end_read(self, tx: Tx) -> None:
+        """Commit a read. On PostgreSQL its answer is not waited for."""
+        if tx.invalidated:
+            return
+        try:
+            if self.is_sqlite:
+                _driver(tx).execute("COMMIT")
             else:
-                values = {"role": f"_{work.role}", "workspace": work.workspace}
-                tx.exec_driver_sql(_FIRST[begin, True], values)
-    except DBAPIError as error:
-        if driver_code(error) not in _NO_ROLE:
-            raise
-        raise Unavailable(
-            "The database's login has no roles of Keystead: is it the server's? Run: keystead migrate"
-        ) from None
+                _driver(tx).end_read()
+        except DRIVER_ERRORS:
+            tx.invalidate()
+
+
+def _driver(tx: Tx) -> Any:
+    return tx.connection.driver_connection
+
+
+def _open_on_postgresql(tx: Tx, work: _Work) -> None:
+    driver: TransactionConnection = _driver(tx)
+    if not driver.is_fresh():
+        with soon_answered(driver):
+            tx.exec_driver_sql(_PROBE)
+    driver.open(work.opening)
 
 
 def _lock_workspace(tx: Tx, workspace_id: WorkspaceId) -> None:
@@ -352,9 +369,9 @@ def _commit(tx: Tx) -> None:
     try:
         tx.commit()
     except DBAPIError as error:
-        fault = storage_error(error)
-        if fault is None or had_no_effect(error):
-            raise fault or fault_of(error) from None
+        fault = storage_error(error.orig)
+        if fault is None or had_no_effect(error.orig):
+            raise fault or translated(error.orig, error.statement) from None
         # The connection broke after COMMIT was sent: it may have been executed.
         raise OutcomeUnknown("The database did not confirm the change.") from None
     if warnings:
@@ -362,7 +379,10 @@ def _commit(tx: Tx) -> None:
 
 
 def _abandon(tx: Tx) -> None:
+    if tx.invalidated:
+        return
     try:
-        tx.rollback()
-    except SQLAlchemyError:
+        _driver(tx).rollback()
+        tx.rollback()  # SQLAlchemy's own state, which a refused commit leaves open
+    except DRIVER_ERRORS:
         tx.invalidate()

@@ -10,6 +10,7 @@ from typing import Final, ParamSpec, TypeVar
 
 from keystead.domain.errors import Unavailable
 from keystead.storage.engine.errors import RolledBack
+from keystead.storage.engine.waits import pause
 
 SECONDS: Final = 5.0
 """No attempt begins later than this after the first: the time for which others wait for a lock."""
@@ -35,12 +36,12 @@ def retry_on_conflict(work: Callable[P, R]) -> Callable[P, R]:
             try:
                 return work(*args, **named)
             except RolledBack:
-                pause = (longest or 0) * secrets.randbelow(1_000) / 1_000
-                if longest is None or time.monotonic() + pause > until:
+                seconds = (longest or 0) * secrets.randbelow(1_000) / 1_000
+                if longest is None or time.monotonic() + seconds > until:
                     raise Unavailable(
                         "A concurrent change conflicted with yours. Nothing was saved; try again."
                     ) from None
-            time.sleep(pause)
+            pause(seconds)
         raise AssertionError("the last attempt returns or raises")
 
     return attempts

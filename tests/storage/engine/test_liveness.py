@@ -62,9 +62,9 @@ def test_a_silent_server_is_given_up_and_refused(database: Database, relay: Rela
     with pytest.raises(Unavailable):
         fall_silent(database, relay)
     assert database.liveness.is_silent
-    connections = database.engine.pool.status()
+    connections = database.pool.in_use
     assert not any(answers(database) for _ in range(100))
-    assert database.engine.pool.status() == connections
+    assert database.pool.in_use == connections
     relay.restore()
     wait_until(lambda: answers(database), "the database is back")
     assert not database.liveness.is_silent

@@ -402,7 +402,7 @@ def test_the_row_has_the_time(sandbox: SandboxInstallation) -> None:
     created: CreatedKey = sandbox.key(sandbox.tenant())
     queries: list[str] = []
     event.listen(
-        sandbox.database._reserved_engine,
+        sandbox.database._reserved_pool.engine,
         "before_cursor_execute",
         lambda _, __, statement, *___: queries.append(statement),
     )

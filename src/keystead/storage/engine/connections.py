@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, ClassVar, Final, Self
+from typing import Any, Final
 
-import psycopg
-from psycopg.abc import RV, PQGen, PQGenConn
 from psycopg.errors import Diagnostic
-from psycopg.pq import TransactionStatus
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, NullPool, create_engine, event
 from sqlalchemy.engine import URL
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from keystead.storage.engine.liveness import (
-    POLL_SECONDS,
-    SILENT_SECONDS,
-    LivenessProbe,
-    watched,
-)
+from keystead.domain.errors import Unavailable
+from keystead.storage.engine.liveness import POLL_SECONDS, SILENT_SECONDS, LivenessProbe
+from keystead.storage.engine.transactions import TransactionConnection
 from keystead.storage.engine.urls import PRIMARY, conninfo_of, for_libpq, session_of
+from keystead.storage.engine.waits import (
+    LOCK_SECONDS,
+    STATEMENT_SECONDS,
+    ImpatientConnection,
+    off_loop,
+)
 
 
 def _sqlite_driver() -> Any:
@@ -35,8 +36,6 @@ def _sqlite_driver() -> Any:
 sqlite_driver: Final = _sqlite_driver()
 """The one copy of SQLite in this process: two copies on one file lose each other's locks."""
 
-LOCK_SECONDS: Final = 5
-STATEMENT_SECONDS: Final = 4 * LOCK_SECONDS
 TIMEOUTS: Final = {
     "lock_timeout": f"{LOCK_SECONDS}s",
     "statement_timeout": f"{STATEMENT_SECONDS}s",
@@ -45,13 +44,10 @@ TIMEOUTS: Final = {
 }
 """PostgreSQL's settings for each session; `keystead migrate` sets them for the server's role as well."""
 PREPARED_AFTER: Final = 5
-CONNECT_SECONDS: Final = 1.5
-"""For each address; libpq's own limit is at least two seconds."""
-FIRST_SECONDS: Final = 1.5
-"""For the first statement of a transaction, which takes a server no time."""
 POOL_SECONDS: Final = 0.2
 """How often a thread that waits for a pooled connection checks whether the server is silent."""
 POOL_SIZE: Final = 16
+"""Connections that stay open while idle; twice as many may be in use."""
 MMAP_BYTES: Final = 64 * 1024**3
 SQLITE_PRAGMAS: Final = (
     f"PRAGMA busy_timeout = {LOCK_SECONDS * 1000}",
@@ -67,49 +63,12 @@ WARNINGS: Final = "keystead_warnings"
 """The key of a PostgreSQL connection's `info` under which the server's warnings are."""
 
 
-class ImpatientConnection(psycopg.Connection[Any]):
-    """A connection that closes itself when the server is silent: the server's own time-outs need a running server.
-
-    Psycopg drives each wait as a generator. `watched` wraps it, and so notices a silent server in the middle of a wait
-    that the operating system would let last for minutes.
-    """
-
-    liveness: ClassVar[LivenessProbe | None] = None
-    """Whether the server answers; without a probe a wait ends only when patience does."""
-    connect_liveness: ClassVar[LivenessProbe | None] = None
-    """Whether the server accepts connections, which may hang alone."""
-    patience: float | None = STATEMENT_SECONDS + 2.0
-    """How many seconds an answer may take; None for any time."""
-
-    @classmethod
-    def _connect_gen(cls, conninfo: str = "") -> PQGenConn[Self]:
-        """Connect as psycopg does, within `CONNECT_SECONDS`."""
-        return watched(super()._connect_gen(conninfo), cls.connect_liveness, CONNECT_SECONDS)
-
-    def wait(
-        self, gen: PQGen[RV], interval: float = POLL_SECONDS, timeout: float | None = None
-    ) -> RV:
-        """Wait as psycopg does. If the answer does not come in time, close the connection; OperationalError."""
-        limit = self.patience if timeout is None else timeout
-        if limit is not None:
-            gen = watched(gen, self.liveness)
-        try:
-            return super().wait(gen, interval, limit)
-        except psycopg.OperationalError:
-            # An answer that is still due would be read as the next statement's.
-            if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
-                self.close()
-            raise
-
-
-def impatient(liveness: LivenessProbe) -> type[ImpatientConnection]:
-    """Return the class of connections to the server of that probe."""
-
-    class Impatient(ImpatientConnection):
-        pass
-
-    Impatient.liveness, Impatient.connect_liveness = liveness, liveness.connect_probe
-    return Impatient
+def impatient(
+    liveness: LivenessProbe, kind: type[ImpatientConnection] = ImpatientConnection
+) -> type[ImpatientConnection]:
+    """Return the class of this kind of connections to the server of that probe."""
+    probes = {"liveness": liveness, "connect_liveness": liveness.connect_probe}
+    return type("Impatient", (kind,), probes)
 
 
 def liveness_probe_of(url: URL) -> LivenessProbe:
@@ -124,32 +83,85 @@ def liveness_probe_of(url: URL) -> LivenessProbe:
     return LivenessProbe(connect, LivenessProbe(connect))
 
 
-def be_patient(connection: Connection) -> None:
-    """Let this connection wait any time for each answer, as a migration must."""
-    connection.connection.driver_connection.patience = None  # type: ignore[union-attr]
+class ConnectionPool:
+    """The open connections of one database, those used last first.
+
+    With SQLAlchemy's pool each transaction makes another `Connection`, which costs more than most statements here.
+    """
+
+    def __init__(self, engine: Engine, size: int, liveness: LivenessProbe | None = None) -> None:
+        """Connect to nothing yet. `size`: how many connections stay open; twice as many may be in use."""
+        self.engine = engine
+        self._size = size
+        self._liveness = liveness
+        self._free = threading.Semaphore(2 * size)
+        self._idle: list[Connection] = []
+        self._used: set[Connection] = set()
+
+    @property
+    def in_use(self) -> int:
+        """How many connections are in use."""
+        return len(self._used)
+
+    def take(self) -> Connection:
+        """Return a connection as soon as one may be used. Unavailable if that takes long, or the server is silent."""
+        if self._liveness is not None:
+            self._liveness.require_answers()
+        if not self._free.acquire(blocking=False):
+            off_loop(self._wait)
+        try:
+            connection = self._take_idle() or self._open()
+        except BaseException:
+            self._free.release()
+            raise
+        self._used.add(connection)
+        return connection
+
+    def give_back(self, connection: Connection) -> None:
+        """Take back a connection outside a transaction."""
+        self._used.discard(connection)
+        if connection.invalidated or len(self._idle) >= self._size:
+            connection.close()
+        else:
+            self._idle.append(connection)
+        self._free.release()
+
+    def close_idle(self) -> None:
+        """Close the connections that are not in use."""
+        while connection := self._take_idle():
+            connection.close()
+
+    def close(self) -> None:
+        """Close the connections; those in use, when they come back."""
+        self._size = 0
+        self.close_idle()
+
+    def _take_idle(self) -> Connection | None:
+        # On PostgreSQL the last but one: the answer to the last one's COMMIT is mostly still on its way.
+        with suppress(IndexError):
+            return self._idle.pop(-2 if self._liveness and len(self._idle) > 1 else -1)
+        return None
+
+    def _open(self) -> Connection:
+        return off_loop(self.engine.connect)  # it takes PostgreSQL a few milliseconds
+
+    def _wait(self) -> None:
+        deadline = time.monotonic() + LOCK_SECONDS
+        while not self._free.acquire(timeout=POOL_SECONDS):
+            if self._liveness is not None:
+                self._liveness.require_answers()
+            if time.monotonic() > deadline:
+                raise Unavailable("The database is busy.")
 
 
-@contextmanager
-def soon_answered(connection: Connection) -> Iterator[None]:
-    """Expect answers within FIRST_SECONDS: before the first statement of a transaction nothing can be lost."""
-    driver: Any = connection.connection.driver_connection
-    patience = driver.patience
-    driver.patience = None if patience is None else FIRST_SECONDS
-    try:
-        yield
-    finally:
-        driver.patience = patience
-
-
-def sqlite_engine(url: URL, connections: int) -> Engine:
+def sqlite_engine(url: URL) -> Engine:
     """Return an engine for SQLite whose commits are on disk before they are reported."""
     engine = create_engine(
         url,
         module=sqlite_driver,
         hide_parameters=True,
-        pool_size=connections,
-        max_overflow=connections,
-        pool_timeout=LOCK_SECONDS,
+        poolclass=NullPool,
+        skip_autocommit_rollback=True,
         connect_args={"check_same_thread": False, "isolation_level": None},
     )
     event.listen(engine, "do_connect", _opener())
@@ -204,16 +216,16 @@ def _is_set(connection: Any, pragma: str, deadline: float) -> bool:
     return True
 
 
-def postgresql_engine(url: URL, connections: int, liveness: LivenessProbe) -> Engine:
+def postgresql_engine(url: URL, liveness: LivenessProbe) -> Engine:
     """Return an engine for PostgreSQL on which no wait is endless: lock, statement, idle transaction, silent server."""
-    kind = impatient(liveness)
+    kind = impatient(liveness, TransactionConnection)
     engine = create_engine(
         for_libpq(url),
         hide_parameters=True,
-        pool_size=connections,
-        max_overflow=connections,
-        pool_timeout=POOL_SECONDS,
+        poolclass=NullPool,
+        skip_autocommit_rollback=True,
         connect_args={
+            "autocommit": True,
             "connect_timeout": 2,
             **session_of(url, TIMEOUTS, PREPARED_AFTER),
             **PRIMARY,

@@ -7,10 +7,14 @@ from contextlib import contextmanager
 from typing import Final
 
 import psycopg
-from sqlalchemy.exc import DBAPIError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.exc import DBAPIError
 
 from keystead.domain.errors import DiskFull, StorageError, Unavailable
+from keystead.storage.engine.connections import sqlite_driver
+from keystead.storage.engine.transactions import ConnectionLost, RolesMissing
+
+DRIVER_ERRORS: Final = (psycopg.Error, sqlite_driver.Error)
+_OPERATIONAL: Final = (psycopg.OperationalError, sqlite_driver.OperationalError)
 
 _FULL = ("SQLITE_FULL", "53100")
 _READ_ONLY = ("25006", "SQLITE_READONLY")
@@ -44,20 +48,22 @@ class Busy(Unavailable):
 
 
 class RolledBack(Unavailable):
-    """A transaction that the database undid because of a concurrent one. It may run again: see `retry_on_conflict`."""
+    """A transaction without effect that may run again: see `retry_on_conflict`.
+
+    The database undid it because of a concurrent one, or its connection was dead at its first statement.
+    """
 
 
-def had_no_effect(error: DBAPIError) -> bool:
+def had_no_effect(error: BaseException | None) -> bool:
     """Return whether a failed commit is known to have had no effect."""
     return driver_code(error).startswith(_NO_EFFECT)
 
 
-def driver_code(error: DBAPIError) -> str:
+def driver_code(error: BaseException | None) -> str:
     """Return SQLite's error name, or PostgreSQL's SQLSTATE; empty if the driver gives none."""
-    origin = error.orig
-    if isinstance(origin, psycopg.Error):
-        return origin.sqlstate or ""
-    return str(getattr(origin, "sqlite_errorname", ""))
+    if isinstance(error, psycopg.Error):
+        return error.sqlstate or ""
+    return str(getattr(error, "sqlite_errorname", ""))
 
 
 @contextmanager
@@ -65,31 +71,45 @@ def translated_errors() -> Iterator[None]:
     """Translate faults of the store into storage errors, and this program's own into StatementFault."""
     try:
         yield
-    except PoolTimeout:
-        raise Unavailable("The database is busy.") from None
     except DBAPIError as error:
-        raise storage_error(error) or fault_of(error) from None
+        raise translated(error.orig, error.statement) from None
+    except DRIVER_ERRORS as error:  # of a BEGIN or COMMIT, which SQLAlchemy does not see
+        raise translated(error, None) from None
 
 
-def storage_error(error: DBAPIError) -> StorageError | None:
+def translated(error: BaseException | None, statement: str | None) -> Exception:
+    """Return the storage error for a driver's, or StatementFault if the statement is at fault and not the store."""
+    return storage_error(error) or _fault_of(error, statement)
+
+
+def storage_error(error: BaseException | None) -> StorageError | None:
     """Return the storage error for a driver's; None if the statement is at fault and not the store."""
     code = driver_code(error)
     if code in _FULL:
         return DiskFull("The database has no room left.")
-    if _STANDBY in str(error.orig):
-        return Unavailable("The database is a standby: give the address of its primary, or all.")
-    if _POOLER in str(error.orig):
-        return Unavailable("The database is behind PgBouncer: add ?pgbouncer=true to its URL.")
     if code == _NO_LOCK:
         return Busy("The database is busy.")
+    if isinstance(error, ConnectionLost):
+        return RolledBack("The database does not answer.")
     if code in _ROLLED_BACK:
         return RolledBack("A concurrent change conflicted with yours.")
-    is_away = isinstance(error, OperationalError) and code != "SQLITE_ERROR"
-    return Unavailable("The database does not answer.") if is_away or code in _READ_ONLY else None
+    is_away = isinstance(error, _OPERATIONAL) and code != "SQLITE_ERROR"
+    return Unavailable(_reason(error)) if is_away or code in _READ_ONLY else None
 
 
-def fault_of(error: DBAPIError) -> StatementFault:
+def _reason(error: BaseException | None) -> str:
+    """Return why the database is away, and what to do if that is known."""
+    text = str(error)
+    if isinstance(error, RolesMissing):
+        return "The database's login has no roles of Keystead: is it the server's? Run: keystead migrate"
+    if _STANDBY in text:
+        return "The database is a standby: give the address of its primary, or all."
+    if _POOLER in text:
+        return "The database is behind PgBouncer: add ?pgbouncer=true to its URL."
+    return "The database does not answer."
+
+
+def _fault_of(error: BaseException | None, statement: str | None) -> StatementFault:
     """Return the fault, without PostgreSQL's own message: that repeats the whole refused row, digest and all."""
-    origin = error.orig
-    constraint = origin.diag.constraint_name if isinstance(origin, psycopg.Error) else None
-    return StatementFault(type(origin).__name__, driver_code(error), constraint, error.statement)
+    constraint = error.diag.constraint_name if isinstance(error, psycopg.Error) else None
+    return StatementFault(type(error).__name__, driver_code(error), constraint, statement)

@@ -17,7 +17,9 @@ from keystead.storage.freshness.generation_file import GenerationFile
 from keystead.storage.schema.verification_reads import CREDENTIAL, KEY
 
 KEEPS_ACCESS: Final = "keystead_keeps_access"
-"""The execution option of a connection whose transaction keeps access."""
+"""The key of a connection's `info` under which is whether its transaction keeps access."""
+STATEMENTS_LEFT: Final = "keystead_statements_left"
+"""The key under which is how many statements its transaction may still execute; None for any number."""
 
 _READS: Final = ("BEGIN", "PRAGMA", "SELECT", "SET", "SHOW")
 _CHANGES: Final = ("DELETE", "INSERT", "UPDATE", "WITH")
@@ -28,6 +30,10 @@ _CHANGED_TABLE: Final = re.compile(
 _EVENT_NUMBER: Final = re.compile(
     r"UPDATE workspaces SET last_event=\(workspaces\.last_event \+ (?:\?|%\(\w+\)s(?:::\w+)?)\) WHERE "
 )
+
+
+class StatementsExceeded(Exception):
+    """A further statement in a transaction that was opened for fewer: this program's fault."""
 
 
 class AccessChange(Exception):
@@ -59,9 +65,14 @@ def watch(engine: Engine, generation_file: GenerationFile | None) -> None:
     """
 
     def before(connection: Connection, _: Any, statement: str, *__: Any) -> None:
+        left = connection.info.get(STATEMENTS_LEFT)
+        if left is not None:
+            if not left:
+                raise StatementsExceeded
+            connection.info[STATEMENTS_LEFT] = left - 1
         if first_word(statement) in _READS:
             return
-        if connection.get_execution_options().get(KEEPS_ACCESS):
+        if connection.info.get(KEEPS_ACCESS):
             require_access_kept(statement)
         elif generation_file is not None:
             generation_file.invalidate()

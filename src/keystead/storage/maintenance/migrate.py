@@ -11,8 +11,8 @@ from typing import Final
 from sqlalchemy import column, inspect, select, table
 
 from keystead.storage.database import Database, Tx
-from keystead.storage.engine.connections import be_patient
 from keystead.storage.engine.roles import Purpose
+from keystead.storage.engine.waits import be_patient
 from keystead.storage.row_security.apply import lock_schema, retry_while_busy
 
 REVISIONS: Final = Path(__file__).parents[1] / "migrations"

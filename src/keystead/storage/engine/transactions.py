@@ -1,0 +1,227 @@
+"""PostgreSQL transactions in few round trips: one for a read of one statement.
+
+BEGIN, the role and the first statement are one message (libpq's pipeline mode). A read's COMMIT is sent, and its answer
+is read when the connection is used next. A connection that has not answered lately is asked alone first, so a dead one
+is replaced before anything depends on it.
+
+Of psycopg this uses names that are not public, in this file only; tests/storage/engine/test_transactions.py has them.
+"""
+
+from __future__ import annotations
+
+import select
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any, Final, NamedTuple, Self
+
+import psycopg
+from psycopg.abc import RV, Params, PQGen
+from psycopg.generators import fetch_many, send
+from psycopg.pq import ExecStatus, TransactionStatus
+from typing_extensions import override
+
+from keystead.storage.engine.liveness import POLL_SECONDS, Silent
+from keystead.storage.engine.waits import FIRST_SECONDS, ImpatientConnection
+
+FRESH_SECONDS: Final = 1.0
+"""A connection that answered this recently is used without asking it first."""
+_NO_ROLE: Final = ("22023", "42501")
+
+
+class Opening(NamedTuple):
+    """What a transaction sends before its first statement."""
+
+    begin: bytes | None
+    """None: the setting and one statement are a transaction of their own, which ends with them."""
+    setting: str | None = None
+    """A statement that sets the role and more, if there is one."""
+    values: tuple[str, ...] = ()
+
+
+class RolesMissing(psycopg.OperationalError):
+    """The login may not take the role of the transaction, or there is none."""
+
+
+class ConnectionLost(psycopg.OperationalError):
+    """The connection was found dead at the first statement of a transaction, which had no effect."""
+
+
+class TransactionConnection(ImpatientConnection):
+    """A connection in autocommit, whose transactions begin with their first statement."""
+
+    def __init__(self, *args: Any, **named: Any) -> None:
+        super().__init__(*args, **named)
+        self.cursor_factory = _Cursor
+        self._opening: Opening | None = None
+        self._is_ending = False
+        self._setter = _Cursor(self)
+        self._answered_at = time.monotonic()
+        self._poller = select.poll()
+        self._poller.register(self.pgconn.socket, select.POLLIN)
+
+    @property
+    def is_opening(self) -> bool:
+        """Whether the next statement begins a transaction."""
+        return self._opening is not None
+
+    def open(self, opening: Opening) -> None:
+        """Begin a transaction with the next statement."""
+        self._opening = opening
+
+    def is_fresh(self) -> bool:
+        """Return whether the connection has answered lately, and nothing unexpected has arrived since."""
+        if time.monotonic() - self._answered_at > FRESH_SECONDS or self.closed:
+            return False
+        with suppress(psycopg.Error):
+            return not self._has_read_end() or not self._poller.poll(0)
+        return False
+
+    def end_read(self) -> None:
+        """Commit a transaction that has only read, without waiting for the answer."""
+        opening, self._opening = self._opening, None
+        if opening is not None or self.pgconn.transaction_status == TransactionStatus.IDLE:
+            return
+        try:
+            self.pgconn.send_query(b"COMMIT")
+            self.pgconn.flush()
+        except psycopg.Error:
+            self.close()  # what was read is good all the same
+        else:
+            self._is_ending = True
+
+    @override
+    def commit(self) -> None:
+        if self._opening is None:
+            super().commit()
+        self._opening = None
+
+    @override
+    def rollback(self) -> None:
+        if self._opening is None:
+            super().rollback()
+        self._opening = None
+
+    @override
+    def wait(
+        self, gen: PQGen[RV], interval: float = POLL_SECONDS, timeout: float | None = None
+    ) -> RV:
+        return super().wait(self._after_end_gen(gen) if self._is_ending else gen, interval, timeout)
+
+    def exchange(self, statement: PQGen[None] | None = None) -> None:
+        """Send the opening, with a statement, and wait for the answers."""
+        began = time.monotonic()
+        try:
+            self.wait(self._exchange_gen(statement))
+        except Silent:
+            raise
+        except psycopg.OperationalError:
+            if self.closed and time.monotonic() - began < FIRST_SECONDS:
+                raise ConnectionLost("the connection was dead") from None
+            raise
+        self._answered_at = time.monotonic()
+
+    def _has_read_end(self) -> bool:
+        """Read the answer to the last COMMIT if it has come. Returns False if more must be read with a wait."""
+        if self._is_ending:
+            self.pgconn.consume_input()
+            if self.pgconn.is_busy():
+                return False
+            while self.pgconn.get_result() is not None:
+                pass
+            self._is_ending = False
+        return True
+
+    def _after_end_gen(self, gen: PQGen[RV]) -> PQGen[RV]:
+        if not self._has_read_end():
+            yield from fetch_many(self.pgconn)
+            self._is_ending = False
+        return (yield from gen)
+
+    def _exchange_gen(self, statement: PQGen[None] | None) -> PQGen[None]:
+        opening, self._opening = self._opening, None
+        self.pgconn.enter_pipeline_mode()
+        pipeline = self._pipeline = psycopg.Pipeline(self)
+        try:
+            # In pipeline mode these add their commands to a queue. Psycopg would send each in a packet of its own.
+            if opening is not None:
+                yield from self._open_gen(opening)
+            if statement is not None:
+                yield from statement
+            pipeline._enqueue_sync()
+            while pipeline.command_queue:
+                pipeline.command_queue.popleft()()
+            yield from send(self.pgconn)
+            yield from pipeline._fetch_gen(flush=False)
+        except psycopg.Error as error:
+            if error.sqlstate in _NO_ROLE and self._setter.pgresult is None:
+                raise RolesMissing("the login has no roles of Keystead") from None
+            raise
+        finally:
+            self._pipeline = None
+            with suppress(
+                psycopg.Error
+            ):  # not if answers are missing: then `wait` closes the connection
+                self.pgconn.exit_pipeline_mode()
+        yield from self._prepared.maintain_gen(self)
+
+    def _open_gen(self, opening: Opening) -> PQGen[None]:
+        if opening.begin is not None:
+            yield from self._exec_command(opening.begin)
+        if opening.setting is not None:
+            yield from self._setter.queue_gen(opening.setting, opening.values, prepare=True)
+
+
+class _Cursor(psycopg.Cursor[Any]):
+    """A cursor whose statement may begin a transaction."""
+
+    _conn: TransactionConnection
+
+    @property
+    @override
+    def description(self) -> Any:
+        # Psycopg makes an object of each column, which takes longer than most statements; SQLAlchemy reads these two.
+        result = self.pgresult
+        if result is None or result.status != ExecStatus.TUPLES_OK:
+            return None
+        encoding = self._encoding
+        return [
+            (name.decode(encoding), result.ftype(number), None, None, None, None, None)
+            for number in range(result.nfields)
+            if (name := result.fname(number)) is not None
+        ]
+
+    def execute(
+        self,
+        query: Any,
+        params: Params | None = None,
+        *,
+        prepare: bool | None = None,
+        binary: bool | None = None,
+    ) -> Self:
+        """Execute a statement, in one message with the opening if there is one."""
+        if not self._conn.is_opening:
+            return super().execute(query, params, prepare=prepare, binary=binary)
+        self._conn.exchange(self.queue_gen(query, params, prepare, binary))
+        return self
+
+    def executemany(
+        self, query: Any, params_seq: Iterable[Params], *, returning: bool = False
+    ) -> None:
+        """Execute a statement for many rows, after the opening."""
+        if self._conn.is_opening:
+            self._conn.exchange()
+        super().executemany(query, params_seq, returning=returning)
+
+    def queue_gen(
+        self,
+        query: Any,
+        params: Params | None,
+        prepare: bool | None = None,
+        binary: bool | None = None,
+    ) -> PQGen[None]:
+        """Add the statement to the queue of the connection's pipeline."""
+        yield from self._start_query(query)
+        converted = self._convert_query(query, params)
+        yield from self._maybe_prepare_gen(converted, prepare=prepare, binary=binary)
+        self._last_query = query
