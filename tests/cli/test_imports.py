@@ -31,6 +31,7 @@ UNUSED: Final = frozenset(
         "keystead.services.webhooks",
         "keystead.wire",
         "prometheus_client",
+        "psycopg",
         "rich.console",
         "rich.table",
         "starlette",
@@ -41,9 +42,18 @@ UNUSED: Final = frozenset(
 )
 """What `keystead keys list` does not need."""
 UNUSED_TO_SERVE: Final = frozenset(
-    {"alembic", "cryptography", "httpx2", "mako", "prometheus_client", "valkey", "zxcvbn"}
+    {
+        "alembic",
+        "cryptography",
+        "httpx2",
+        "mako",
+        "prometheus_client",
+        "psycopg",
+        "valkey",
+        "zxcvbn",
+    }
 )
-"""What a serving process does not need, or not before the first webhook or password."""
+"""What a serving process on SQLite does not need, or not before the first webhook or password."""
 LIST: Final = "from keystead.cli import run; assert run(['keys', 'list']) == 0"
 VERSION: Final = "from keystead.cli import run; assert run(['--version']) == 0"
 SERVE: Final = (
