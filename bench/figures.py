@@ -143,6 +143,11 @@ def compared(
     )
 
 
+def goal(name: str, value: float, unit: str, bound: Target) -> Figure:
+    """Return a value with an absolute goal as its baseline."""
+    return compared(name, value, unit, bound.bound, Target(1, at_most=bound.at_most))
+
+
 def report(figures: Sequence[Figure], names: Iterable[str]) -> None:
     """Print the table, and store the figures of the measurements `names` in `bench/latest.json`."""
     table = Table(title="Keystead vs. its floor or baseline, in one run")

@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Final
 
 from bench.figures import ROUNDS, Figure, rates
-from bench.gate import CONNECTIONS, SECONDS, asking, pin, served, server_and_load
-from bench.load import HOST, rate
+from bench.load import HOST, Side, always, interleaved
+from bench.servers import asking, pin, served, server_and_load
 from keystead.operation.gateways import render
 from tests.support.gateways import NGINX, setup, started
 from tests.support.postgres import wait_until
 from tests.support.server_process import free_port
 
+SECONDS: Final = 2.0
+CONNECTIONS: Final = 32
 ENDLESS: Final = "http { access_log off; keepalive_requests 1000000;"
 """Settings: no log of requests, and no limit of requests per connection."""
 APPLICATION: Final = "events {} %s server { listen %s:%d; return 204; } }"
@@ -27,7 +29,7 @@ def figures(quick: bool) -> Iterator[Figure]:
     """Measure requests a second through nginx to an idle application; all servers on one core, the load on another."""
     seconds = SECONDS / 4 if quick else SECONDS
     core, load_core = server_and_load()
-    with served("SQLite, stamp", core) as server, _application(core) as application:
+    with served("SQLite", core) as server, _application(core) as application:
         request = asking(server.token("documents:read")).replace(
             b"/forward-auth/documents:read", b"/documents/"
         )
@@ -35,13 +37,9 @@ def figures(quick: bool) -> Iterator[Figure]:
             _nginx(server.port, application, core, asks=True) as guarded,
             _nginx(server.port, application, core, asks=False) as alone,
         ):
-            sides: dict[int, list[float]] = {guarded: [], alone: []}
-            for number in range(ROUNDS + 1):
-                for port, measured in sides.items():
-                    taken = rate(port, request, seconds, CONNECTIONS, load_core)
-                    if number:
-                        measured.append(taken)
-            yield rates("nginx asking Keystead vs. nginx alone", sides[guarded], sides[alone])
+            sides = {port: Side(port, always(request)) for port in (guarded, alone)}
+            measured = interleaved(sides, ROUNDS, seconds, CONNECTIONS, load_core)
+            yield rates("nginx asking Keystead vs. nginx alone", measured[guarded], measured[alone])
 
 
 @contextmanager

@@ -52,7 +52,7 @@ def filled(
         installation.services.workspaces.set_plan(member.workspace_id, "scale")
         owner = system(member.workspace_id)
         yield FilledInstallation(
-            installation, owner, _fill(installation, owner, pepper, keys, sampled), pepper
+            installation, owner, fill(installation, owner, pepper, keys, sampled), pepper
         )
 
 
@@ -102,9 +102,10 @@ def postgresql() -> Iterator[PostgresServer]:
         yield server
 
 
-def _fill(
+def fill(
     installation: Installation, owner: Principal, pepper: Pepper, keys: int, sampled: int
 ) -> list[Token]:
+    """Insert that many active keys into the owner's workspace. Returns the tokens of `sampled` of them."""
     tokens = _minted(keys)
     sample: list[Token] = []
     while batch := list(islice(tokens, BATCH)):

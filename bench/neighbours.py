@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from http.client import HTTPConnection
 from itertools import count
 from multiprocessing.synchronize import Event
@@ -16,7 +15,7 @@ from threading import Thread
 from typing import Any, Final
 
 from bench.figures import ROUNDS, Figure, Sample, at_most, compared
-from bench.installations import postgresql
+from bench.servers import database_on
 from keystead import bootstrap
 from keystead.domain.keys import KeyDraft
 from keystead.domain.principals import system
@@ -27,7 +26,7 @@ CONNECTIONS: Final = 8
 """Connections of the other workspace, each sending again as soon as it has its response."""
 CALLS: Final = 300
 WORKERS: Final = 2
-ENGINES: Final = ("sqlite", "postgresql")
+ENGINES: Final = ("SQLite", "PostgreSQL")
 QUIET: Final = {"verification": "/v1/whoami", "list of keys": "/v1/keys?limit=50"}
 
 
@@ -42,7 +41,7 @@ def figures_of(engine: str, calls: int) -> Iterator[Figure]:
 
     AssertionError if a response is missing, or the other's keys show in the quota.
     """
-    with _served(engine) as server:
+    with database_on(engine) as url, serving(url, workers=WORKERS) as server:
         mine, other = _tokens(server)
         quota = _quota(server, mine)
         for name, path in QUIET.items():
@@ -61,18 +60,6 @@ def figures_of(engine: str, calls: int) -> Iterator[Figure]:
 
 def _quota(server: ServerProcess, token: str) -> Any:
     return server.call("GET", "/v1/plan", token=token).json()
-
-
-@contextmanager
-def _served(engine: str) -> Iterator[ServerProcess]:
-    with ExitStack() as stack:
-        if engine == "postgresql":
-            server = stack.enter_context(postgresql())
-            url = server.dsn(server.create_database())
-        else:
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="keystead-bench-"))
-            url = f"sqlite:///{folder}/keystead.db"
-        yield stack.enter_context(serving(url, workers=WORKERS))
 
 
 def _tokens(server: ServerProcess) -> tuple[str, str]:

@@ -31,8 +31,8 @@ from keystead.services.workspaces import OPERATOR
 from keystead.storage import database
 from keystead.storage.database import Tx
 from keystead.storage.engine import connections as engines
+from keystead.storage.engine.liveness import ImpatientConnection
 from keystead.storage.engine.roles import Purpose
-from keystead.storage.engine.waits import ImpatientConnection
 from keystead.storage.schema import tables as schema
 from keystead.storage.tables import credentials, keys, workspaces
 from tests.support.installations import ENGINES, SandboxInstallation, fresh_url, prepare, sandbox_on

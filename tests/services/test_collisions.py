@@ -37,7 +37,7 @@ from keystead.domain.workspaces import Role
 from keystead.services.idempotency import Once
 from keystead.storage import retry
 from keystead.storage.engine import connections as engines
-from keystead.storage.engine.waits import ImpatientConnection
+from keystead.storage.engine.liveness import ImpatientConnection
 from keystead.storage.schema import tables as schema
 from keystead.storage.tables import throttles
 from tests.support.administrator import read_behind

@@ -12,7 +12,7 @@ import pytest
 from keystead.domain.errors import OutcomeUnknown
 from keystead.storage.engine import connections as engines
 from keystead.storage.engine.connections import sqlite_driver
-from keystead.storage.engine.waits import ImpatientConnection
+from keystead.storage.engine.liveness import ImpatientConnection
 from keystead.storage.point_reads import by_id
 from tests.support.installations import SandboxInstallation, fresh_sandbox
 from tests.support.sabotage import (

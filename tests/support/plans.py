@@ -10,7 +10,8 @@ import pytest
 from sqlalchemy import event
 
 from keystead.storage.database import Database
-from keystead.storage.engine.transactions import Opening, TransactionConnection
+from keystead.storage.engine.roles import Opening
+from keystead.storage.engine.transactions import TransactionConnection
 
 NO_ROLE: Final = ("SELECT set_config('role', 'none', true)", ())
 

@@ -43,6 +43,7 @@ def application(installation: Installation, metrics: Metrics | None) -> App:
     from keystead.operation.server.dispatcher import Dispatcher, mount
 
     settings = installation.settings
+    installation.services.compose()
     background = background_of(installation, metrics, deliver=settings.webhook_delivery)
 
     def start() -> None:

@@ -5,22 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from keystead.bootstrap.installation import Installation, destinations_of
+from keystead.bootstrap.composition import destinations_of
+from keystead.bootstrap.installation import Installation
 from keystead.domain.mail import mail_server_of
 from keystead.operation.files import ConfigurationError
-from keystead.services import (
-    cleanup,
-    confirmations,
-    deliveries,
-    documents,
-    events,
-    key_lifecycle,
-    notifications,
-    usage,
-)
-from keystead.services.cleanup import ExpiredRows, Retention
-from keystead.services.events import InstallationLog
-from keystead.services.key_lifecycle import KeyLifecycle
 from keystead.settings import Settings
 
 if TYPE_CHECKING:
@@ -72,6 +60,10 @@ def background_of(
 
 
 def _tasks(installation: Installation) -> list[Task]:
+    from keystead.services import cleanup, deliveries, documents, events, key_lifecycle, usage
+    from keystead.services.cleanup import ExpiredRows, Retention
+    from keystead.services.events import InstallationLog
+    from keystead.services.key_lifecycle import KeyLifecycle
     from keystead.worker.loop import Task
 
     database, services = installation.database, installation.services
@@ -93,6 +85,7 @@ def _tasks(installation: Installation) -> list[Task]:
 
 def _mail_tasks(installation: Installation) -> list[Task]:
     """Return the tasks that send mail, if a mail server is set or the database is embedded (then to a folder)."""
+    from keystead.services import confirmations, notifications
     from keystead.worker.loop import Task
     from keystead.worker.mail import Folder, Smtp
     from keystead.worker.mailer import Mailer

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from keystead.domain.digest import Peppers
 from keystead.domain.instants import format_instant
-from keystead.operation.checks import ROLE_WANTED
 from keystead.operation.files import (
     OTHERS_OR_GROUP_WRITE,
     ConfigurationError,
@@ -159,7 +158,13 @@ def _require_role(database: Database) -> None:
     with database.read_across(Purpose.SERVER) as tx:
         fault = login_fault(tx)
     if fault is not None:
-        raise ConfigurationError(f"{fault}. {ROLE_WANTED}")
+        raise ConfigurationError(f"{fault}. {_role_wanted()}")
+
+
+def _role_wanted() -> str:
+    from keystead.operation.checks import ROLE_WANTED  # with an HTTP client, for `keystead doctor`
+
+    return ROLE_WANTED
 
 
 def require_row_security(database: Database) -> bool:
@@ -218,7 +223,7 @@ def require_schema(database: Database) -> SchemaState:
         if not fault.is_forbidden:
             raise
         raise ConfigurationError(
-            f"This role may not read the schema's revision. {ROLE_WANTED}"
+            f"This role may not read the schema's revision. {_role_wanted()}"
         ) from None
     match state.status:
         case SchemaStatus.AHEAD:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import multiprocessing
 import os
 import shlex
 import socket
@@ -10,7 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal
@@ -18,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 from cyclopts import Parameter
 
 from keystead import __version__
-from keystead.cli import render
+from keystead.cli import COLLECTS, render
 from keystead.cli.installation import WorkspaceName, opened
 from keystead.cli.options import HERE, Json, Place
 from keystead.logger import Logger
@@ -114,11 +116,13 @@ def _serve(settings: Settings, stack: ExitStack) -> None:
     from keystead.operation.server.address import published
     from keystead.operation.server.serving import Address, serve
 
+    _migrate_apart(settings)
     _prepare(settings)
     stack.enter_context(published(settings.data, settings.base_url))
     welcome = _welcome(settings)
     listener = _metrics_listener(settings, stack)
     bootstrap.import_applications()
+    gc.set_threshold(*COLLECTS)
 
     def begun() -> None:
         threading.Thread(target=_announce, args=(settings, welcome), daemon=True).start()
@@ -129,6 +133,23 @@ def _serve(settings: Settings, stack: ExitStack) -> None:
         settings.host, settings.port, settings.workers, settings.tls_cert, settings.tls_key
     )
     serve(address, bootstrap.create_app, on_started=begun, may_reload=_may_reload)
+
+
+def _migrate_apart(settings: Settings) -> None:
+    """Migrate the embedded database in a process of its own: what Alembic takes of memory would stay in this one."""
+    from keystead import bootstrap
+    from keystead.domain.errors import KeysteadError
+    from keystead.operation.files import ConfigurationError
+
+    def migrate() -> None:
+        # What fails here fails again in this process's own preparation, which reports it.
+        with suppress(KeysteadError, ConfigurationError):
+            bootstrap.prepare(settings)
+
+    if settings.is_embedded and not bootstrap.schema_state(settings).is_current:
+        process = multiprocessing.get_context("fork").Process(target=migrate)
+        process.start()
+        process.join()
 
 
 def _prepare(settings: Settings) -> None:

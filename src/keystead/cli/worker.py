@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 from dataclasses import asdict
 from typing import Final, Literal
 
+from keystead.cli import COLLECTS
 from keystead.cli.options import HERE, Place
 from keystead.cli.outcome import forbid_core_dumps
 from keystead.logger import Logger
@@ -37,6 +39,7 @@ def worker(
     bootstrap.prepare(settings)
     installation = bootstrap.open_safely(settings)
     background = bootstrap.background_of(installation, None, deliver=True)
+    gc.set_threshold(*COLLECTS)
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)  # inherited by all threads started below
     background.start()
     _log.info("worker started")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
-from email.policy import default
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
@@ -87,6 +86,8 @@ def check_sender(address: str) -> str:
 
 def sender_of(address: str) -> str | None:
     """Return the addr-spec of the mailbox in `address`; None unless there is exactly one."""
+    from email.policy import default  # slow to import, and seldom needed
+
     try:
         mailboxes = default.header_factory("From", address).addresses
     except Exception:  # noqa: BLE001 - the parser raises IndexError and AttributeError on some input

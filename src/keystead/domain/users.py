@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 import unicodedata
 import zoneinfo
-from email.policy import default
-from email.utils import getaddresses
 from functools import cache
 from typing import Final
 
@@ -36,6 +34,9 @@ def is_email(text: str) -> bool:
     if match is None or len(match[1]) > MAX_LOCAL_PART or not all(map(_is_plain, text)):
         return False
     # The mail library has the last word: it reads `=?utf-8?q?a?=@b.c` as another address.
+    from email.policy import default  # slow to import, and seldom needed
+    from email.utils import getaddresses
+
     header = default.header_factory("To", text)
     return [address.addr_spec for address in header.addresses] == [text] and getaddresses(
         [text]

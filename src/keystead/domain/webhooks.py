@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import Final
 
@@ -238,6 +237,8 @@ def parse_retry_after(text: str, now: datetime) -> timedelta | None:
     """Return the delay of a Retry-After field (RFC 9110 section 10.2.3); None if it is malformed."""
     if _SECONDS.fullmatch(text):
         return timedelta(seconds=min(int(text[:12]), MAX_RETRY_DELAY // timedelta(seconds=1)))
+    from email.utils import parsedate_to_datetime  # slow to import, and seldom needed
+
     try:
         until = parsedate_to_datetime(text)
     except (ValueError, OverflowError):

@@ -11,12 +11,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from keystead.domain.ids import ALPHABET
 from keystead.http.asgi import Scope
-from keystead.http.head import Head
 from keystead.http.redaction import redacted
+
+if TYPE_CHECKING:
+    from keystead.http.head import Head
 
 Network = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address

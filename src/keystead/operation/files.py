@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import ssl
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -104,6 +103,8 @@ def sync_folder(path: Path) -> None:
 
 def require_pair(certificate: Path, key: Path) -> str:
     """Raise ConfigurationError unless the certificate and its private, unencrypted PKCS#8 key can be used."""
+    import ssl
+
     for path, what in ((certificate, "certificate"), (key, "TLS key")):
         if not path.is_file():
             raise ConfigurationError(f"The {what} {path} does not exist.")

@@ -2,34 +2,40 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from threading import RLock
+from typing import TYPE_CHECKING
 
-from keystead.services.accounts import Accounts
-from keystead.services.confirmations import Confirmations
-from keystead.services.credentials import Credentials
-from keystead.services.deliveries import Deliveries
-from keystead.services.documents import Documents
-from keystead.services.events import Events
-from keystead.services.execution import Execution
-from keystead.services.invitations import Invitations
-from keystead.services.key_lists import KeyLists
-from keystead.services.keys import Keys
-from keystead.services.members import Members
-from keystead.services.notifications import NotificationDigests, NotificationPreferences
-from keystead.services.plans import Plans
-from keystead.services.portal import PortalSessions
-from keystead.services.rate_limits import KeyRates
-from keystead.services.revocation import Revocation
-from keystead.services.sign_in import SignIn
-from keystead.services.usage import Usage
-from keystead.services.verifier import CredentialVerifier, Introspection, Verifier
-from keystead.services.webhooks import Webhooks
-from keystead.services.workspaces import Workspaces
+if TYPE_CHECKING:
+    from keystead.services.accounts import Accounts
+    from keystead.services.confirmations import Confirmations
+    from keystead.services.credentials import Credentials
+    from keystead.services.deliveries import Deliveries
+    from keystead.services.documents import Documents
+    from keystead.services.events import Events
+    from keystead.services.execution import Execution
+    from keystead.services.invitations import Invitations
+    from keystead.services.key_lists import KeyLists
+    from keystead.services.keys import Keys
+    from keystead.services.members import Members
+    from keystead.services.notifications import NotificationDigests, NotificationPreferences
+    from keystead.services.plans import Plans
+    from keystead.services.portal import PortalSessions
+    from keystead.services.rate_limits import KeyRates
+    from keystead.services.revocation import Revocation
+    from keystead.services.sign_in import SignIn
+    from keystead.services.usage import Usage
+    from keystead.services.verifier import CredentialVerifier, Introspection, Verifier
+    from keystead.services.webhooks import Webhooks
+    from keystead.services.workspaces import Workspaces
 
 
-@dataclass(frozen=True)
 class Services:
-    """All use cases over one database, for the front doors, and where their calls run."""
+    """All use cases over one database, for the front doors, and where their calls run.
+
+    Each is composed when it is first used: a command of the command line uses one or two of them. A server composes
+    all when it starts.
+    """
 
     execution: Execution
     keys: Keys
@@ -55,3 +61,27 @@ class Services:
     notification_preferences: NotificationPreferences
     introspection: Introspection
     revocation: Revocation
+
+    def __init__(self, composers: Mapping[str, Callable[[], object]]) -> None:
+        self._composers = composers
+        self._composing = RLock()  # one use case may depend on others
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> object:
+            """Compose a use case; Python calls this only for an attribute that is not set yet."""
+            if name not in self._composers:
+                raise AttributeError(name)
+            with self._composing:
+                if name not in self.__dict__:
+                    self.__dict__[name] = self._composers[name]()
+                return self.__dict__[name]
+
+    def is_composed(self, name: str) -> bool:
+        """Return whether that use case was used."""
+        return name in self.__dict__
+
+    def compose(self) -> None:
+        """Compose all use cases."""
+        for name in self._composers:
+            getattr(self, name)

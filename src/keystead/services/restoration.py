@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from keystead.domain.errors import KeysteadError, NotFound, StorageError
 from keystead.domain.events import Act, EventType, Target
@@ -16,18 +16,20 @@ from keystead.domain.principals import Actor, Principal, operator
 from keystead.domain.revocation_log import CREDENTIAL_REVOKED, RevocationEntry
 from keystead.domain.webhooks import WebhookPatch, WebhookStatus
 from keystead.domain.workspaces import Member, Role
-from keystead.services.credentials import Credentials
-from keystead.services.invitations import Invitations
-from keystead.services.keys import Keys
-from keystead.services.members import Members
-from keystead.services.webhooks import Webhooks
-from keystead.services.workspaces import Workspaces
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.engine.roles import Purpose
 from keystead.storage.freshness import revocation_log as rows
 from keystead.storage.retry import retry_on_conflict
 from keystead.storage.tables import events, invitations, sessions, users, workspaces
+
+if TYPE_CHECKING:
+    from keystead.services.credentials import Credentials
+    from keystead.services.invitations import Invitations
+    from keystead.services.keys import Keys
+    from keystead.services.members import Members
+    from keystead.services.webhooks import Webhooks
+    from keystead.services.workspaces import Workspaces
 
 LOOKED_AT: Final = 10_000
 """The newest revocations, each of which is looked up; older ones are judged by the numbers of events alone."""

@@ -11,14 +11,14 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Final, NamedTuple
-
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from keystead.domain.digest import Pepper, Peppers
 from keystead.domain.ids import WebhookId, WorkspaceId
 from keystead.domain.webhooks import WebhookEndpoint
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 PREFIX: Final = "whsec_"
 SECRET_BYTES: Final = 32
@@ -55,6 +55,8 @@ class Sealing:
 
     def open(self, sealed: Sealed, place: str) -> bytes:
         """Return the text. Raises Unsealable."""
+        from cryptography.exceptions import InvalidTag
+
         pepper = self._peppers.get(sealed.pepper_id)
         if pepper is None:
             raise Unsealable(f"The pepper {sealed.pepper_id} is missing.")
@@ -110,4 +112,7 @@ def place_of(workspace_id: WorkspaceId, webhook_id: WebhookId) -> str:
 
 
 def _cipher(pepper: Pepper) -> AESGCM:
+    # Imported by the first webhook: the library takes a process 6 MB.
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
     return AESGCM(pepper.derive(_PURPOSE))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 from datetime import datetime
@@ -108,8 +107,10 @@ class DatabaseClock:
 
 def _on_loop() -> bool:
     """Return whether this thread runs an event loop, all of which would wait: there the time comes with the rows."""
+    from asyncio import get_running_loop  # which a command of the command line never needs
+
     try:
-        asyncio.get_running_loop()
+        get_running_loop()
     except RuntimeError:
         return False
     return True

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from sqlalchemy import Connection, bindparam, select
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -19,30 +19,30 @@ from keystead.storage.engine.connections import (
     POOL_SIZE,
     WARNINGS,
     ConnectionPool,
-    liveness_probe_of,
-    postgresql_engine,
     sqlite_engine,
 )
 from keystead.storage.engine.disk_reserve import DiskReserve
 from keystead.storage.engine.errors import (
-    DRIVER_ERRORS,
     Busy,
+    driver_errors,
     had_no_effect,
     storage_error,
     translated,
     translated_errors,
 )
 from keystead.storage.engine.fifo_lock import FifoLock
-from keystead.storage.engine.liveness import LivenessProbe
-from keystead.storage.engine.roles import APPLICATION, ROLES, SETTING, Purpose
-from keystead.storage.engine.transactions import Opening, TransactionConnection
+from keystead.storage.engine.roles import APPLICATION, ROLES, SETTING, Opening, Purpose
 from keystead.storage.engine.urls import parse_url
-from keystead.storage.engine.waits import LOCK_SECONDS, off_loop, soon_answered
+from keystead.storage.engine.waits import LOCK_SECONDS, off_loop
 from keystead.storage.freshness.generation_file import GenerationFile
 from keystead.storage.freshness.revocation_log import take_revocations
 from keystead.storage.freshness.write_watch import KEEPS_ACCESS, STATEMENTS_LEFT, watch
 from keystead.storage.queries import Query
 from keystead.storage.schema import tables as schema
+
+if TYPE_CHECKING:
+    from keystead.storage.engine.liveness import LivenessProbe
+    from keystead.storage.engine.transactions import TransactionConnection
 
 Tx = Connection
 """An open transaction. Only storage uses its methods; services pass it along."""
@@ -126,6 +126,10 @@ class Database:
         self.liveness: LivenessProbe | None = None
         make_engine = sqlite_engine
         if not self.is_sqlite:
+            # Only now: psycopg takes a process on SQLite 10 MB, and a command a tenth of its time.
+            from keystead.storage.engine.liveness import liveness_probe_of
+            from keystead.storage.engine.transactions import postgresql_engine
+
             self.liveness = liveness_probe_of(self.url)
             make_engine = partial(postgresql_engine, liveness=self.liveness)
         self.engine = make_engine(self.url)
@@ -351,7 +355,7 @@ class Database:
                 _driver(tx).execute("COMMIT")
             else:
                 _driver(tx).end_read()
-        except DRIVER_ERRORS:
+        except driver_errors():
             tx.invalidate()
 
 
@@ -362,7 +366,7 @@ def _driver(tx: Tx) -> Any:
 def _open_on_postgresql(tx: Tx, work: _Work) -> None:
     driver: TransactionConnection = _driver(tx)
     if not driver.is_fresh():
-        with soon_answered(driver):
+        with driver.soon_answered():
             tx.exec_driver_sql(_PROBE)
     driver.open(work.opening)
 
@@ -397,5 +401,5 @@ def _abandon(tx: Tx) -> None:
     try:
         _driver(tx).rollback()
         tx.rollback()  # SQLAlchemy's own state, which a refused commit leaves open
-    except DRIVER_ERRORS:
+    except driver_errors():
         tx.invalidate()

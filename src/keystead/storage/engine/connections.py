@@ -1,4 +1,4 @@
-"""Opening connections to either engine: drivers, pragmas, pools, time-outs."""
+"""Opening connections: SQLite's driver and pragmas, the pool and the time-outs of both engines."""
 
 from __future__ import annotations
 
@@ -9,23 +9,16 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from psycopg.errors import Diagnostic
 from sqlalchemy import Connection, Engine, NullPool, create_engine, event
 from sqlalchemy.engine import URL
-from sqlalchemy.pool import ConnectionPoolEntry
 
 from keystead.domain.errors import Unavailable
-from keystead.storage.engine.liveness import POLL_SECONDS, SILENT_SECONDS, LivenessProbe
-from keystead.storage.engine.transactions import TransactionConnection
-from keystead.storage.engine.urls import PRIMARY, conninfo_of, for_libpq, session_of
-from keystead.storage.engine.waits import (
-    LOCK_SECONDS,
-    STATEMENT_SECONDS,
-    ImpatientConnection,
-    off_loop,
-)
+from keystead.storage.engine.waits import LOCK_SECONDS, STATEMENT_SECONDS, off_loop
+
+if TYPE_CHECKING:
+    from keystead.storage.engine.liveness import LivenessProbe
 
 
 def _sqlite_driver() -> Any:
@@ -43,7 +36,6 @@ TIMEOUTS: Final = {
     "TimeZone": "UTC",
 }
 """PostgreSQL's settings for each session; `keystead migrate` sets them for the server's role as well."""
-PREPARED_AFTER: Final = 5
 POOL_SECONDS: Final = 0.2
 """How often a thread that waits for a pooled connection checks whether the server is silent."""
 POOL_SIZE: Final = 16
@@ -61,26 +53,6 @@ SQLITE_PRAGMAS: Final = (
 _BUSY_SECONDS: Final = 0.002
 WARNINGS: Final = "keystead_warnings"
 """The key of a PostgreSQL connection's `info` under which the server's warnings are."""
-
-
-def impatient(
-    liveness: LivenessProbe, kind: type[ImpatientConnection] = ImpatientConnection
-) -> type[ImpatientConnection]:
-    """Return the class of this kind of connections to the server of that probe."""
-    probes = {"liveness": liveness, "connect_liveness": liveness.connect_probe}
-    return type("Impatient", (kind,), probes)
-
-
-def liveness_probe_of(url: URL) -> LivenessProbe:
-    """Return a probe of the server with this URL."""
-
-    def connect() -> ImpatientConnection:
-        session = session_of(url, {}, 1)
-        connection = ImpatientConnection.connect(conninfo_of(url), autocommit=True, **session)
-        connection.patience = SILENT_SECONDS + POLL_SECONDS
-        return connection
-
-    return LivenessProbe(connect, LivenessProbe(connect))
 
 
 class ConnectionPool:
@@ -214,35 +186,3 @@ def _is_set(connection: Any, pragma: str, deadline: float) -> bool:
             raise
         return False
     return True
-
-
-def postgresql_engine(url: URL, liveness: LivenessProbe) -> Engine:
-    """Return an engine for PostgreSQL on which no wait is endless: lock, statement, idle transaction, silent server."""
-    kind = impatient(liveness, TransactionConnection)
-    engine = create_engine(
-        for_libpq(url),
-        hide_parameters=True,
-        poolclass=NullPool,
-        skip_autocommit_rollback=True,
-        connect_args={
-            "autocommit": True,
-            "connect_timeout": 2,
-            **session_of(url, TIMEOUTS, PREPARED_AFTER),
-            **PRIMARY,
-        },
-    )
-    event.listen(engine, "do_connect", lambda _, __, place, named: kind.connect(*place, **named))
-    event.listen(engine, "connect", _gather_warnings)
-    return engine
-
-
-def _gather_warnings(connection: Any, entry: ConnectionPoolEntry) -> None:
-    """Keep the server's warnings, for the commit."""
-    warnings: list[str | None] = []
-    entry.info[WARNINGS] = warnings
-
-    def gather(notice: Diagnostic) -> None:
-        if notice.severity_nonlocalized == "WARNING":
-            warnings.append(notice.sqlstate)
-
-    connection.add_notice_handler(gather)

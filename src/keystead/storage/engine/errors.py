@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-import psycopg
 from sqlalchemy.exc import DBAPIError
 
 from keystead.domain.errors import DiskFull, StorageError, Unavailable
 from keystead.storage.engine.connections import sqlite_driver
-from keystead.storage.engine.transactions import ConnectionLost, RolesMissing
-
-DRIVER_ERRORS: Final = (psycopg.Error, sqlite_driver.Error)
-_OPERATIONAL: Final = (psycopg.OperationalError, sqlite_driver.OperationalError)
 
 _FULL = ("SQLITE_FULL", "53100")
 _READ_ONLY = ("25006", "SQLITE_READONLY")
@@ -27,6 +23,14 @@ _NO_LOCK: Final = "55P03"
 _ROLLED_BACK: Final = ("40001", "40P01", "SQLITE_BUSY_SNAPSHOT")
 """A conflict with a concurrent transaction: a serialization failure, a deadlock, an outdated snapshot."""
 FORBIDDEN: Final = "42501"
+
+
+class NoRoles(Exception):
+    """The login may not take the role of the transaction, or there is none."""
+
+
+class NeverBegan(Exception):
+    """The connection was found dead at the first statement of a transaction, which had no effect."""
 
 
 class StatementFault(Exception):
@@ -61,9 +65,13 @@ def had_no_effect(error: BaseException | None) -> bool:
 
 def driver_code(error: BaseException | None) -> str:
     """Return SQLite's error name, or PostgreSQL's SQLSTATE; empty if the driver gives none."""
-    if isinstance(error, psycopg.Error):
-        return error.sqlstate or ""
-    return str(getattr(error, "sqlite_errorname", ""))
+    return str(getattr(error, "sqlstate", None) or getattr(error, "sqlite_errorname", ""))
+
+
+def driver_errors(name: str = "Error") -> tuple[type[Exception], ...]:
+    """Return that class of each driver's errors. A driver that is not imported raises none."""
+    drivers = (sqlite_driver, sys.modules.get("psycopg"))
+    return tuple(getattr(driver, name) for driver in drivers if driver is not None)
 
 
 @contextmanager
@@ -73,7 +81,7 @@ def translated_errors() -> Iterator[None]:
         yield
     except DBAPIError as error:
         raise translated(error.orig, error.statement) from None
-    except DRIVER_ERRORS as error:  # of a BEGIN or COMMIT, which SQLAlchemy does not see
+    except driver_errors() as error:  # of a BEGIN or COMMIT, which SQLAlchemy does not see
         raise translated(error, None) from None
 
 
@@ -89,18 +97,18 @@ def storage_error(error: BaseException | None) -> StorageError | None:
         return DiskFull("The database has no room left.")
     if code == _NO_LOCK:
         return Busy("The database is busy.")
-    if isinstance(error, ConnectionLost):
+    if isinstance(error, NeverBegan):
         return RolledBack("The database does not answer.")
     if code in _ROLLED_BACK:
         return RolledBack("A concurrent change conflicted with yours.")
-    is_away = isinstance(error, _OPERATIONAL) and code != "SQLITE_ERROR"
+    is_away = isinstance(error, driver_errors("OperationalError")) and code != "SQLITE_ERROR"
     return Unavailable(_reason(error)) if is_away or code in _READ_ONLY else None
 
 
 def _reason(error: BaseException | None) -> str:
     """Return why the database is away, and what to do if that is known."""
     text = str(error)
-    if isinstance(error, RolesMissing):
+    if isinstance(error, NoRoles):
         return "The database's login has no roles of Keystead: is it the server's? Run: keystead migrate"
     if _STANDBY in text:
         return "The database is a standby: give the address of its primary, or all."
@@ -111,5 +119,5 @@ def _reason(error: BaseException | None) -> str:
 
 def _fault_of(error: BaseException | None, statement: str | None) -> StatementFault:
     """Return the fault, without PostgreSQL's own message: that repeats the whole refused row, digest and all."""
-    constraint = error.diag.constraint_name if isinstance(error, psycopg.Error) else None
+    constraint = getattr(getattr(error, "diag", None), "constraint_name", None)
     return StatementFault(type(error).__name__, driver_code(error), constraint, statement)

@@ -10,13 +10,22 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Generator
-from contextlib import suppress
-from typing import Any, Final, TypeVar
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, ClassVar, Final, Self, TypeVar
 
 import psycopg
+from psycopg.abc import RV, PQGen, PQGenConn
+from psycopg.pq import TransactionStatus
+from psycopg.waiting import wait_async
+from sqlalchemy.engine import URL
+from sqlalchemy.util import await_only
+from sqlalchemy.util.concurrency import in_greenlet
+from typing_extensions import override
 
 from keystead.domain.errors import Unavailable
+from keystead.storage.engine.urls import conninfo_of, session_of
+from keystead.storage.engine.waits import FIRST_SECONDS, STATEMENT_SECONDS
 
 SUSPECT_SECONDS: Final = 0.5
 """After waiting this long a caller suspects the server."""
@@ -26,6 +35,8 @@ POLL_SECONDS: Final = 0.1
 """How often a waiting caller checks, and at most how often the server is asked."""
 LINGER_SECONDS: Final = 5.0
 """How long the probe's connection stays open after the last suspicion."""
+CONNECT_SECONDS: Final = 1.5
+"""For each address; libpq's own limit is at least two seconds."""
 
 _Wanted = TypeVar("_Wanted")
 _Ready = TypeVar("_Ready")
@@ -171,3 +182,71 @@ def watched(
             probe.record_answer()
         result: _Result = ended.value
         return result
+
+
+class ImpatientConnection(psycopg.Connection[Any]):
+    """A connection that closes itself when the server is silent: the server's own time-outs need a running server.
+
+    Psycopg drives each wait as a generator. `watched` wraps it, and so notices a silent server in the middle of a wait
+    that the operating system would let last for minutes.
+    """
+
+    liveness: ClassVar[LivenessProbe | None] = None
+    """Whether the server answers; without a probe a wait ends only when patience does."""
+    connect_liveness: ClassVar[LivenessProbe | None] = None
+    """Whether the server accepts connections, which may hang alone."""
+    patience: float | None = STATEMENT_SECONDS + 2.0
+    """How many seconds an answer may take; None for any time."""
+
+    @classmethod
+    def _connect_gen(cls, conninfo: str = "") -> PQGenConn[Self]:
+        """Connect as psycopg does, within `CONNECT_SECONDS`."""
+        return watched(super()._connect_gen(conninfo), cls.connect_liveness, CONNECT_SECONDS)
+
+    @contextmanager
+    def soon_answered(self) -> Iterator[None]:
+        """Expect answers within FIRST_SECONDS: before the first statement of a transaction nothing can be lost."""
+        patience = self.patience
+        self.patience = None if patience is None else FIRST_SECONDS
+        try:
+            yield
+        finally:
+            self.patience = patience
+
+    @override
+    def wait(
+        self, gen: PQGen[RV], interval: float = POLL_SECONDS, timeout: float | None = None
+    ) -> RV:
+        # If the answer does not come in time, the connection is closed: OperationalError.
+        limit = self.patience if timeout is None else timeout
+        if limit is not None:
+            gen = watched(gen, self.liveness)
+        try:
+            if in_greenlet():
+                return await_only(wait_async(gen, self.pgconn.socket, interval, limit))
+            return super().wait(gen, interval, limit)
+        except BaseException:
+            # An answer that is still due would be read as the next statement's. On a loop the task may be cancelled.
+            if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
+                self.close()
+            raise
+
+
+def impatient(
+    liveness: LivenessProbe, kind: type[ImpatientConnection] = ImpatientConnection
+) -> type[ImpatientConnection]:
+    """Return the class of this kind of connections to the server of that probe."""
+    probes = {"liveness": liveness, "connect_liveness": liveness.connect_probe}
+    return type("Impatient", (kind,), probes)
+
+
+def liveness_probe_of(url: URL) -> LivenessProbe:
+    """Return a probe of the server with this URL."""
+
+    def connect() -> ImpatientConnection:
+        session = session_of(url, {}, 1)
+        connection = ImpatientConnection.connect(conninfo_of(url), autocommit=True, **session)
+        connection.patience = SILENT_SECONDS + POLL_SECONDS
+        return connection
+
+    return LivenessProbe(connect, LivenessProbe(connect))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 
 class Purpose(StrEnum):
@@ -29,3 +29,13 @@ SETTING: Final = "keystead.workspace"
 PURPOSES: Final = (Purpose.PEOPLE, Purpose.USE, Purpose.WORKER, Purpose.OPERATOR)
 """Those with a role of their own; the others run as the login."""
 ROLES: Final = (APPLICATION, *PURPOSES)
+
+
+class Opening(NamedTuple):
+    """What a transaction sends before its first statement."""
+
+    begin: bytes | None
+    """None: the setting and one statement are a transaction of their own, which ends with them."""
+    setting: str | None = None
+    """A statement that sets the role and more, if there is one."""
+    values: tuple[str, ...] = ()

@@ -13,38 +13,75 @@ import select
 import time
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, Self
 
 import psycopg
 from psycopg.abc import RV, Params, PQGen
+from psycopg.errors import Diagnostic
 from psycopg.generators import fetch_many, send
 from psycopg.pq import ExecStatus, TransactionStatus
+from sqlalchemy import Engine, NullPool, create_engine, event
+from sqlalchemy.engine import URL
+from sqlalchemy.pool import ConnectionPoolEntry
 from typing_extensions import override
 
-from keystead.storage.engine.liveness import POLL_SECONDS, Silent
-from keystead.storage.engine.waits import FIRST_SECONDS, ImpatientConnection
+from keystead.storage.engine.connections import TIMEOUTS, WARNINGS
+from keystead.storage.engine.errors import NeverBegan, NoRoles
+from keystead.storage.engine.liveness import (
+    POLL_SECONDS,
+    ImpatientConnection,
+    LivenessProbe,
+    Silent,
+    impatient,
+)
+from keystead.storage.engine.roles import Opening
+from keystead.storage.engine.urls import PRIMARY, for_libpq, session_of
+from keystead.storage.engine.waits import FIRST_SECONDS
 
+PREPARED_AFTER: Final = 5
 FRESH_SECONDS: Final = 1.0
 """A connection that answered this recently is used without asking it first."""
 _NO_ROLE: Final = ("22023", "42501")
 
 
-class Opening(NamedTuple):
-    """What a transaction sends before its first statement."""
-
-    begin: bytes | None
-    """None: the setting and one statement are a transaction of their own, which ends with them."""
-    setting: str | None = None
-    """A statement that sets the role and more, if there is one."""
-    values: tuple[str, ...] = ()
-
-
-class RolesMissing(psycopg.OperationalError):
+class RolesMissing(NoRoles, psycopg.OperationalError):
     """The login may not take the role of the transaction, or there is none."""
 
 
-class ConnectionLost(psycopg.OperationalError):
+class ConnectionLost(NeverBegan, psycopg.OperationalError):
     """The connection was found dead at the first statement of a transaction, which had no effect."""
+
+
+def postgresql_engine(url: URL, liveness: LivenessProbe) -> Engine:
+    """Return an engine for PostgreSQL on which no wait is endless: lock, statement, idle transaction, silent server."""
+    kind = impatient(liveness, TransactionConnection)
+    engine = create_engine(
+        for_libpq(url),
+        hide_parameters=True,
+        poolclass=NullPool,
+        skip_autocommit_rollback=True,
+        connect_args={
+            "autocommit": True,
+            "connect_timeout": 2,
+            **session_of(url, TIMEOUTS, PREPARED_AFTER),
+            **PRIMARY,
+        },
+    )
+    event.listen(engine, "do_connect", lambda _, __, place, named: kind.connect(*place, **named))
+    event.listen(engine, "connect", _gather_warnings)
+    return engine
+
+
+def _gather_warnings(connection: Any, entry: ConnectionPoolEntry) -> None:
+    """Keep the server's warnings, for the commit."""
+    warnings: list[str | None] = []
+    entry.info[WARNINGS] = warnings
+
+    def gather(notice: Diagnostic) -> None:
+        if notice.severity_nonlocalized == "WARNING":
+            warnings.append(notice.sqlstate)
+
+    connection.add_notice_handler(gather)
 
 
 class TransactionConnection(ImpatientConnection):

@@ -6,9 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from psycopg.conninfo import make_conninfo
 from sqlalchemy import make_url
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import URL
 
 PRIMARY: Final = {
@@ -67,7 +65,10 @@ def session_of(url: URL, settings: Mapping[str, str], prepare_after: int) -> dic
 
 def conninfo_of(url: URL, **more: Any) -> str:
     """Return libpq's connection string, which may contain a password, with `more` parameters."""
-    dialect: Any = postgresql.psycopg.dialect
+    from psycopg.conninfo import make_conninfo
+    from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+
+    dialect: Any = PGDialect_psycopg
     _, parameters = dialect().create_connect_args(for_libpq(url))
     return make_conninfo("", **(parameters | more | PRIMARY))
 

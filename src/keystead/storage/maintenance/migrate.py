@@ -37,6 +37,11 @@ class SchemaState:
     needed: str
     status: SchemaStatus
 
+    @property
+    def is_current(self) -> bool:
+        """Whether it is this version's."""
+        return self.status is SchemaStatus.CURRENT
+
 
 def state(database: Database) -> SchemaState:
     """Return the state of the database's schema."""

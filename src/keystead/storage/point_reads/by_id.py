@@ -17,7 +17,6 @@ from keystead.domain.errors import Unavailable
 from keystead.storage.clock import Clock, DatabaseClock
 from keystead.storage.database import Database
 from keystead.storage.engine.connections import open_existing, set_up, sqlite_driver
-from keystead.storage.point_reads.postgresql import PostgresqlPointReads
 from keystead.storage.schema.verification_reads import ById, Record
 
 READ_PRAGMAS: Final = ("PRAGMA query_only = ON", "PRAGMA cell_size_check = OFF")
@@ -54,6 +53,8 @@ def point_reads_of(database: Database, clock: Clock | None = None) -> PointReads
     """Return the point reads of this database; on PostgreSQL they set a clock that goes by the database."""
     if database.is_sqlite:
         return SqlitePointReads(str(database.url.database))
+    from keystead.storage.point_reads.postgresql import PostgresqlPointReads
+
     if isinstance(clock, DatabaseClock):
         return PostgresqlPointReads(database.url, clock.observe, database.liveness)
     return PostgresqlPointReads(database.url, liveness=database.liveness)

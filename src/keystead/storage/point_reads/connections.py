@@ -17,10 +17,8 @@ from psycopg.pq import TransactionStatus
 from psycopg.waiting import wait_async
 from sqlalchemy.engine import URL
 
-from keystead.storage.engine.connections import impatient
-from keystead.storage.engine.liveness import LivenessProbe
+from keystead.storage.engine.liveness import ImpatientConnection, LivenessProbe, impatient
 from keystead.storage.engine.urls import conninfo_of, session_of
-from keystead.storage.engine.waits import ImpatientConnection
 
 ANSWER_SECONDS: Final = 1.0
 """No point read waits longer."""

@@ -17,8 +17,7 @@ from sqlalchemy.engine import URL
 
 from keystead.domain.errors import Unavailable
 from keystead.storage.clock import DATABASE_TIME
-from keystead.storage.engine.connections import liveness_probe_of
-from keystead.storage.engine.liveness import LivenessProbe
+from keystead.storage.engine.liveness import LivenessProbe, liveness_probe_of
 from keystead.storage.point_reads.batched import BatchedReads, OnTime
 from keystead.storage.point_reads.connections import ReadConnection, Row, server_of
 from keystead.storage.schema.verification_reads import ById, Record
