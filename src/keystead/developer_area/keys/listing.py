@@ -29,6 +29,7 @@ from keystead.domain.errors import NotFound
 from keystead.domain.key_hygiene import HygieneFinding
 from keystead.domain.key_lists import (
     COUNTED_KEYS,
+    EXAMINED_KEYS,
     AccessKind,
     KeyCounts,
     KeyFilter,
@@ -137,7 +138,7 @@ class KeyList(KeyPages):
             query=state.query,
             filters=self._filters(visit, state),
             filter_url=with_query(f"{visit.keys_url}/filter", **{LIST: str(state)}),
-            result=_result(state, found),
+            result=_result(state, wanted, found),
             columns=_columns(state, visit.keys_url),
             rows=rows.of(found.keys, found.hints),
             nothing=_nothing(state, wanted),
@@ -258,16 +259,19 @@ def _column(text: str, name: str, state: ListState, keys_url: str) -> Column:
     return Column(text, state.first_page(sort=other).url(keys_url), order)
 
 
-def _result(state: ListState, found: KeyListPage) -> str:
-    """Return how many keys a search found, for those who see the list and those who hear it."""
+def _result(state: ListState, wanted: KeyFilter, found: KeyListPage) -> str:
+    """Return how many keys a search found, and whether not all were examined."""
+    among = ""
+    if wanted.is_examined and found.counts.active + found.counts.expired > EXAMINED_KEYS:
+        among = f"among the newest {EXAMINED_KEYS:,} keys"
     if not state.is_filtered:
-        return ""
+        return among.capitalize()
     keys = plural(len(found.keys), "key")
     if found.next is not None:
         keys = f"More than {keys}"
     if state.query:
-        return f"{keys} for “{state.query}”"
-    return f"{keys} found"
+        return f"{keys} for “{state.query}” {among}".rstrip()
+    return f"{keys} found {among}".rstrip()
 
 
 def _nothing(state: ListState, wanted: KeyFilter) -> str:

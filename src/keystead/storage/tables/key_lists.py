@@ -63,13 +63,16 @@ _ORDERS: Final = {
     KeyOrder.EXPIRES_LAST: (_ENDS_AT, True),
 }
 """The value that orders, and whether the highest comes first."""
-_IS_FULL: Final = type_coerce(_KEYS.scopes, Text).contains(EVERYTHING, autoescape=True)
-_IS_READ_ONLY: Final = _KEYS.scopes == Scopes(READ_ONLY)
+_SCOPES: Final = type_coerce(_KEYS.scopes, Text)
+_IS_FULL: Final = _SCOPES.contains(EVERYTHING, autoescape=True)
+_IS_READ_ONLY: Final = _SCOPES == str(Scopes(READ_ONLY))
 _HAS_ACCESS: Final = {
     AccessKind.FULL: _IS_FULL,
     AccessKind.READ_ONLY: _IS_READ_ONLY,
     AccessKind.CUSTOM: and_(not_(_IS_FULL), not_(_IS_READ_ONLY)),
 }
+_UNREVOKED: Final = _KEYS.revoked_at.is_(None)
+"""Active or expired: the only statuses that are listed together."""
 _HAS_USE: Final = {
     LastUse.NEVER: key_use.c.last_used_at.is_(None),
     LastUse.DAY: key_use.c.last_used_at > bindparam("recent"),
@@ -97,7 +100,7 @@ _COUNTS: Final = Query(
         _number(_KEYS.revoked_at.is_not(None)),
     )
 )
-"""Each from an index of its own, so that a workspace with many keys pays for none of the others."""
+"""Each from an index of its own, so that keys of one kind cost nothing when those of another are counted."""
 _NEWEST: Final = (
     select(_KEYS.created_by_kind, _KEYS.created_by_id, _KEYS.created_by_name)
     .where(_OF_WORKSPACE)
@@ -159,7 +162,7 @@ def _shape_of(wanted: KeyFilter) -> KeyFilter:
 def _ordered(shape: KeyFilter, is_continued: bool) -> Query:
     """Return the query of a list: one constant for each shape of a filter."""
     value, descending = _ORDERS[shape.order]
-    statuses = or_(*(HAS_STATUS[status] for status in shape.statuses))
+    statuses = _UNREVOKED if len(shape.statuses) > 1 else HAS_STATUS[shape.statuses[0]]
     examined = (
         select(_KEYS.id)
         .where(_OF_WORKSPACE, statuses)
