@@ -106,7 +106,7 @@ class Documents:
     ) -> Page[Collection, CollectionId]:
         """Return one page of collections, newest first."""
         principal.require(COLLECTIONS_READ)
-        with self._database.read(principal.workspace_id) as tx:
+        with self._database.read_once(principal.workspace_id) as tx:
             page = collections.page_of_collections(
                 tx, principal.workspace_id, limit=limit + 1, before=before
             )
@@ -120,7 +120,7 @@ class Documents:
     @retry_on_conflict
     def require(self, principal: Principal, name: str) -> Collection:
         """Return the collection, without a check of scopes. Raises NotFound, which comes before Invalid values."""
-        with self._database.read(principal.workspace_id) as tx:
+        with self._database.read_once(principal.workspace_id) as tx:
             return _find(tx, principal, name)
 
     @retry_on_conflict
@@ -263,11 +263,12 @@ class Documents:
     def get(self, principal: Principal, name: str, id: str) -> Document:
         """Return one whole document."""
         principal.require(DOCUMENTS_READ)
-        with self._database.read(principal.workspace_id) as tx:
-            if rules.is_collection_name(name) and rules.is_document_id(id):
+        if rules.is_collection_name(name) and rules.is_document_id(id):
+            with self._database.read_once(principal.workspace_id) as tx:
                 document = rows.read_document(tx, principal.workspace_id, name, id)
-                if document is not None:
-                    return document
+            if document is not None:
+                return document
+        with self._database.read(principal.workspace_id) as tx:
             return _find_document(tx, _find(tx, principal, name), id)
 
     @retry_on_conflict
@@ -276,9 +277,14 @@ class Documents:
     ) -> Page[DocumentSummary, int]:
         """Return one page of a collection's documents, newest first."""
         principal.require(DOCUMENTS_READ)
-        with self._database.read(principal.workspace_id) as tx:
-            collection = _find(tx, principal, name)
-            documents = rows.page_of_documents(tx, collection, limit=limit + 1, before=before)
+        documents: Sequence[DocumentSummary] = ()
+        if rules.is_collection_name(name):
+            with self._database.read_once(principal.workspace_id) as tx:
+                documents = rows.page_of_documents(
+                    tx, principal.workspace_id, name, limit=limit + 1, before=before
+                )
+        if not documents:
+            self.require(principal, name)
         return page_of(documents, limit, lambda document: document.number)
 
     @retry_on_conflict

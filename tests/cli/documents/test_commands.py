@@ -351,11 +351,12 @@ def test_every_refusal_has_its_exit_code(
 
 
 def test_hostile_responses_are_harmless_on_a_terminal(run: Keystead, refusing: StubServer) -> None:
-    """Titles and refusals full of escapes are shown as text."""
+    """Titles, snippets and refusals full of escapes are shown as text."""
     item: dict[str, object] = {"id": "a", "title": "\x1b[2J\u202e", "url": None, "attributes": {}}
     item |= {"created_at": "2026-11-23T00:00:00Z", "updated_at": "2026-11-23T00:00:00Z"}
+    item["snippet"] = "\x1b[2J\u202e"
     refusing.answers = [
-        json_response({"items": [item], "next_cursor": None}),
+        json_response({"items": [item], "next_cursor": None, "total": 2, "total_exact": False}),
         problem(409, "x", detail="\x1b[2J", **{"\x1b": "\x1b"}),
     ]
     search = ("documents", "search", "--collection", "x", "word")
@@ -381,5 +382,6 @@ def test_an_unsafe_or_missing_token_sends_nothing(
     assert run(*search, "--token-file", str(file)).code == Exit.DENIED
     assert refusing.requests == []
     file.chmod(0o600)
-    refusing.answers = [json_response({"items": [], "next_cursor": None})]
+    nothing = {"items": [], "next_cursor": None, "total": 0, "total_exact": True}
+    refusing.answers = [json_response(nothing)]
     assert run(*search, "--token-file", str(file)).code == Exit.DONE

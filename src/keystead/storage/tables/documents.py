@@ -112,14 +112,21 @@ _WITHIN: Final = and_(
     documents.c.collection_id == bindparam("in_collection"),
 )
 _ONE: Final = and_(_WITHIN, documents.c.id == bindparam("document_id"))
-_IN_COLLECTION: Final = and_(
-    documents.c.workspace_id == collections.c.workspace_id,
-    documents.c.collection_id == collections.c.id,
-    collections.c.workspace_id == bindparam("in_workspace"),
-    collections.c.name == bindparam("name"),
-    documents.c.id == bindparam("document_id"),
+_WITHIN_NAMED: Final = and_(
+    documents.c.workspace_id == bindparam("in_workspace"),
+    documents.c.collection_id
+    == select(collections.c.id)
+    .where(
+        collections.c.workspace_id == bindparam("in_workspace"),
+        collections.c.name == bindparam("name"),
+    )
+    .scalar_subquery(),
 )
-_READ: Final = Query(select(*_SUMMARY, documents.c.text).where(_IN_COLLECTION))
+_READ: Final = Query(
+    select(*_SUMMARY, documents.c.text).where(
+        _WITHIN_NAMED, documents.c.id == bindparam("document_id")
+    )
+)
 _FIND: Final = Query(select(*_SUMMARY, documents.c.text).where(_ONE))
 _FIND_VERSION: Final = Query(select(documents.c.version).where(_ONE))
 _STORED: Final = tuple(
@@ -136,7 +143,7 @@ _STORED: Final = tuple(
 )
 _PAGE: Final = Query(
     select(*_SUMMARY)
-    .where(_WITHIN, documents.c.number < bindparam("before"))
+    .where(_WITHIN_NAMED, documents.c.number < bindparam("before"))
     .order_by(documents.c.number.desc())
     .limit(bindparam("limit", type_=Integer))
 )
@@ -192,11 +199,16 @@ def stored_documents(tx: Tx, collection: Collection, ids: Iterable[str]) -> dict
 
 
 def page_of_documents(
-    tx: Tx, collection: Collection, *, limit: int, before: int | None = None
+    tx: Tx, workspace_id: WorkspaceId, name: str, *, limit: int, before: int | None = None
 ) -> list[DocumentSummary]:
-    """Return at most `limit` documents, newest first, with a number below `before`."""
-    values = {"limit": limit, "before": ABOVE_EVERY_NUMBER if before is None else before}
-    return [DocumentSummary(*row) for row in _PAGE.all(tx, _within(collection) | values)]
+    """Return at most `limit` documents of the collection of that name, newest first, with a number below `before`."""
+    values = {
+        "in_workspace": workspace_id,
+        "name": name,
+        "limit": limit,
+        "before": ABOVE_EVERY_NUMBER if before is None else before,
+    }
+    return [DocumentSummary(*row) for row in _PAGE.all(tx, values)]
 
 
 def hits_of(

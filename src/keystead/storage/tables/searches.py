@@ -10,12 +10,13 @@ import json
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnClause, column, text
+from sqlalchemy import ColumnClause, bindparam, column, text
 
 from keystead.domain.documents import Collection
 from keystead.domain.search import CANDIDATES, MAX_SEGMENTS, SEGMENT, Clause
 from keystead.storage.database import Tx
 from keystead.storage.queries import Query
+from keystead.storage.schema.columns import Count
 from keystead.storage.schema.search import term_prefix
 
 _MATCH: Final[tuple[ColumnClause[Any], ...]] = (column("number"), column("title"))
@@ -35,13 +36,14 @@ _SEGMENTS: Final = Query(
     SELECT number FROM newest WHERE number IS NOT NULL LIMIT :most
     """
     )
-    .bindparams(segment=SEGMENT, most=MAX_SEGMENTS + 1)
+    .bindparams(bindparam("through", type_=Count), segment=SEGMENT, most=MAX_SEGMENTS + 1)
     .columns(column("number"))
 )
 """The highest number in each segment that has documents, one descent of the index for each."""
-_MATCHES_ON_SQLITE: Final = Query(
-    text(
-        """
+_MATCHES: Final = {
+    "sqlite": Query(
+        text(
+            """
     SELECT documents.number, documents.title FROM (
         SELECT serial FROM (
             SELECT document_search.rowid AS serial FROM json_each(:queries) AS segment CROSS JOIN document_search
@@ -53,14 +55,13 @@ _MATCHES_ON_SQLITE: Final = Query(
     ) AS found CROSS JOIN documents ON documents.serial = found.serial
     WHERE documents.workspace_id = :workspace_id AND documents.collection_id = :collection_id
     """
-    )
-    .bindparams(most=CANDIDATES + 1, enough=CANDIDATES + SEGMENT)
-    .columns(*_MATCH)
-)
-"""FTS5 returns the matches of a segment oldest first: so many are enough that the last segment may be left out."""
-_MATCHES_ON_POSTGRESQL: Final = Query(
-    text(
-        """
+        )
+        .bindparams(most=CANDIDATES + 1, enough=CANDIDATES + SEGMENT)
+        .columns(*_MATCH)
+    ),
+    "postgresql": Query(
+        text(
+            """
     SELECT documents.number, documents.title FROM (
         SELECT newest.serial FROM unnest(CAST(:queries AS text[])) AS segment (query) CROSS JOIN LATERAL (
             SELECT serial FROM document_words
@@ -72,11 +73,14 @@ _MATCHES_ON_POSTGRESQL: Final = Query(
     ) AS found JOIN documents ON documents.serial = found.serial
     WHERE documents.workspace_id = :workspace_id AND documents.collection_id = :collection_id
     """
-    )
-    .bindparams(most=CANDIDATES + 1)
-    .columns(*_MATCH)
-)
-"""`serial + 0` keeps the planner from walking the primary key through the documents of all workspaces."""
+        )
+        .bindparams(most=CANDIDATES + 1)
+        .columns(*_MATCH)
+    ),
+}
+"""For each engine. FTS5 returns the matches of a segment oldest first: so many are enough that the last segment may be
+left out. `serial + 0` keeps PostgreSQL from walking the primary key through the documents of all workspaces.
+"""
 _PREPARE_POSTGRESQL: Final = text(
     "SELECT set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true)"
 )
@@ -109,17 +113,17 @@ def newest_matches(
     """
     if not numbers:
         return []
-    is_sqlite = tx.dialect.name == "sqlite"
-    template = _fts5_query(clauses) if is_sqlite else _tsquery(clauses)
+    engine = tx.dialect.name
+    template = _fts5_query(clauses) if engine == "sqlite" else _tsquery(clauses)
     prefixes = (term_prefix(collection.id, number // SEGMENT) for number in numbers)
     queries = [template.replace("@", prefix) for prefix in prefixes]
     values = _within(collection) | {"newest": numbers[0]}
-    if is_sqlite:
-        rows = _MATCHES_ON_SQLITE.all(tx, values | {"queries": json.dumps(queries)})
+    if engine == "sqlite":
+        values["queries"] = json.dumps(queries)
     else:
+        values["queries"] = queries
         tx.execute(_PREPARE_POSTGRESQL)
-        rows = _MATCHES_ON_POSTGRESQL.all(tx, values | {"queries": queries})
-    return [Match(*row) for row in rows]
+    return [Match(*row) for row in _MATCHES[engine].all(tx, values)]
 
 
 def _fts5_query(clauses: Sequence[Clause]) -> str:
