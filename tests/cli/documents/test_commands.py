@@ -382,6 +382,6 @@ def test_an_unsafe_or_missing_token_sends_nothing(
     assert run(*search, "--token-file", str(file)).code == Exit.DENIED
     assert refusing.requests == []
     file.chmod(0o600)
-    nothing = {"items": [], "next_cursor": None, "total": 0, "total_exact": True}
+    nothing: dict[str, object] = {"items": [], "next_cursor": None, "total": 0, "total_exact": True}
     refusing.answers = [json_response(nothing)]
     assert run(*search, "--token-file", str(file)).code == Exit.DONE
