@@ -52,6 +52,18 @@ def test_all_refused_parameters_are_named(quick: Tenant) -> None:
     assert pointers(answer) == ["query:limit", "query:status", "query:x"]
 
 
+def test_a_response_without_a_body_has_no_length(quick: Tenant) -> None:
+    """204 has neither Content-Length nor Content-Type (RFC 9110 section 8.6); every other response has both."""
+    client = quick.client()
+    key = client.create_key()
+    deleted = client.delete(f"/v1/keys/{key['id']}")
+    assert (deleted.status_code, deleted.content) == (204, b"")
+    assert not {"content-length", "content-type"} & deleted.headers.keys()
+    read = client.get(f"/v1/keys/{key['id']}")
+    assert read.headers["content-length"] == str(len(read.content))
+    assert read.headers["content-type"] == "application/json"
+
+
 def without_id(response: Response) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
     """Return the response without its request ID, which is different for every request."""
     headers = sorted(header for header in response.headers if header[0] != b"x-request-id")

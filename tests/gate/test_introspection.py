@@ -11,7 +11,9 @@ import pytest
 
 from keystead.domain.credentials import CredentialKind
 from keystead.domain.instants import to_microseconds
+from keystead.gate import introspection
 from keystead.http.asgi import Header
+from keystead.http.client import record_of
 from tests.support.asgi import HOST, Response, scope_of
 from tests.support.clocks import NOON
 from tests.support.gate import FORM, OPERATOR, GateApplication, basic, bearer, gate_of
@@ -217,6 +219,27 @@ def test_one_use_for_one_question(sandbox: SandboxInstallation, gate: GateApplic
     sandbox.flush()
     today = sandbox.clock.now().date()
     assert sandbox.services.usage.per_day(tenant, key.key.id, today) == {today: 3}
+
+
+def test_calling_credentials_are_logged(
+    gate: GateApplication, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each calling credential leaves a line immediately, then at most once a minute; a refusal always does."""
+    seconds = [1_000.0]
+    monkeypatch.setattr(introspection, "monotonic", lambda: seconds[0])
+    first, other = gate.service(), gate.service()
+
+    def is_logged(service: Header, body: bytes = b"token=x") -> bool:
+        scope = scope_of("POST", "/introspect", [HOST, FORM, service])
+        answer = gate.send(scope, body)
+        return answer.status != 200 or not record_of(scope).is_routine
+
+    assert [is_logged(each) for each in (first, first, other, first, other)] == [
+        *(True, False, True, False, False),
+    ]
+    assert is_logged(first, b"nonsense=1")
+    seconds[0] += introspection.LOG_SECONDS
+    assert [is_logged(each) for each in (first, first, other)] == [True, False, True]
 
 
 @pytest.mark.parametrize("token", ["good", "x"])

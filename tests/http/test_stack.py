@@ -381,6 +381,21 @@ def test_the_log_has_one_line_per_request() -> None:
     }
 
 
+def test_a_routine_success_leaves_no_line() -> None:
+    """What an application calls routine is logged only if it fails."""
+
+    class Routine(Inner):
+        async def act(self, scope: Scope, receive: Receive) -> None:
+            record_of(scope).is_routine = True
+            if scope["path"] != "/good":
+                raise NotFound
+
+    with capture_logs() as logs:
+        for path in ("/good", "/bad"):
+            call(Stack(Routine(), PROBLEMS), scope_of(path=path))
+    assert [(line["path"], line["status"]) for line in logs] == [("/bad", 404)]
+
+
 def test_no_secret_gets_into_the_log_from_anywhere() -> None:
     """A token in the path, the query, any field or the body is in no line, not even in part or split by a slash."""
     token = TOKEN.encode()

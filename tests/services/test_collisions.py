@@ -314,21 +314,18 @@ def test_wrong_passwords_are_counted_once(strict: Strict, people: People) -> Non
 
 
 def test_a_delivery_is_claimed_once(strict: Strict) -> None:
-    """A worker whose queue changes during a claim tries again, and no other worker gets what it leased."""
+    """A queue that changes just before its claim is claimed once, and no other worker gets what was leased."""
     sandbox = strict.sandbox
     tenant = sandbox.tenant()
     draft = WebhookDraft("CRM", "https://example.com/hooks", ("*",))
     webhook = sandbox.services.webhooks.create(tenant, draft)
     sandbox.key(tenant)
     row = f"UPDATE webhook_queues SET due_at = due_at WHERE webhook_id = '{webhook.endpoint.id}'"
-    before = strict.refused[SERIALIZATION]
     with interloper(sandbox, "SKIP LOCKED", row):
         first = sandbox.services.deliveries.claim(endpoints=500, messages=10)
     assert [batch.endpoint.id for batch in first].count(webhook.endpoint.id) == 1
     second = sandbox.services.deliveries.claim(endpoints=500, messages=10)
     assert webhook.endpoint.id not in {batch.endpoint.id for batch in second}
-    if not sandbox.database.is_sqlite:
-        assert strict.refused[SERIALIZATION] == before + 1
 
 
 @contextmanager

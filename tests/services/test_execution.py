@@ -158,7 +158,7 @@ async def test_a_cancelled_call_that_waits_never_runs(pool: FairThreadPool) -> N
 async def test_a_cancelled_call_that_runs_goes_on_and_keeps_its_thread(
     pool: FairThreadPool,
 ) -> None:
-    """No other call runs beside it."""
+    """No other call runs in the meantime."""
     begun, go_on = threading.Event(), threading.Event()
     order: list[str] = []
 

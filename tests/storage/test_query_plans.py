@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import event, insert
+from sqlalchemy import insert
 
 from keystead.domain.documents import CollectionDraft
 from keystead.domain.errors import LimitReached, NotFound
@@ -31,6 +30,7 @@ from keystead.storage.tables.usage import delete_old_callers
 from tests.support.administrator import tidy, write_behind
 from tests.support.clocks import NOON
 from tests.support.installations import ENGINES, UNLIMITED, SandboxInstallation, fresh_sandbox
+from tests.support.plans import plans_of
 
 WORKSPACES = 100
 ROWS = 10_000
@@ -171,37 +171,8 @@ def _rows(tenants: list[Principal]) -> dict[Any, list[dict[str, Any]]]:
     return rows
 
 
-@contextmanager
-def _watched(sandbox: SandboxInstallation) -> Iterator[list[tuple[str, Any]]]:
-    """Record every statement that searches for rows, with its values, and those that begin a transaction."""
-    seen: list[tuple[str, Any]] = []
-
-    def note(_: Any, __: Any, sql: str, values: Any, ___: Any, ____: bool) -> None:
-        if sql.startswith(("SELECT", "UPDATE", "DELETE")):
-            seen.append((sql, values))
-
-    event.listen(sandbox.database.engine, "before_cursor_execute", note)
-    yield seen
-    event.remove(sandbox.database.engine, "before_cursor_execute", note)
-
-
 def _plans(crowd: Crowd, act: Callable[[], object]) -> list[str]:
-    """Return the plan of each statement of an act; on PostgreSQL in the act's roles."""
-    with _watched(crowd.sandbox) as seen:
-        act()
-    assert seen
-    explain, plans = "EXPLAIN QUERY PLAN ", []
-    with crowd.sandbox.database.engine.connect() as connection:
-        if not crowd.sandbox.database.is_sqlite:
-            explain = "EXPLAIN "  # PostgreSQL scans small tables if it may
-            connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
-        for sql, values in seen:
-            if sql.startswith("SELECT set_config("):
-                connection.exec_driver_sql(sql, values)
-            else:
-                plan = connection.exec_driver_sql(explain + sql, values)
-                plans.append("\n".join([sql, *(str(row[-1]) for row in plan)]))
-    return plans
+    return plans_of(crowd.sandbox.database, act)
 
 
 def _scans(plan: str) -> list[str]:

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import event, insert
+from sqlalchemy import insert
 
 from keystead.domain.ids import DeliveryId, WebhookId, WorkspaceId
 from keystead.domain.keys import KeyDraft
@@ -28,6 +28,7 @@ from tests.support.installations import (
     SandboxInstallation,
     fresh_sandbox,
 )
+from tests.support.plans import plans_of
 
 WORKSPACES, ENDPOINTS, EVENTS = 40, 4, 60
 """The endpoints of each workspace; each endpoint has a delivery of every event: some ten thousand."""
@@ -145,32 +146,7 @@ def _rows() -> dict[Any, list[dict[str, Any]]]:
 
 
 def _plans(crowd: Crowd, act: Callable[[], object]) -> list[str]:
-    """Return the plan of each statement of an act; on PostgreSQL in the act's roles."""
-    seen: list[tuple[str, Any]] = []
-
-    def note(_: Any, __: Any, sql: str, values: Any, ___: Any, many: bool) -> None:
-        if sql.startswith(("SELECT", "UPDATE", "DELETE")):
-            seen.append((sql, values[0] if many else values))
-
-    engine = crowd.sandbox.database.engine
-    event.listen(engine, "before_cursor_execute", note)
-    try:
-        act()
-    finally:
-        event.remove(engine, "before_cursor_execute", note)
-    explain, plans = "EXPLAIN QUERY PLAN ", []
-    with engine.connect() as connection:
-        if not crowd.sandbox.database.is_sqlite:
-            explain = "EXPLAIN "
-            connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
-        for sql, values in seen:
-            if sql.startswith("SELECT set_config("):
-                connection.exec_driver_sql(sql, values)
-            else:
-                plan = connection.exec_driver_sql(explain + sql, values)
-                plans.append("\n".join([sql, *(str(row[-1]) for row in plan)]))
-    assert plans
-    return plans
+    return plans_of(crowd.sandbox.database, act)
 
 
 def _scans(plan: str) -> list[str]:

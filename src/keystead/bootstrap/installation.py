@@ -147,14 +147,13 @@ def _services(
         peppers,
         clock,
         usage,
-        None if cached is None else VerificationCache(cached),
         on_verdict=None if metrics is None else metrics.on_verdict,
     )
     return Services(
         execution=Execution(is_sqlite=database.is_sqlite),
         keys=keys,
         key_rates=KeyRates(database, clock),
-        verifier=verifier_of(rates=rates),
+        verifier=verifier_of(None if cached is None else VerificationCache(cached), rates=rates),
         usage=usage,
         events=Events(database),
         plans=Plans(database, clock),

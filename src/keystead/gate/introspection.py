@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from time import monotonic
 from typing import Final
 
 from keystead.domain.credentials import ActingCredential, CredentialKind
@@ -11,12 +12,14 @@ from keystead.domain.errors import InvalidToken, KeysteadError, NotFound, Unauth
 from keystead.gate.answers import IntrospectionAnswers, OAuthProblems, read_token
 from keystead.http import basic
 from keystead.http.asgi import Answer, Receive, Scope, Send, send_answer
-from keystead.http.client import Network, note_caller, note_route
+from keystead.http.client import Network, note_route, record_of
 from keystead.http.problems import MethodNotAllowed
 from keystead.http.stack import OnResponse, Stack
 from keystead.services import Services
 
 PATH: Final = "/introspect"
+LOG_SECONDS: Final = 60.0
+"""Log each calling credential at most once per this many seconds: some introspect for each of their own requests."""
 
 
 class Introspection:
@@ -33,6 +36,7 @@ class Introspection:
         """`base_url`: where the pages of problems are, without a slash at the end."""
         self._services, self._problems = services, OAuthProblems(base_url)
         self._answers = IntrospectionAnswers()
+        self._log_due: dict[str, float] = {}
         self._stack = Stack(
             self._introspect, self._problems, proxies=proxies, on_response=on_response
         )
@@ -53,7 +57,8 @@ class Introspection:
         except (Unauthenticated, InvalidToken) as refusal:
             await send_answer(send, self._challenged(refusal))
             return
-        note_caller(scope, key_id=caller.id, workspace_id=None)
+        record = record_of(scope)
+        record.key_id, record.is_routine = caller.id, not self._is_due(caller)
         token = await read_token(scope, receive)
         active = await self._services.introspection.introspect(token)
         await self._answers.send(active, send)
@@ -64,6 +69,14 @@ class Introspection:
         if presented.client_id not in {None, caller.id}:
             raise InvalidToken
         return caller
+
+    def _is_due(self, caller: ActingCredential) -> bool:
+        """Return whether to log this caller again; only the log shows which credentials are in use."""
+        now = monotonic()
+        if now < self._log_due.get(caller.id, now):
+            return False
+        self._log_due[caller.id] = now + LOG_SECONDS
+        return True
 
     def _challenged(self, refusal: KeysteadError) -> Answer:
         """Return the answer with a challenge for Basic as well, which only this call accepts."""

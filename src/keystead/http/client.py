@@ -58,6 +58,8 @@ class RequestRecord:
     workspace_id: str | None = None
     denied: str | None = None
     route: str | None = None
+    is_routine: bool = False
+    """Whether a success leaves no line in the log."""
 
 
 def parse_networks(texts: Iterable[str]) -> tuple[Network, ...]:

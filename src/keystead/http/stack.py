@@ -111,7 +111,8 @@ class Stack:
     def _report(
         self, scope: Scope, record: RequestRecord, status: int | None, seconds: float
     ) -> None:
-        log_request(scope, record, status, seconds)
+        if not record.is_routine or status is None or status >= 400:
+            log_request(scope, record, status, seconds)
         if self._on_response is not None:
             route = record.route or str(getattr(scope.get("route"), "path", ""))
             self._on_response(method_label(scope), route, status or ABANDONED, seconds)

@@ -33,9 +33,10 @@ class Execution:
     """
 
     def __init__(self, *, is_sqlite: bool) -> None:
-        """On SQLite a read takes less time than a hop to a thread, and writes have one thread, as there is one writer.
+        """Start no thread yet.
 
-        On PostgreSQL both run on the event loop, and wait there without its thread.
+        On SQLite a read takes less time than a hop to a thread, and writes have one thread, as there is one writer. On
+        PostgreSQL both run on the event loop, and wait there without its thread.
         """
         self._writer = FairThreadPool(1, "write", WAIT_SECONDS) if is_sqlite else None
         self._reads = FairSemaphore(READS, seconds=WAIT_SECONDS)

@@ -41,8 +41,6 @@ CachedKey = tuple[Verified, Denied]
 """The two verdicts on an active key: with the required scope, and without it."""
 KeyCache = VerificationCache[CachedKey]
 CredentialCache = VerificationCache[ActingCredential]
-MetadataCache = VerificationCache[KeyMetadata]
-"""By key id. A write to a row of workspaces invalidates it, as it does the keys' cache."""
 OnVerdict = Callable[[str], None]
 """Called with `verified`, `unavailable`, or the reason of a denial."""
 
@@ -171,6 +169,10 @@ class Verifier:
             self._on_verdict(verdict.reason if isinstance(verdict, Denied) else "verified")
         return verdict
 
+    def note_accepted(self, principal: Principal, now: int) -> None:
+        """Note that a key without a known caller was accepted at `now`, for a cache in front of this verifier."""
+        self._note(Verified(principal), now, None, None)
+
     def _report_failure(self) -> None:
         if self._on_verdict is not None:
             self._on_verdict("unavailable")
@@ -239,6 +241,9 @@ class ActiveToken(NamedTuple):
     metadata: KeyMetadata
 
 
+IntrospectionCache = VerificationCache[ActiveToken]
+
+
 class Introspection:
     """Introspection of keys (RFC 7662): a verification without rate limits. Credentials are inactive here."""
 
@@ -247,9 +252,9 @@ class Introspection:
         verifier: Verifier,
         metadata: Lookup[KeyMetadata],
         clock: Clock,
-        cache: MetadataCache | None = None,
+        cache: IntrospectionCache | None = None,
     ) -> None:
-        """Omit `cache` to read the metadata at every introspection."""
+        """Omit `cache` to read the rows at every introspection. `verifier` has no cache of its own."""
         self._verifier = verifier
         self._metadata = metadata
         self._clock = clock
@@ -257,24 +262,27 @@ class Introspection:
 
     async def introspect(self, text: str) -> ActiveToken | None:
         """Return the key of that token, or None if it isn't active. It counts as a use without a caller."""
+        cache = self._cache
+        if cache is None:
+            return await self._read(text)
+        now = self._clock.microseconds()
+        active = cache.get(text, now)
+        if active is not None:
+            self._verifier.note_accepted(active.principal, now)
+            return active
+        # The generation before the rows, as for a verification.
+        generation = cache.generation()
+        active = await self._read(text)
+        if active is not None:
+            cache.put(text, generation, active, now, active.principal.expires_at)
+        return active
+
+    async def _read(self, text: str) -> ActiveToken | None:
         verdict = await self._verifier.verify_on_loop(text)
         if isinstance(verdict, Denied):
             return None
-        metadata = await self._find(verdict.principal.id)
+        metadata = await self._metadata.find_on_loop(verdict.principal.id)
         return None if metadata is None else ActiveToken(verdict.principal, metadata)
-
-    async def _find(self, id: str) -> KeyMetadata | None:
-        cache = self._cache
-        if cache is None:
-            return await self._metadata.find_on_loop(id)
-        now = self._clock.microseconds()
-        metadata = cache.get(id, now)
-        if metadata is None:
-            generation = cache.generation()
-            metadata = await self._metadata.find_on_loop(id)
-            if metadata is not None:
-                cache.put(id, generation, metadata, now)
-        return metadata
 
 
 def require_pepper(peppers: Peppers, pepper_id: str) -> None:

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from keystead.domain.errors import NotFound, OutcomeUnknown
@@ -41,6 +41,7 @@ from keystead.storage.engine.waits import LOCK_SECONDS, off_loop, soon_answered
 from keystead.storage.freshness.generation_file import GenerationFile
 from keystead.storage.freshness.revocation_log import take_revocations
 from keystead.storage.freshness.write_watch import KEEPS_ACCESS, STATEMENTS_LEFT, watch
+from keystead.storage.queries import Query
 from keystead.storage.schema import tables as schema
 
 Tx = Connection
@@ -73,6 +74,13 @@ _SETTINGS: Final = {
 Role and workspace are set for this transaction only, so the next user of the connection has neither. A write waits for
 the disk, whatever the server or the role is set to.
 """
+
+# FOR NO KEY UPDATE: a plain FOR UPDATE would block every insert of a row that refers to the workspace.
+_LOCK: Final = Query(
+    select(schema.workspaces.c.id)
+    .where(schema.workspaces.c.id == bindparam("workspace"))
+    .with_for_update(key_share=True)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,8 +231,8 @@ class Database:
 
     def close(self) -> None:
         """Close all connections."""
-        self.pool.close_idle()
-        self._reserved_pool.close_idle()
+        self.pool.close()
+        self._reserved_pool.close()
         if self.liveness is not None:
             self.liveness.close()
         if self.generation_file is not None:
@@ -353,10 +361,7 @@ def _open_on_postgresql(tx: Tx, work: _Work) -> None:
 
 def _lock_workspace(tx: Tx, workspace_id: WorkspaceId) -> None:
     """Lock the workspace's row on PostgreSQL; on SQLite the whole database is locked already."""
-    workspaces = schema.workspaces
-    query = select(workspaces.c.id).where(workspaces.c.id == workspace_id)
-    # FOR NO KEY UPDATE: a plain FOR UPDATE would block every insert of a row that refers to the workspace.
-    if tx.execute(query.with_for_update(key_share=True)).first() is None:
+    if _LOCK.first(tx, {"workspace": workspace_id}) is None:
         raise NotFound("There is no such workspace.")
 
 

@@ -88,11 +88,15 @@ class _CompiledQuery:
         text, parameters = self._text, self._order(bound)
         if self._expanded is not None:
             text, parameters = self._expand(bound)
-        # Whoever watches the statements of an engine sees these too: see `freshness.write_watch`.
+        # Whoever listens to the statements of an engine hears these too: see `freshness.write_watch`.
         for listener in tx.dispatch.before_cursor_execute:
             text, parameters = listener(tx, None, text, parameters, None, False)
-        driver: Any = tx.connection.driver_connection
-        return driver.execute(text, parameters)
+        cursor = tx.connection.driver_connection.cursor()  # type: ignore[union-attr]
+        for listener in tx.dialect.dispatch.do_execute:
+            if listener(cursor, text, parameters, None):
+                return cursor
+        cursor.execute(text, parameters)
+        return cursor
 
     def decode(self, row: Row) -> Row:
         """Return the row with the values of the columns' types."""

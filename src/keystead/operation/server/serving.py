@@ -44,6 +44,8 @@ STOP_SECONDS: Final = 9
 """How long a stopping process may finish running requests before it is killed."""
 RELOAD_SECONDS: Final = 1.5
 """How long a new process runs together with the one that it replaces."""
+SWITCH_SECONDS: Final = 0.0005
+"""How long the event loop keeps the interpreter while a thread waits for it, as SQLite's writer does at each step."""
 PARENT_SECONDS: Final = 0.25
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("keystead.serving")
@@ -226,6 +228,7 @@ def _start(app: Callable[[], App]) -> App:
         _log.critical("start failed", detail=_detail(error), exc_info=error)
         raise SystemExit(1) from None
     _freeze_memory()
+    sys.setswitchinterval(SWITCH_SECONDS)
 
     def serve_one(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] == "lifespan":

@@ -7,6 +7,7 @@ import importlib.util
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -83,9 +84,9 @@ def liveness_probe_of(url: URL) -> LivenessProbe:
 
 
 class ConnectionPool:
-    """The open connections of one database. The last one used is used again first.
+    """The open connections of one database, those used last first.
 
-    SQLAlchemy's pool makes a `Connection` anew for each transaction, which costs more than most statements here.
+    With SQLAlchemy's pool each transaction makes another `Connection`, which costs more than most statements here.
     """
 
     def __init__(self, engine: Engine, size: int, liveness: LivenessProbe | None = None) -> None:
@@ -103,14 +104,13 @@ class ConnectionPool:
         return len(self._used)
 
     def take(self) -> Connection:
-        """Return a connection as soon as one may be used. Busy, or Unavailable while the server is silent."""
+        """Return a connection as soon as one may be used. Unavailable if that takes long, or the server is silent."""
         if self._liveness is not None:
             self._liveness.require_answers()
         if not self._free.acquire(blocking=False):
             off_loop(self._wait)
         try:
-            # Opening a connection takes a server a few milliseconds.
-            connection = self._idle.pop() if self._idle else off_loop(self.engine.connect)
+            connection = self._take_idle() or self._open()
         except BaseException:
             self._free.release()
             raise
@@ -128,8 +128,22 @@ class ConnectionPool:
 
     def close_idle(self) -> None:
         """Close the connections that are not in use."""
-        while self._idle:
-            self._idle.pop().close()
+        while connection := self._take_idle():
+            connection.close()
+
+    def close(self) -> None:
+        """Close the connections; those in use, when they come back."""
+        self._size = 0
+        self.close_idle()
+
+    def _take_idle(self) -> Connection | None:
+        # On PostgreSQL the last but one: the answer to the last one's COMMIT is mostly still on its way.
+        with suppress(IndexError):
+            return self._idle.pop(-2 if self._liveness and len(self._idle) > 1 else -1)
+        return None
+
+    def _open(self) -> Connection:
+        return off_loop(self.engine.connect)  # it takes PostgreSQL a few milliseconds
 
     def _wait(self) -> None:
         deadline = time.monotonic() + LOCK_SECONDS

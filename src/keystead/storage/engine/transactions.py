@@ -16,9 +16,9 @@ from contextlib import suppress
 from typing import Any, Final, NamedTuple, Self
 
 import psycopg
-from psycopg.abc import RV, Params, PQGen, QueryNoTemplate
+from psycopg.abc import RV, Params, PQGen
 from psycopg.generators import fetch_many, send
-from psycopg.pq import TransactionStatus
+from psycopg.pq import ExecStatus, TransactionStatus
 from typing_extensions import override
 
 from keystead.storage.engine.liveness import POLL_SECONDS, Silent
@@ -35,7 +35,7 @@ class Opening(NamedTuple):
     begin: bytes | None
     """None: the setting and one statement are a transaction of their own, which ends with them."""
     setting: str | None = None
-    """A statement that sets the role and more; None for none."""
+    """A statement that sets the role and more, if there is one."""
     values: tuple[str, ...] = ()
 
 
@@ -98,8 +98,9 @@ class TransactionConnection(ImpatientConnection):
 
     @override
     def rollback(self) -> None:
-        if self._opening is None:
-            super().rollback()
+        # Psycopg's own also drops every prepared statement, for the sake of tables that were created and rolled back.
+        if self._opening is None and self.pgconn.transaction_status != TransactionStatus.IDLE:
+            self.wait(self._exec_command(b"ROLLBACK"))
         self._opening = None
 
     @override
@@ -177,9 +178,23 @@ class _Cursor(psycopg.Cursor[Any]):
 
     _conn: TransactionConnection
 
+    @property
+    @override
+    def description(self) -> Any:
+        # Psycopg makes an object of each column, which takes longer than most statements; SQLAlchemy reads these two.
+        result = self.pgresult
+        if result is None or result.status != ExecStatus.TUPLES_OK:
+            return None
+        encoding = self._encoding
+        return [
+            (name.decode(encoding), result.ftype(number), None, None, None, None, None)
+            for number in range(result.nfields)
+            if (name := result.fname(number)) is not None
+        ]
+
     def execute(
         self,
-        query: QueryNoTemplate,
+        query: Any,
         params: Params | None = None,
         *,
         prepare: bool | None = None,
@@ -192,7 +207,7 @@ class _Cursor(psycopg.Cursor[Any]):
         return self
 
     def executemany(
-        self, query: QueryNoTemplate, params_seq: Iterable[Params], *, returning: bool = False
+        self, query: Any, params_seq: Iterable[Params], *, returning: bool = False
     ) -> None:
         """Execute a statement for many rows, after the opening."""
         if self._conn.is_opening:
@@ -201,7 +216,7 @@ class _Cursor(psycopg.Cursor[Any]):
 
     def queue_gen(
         self,
-        query: QueryNoTemplate,
+        query: Any,
         params: Params | None,
         prepare: bool | None = None,
         binary: bool | None = None,

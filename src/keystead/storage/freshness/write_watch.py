@@ -8,6 +8,7 @@ at its first execution, on either engine.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any, Final
 
 from sqlalchemy import Column, Connection, Engine, Table, event
@@ -80,6 +81,7 @@ def watch(engine: Engine, generation_file: GenerationFile | None) -> None:
     event.listen(engine, "before_cursor_execute", before)
 
 
+@lru_cache(256)
 def require_access_kept(statement: str) -> None:
     """Raise AccessChange if the statement may change what a verification has read.
 

@@ -17,6 +17,8 @@ from sqlalchemy import (
     LargeBinary,
     Table,
     Text,
+    bindparam,
+    cast,
     collate,
 )
 from sqlalchemy.dialects import postgresql, sqlite
@@ -47,10 +49,13 @@ workspace with old keys it would walk back through the keys of all others.
 """
 
 
+LIMIT: Final = cast(bindparam("limit", type_=Integer), Integer)
+"""The parameter `limit` of a page. SQLite prepares a statement again for each value of a plain `LIMIT ?`."""
 ABOVE_EVERY_ID: Final = "~"
 """A text that sorts after every id: where a list that is newest first begins."""
 ABOVE_EVERY_NUMBER: Final = 2**63 - 1
 """The same for a list in the order of a number."""
+_JSON: Final = json.JSONDecoder()
 CACHED: Final = 1_024
 """How many scopes, and how many actors, stay decoded. A page repeats a few of them in every row."""
 
@@ -187,4 +192,5 @@ def _scopes(value: str | None) -> Scopes | None:
 
 
 def _json(value: str | None) -> Any:
-    return None if value is None else json.loads(value)
+    # Our own text, without white space around it: `loads` would look for that first.
+    return None if value is None else _JSON.raw_decode(value)[0]

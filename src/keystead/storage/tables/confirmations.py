@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Integer, and_, bindparam, delete, exists, or_, select, update
+from sqlalchemy import and_, bindparam, delete, exists, or_, select, update
 
 from keystead.domain.confirmations import PendingConfirmation
 from keystead.domain.ids import UserId, new_id
 from keystead.storage.database import Tx
 from keystead.storage.queries import Query
-from keystead.storage.schema.columns import upsert
+from keystead.storage.schema.columns import LIMIT, upsert
 from keystead.storage.schema.tables import email_confirmations as rows
 from keystead.storage.schema.tables import users
 
@@ -49,7 +49,7 @@ _WAITING: Final = Query(
     select(rows.c.user_id, rows.c.email, rows.c.failures)
     .where(_IS_DUE)
     .order_by(rows.c.due_at)
-    .limit(bindparam("limit", type_=Integer))
+    .limit(LIMIT)
     .with_for_update(skip_locked=True)
 )
 _LEASE: Final = update(rows).where(rows.c.user_id.in_(bindparam("users", expanding=True)))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Integer, bindparam, insert, select, update
+from sqlalchemy import bindparam, insert, select, update
 
 from keystead.domain.events import (
     Act,
@@ -26,6 +26,7 @@ from keystead.storage.queries import Query
 from keystead.storage.schema.columns import (
     ABOVE_EVERY_ID,
     ABOVE_EVERY_NUMBER,
+    LIMIT,
     actor_of,
     actor_values,
     unlikely,
@@ -34,7 +35,6 @@ from keystead.storage.schema.tables import events, installation_events, workspac
 from keystead.storage.tables.delivery_queues import enqueue, enqueue_for, listening
 from keystead.storage.tables.notification_digests import make_digest_due
 
-_LIMIT: Final = bindparam("limit", type_=Integer)
 _TYPES: Final = {str(type): type for type in EventType}
 
 _INSERT: Final = insert(events)
@@ -48,20 +48,20 @@ _PAGE: Final = (
     select(events)
     .where(events.c.workspace_id == bindparam("workspace"), events.c.sequence < bindparam("before"))
     .order_by(events.c.sequence.desc())
-    .limit(_LIMIT)
+    .limit(LIMIT)
 )
 _INSERT_INSTALLATION: Final = insert(installation_events)
 _PAGE_OF_INSTALLATION: Final = Query(
     select(installation_events)
     .where(installation_events.c.id < bindparam("before"))
     .order_by(installation_events.c.id.desc())
-    .limit(_LIMIT)
+    .limit(LIMIT)
 )
 _INSTALLATION_AFTER: Final = Query(
     select(installation_events)
     .where(installation_events.c.id > bindparam("mark"))
     .order_by(installation_events.c.id)
-    .limit(_LIMIT)
+    .limit(LIMIT)
 )
 
 

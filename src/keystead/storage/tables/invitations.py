@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Integer, and_, bindparam, insert, select, update
+from sqlalchemy import and_, bindparam, insert, select, update
 
 from keystead.domain.ids import InvitationId, UserId, WorkspaceId
 from keystead.domain.invitations import Invitation
 from keystead.domain.workspaces import Role
 from keystead.storage.database import Tx
 from keystead.storage.queries import Query
-from keystead.storage.schema.columns import ABOVE_EVERY_ID, actor_of, actor_values
+from keystead.storage.schema.columns import ABOVE_EVERY_ID, LIMIT, actor_of, actor_values
 from keystead.storage.schema.tables import invitations
 
 _COLUMNS: Final = (
@@ -41,11 +41,7 @@ _IS_OPEN: Final = and_(
 _ALL: Final = select(*_COLUMNS).order_by(invitations.c.id.desc())
 _OF_LINK: Final = Query(select(*_COLUMNS).where(_IS_LINK))
 _ONE: Final = Query(select(*_COLUMNS).where(_IS_INVITATION))
-_PAGE: Final = Query(
-    _ALL.where(_OF_WORKSPACE, invitations.c.id < bindparam("before")).limit(
-        bindparam("limit", type_=Integer)
-    )
-)
+_PAGE: Final = Query(_ALL.where(_OF_WORKSPACE, invitations.c.id < bindparam("before")).limit(LIMIT))
 _ALL_OPEN: Final = Query(_ALL.where(_IS_OPEN))
 _OPEN: Final = Query(_ALL.where(_OF_WORKSPACE, _IS_OPEN))
 _INSERT: Final = insert(invitations)

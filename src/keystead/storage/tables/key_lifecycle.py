@@ -8,7 +8,6 @@ from typing import Any, Final
 
 from sqlalchemy import (
     ColumnElement,
-    Integer,
     and_,
     bindparam,
     literal_column,
@@ -21,7 +20,7 @@ from keystead.domain.ids import KeyId, WorkspaceId
 from keystead.domain.key_lifecycle import LifecycleKind
 from keystead.storage.database import Tx
 from keystead.storage.queries import Query
-from keystead.storage.schema.columns import upsert
+from keystead.storage.schema.columns import LIMIT, upsert
 from keystead.storage.schema.tables import (
     api_keys,
     key_callers,
@@ -32,7 +31,6 @@ from keystead.storage.schema.tables import (
 
 _ENDED: Final = key_callers.c.reason.in_([literal_column("'expired'"), literal_column("'revoked'")])
 """Literals, as in the partial index `key_callers_refused`, which contains these reasons only."""
-_LIMIT: Final = bindparam("limit", type_=Integer)
 
 
 def _is_mark_of(
@@ -57,7 +55,7 @@ _ENDING: Final = Query(
         or_(api_keys.c.expires_at > bindparam("after"), api_keys.c.id > bindparam("after_id")),
     )
     .order_by(api_keys.c.expires_at, api_keys.c.id)
-    .limit(_LIMIT)
+    .limit(LIMIT)
 )
 _AFTER: Final = Query(
     select(
@@ -71,7 +69,7 @@ _AFTER: Final = Query(
     .outerjoin(key_lifecycle_marks, _is_mark_of(api_keys.c.workspace_id, api_keys.c.id))
     .where(api_keys.c.id > bindparam("after"))
     .order_by(api_keys.c.id)
-    .limit(_LIMIT)
+    .limit(LIMIT)
 )
 _REFUSED: Final = Query(
     select(
@@ -83,7 +81,7 @@ _REFUSED: Final = Query(
     .outerjoin(key_lifecycle_marks, _is_mark_of(key_callers.c.workspace_id, key_callers.c.key_id))
     .where(_ENDED, key_callers.c.last_at > bindparam("after"))
     .order_by(key_callers.c.last_at)
-    .limit(_LIMIT)
+    .limit(LIMIT)
 )
 _WATERMARK: Final = Query(
     select(watermarks.c.mark, watermarks.c.moved_at).where(

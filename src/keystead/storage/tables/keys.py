@@ -8,7 +8,6 @@ from functools import cache
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
-    Integer,
     Text,
     and_,
     bindparam,
@@ -29,7 +28,7 @@ from keystead.domain.scopes import Scopes
 from keystead.domain.workspaces import Workspace
 from keystead.storage.database import Tx
 from keystead.storage.queries import Query
-from keystead.storage.schema.columns import ABOVE_EVERY_ID, actor_of, actor_values, age
+from keystead.storage.schema.columns import ABOVE_EVERY_ID, LIMIT, actor_of, actor_values, age
 from keystead.storage.schema.tables import api_keys, key_use, members, workspaces
 from keystead.storage.tables.key_conditions import (
     COUNTS,
@@ -107,7 +106,7 @@ _NEWEST_ID: Final = Query(
 _PAGE: Final = (
     _ALL.where(age(_KEYS.id) < bindparam("before", type_=Text))
     .order_by(age(_KEYS.id).desc())
-    .limit(bindparam("limit", type_=Integer))
+    .limit(LIMIT)
 )
 _FORBID_SORTING: Final = Query(
     select(
@@ -141,7 +140,7 @@ _EXAMINED: Final = union_all(select(_ENDLESS.c.id), select(_ENDING.c.id)).subque
 _LEAST_USED: Final = Query(
     _ALL.where(_KEYS.id.in_(select(_EXAMINED.c.id)))
     .order_by(key_use.c.last_used_at.asc().nulls_first(), _KEYS.id)
-    .limit(bindparam("limit", type_=Integer))
+    .limit(LIMIT)
 )
 _INSERT: Final = insert(api_keys)
 _UPDATE: Final = update(api_keys).where(_IS_KEY)

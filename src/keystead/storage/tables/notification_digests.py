@@ -8,7 +8,6 @@ from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
-    Integer,
     bindparam,
     case,
     delete,
@@ -25,7 +24,7 @@ from keystead.domain.ids import UserId, WorkspaceId, new_id
 from keystead.domain.notification_digests import GATHERING_DELAY, INTERVAL, Topic
 from keystead.storage.database import Tx
 from keystead.storage.queries import Query
-from keystead.storage.schema.columns import Instant, upsert
+from keystead.storage.schema.columns import LIMIT, Instant, upsert
 from keystead.storage.schema.tables import digest_emails
 from keystead.storage.schema.tables import notification_digests as digests
 from keystead.storage.schema.tables import notification_preferences as preferences
@@ -56,7 +55,7 @@ _WAITING: Final = Query(
         or_(digests.c.leased_until.is_(None), digests.c.leased_until <= bindparam("now")),
     )
     .order_by(digests.c.due_at)
-    .limit(bindparam("limit", type_=Integer))
+    .limit(LIMIT)
     .with_for_update(skip_locked=True)
 )
 _LEASE: Final = update(digests).where(

@@ -11,7 +11,6 @@ from typing import Any, Final
 from sqlalchemy import (
     Column,
     ColumnElement,
-    Integer,
     Select,
     Table,
     bindparam,
@@ -29,15 +28,13 @@ from keystead.domain.webhooks import DeliveryStatus
 from keystead.storage.database import Tx
 from keystead.storage.queries import Query
 from keystead.storage.schema import tables as schema
+from keystead.storage.schema.columns import LIMIT
 from keystead.storage.schema.tables import deliveries, events, key_callers, key_use_days, workspaces
 
 CallerId = tuple[str, str, str, str]
 """Key, reason, address, agent: a caller of a key."""
 UseDayId = tuple[str, int]
 """Key and day since 1970-01-01: a daily count of uses."""
-
-
-_LIMIT: Final = bindparam("limit", type_=Integer)
 
 
 def _old_delivery(workspace_id: ColumnElement[str]) -> Select[Any]:
@@ -65,15 +62,15 @@ _WORKSPACES: Final = (
     select(workspaces.c.id)
     .where(workspaces.c.id > bindparam("after"))
     .order_by(workspaces.c.id)
-    .limit(_LIMIT)
+    .limit(LIMIT)
 )
 _DELETE_DELIVERIES: Final = delete(deliveries).where(
     deliveries.c.workspace_id == _OF_WORKSPACE,
-    deliveries.c.id.in_(_old_delivery(_OF_WORKSPACE).order_by(deliveries.c.id).limit(_LIMIT)),
+    deliveries.c.id.in_(_old_delivery(_OF_WORKSPACE).order_by(deliveries.c.id).limit(LIMIT)),
 )
 _DELETE_EVENTS: Final = delete(events).where(
     events.c.workspace_id == _OF_WORKSPACE,
-    events.c.sequence.in_(_old_event(_OF_WORKSPACE).order_by(events.c.sequence).limit(_LIMIT)),
+    events.c.sequence.in_(_old_event(_OF_WORKSPACE).order_by(events.c.sequence).limit(LIMIT)),
 )
 _DAYS: Final = Query(
     select(key_use_days.c.key_id, key_use_days.c.day)
@@ -81,7 +78,7 @@ _DAYS: Final = Query(
         key_use_days.c.day < bindparam("before"),
         tuple_(key_use_days.c.key_id, key_use_days.c.day).not_in(bindparam("but", expanding=True)),
     )
-    .limit(_LIMIT)
+    .limit(LIMIT)
 )
 _DELETE_DAYS: Final = delete(key_use_days).where(
     tuple_(key_use_days.c.key_id, key_use_days.c.day).in_(bindparam("among", expanding=True))
@@ -92,7 +89,7 @@ _CALLER: Final = (
     key_callers.c.address,
     key_callers.c.agent,
 )
-_ALL_CALLERS: Final = select(*_CALLER, key_callers.c.last_at).order_by(*_CALLER).limit(_LIMIT)
+_ALL_CALLERS: Final = select(*_CALLER, key_callers.c.last_at).order_by(*_CALLER).limit(LIMIT)
 _CALLERS: Final = Query(_ALL_CALLERS)
 _NEXT_CALLERS: Final = Query(
     _ALL_CALLERS.where(
@@ -209,7 +206,7 @@ def delete_spent(tx: Tx, kind: Spent, keys: Sequence[bytes | str], instant: date
 def _spent(kind: Spent) -> Query:
     key = _primary_key_of(kind)
     is_spent = (_AGES[kind] < bindparam("before"), key.not_in(bindparam("but", expanding=True)))
-    return Query(select(key).where(*is_spent).limit(_LIMIT))
+    return Query(select(key).where(*is_spent).limit(LIMIT))
 
 
 @cache

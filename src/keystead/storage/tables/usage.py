@@ -15,7 +15,7 @@ from keystead.domain.usage import CallCount, Caller, KeyCaller, UsageBuffer, pri
 from keystead.domain.verification import DenialReason
 from keystead.storage.database import Tx
 from keystead.storage.queries import Query
-from keystead.storage.schema.columns import upsert
+from keystead.storage.schema.columns import LIMIT, upsert
 from keystead.storage.schema.tables import key_callers, key_use, key_use_days
 
 SERVED: Final = ""
@@ -77,7 +77,7 @@ _OF_KEY: Final = _RANKED.where(
 ).subquery()
 _NEWEST: Final = Query(
     select(_OF_KEY.c.reason, _OF_KEY.c.address, _OF_KEY.c.agent, _OF_KEY.c.last_at, _OF_KEY.c.times)
-    .where(_OF_KEY.c.place <= bindparam("limit", type_=Integer))
+    .where(_OF_KEY.c.place <= LIMIT)
     .order_by(_OF_KEY.c.last_at.desc(), _OF_KEY.c.address, _OF_KEY.c.agent)
 )
 _IS_AMONG: Final = _CALLERS.key_id.in_(bindparam("keys", expanding=True))

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Integer, and_, bindparam, delete, func, insert, select, update
+from sqlalchemy import and_, bindparam, delete, func, insert, select, update
 
 from keystead.domain.ids import WebhookId, WorkspaceId
 from keystead.domain.webhooks import DisabledReason, WebhookEndpoint
 from keystead.storage.database import Tx
 from keystead.storage.queries import Query
-from keystead.storage.schema.columns import ABOVE_EVERY_ID, actor_of, actor_values
+from keystead.storage.schema.columns import ABOVE_EVERY_ID, LIMIT, actor_of, actor_values
 from keystead.storage.schema.tables import (
     deliveries,
     delivery_attempts,
@@ -21,7 +21,6 @@ from keystead.storage.schema.tables import (
 )
 
 _ENDPOINTS: Final = webhook_endpoints.c
-_LIMIT: Final = bindparam("limit", type_=Integer)
 _OF_WORKSPACE: Final = _ENDPOINTS.workspace_id == bindparam("workspace")
 _IS_ENDPOINT: Final = and_(_OF_WORKSPACE, _ENDPOINTS.id == bindparam("webhook"))
 _IS_LIVING: Final = and_(_OF_WORKSPACE, _ENDPOINTS.deleted_at.is_(None))
@@ -45,7 +44,7 @@ _LIVING: Final = select(
 _ONE: Final = Query(_LIVING.where(_ENDPOINTS.id == bindparam("webhook")))
 _NEWEST_ID: Final = Query(select(func.max(_ENDPOINTS.id)).where(_OF_WORKSPACE))
 _PAGE: Final = Query(
-    _LIVING.where(_ENDPOINTS.id < bindparam("before")).order_by(_ENDPOINTS.id.desc()).limit(_LIMIT)
+    _LIVING.where(_ENDPOINTS.id < bindparam("before")).order_by(_ENDPOINTS.id.desc()).limit(LIMIT)
 )
 _COUNT: Final = Query(select(func.count()).select_from(webhook_endpoints).where(_IS_LIVING))
 _SEALED: Final = Query(
@@ -64,7 +63,7 @@ _DELETED: Final = Query(
     select(_ENDPOINTS.workspace_id, _ENDPOINTS.id)
     .where(_ENDPOINTS.deleted_at.is_not(None))
     .order_by(_ENDPOINTS.deleted_at)
-    .limit(_LIMIT)
+    .limit(LIMIT)
 )
 _DELIVERY_IDS: Final = Query(
     select(deliveries.c.id)
@@ -72,7 +71,7 @@ _DELIVERY_IDS: Final = Query(
         deliveries.c.workspace_id == bindparam("workspace"),
         deliveries.c.webhook_id == bindparam("webhook"),
     )
-    .limit(_LIMIT)
+    .limit(LIMIT)
 )
 _DELETE_DELIVERIES: Final = tuple(
     delete(table).where(

@@ -8,7 +8,6 @@ from string import ascii_lowercase, ascii_uppercase
 from typing import Any, Final
 
 from sqlalchemy import (
-    Integer,
     and_,
     bindparam,
     collate,
@@ -26,7 +25,7 @@ from keystead.domain.versions import first_version
 from keystead.domain.workspaces import Member, Role, Workspace
 from keystead.storage.database import Tx
 from keystead.storage.queries import Query
-from keystead.storage.schema.columns import ABOVE_EVERY_ID, escape_like
+from keystead.storage.schema.columns import ABOVE_EVERY_ID, LIMIT, escape_like
 from keystead.storage.schema.tables import members, users, workspaces
 from keystead.storage.tables.users import USER_COLUMNS, user_of
 
@@ -39,7 +38,6 @@ WORKSPACE_COLUMNS: Final = (
     workspaces.c.version,
 )
 _ASCII_LOWER: Final = str.maketrans(ascii_uppercase, ascii_lowercase)
-_LIMIT: Final = bindparam("limit", type_=Integer)
 
 _WORKSPACES: Final = select(*WORKSPACE_COLUMNS)
 _ONE: Final = Query(_WORKSPACES.where(workspaces.c.id == bindparam("workspace")))
@@ -51,7 +49,7 @@ _OF_USER: Final = Query(
 _NEWEST_FIRST: Final = (
     _WORKSPACES.where(workspaces.c.id < bindparam("before"))
     .order_by(workspaces.c.id.desc())
-    .limit(_LIMIT)
+    .limit(LIMIT)
 )
 _PAGE: Final = Query(_NEWEST_FIRST)
 _SEARCH: Final = {
@@ -95,7 +93,7 @@ _MEMBERS_BY_AGE: Final = Query(
 _PAGE_OF_MEMBERS: Final = Query(
     _MEMBERS.where(_OF_WORKSPACE, members.c.user_id > bindparam("after"))
     .order_by(members.c.user_id)
-    .limit(_LIMIT)
+    .limit(LIMIT)
 )
 _MEMBER_BY_EMAIL: Final = Query(
     _MEMBERS.where(_OF_WORKSPACE, users.c.sign_in_email == bindparam("email"))
