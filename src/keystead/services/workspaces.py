@@ -75,12 +75,6 @@ class Workspaces:
             return _find(tx, workspace_id)
 
     @retry_on_conflict
-    def of_user(self, user_id: UserId) -> list[Workspace]:
-        """Return every workspace that the user is a member of, the oldest first."""
-        with self._database.read_across(Purpose.PEOPLE) as tx:
-            return rows.workspaces_of(tx, user_id)
-
-    @retry_on_conflict
     def named(self, text: str) -> Workspace:
         """Return the workspace of that id, or of that name if it is unique."""
         with self._database.read_across(Purpose.OPERATOR) as tx:

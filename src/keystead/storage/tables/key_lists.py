@@ -63,9 +63,8 @@ _ORDERS: Final = {
     KeyOrder.EXPIRES_LAST: (_ENDS_AT, True),
 }
 """The value that orders, and whether the highest comes first."""
-_SCOPES: Final = type_coerce(_KEYS.scopes, Text)
-_IS_FULL: Final = _SCOPES.contains(EVERYTHING, autoescape=True)
-_IS_READ_ONLY: Final = _SCOPES == str(Scopes(READ_ONLY))
+_IS_FULL: Final = type_coerce(_KEYS.scopes, Text).contains(EVERYTHING, autoescape=True)
+_IS_READ_ONLY: Final = type_coerce(_KEYS.scopes, Text) == str(Scopes(READ_ONLY))
 _HAS_ACCESS: Final = {
     AccessKind.FULL: _IS_FULL,
     AccessKind.READ_ONLY: _IS_READ_ONLY,
