@@ -46,7 +46,7 @@ def _mute(port: int) -> Iterator[socket.socket]:
 def held(port: int, connections: list[socket.socket]) -> int:
     """Return how many of these connections the server's end still has; a client can't see that one has ended.
 
-    Only their own are counted: the connection that asked whether the server is ready may still be closing beside them.
+    Only their own are counted: the connection that asked whether the server is ready may still be closing next to them.
     """
     theirs = {f"{connection.getsockname()[1]:04X}" for connection in connections}
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]

@@ -112,10 +112,7 @@ class FairThreadPool:
                 self._shares.wait(owner, work)
                 timer = self._seconds and work.loop.call_later(self._seconds, self._expire, work)
         try:
-            result: R = await work.answer
-        except asyncio.CancelledError:
-            self._leave(work)
-            raise
+            result: R = await work.answer  # cancelled, it is skipped in its turn
         finally:
             if timer:
                 timer.cancel()
@@ -127,12 +124,10 @@ class FairThreadPool:
             self._is_closed = True
         self._threads.shutdown(wait=False)
 
-    def _leave(self, work: _Work) -> bool:
-        with self._changing:
-            return self._shares.leave(work.owner, work)
-
     def _expire(self, work: _Work) -> None:
-        if self._leave(work) and not work.answer.done():
+        with self._changing:
+            is_waiting = self._shares.leave(work.owner, work)
+        if is_waiting and not work.answer.done():
             work.answer.set_exception(_busy())
 
     def _require_open(self) -> None:

@@ -100,6 +100,7 @@ def test_psycopg_has_the_names_that_are_not_public() -> None:
     """The names exist that only `storage/engine/transactions.py` may use."""
     for owner, names in {
         psycopg.Cursor: ("_start_query", "_convert_query", "_maybe_prepare_gen", "_encoding"),
+        psycopg.Connection: ("_exec_command",),
         psycopg.Pipeline: ("_enqueue_sync", "_fetch_gen"),
         psycopg.errors: ("error_from_result",),
     }.items():
@@ -161,6 +162,24 @@ def test_a_refused_first_statement_leaves_the_connection_usable(database: Databa
         ask(database, text("SELECT nothing FROM nowhere"))
     assert fault.value.code == "42P01"
     assert ask(database) == 1
+
+
+def test_a_rollback_keeps_prepared_statements(database: Database, tmp_path: Path) -> None:
+    """It is one message, and the next transaction prepares nothing again."""
+
+    def break_off() -> None:
+        with database.write_across(Purpose.OWNER) as tx:
+            tx.execute(ONE)
+            raise KeyboardInterrupt
+
+    for _ in range(8):
+        with pytest.raises(KeyboardInterrupt):
+            break_off()
+    with traced(database, tmp_path / "trace") as messages, pytest.raises(KeyboardInterrupt):
+        break_off()
+    assert messages.count("F Query") == 1
+    # BEGIN alone is parsed: as a statement without a name.
+    assert messages.count("F Parse") == 1
 
 
 def test_a_login_without_roles_gets_an_error_of_its_own(database: Database) -> None:

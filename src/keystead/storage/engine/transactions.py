@@ -135,8 +135,9 @@ class TransactionConnection(ImpatientConnection):
 
     @override
     def rollback(self) -> None:
-        if self._opening is None:
-            super().rollback()
+        # Psycopg's own also drops every prepared statement, for the sake of tables that were created and rolled back.
+        if self._opening is None and self.pgconn.transaction_status != TransactionStatus.IDLE:
+            self.wait(self._exec_command(b"ROLLBACK"))
         self._opening = None
 
     @override
