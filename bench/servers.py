@@ -11,9 +11,12 @@ from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 
+import psycopg
+
 from bench.installations import postgresql
 from bench.load import HOST
 from tests.support.postgres import wait_until
+from tests.support.row_security import as_owner
 from tests.support.server_process import ServerProcess, free_port, serving
 
 
@@ -35,6 +38,13 @@ def database_on(engine: str) -> Iterator[str]:
     else:
         with postgresql() as postgres:
             yield postgres.dsn(postgres.create_database())
+
+
+def settle(server: ServerProcess) -> None:
+    """Give PostgreSQL the statistics of its new tables, as autovacuum would in time."""
+    if server.database_url.startswith("postgresql:"):
+        with psycopg.connect(as_owner(server.database_url), autocommit=True) as connection:
+            connection.execute("VACUUM ANALYZE")
 
 
 @contextmanager

@@ -105,7 +105,6 @@ def cursor(url: str) -> Execute:
     """Return `execute` of a bare cursor on a connection of its own, with the product's pragmas."""
     if not url.startswith("sqlite:///"):
         connection = psycopg.connect(url, autocommit=True, prepare_threshold=0)
-        connection.execute("SET enable_seqscan = off")  # tables are new, without statistics
         return connection.cursor().execute
     embedded = sqlite_driver.connect(url.removeprefix("sqlite:///"), isolation_level=None)
     for pragma in (*SQLITE_PRAGMAS, *READ_PRAGMAS):

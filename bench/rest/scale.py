@@ -14,7 +14,7 @@ from bench.figures import Figure, at_least, at_most, goal
 from bench.load import HOST
 from bench.rest.calls import ENGINES
 from bench.rest.texts import Texts, searches
-from bench.servers import served, server_and_load
+from bench.servers import served, server_and_load, settle
 
 DOCUMENTS: Final = 100_000
 QUICK_DOCUMENTS: Final = 4_000
@@ -46,6 +46,7 @@ def _on(engine: str, documents: int, core: int) -> Iterator[Figure]:
         long = _push_long(client, documents)
         name = f"{title}, {BATCH:,} of {WORDS} words a batch, into {documents:,}"
         yield goal(name, long, "/s", at_least(5_000))
+        settle(server)
         for kind, query in searches().items():
             path = f"/v1/collections/long/documents?limit=10&query={quote(query)}"
             times = [client.send("GET", path) * 1000 for _ in range(REPEATED)]

@@ -18,7 +18,7 @@ from bench.load import HOST, Requests
 from bench.rest.calls import CALLS, COLLECTION, DOCUMENT, MANY, WORD, Call, request
 from bench.rest.statements import statements
 from bench.rest.texts import Texts
-from bench.servers import application, asking, served
+from bench.servers import application, asking, served, settle
 from keystead import bootstrap
 from keystead.bootstrap import Installation
 from keystead.domain.credentials import CredentialKind
@@ -149,6 +149,7 @@ def target_on(engine: str, core: int) -> Iterator[Target]:
             target = _filled(engine, server, installation)
         finally:
             installation.close()
+        settle(server)
         yield target
 
 

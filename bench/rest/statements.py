@@ -67,7 +67,7 @@ READS: Final[dict[str, tuple[str, ...]]] = {
         _COLLECTION,
         f"SELECT {_SUMMARY} {_WITHIN} ORDER BY d.number DESC LIMIT :limit",
     ),
-    "search": (_COLLECTION, f"SELECT {_SUMMARY} {_WITHIN} AND d.serial IN ({{matching}})"),
+    "search": (_COLLECTION, f"SELECT {_SUMMARY} {_WITHIN} AND d.serial {{matching}}"),
     "events": (
         """
         SELECT sequence, id, type, occurred_at, actor_kind, actor_id, actor_name, target_type, target_id, address,
@@ -110,15 +110,15 @@ _SQLITE: Final = {
     "{age}": "k.id",
     "{words}": ":words",
     "{matching}": (
-        "SELECT rowid FROM document_search WHERE document_search MATCH :match ORDER BY rowid DESC LIMIT :limit"
+        "IN (SELECT rowid FROM document_search WHERE document_search MATCH :match ORDER BY rowid DESC LIMIT :limit)"
     ),
 }
 _POSTGRESQL: Final = {
     "{age}": 'k.id COLLATE "POSIX"',
     "{words}": "CAST(:words AS tsvector)",
     "{matching}": (
-        "SELECT serial FROM document_words WHERE words @@ CAST(:match AS tsquery)"
-        " ORDER BY serial DESC LIMIT :limit"
+        "= ANY (ARRAY(SELECT serial FROM document_words WHERE words @@ CAST(:match AS tsquery)"
+        " ORDER BY serial DESC LIMIT :limit))"
     ),
 }
 
