@@ -115,6 +115,15 @@ USE_CASES: Final[Mapping[str, UseCase]] = {
         lambda s, p: s.sandbox.services.keys.update(p, s.key, KeyPatch("other")), ALL
     ),
     "Keys.revoke": UseCase(lambda s, p: s.sandbox.services.keys.revoke(p, s.key), ALL),
+    "Keys._revoke_batch": UseCase(
+        lambda s, p: s.sandbox.services.keys.revoke_many(p, [s.key]), ALL
+    ),
+    "Keys._expire_batch": UseCase(
+        lambda s, p: s.sandbox.services.keys.expire_many(
+            p, [s.key], s.sandbox.clock.now() + timedelta(days=1)
+        ),
+        ALL,
+    ),
     "KeyRates.set": UseCase(lambda s, p: s.sandbox.services.key_rates.set(p, s.key, 5), OPERATORS),
     "Documents.create_collection": UseCase(
         lambda s, p: s.sandbox.services.documents.create_collection(p, CollectionDraft("new")), ALL
