@@ -15,7 +15,7 @@ from sqlalchemy import bindparam, func, select, text
 from keystead.domain.errors import StorageError
 from keystead.domain.ids import WorkspaceId
 from keystead.services.execution import READS, Execution
-from keystead.storage.database import Database
+from keystead.storage.database import Database, Tx
 from keystead.storage.engine.connections import POOL_SIZE
 from keystead.storage.engine.errors import StatementFault
 from keystead.storage.engine.roles import Purpose
@@ -29,6 +29,16 @@ ONE = text("SELECT 1")
 ECHO = text("SELECT CAST(:value AS text)")
 SLEEP = Query(select(func.pg_sleep(bindparam("seconds"))))
 WHO = text("SELECT current_setting('keystead.workspace', true), current_user")
+TIMED_OUT = ("SET LOCAL statement_timeout = '5ms'", "SELECT pg_sleep(60)")
+ENDS: dict[str, Callable[[Tx], object]] = {
+    "once": lambda _: None,
+    "fault": lambda tx: tx.exec_driver_sql("SELECT 1 / 0"),
+    "slow": lambda tx: [tx.exec_driver_sql(part) for part in TIMED_OUT],
+    "unsent": lambda tx: tx.execute(ECHO, {"value": "\0"}),
+    "cancelled": lambda tx: SLEEP.all(tx, {"seconds": 0.02}),
+    "well": lambda _: None,
+}
+"""How a transaction may end."""
 SLOW_COMMIT = """
 CREATE TABLE slow (n int);
 CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS
@@ -205,19 +215,11 @@ def test_calls_that_fail_and_are_cancelled_never_share_a_workspace(served: Datab
             seen, role = tx.execute(WHO).one()
             if seen != workspace or not role.endswith("_application"):
                 wrong.append((workspace, seen, role))
-            if end == "fault":
-                tx.exec_driver_sql("SELECT 1 / 0")
-            if end == "slow":
-                tx.exec_driver_sql("SET LOCAL statement_timeout = '5ms'")
-                tx.exec_driver_sql("SELECT pg_sleep(60)")
-            if end == "unsent":
-                tx.execute(ECHO, {"value": "\0"})
-            if end == "cancelled":
-                SLEEP.all(tx, {"seconds": 0.02})
+            ENDS[end](tx)
 
     async def call(number: int) -> None:
         for turn in range(20):
-            end = chance.choice(["once", "fault", "slow", "unsent", "cancelled", "well"])
+            end = chance.choice(list(ENDS))
             workspace = WorkspaceId(f"ws_{number}_{turn}")
             task = asyncio.create_task(execution.run_read(number, partial(work, workspace, end)))
             if end == "cancelled":
