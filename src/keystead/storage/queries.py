@@ -88,7 +88,7 @@ class _CompiledQuery:
         text, parameters = self._text, self._order(bound)
         if self._expanded is not None:
             text, parameters = self._expand(bound)
-        # Whoever listens to the statements of an engine hears these too: see `freshness.write_watch`.
+        # The listeners of an engine's statements hear these too: see `freshness.write_watch`.
         for listener in tx.dispatch.before_cursor_execute:
             text, parameters = listener(tx, None, text, parameters, None, False)
         cursor = tx.connection.driver_connection.cursor()  # type: ignore[union-attr]
