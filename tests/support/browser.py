@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
+import threading
 from collections.abc import Iterable, Mapping
-from functools import cached_property
+from functools import cache, cached_property
 from urllib.parse import urlencode, urljoin
 
 import httpx2
@@ -90,7 +91,8 @@ class Browser:
     def request(self, method: str, url: str, headers: Mapping[str, str], body: bytes = b"") -> Page:
         """Send a request, and follow its redirects. An empty header value leaves the header out."""
         sent = {name: value for name, value in headers.items() if value}
-        response = asyncio.run(self._send(method, url, sent, body))
+        sending = self._send(method, url, sent, body)
+        response = asyncio.run_coroutine_threadsafe(sending, _loop()).result()
         self.cookies = _merged(self.cookies, response)
         if response.status_code == 303:
             target = response.headers["location"]
@@ -105,6 +107,14 @@ class Browser:
         async with httpx2.AsyncClient(transport=transport, cookies=self.cookies) as client:
             target = urljoin(self.origin, url)
             return await client.request(method, target, headers=dict(headers), content=body)
+
+
+@cache
+def _loop() -> asyncio.AbstractEventLoop:
+    """Return the event loop of all browsers: a server has one, to which the shares of its callers belong."""
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="browsers", daemon=True).start()
+    return loop
 
 
 def _merged(cookies: httpx2.Cookies, response: httpx2.Response) -> httpx2.Cookies:
