@@ -34,7 +34,7 @@ from keystead.domain.scopes import Scopes
 from keystead.domain.text import is_visible
 from keystead.services.documents import DELETED_AT_ONCE, Documents
 from keystead.storage.schema import tables as schema
-from keystead.storage.tables import collections
+from keystead.storage.tables import collections, plans
 from tests.support.document_store import Store, opened
 
 ORIGIN = Origin("192.0.2.1", "req_1")
@@ -168,8 +168,8 @@ def test_a_deletion_that_was_cut_short_is_finished(store: Store) -> None:
         collections.unname_collection(tx, collection)
     assert store.documents.list_collections(tenant).items == []
     with store.database.read(tenant.workspace_id) as tx:
-        assert collections.count_collections(tx, tenant.workspace_id) == 0
-        assert collections.count_documents(tx, tenant.workspace_id) == 0
+        for name in ("collections", "documents"):
+            assert plans.plan_with_used(tx, tenant.workspace_id, name)[1] == 0
     store.documents.create_collection(tenant, CollectionDraft("docs"))
     store.documents.finish_deletions()
     store.documents.delete_collection(tenant, "docs")

@@ -93,8 +93,7 @@ class Documents:
         ) as (tx, act):
             if collections.find_collection(tx, principal.workspace_id, draft.name) is not None:
                 raise NameTaken(f"There is a collection {draft.name} already.")
-            used = collections.count_collections(tx, principal.workspace_id)
-            self._require_room(tx, principal.workspace_id, "collections", used)
+            self._require_room(tx, principal.workspace_id, "collections")
             collection = _new_collection(tx, principal.workspace_id, draft, act)
             collections.insert_collection(tx, collection)
             _record(tx, EventType.COLLECTION_CREATED, collection, act)
@@ -344,8 +343,7 @@ class Documents:
         if plan.changes_nothing:
             return plan, 0
         if plan.created:
-            used = collections.count_documents(tx, collection.workspace_id)
-            self._require_room(tx, collection.workspace_id, "documents", used, plan.added)
+            self._require_room(tx, collection.workspace_id, "documents", plan.added)
         created, deleted = len(plan.created), len(plan.deleted)
         number = collections.take_numbers(
             tx, collection, created=created, deleted=deleted, now=act.at
@@ -357,10 +355,8 @@ class Documents:
         _record_change(tx, collection, plan, act, change.single)
         return plan, number
 
-    def _require_room(
-        self, tx: Tx, workspace_id: WorkspaceId, name: str, used: int, added: int = 1
-    ) -> None:
-        require_room(tx, workspace_id, name, used, added=added, plans_url=self._plans_url)
+    def _require_room(self, tx: Tx, workspace_id: WorkspaceId, name: str, added: int = 1) -> None:
+        require_room(tx, workspace_id, name, added=added, plans_url=self._plans_url)
 
     def _remove_rest(self, workspace_id: WorkspaceId, collection_id: CollectionId) -> None:
         done = False

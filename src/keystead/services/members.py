@@ -115,8 +115,7 @@ def add_member(
 ) -> None:
     """Make the user a member, with an event. Raises LimitReached. The lock is held."""
     workspace_id = member.workspace_id
-    used = rows.count_members(tx, workspace_id)
-    require_room(tx, workspace_id, "members", used, plans_url=plans_url)
+    require_room(tx, workspace_id, "members", plans_url=plans_url)
     rows.insert_member(tx, member, act.at)
     data = {"name": member.user.name, "role": member.role, **data}
     _record(tx, EventType.MEMBER_ADDED, member, act, data)

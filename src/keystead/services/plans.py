@@ -95,16 +95,14 @@ def require_room(
     tx: Tx,
     workspace_id: WorkspaceId,
     name: str,
-    used: int,
     *,
     added: int = 1,
     plans_url: str | None = None,
 ) -> None:
-    """Raise LimitReached unless `added` more fit under the workspace's limit.
+    """Raise LimitReached unless `added` more fit under the workspace's limit, which is not that of keys.
 
-    Call it under the workspace's lock, with a count taken under it: only then two creations can't both take the last
-    place.
+    Call it under the workspace's lock: only then two creations can't both take the last place.
     """
-    plan = rows.plan_of(tx, workspace_id)
+    plan, used = rows.plan_with_used(tx, workspace_id, name)
     quota = Quota(plan.limits.get(name), used)
     rules.require_room(name, quota, plan, added, plans_url=plans_url)

@@ -97,8 +97,7 @@ class Webhooks:
             principal.require_recent_authentication(SensitiveAction.CHANGE_WEBHOOKS, act.at)
             checked = rules.check_draft(draft, self._destinations)
             workspace_id = principal.workspace_id
-            used = rows.count_endpoints(tx, workspace_id)
-            require_room(tx, workspace_id, "webhooks", used, plans_url=self._plans_url)
+            require_room(tx, workspace_id, "webhooks", plans_url=self._plans_url)
             endpoint = _new_endpoint(tx, workspace_id, checked, act)
             secrets = WebhookSecrets(mint_secret(), headers=checked.headers)
             rows.insert_endpoint(tx, endpoint, *self._seal(endpoint, secrets))

@@ -73,6 +73,19 @@ class Change:
         return None if row is None else compiled.decode(row)
 
 
+def execute(tx: Connection, text: str, parameters: Any) -> Any:
+    """Execute a statement on the driver. Returns the driver's cursor."""
+    # Listeners on the statements of an engine hear these too: see `freshness.write_watch`.
+    for listener in tx.engine.dispatch.before_cursor_execute:
+        text, parameters = listener(tx, None, text, parameters, None, False)
+    cursor = tx.connection.driver_connection.cursor()  # type: ignore[union-attr]
+    for listener in tx.dialect.dispatch.do_execute:
+        if listener(cursor, text, parameters, None):
+            return cursor
+    cursor.execute(text, parameters)
+    return cursor
+
+
 class _CompiledQuery:
     """A statement for one dialect: its text, and how its values and columns are converted."""
 
@@ -110,15 +123,7 @@ class _CompiledQuery:
         text, parameters = self._text, self._order(bound)
         if self._expanded is not None:
             text, parameters = self._expand(bound)
-        # Listeners on the statements of an engine hear these too: see `freshness.write_watch`.
-        for listener in tx.dispatch.before_cursor_execute:
-            text, parameters = listener(tx, None, text, parameters, None, False)
-        cursor = tx.connection.driver_connection.cursor()  # type: ignore[union-attr]
-        for listener in tx.dialect.dispatch.do_execute:
-            if listener(cursor, text, parameters, None):
-                return cursor
-        cursor.execute(text, parameters)
-        return cursor
+        return execute(tx, text, parameters)
 
     def decode(self, row: Row) -> Row:
         """Return the row with the values of the columns' types."""

@@ -66,14 +66,15 @@ def watch(engine: Engine, generation_file: GenerationFile | None) -> None:
     """
 
     def before(connection: Connection, _: Any, statement: str, *__: Any) -> None:
-        left = connection.info.get(STATEMENTS_LEFT)
+        info = connection.info
+        left = info.get(STATEMENTS_LEFT)
         if left is not None:
             if not left:
                 raise StatementsExceeded
-            connection.info[STATEMENTS_LEFT] = left - 1
+            info[STATEMENTS_LEFT] = left - 1
         if first_word(statement) in _READS:
             return
-        if connection.info.get(KEEPS_ACCESS):
+        if info.get(KEEPS_ACCESS):
             require_access_kept(statement)
         elif generation_file is not None:
             generation_file.invalidate()
@@ -97,6 +98,7 @@ def require_access_kept(statement: str) -> None:
         raise AccessChange(f"A write that keeps access must not change {watched[-1]}.")
 
 
+@lru_cache(512)
 def first_word(statement: str) -> str:
     """Return the statement's keyword in capitals."""
     return statement.split(maxsplit=1)[0].upper()

@@ -56,6 +56,7 @@ ABOVE_EVERY_ID: Final = "~"
 ABOVE_EVERY_NUMBER: Final = 2**63 - 1
 """The same for a list in the order of a number."""
 _JSON: Final = json.JSONDecoder()
+_TO_JSON: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 CACHED: Final = 1_024
 """How many scopes, and how many actors, stay decoded. A page repeats a few of them in every row."""
 
@@ -173,9 +174,7 @@ class Json(TypeDecorator[Any]):
 
     @override
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
-        return (
-            None if value is None else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-        )
+        return None if value is None else _TO_JSON.encode(value)
 
     @override
     def result_processor(self, dialect: Dialect, coltype: Any) -> Any:

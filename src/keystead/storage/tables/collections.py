@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Integer, Text, and_, bindparam, collate, func, insert, select, update
+from sqlalchemy import Integer, Text, and_, bindparam, collate, insert, select, update
 from sqlalchemy import delete as delete_from
 
 from keystead.domain.documents import Collection, CollectionId
 from keystead.domain.ids import WorkspaceId
 from keystead.storage.database import Tx
-from keystead.storage.queries import Query
+from keystead.storage.queries import Change, Query
 from keystead.storage.schema.columns import ABOVE_EVERY_ID, BY_AGE
 from keystead.storage.schema.tables import collections
 
@@ -48,10 +48,6 @@ _PAGE: Final = tuple(
     )
     for age in _AGES
 )
-_COUNT: Final = Query(select(func.count()).select_from(collections).where(_LIVING))
-_COUNT_DOCUMENTS: Final = Query(
-    select(func.coalesce(func.sum(collections.c.documents), 0)).where(_LIVING)
-)
 _RETITLE: Final = (
     update(collections)
     .where(_ONE)
@@ -62,7 +58,7 @@ _RETITLE: Final = (
     )
 )
 # One UPDATE takes the numbers and locks the row, so two pushes can never take the same ones.
-_TAKE_NUMBERS: Final = (
+_TAKE_NUMBERS: Final = Change(
     update(collections)
     .where(_ONE)
     .values(
@@ -120,16 +116,6 @@ def page_of_collections(
     return [Collection(*row) for row in _PAGE[_engine(tx)].all(tx, values)]
 
 
-def count_collections(tx: Tx, workspace_id: WorkspaceId) -> int:
-    """Return how many collections the workspace has."""
-    return int(_COUNT.scalar(tx, {"in_workspace": workspace_id}))
-
-
-def count_documents(tx: Tx, workspace_id: WorkspaceId) -> int:
-    """Return how many documents the workspace has in all: the sum of its collections' counters."""
-    return int(_COUNT_DOCUMENTS.scalar(tx, {"in_workspace": workspace_id}))
-
-
 def retitle_collection(tx: Tx, collection: Collection) -> None:
     """Write the title, the time of its change, and the version."""
     values = {
@@ -145,8 +131,9 @@ def take_numbers(
 ) -> int:
     """Update the counters and the time of change. Returns the number of the first created document."""
     values = {"growth": created - deleted, "created": created, "now": now}
-    last = tx.execute(_TAKE_NUMBERS, _within(collection) | values).scalar_one()
-    return int(last) - created + 1
+    row = _TAKE_NUMBERS.run(tx, _within(collection) | values)
+    assert row is not None  # noqa: S101 - the caller found the collection under the workspace's lock
+    return int(row[0]) - created + 1
 
 
 def unname_collection(tx: Tx, collection: Collection) -> None:

@@ -40,6 +40,7 @@ from keystead.domain.documents import (
 from keystead.domain.ids import WorkspaceId
 from keystead.domain.instants import to_microseconds
 from keystead.domain.versions import first_version
+from keystead.storage import queries
 from keystead.storage.database import Tx
 from keystead.storage.queries import Query
 from keystead.storage.schema.columns import ABOVE_EVERY_NUMBER, Json
@@ -85,7 +86,9 @@ class Bulk(NamedTuple):
     def execute(self, tx: Tx, rows: Iterable[Mapping[str, Any]]) -> None:
         """Execute it for each row, a mapping of its parameters."""
         values = list(map(self.in_order, rows))
-        if values:
+        if len(values) == 1:
+            queries.execute(tx, self.sql, values[0])
+        elif values:
             tx.exec_driver_sql(self.sql, values)
 
 

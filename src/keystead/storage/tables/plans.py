@@ -57,7 +57,6 @@ _BEFORE_A_KEY: Final = Query(
         .scalar_subquery()
     )
 )
-_OF_WORKSPACE: Final = Query(_PLAN_OF_WORKSPACE)
 _WITH_KEYS: Final = Query(_KEYS_OF_WORKSPACE)
 _LIVING_COLLECTIONS: Final = and_(
     collections.c.workspace_id == workspaces.c.id, collections.c.name.is_not(None)
@@ -131,11 +130,6 @@ def find_plan(tx: Tx, plan_id: str) -> Plan | None:
     """Return the plan of that id."""
     row = _ONE.first(tx, {"plan": plan_id})
     return None if row is None else _from_row(row)
-
-
-def plan_of(tx: Tx, workspace_id: WorkspaceId) -> Plan:
-    """Return the workspace's plan with the workspace's overrides applied. Raises NotFound."""
-    return _own_plan(_require(tx, _OF_WORKSPACE, {"workspace": workspace_id}))
 
 
 def plan_with_keys(tx: Tx, workspace_id: WorkspaceId, now: datetime) -> tuple[Plan, int]:
@@ -229,7 +223,7 @@ def _to_row(plan: Plan) -> dict[str, Any]:
 
 
 def _own_plan(row: Sequence[Any]) -> Plan:
-    """Return the plan of a row of _OF_WORKSPACE, with the workspace's own limits."""
+    """Return the plan of a row of _PLAN_OF_WORKSPACE, with the workspace's own limits."""
     plan, overrides = _from_row(row), row[_WIDTH]
     return replace(plan, limits=plan.limits.overridden(overrides)) if overrides else plan
 

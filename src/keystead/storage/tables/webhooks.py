@@ -46,7 +46,6 @@ _NEWEST_ID: Final = Query(select(func.max(_ENDPOINTS.id)).where(_OF_WORKSPACE))
 _PAGE: Final = Query(
     _LIVING.where(_ENDPOINTS.id < bindparam("before")).order_by(_ENDPOINTS.id.desc()).limit(LIMIT)
 )
-_COUNT: Final = Query(select(func.count()).select_from(webhook_endpoints).where(_IS_LIVING))
 _SEALED: Final = Query(
     select(_ENDPOINTS.pepper_id, _ENDPOINTS.sealed).where(
         _IS_LIVING, _ENDPOINTS.id == bindparam("webhook")
@@ -116,12 +115,6 @@ def page_of_endpoints(
     """Return at most `limit` endpoints, newest first, with an id below `before`."""
     values = {"workspace": workspace_id, "before": before or ABOVE_EVERY_ID, "limit": limit}
     return [_from_row(row) for row in _PAGE.all(tx, values)]
-
-
-def count_endpoints(tx: Tx, workspace_id: WorkspaceId) -> int:
-    """Return how many endpoints count towards the limit: all that are not deleted."""
-    endpoints: int = _COUNT.scalar(tx, {"workspace": workspace_id})
-    return endpoints
 
 
 def update_endpoint(tx: Tx, endpoint: WebhookEndpoint) -> None:

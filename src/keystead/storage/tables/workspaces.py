@@ -103,9 +103,9 @@ _OLDEST_OWNER: Final = Query(
     .order_by(members.c.workspace_id, members.c.joined_at)
     .limit(1)
 )
-_COUNTED: Final = select(func.count()).select_from(members).where(_OF_WORKSPACE)
-_COUNT_MEMBERS: Final = Query(_COUNTED)
-_COUNT_OWNERS: Final = Query(_COUNTED.where(members.c.role == Role.OWNER))
+_COUNT_OWNERS: Final = Query(
+    select(func.count()).select_from(members).where(_OF_WORKSPACE, members.c.role == Role.OWNER)
+)
 _INSERT_MEMBER: Final = insert(members)
 _EDIT_MEMBER: Final = update(members).where(_IS_MEMBER).values(version=members.c.version + 1)
 _DELETE_MEMBER: Final = delete(members).where(_IS_MEMBER)
@@ -252,12 +252,6 @@ def oldest_owner(tx: Tx) -> Member | None:
     """Return the owner of the oldest workspace that has one."""
     row = _OLDEST_OWNER.first(tx)
     return None if row is None else _member(row)
-
-
-def count_members(tx: Tx, workspace_id: WorkspaceId) -> int:
-    """Return how many members a workspace has."""
-    counted: int = _COUNT_MEMBERS.scalar(tx, {"workspace": workspace_id})
-    return counted
 
 
 def workspace_of(row: Sequence[Any]) -> Workspace:
