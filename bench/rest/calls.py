@@ -15,6 +15,10 @@ MANY: Final = 32
 """Connections, in addition to one alone."""
 BARE: Final = "a bare 204"
 FLOOR: Final = "its floor"
+LOGGED: Final = "its floor with the revocation log"
+"""A second file, which is synced too: what was revoked survives the restore of a backup."""
+LOG: Final = "/logged"
+"""Before the path of a call at the floor that also writes the log."""
 FORWARD_AUTH: Final = "forward-auth"
 COLLECTION: Final = "bench"
 DOCUMENT: Final = "d500"
@@ -35,6 +39,7 @@ class Call:
     method: str = "GET"
     values: Mapping[str, Any] = field(default_factory=dict)
     targets: Targets = field(default_factory=dict)
+    revokes: bool = False
 
     @property
     def writes(self) -> bool:
@@ -124,7 +129,8 @@ CALLS: Final = (
         "/v1/keys/",
         "DELETE",
         {"type": "key.revoked", "target": "key"},
-        _WRITE,
+        _WRITE | {("SQLite", LOGGED): at_least(0.6)},
+        revokes=True,
     ),
 )
 

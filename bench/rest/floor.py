@@ -29,7 +29,7 @@ FRESH_LENGTH: Final = 11
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """The statements of one path, whether they are a transaction, and the response."""
+    """The statements of one path, whether they are a transaction, and the response; `log` is synced after them."""
 
     statements: tuple[str, ...]
     values: dict[str, Any]
@@ -37,6 +37,7 @@ class Script:
     status: int
     headers: tuple[tuple[bytes, bytes], ...]
     body: bytes
+    log: str
 
     @classmethod
     def of(cls, content: dict[str, Any]) -> Script:
@@ -54,6 +55,7 @@ class Script:
             content["status"],
             headers,
             body,
+            content.get("log", ""),
         )
 
     def run(self, execute: Execute, id: str) -> None:
@@ -68,6 +70,8 @@ class Script:
         for statement in self.statements:
             execute(statement, self.values | own)
         execute("COMMIT", {})
+        if self.log:
+            _append(self.log, f"{own['now']} key.revoked {self.values['workspace']} {id}\n")
 
 
 def application(scripts: dict[str, Script], execute: Execute) -> App:
@@ -112,6 +116,13 @@ def cursor(url: str) -> Execute:
             embedded.execute(pragma)
     execute: Execute = embedded.cursor().execute
     return execute
+
+
+def _append(path: str, line: str) -> None:
+    file = os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600)
+    os.write(file, line.encode())
+    os.fsync(file)
+    os.close(file)
 
 
 def create() -> App:

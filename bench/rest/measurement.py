@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from bench.figures import ROUNDS, Figure, at_least, compared, rates
 from bench.load import Requests, Side, always, interleaved, rate
-from bench.rest.calls import BARE, CALLS, ENGINES, FLOOR, FORWARD_AUTH, MANY, Call, Targets
+from bench.rest.calls import (
+    BARE,
+    CALLS,
+    ENGINES,
+    FLOOR,
+    FORWARD_AUTH,
+    LOG,
+    LOGGED,
+    MANY,
+    Call,
+    Targets,
+)
 from bench.rest.servers import Target, floor_of, target_on
 from bench.servers import application, pin, server_and_load
 
@@ -94,9 +106,11 @@ def _call(
         BARE: Side(bare, always(target.forward_auth)),
         FORWARD_AUTH: Side(target.server.port, always(target.forward_auth)),
     }
+    if call.revokes:
+        sides[LOGGED] = Side(floor, partial(target.requests, call, LOG))
     measured = run.interleaved(sides, connections)
     name = _name(call.name, target.engine, connections)
-    for baseline in (FLOOR, BARE, FORWARD_AUTH):
+    for baseline in list(sides)[1:]:
         last = connections == call.connections[-1]
         bound = call.targets.get((target.engine, baseline)) if last else None
         yield rates(f"{name}, vs. {baseline}", measured["ours"], measured[baseline], bound)

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from bench.installations import fill
 from bench.load import HOST, Requests
-from bench.rest.calls import CALLS, COLLECTION, DOCUMENT, MANY, WORD, Call, request
+from bench.rest.calls import CALLS, COLLECTION, DOCUMENT, LOG, MANY, WORD, Call, request
 from bench.rest.statements import statements
 from bench.rest.texts import Texts
 from bench.servers import application, asking, served, settle
@@ -33,8 +33,8 @@ from tests.support.row_security import as_owner
 from tests.support.server_process import ServerProcess
 
 KEYS: Final = 1_000
-REVOCABLE: Final = 45_000
-"""Keys to revoke: enough for the fastest disk in all rounds of both sides."""
+REVOCABLE: Final = 60_000
+"""Keys to revoke: enough for the fastest disk in all rounds of all sides."""
 WRITES: Final = 3_000
 """The most different writes that one round sends."""
 DOCUMENTS: Final = 1_000
@@ -68,12 +68,12 @@ class Target:
         """Return a service's request."""
         return _introspecting(self.server, self.tokens[0].reveal())
 
-    def requests(self, call: Call) -> Requests:
+    def requests(self, call: Call, prefix: str = "") -> Requests:
         """Return the requests of one round; those that write an id of its own write another each."""
-        body = self._body(call)
-        if not call.path.endswith("/"):
-            return [self._request(call, call.path, body)]
-        return [self._request(call, call.path + self._id(call), body) for _ in range(WRITES)]
+        body, path = self._body(call), prefix + call.path
+        if not path.endswith("/"):
+            return [self._request(call, path, body)]
+        return [self._request(call, path + self._id(call), body) for _ in range(WRITES)]
 
     def creations(self) -> Requests:
         """Return a request that creates a key for each of the workspaces."""
@@ -159,8 +159,13 @@ def floor_of(target: Target, core: int) -> Iterator[int]:
     scripts = {f"{call.method} {call.path}": target.script(call) for call in CALLS}
     nothing = {"statements": [], "values": {}, "writes": False, "headers": [], "body": ""}
     scripts["GET /"] = nothing | {"status": 204}
-    content = {"url": as_owner(target.server.database_url), "scripts": scripts}
     with tempfile.TemporaryDirectory(prefix="keystead-bench-") as folder:
+        log = {"log": f"{folder}/log"}
+        for call in CALLS:
+            if call.revokes:
+                own = f"{call.method} {call.path}"
+                scripts[f"{call.method} {LOG}{call.path}"] = scripts[own] | log
+        content = {"url": as_owner(target.server.database_url), "scripts": scripts}
         file = Path(folder) / "scripts.json"
         file.write_text(json.dumps(content))
         with application(core, "bench.rest.floor", str(file)) as port:
