@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, Final
 
-from sqlalchemy import Connection, Select
+from sqlalchemy import Connection, Insert, Select, Update
 from sqlalchemy.engine import Dialect
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.types import TypeEngine
@@ -54,11 +54,35 @@ class Query:
         return compiled
 
 
-class _CompiledQuery:
-    """A query for one dialect: its text, and how its values and columns are converted."""
+class Change:
+    """An INSERT or UPDATE of single rows, as frequent as a change of a key: its values name the columns to write."""
 
-    def __init__(self, statement: Select[*tuple[Any, ...]], dialect: Dialect) -> None:
-        compiled = statement.compile(dialect=dialect)
+    def __init__(self, statement: Insert | Update) -> None:
+        self.statement = statement
+        self._compiled: dict[tuple[str, ...], _CompiledQuery] = {}
+
+    def run(self, tx: Connection, values: Values) -> Row | None:
+        """Execute the statement. Returns the first row of its RETURNING, or None."""
+        names = (tx.dialect.name, *values)
+        compiled = self._compiled.get(names)
+        if compiled is None:
+            compiled = _CompiledQuery(self.statement, tx.dialect, list(values))
+            self._compiled[names] = compiled
+        cursor = compiled.execute(tx, values)
+        row = None if cursor.description is None else cursor.fetchone()
+        return None if row is None else compiled.decode(row)
+
+
+class _CompiledQuery:
+    """A statement for one dialect: its text, and how its values and columns are converted."""
+
+    def __init__(
+        self,
+        statement: Select[*tuple[Any, ...]] | Insert | Update,
+        dialect: Dialect,
+        written: list[str] | None = None,
+    ) -> None:
+        compiled = statement.compile(dialect=dialect, column_keys=written)
         assert isinstance(compiled, SQLCompiler)  # noqa: S101 - these have no other
         self._text = compiled.string
         self._expanded = compiled if compiled.post_compile_params else None
@@ -74,7 +98,7 @@ class _CompiledQuery:
         ]
         self._columns = [
             (place, convert)
-            for place, column in enumerate(statement.selected_columns)
+            for place, column in enumerate(statement.exported_columns)
             if (convert := _decoder(column.type, dialect))
         ]
 
@@ -86,7 +110,7 @@ class _CompiledQuery:
         text, parameters = self._text, self._order(bound)
         if self._expanded is not None:
             text, parameters = self._expand(bound)
-        # Whoever listens to the statements of an engine hears these too: see `freshness.write_watch`.
+        # Listeners on the statements of an engine hear these too: see `freshness.write_watch`.
         for listener in tx.dispatch.before_cursor_execute:
             text, parameters = listener(tx, None, text, parameters, None, False)
         cursor = tx.connection.driver_connection.cursor()  # type: ignore[union-attr]

@@ -22,7 +22,7 @@ from keystead.domain.notification_digests import TOPIC_OF
 from keystead.domain.revocation_log import entry_of
 from keystead.storage.database import Tx
 from keystead.storage.freshness.revocation_log import note_revocation
-from keystead.storage.queries import Query
+from keystead.storage.queries import Change, Query
 from keystead.storage.schema.columns import (
     ABOVE_EVERY_ID,
     ABOVE_EVERY_NUMBER,
@@ -37,8 +37,8 @@ from keystead.storage.tables.notification_digests import make_digest_due
 
 _TYPES: Final = {str(type): type for type in EventType}
 
-_INSERT: Final = insert(events)
-_NEXT_NUMBER: Final = (
+_INSERT: Final = Change(insert(events))
+_NEXT_NUMBER: Final = Change(
     update(workspaces)
     .where(workspaces.c.id == bindparam("workspace"))
     .values(last_event=workspaces.c.last_event + 1)
@@ -79,7 +79,7 @@ def append_event(
     """
     sequence, has_listeners = _next_sequence(tx, workspace_id)
     event = _new_event(workspace_id, sequence, type, act, target, data or {})
-    tx.execute(_INSERT, _to_row(event))
+    _INSERT.run(tx, _to_row(event))
     if type in TOPIC_OF:
         make_digest_due(tx, event)
     if (ending := entry_of(event)) is not None:
@@ -100,7 +100,7 @@ def append_event_for(
     """Append an event with a delivery for that webhook only, whatever types it chose."""
     sequence, _ = _next_sequence(tx, workspace_id)
     event = _new_event(workspace_id, sequence, type, act, target, {})
-    tx.execute(_INSERT, _to_row(event))
+    _INSERT.run(tx, _to_row(event))
     enqueue_for(tx, event, [webhook_id])
     return event
 
@@ -173,8 +173,9 @@ def _page(has_types: bool, has_target: bool) -> Query:
 
 def _next_sequence(tx: Tx, workspace_id: WorkspaceId) -> tuple[int, bool]:
     """Take the workspace's next number; returns it, and whether the workspace has active endpoints."""
-    sequence, has_listeners = tx.execute(_NEXT_NUMBER, {"workspace": workspace_id}).one()
-    return sequence, has_listeners
+    row = _NEXT_NUMBER.run(tx, {"workspace": workspace_id})
+    assert row is not None  # noqa: S101 - the caller holds the workspace's lock
+    return row[0], row[1]
 
 
 def _new_event(

@@ -27,7 +27,7 @@ from keystead.domain.principals import PrincipalKind
 from keystead.domain.scopes import Scopes
 from keystead.domain.workspaces import Workspace
 from keystead.storage.database import Tx
-from keystead.storage.queries import Query
+from keystead.storage.queries import Change, Query
 from keystead.storage.schema.columns import ABOVE_EVERY_ID, LIMIT, actor_of, actor_values, age
 from keystead.storage.schema.tables import api_keys, key_use, members, workspaces
 from keystead.storage.tables.key_conditions import (
@@ -143,9 +143,10 @@ _LEAST_USED: Final = Query(
     .order_by(key_use.c.last_used_at.asc().nulls_first(), _KEYS.id)
     .limit(LIMIT)
 )
-_INSERT: Final = insert(api_keys)
-_UPDATE: Final = update(api_keys).where(_IS_KEY)
-_REVOKE: Final = _UPDATE.where(_KEYS.revoked_at.is_(None)).returning(_KEYS.id)
+_INSERT: Final = Change(insert(api_keys))
+_OF_KEY: Final = update(api_keys).where(_IS_KEY)
+_UPDATE: Final = Change(_OF_KEY)
+_REVOKE: Final = Change(_OF_KEY.where(_KEYS.revoked_at.is_(None)).returning(_KEYS.id))
 _REVOKE_SOME: Final = (
     update(api_keys)
     .where(
@@ -187,8 +188,8 @@ class KeyAccess(NamedTuple):
 
 def insert_key(tx: Tx, key: ApiKey, digest: Digest) -> None:
     """Insert a key with the digest of its token."""
-    tx.execute(
-        _INSERT,
+    _INSERT.run(
+        tx,
         {
             "id": key.id,
             "workspace_id": key.workspace_id,
@@ -295,8 +296,8 @@ def keys_least_used(tx: Tx, workspace_id: WorkspaceId, now: datetime, limit: int
 
 def update_key(tx: Tx, key: ApiKey) -> None:
     """Write what can change in a key: description, scopes, expiry, successor, version."""
-    tx.execute(
-        _UPDATE,
+    _UPDATE.run(
+        tx,
         {
             "workspace": key.workspace_id,
             "key": key.id,
@@ -313,7 +314,7 @@ def update_key(tx: Tx, key: ApiKey) -> None:
 def revoke_key(tx: Tx, workspace_id: WorkspaceId, key_id: KeyId, now: datetime) -> bool:
     """Revoke the key. Returns False if it was revoked before; the first time stays."""
     revoked = {"workspace": workspace_id, "key": key_id, "revoked_at": now}
-    return tx.execute(_REVOKE, revoked).first() is not None
+    return _REVOKE.run(tx, revoked) is not None
 
 
 def revoke_keys(
