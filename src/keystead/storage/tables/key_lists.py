@@ -65,7 +65,7 @@ _ORDERS: Final = {
 """The value that orders, and whether the highest comes first."""
 _SCOPES: Final = type_coerce(_KEYS.scopes, Text)
 _IS_FULL: Final = _SCOPES.contains(EVERYTHING, autoescape=True)
-_IS_READ_ONLY: Final = _SCOPES == str(Scopes(READ_ONLY))
+_IS_READ_ONLY: Final = _SCOPES == str(Scopes(READ_ONLY))  # noqa: SIM300 - a column
 _HAS_ACCESS: Final = {
     AccessKind.FULL: _IS_FULL,
     AccessKind.READ_ONLY: _IS_READ_ONLY,
