@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 
 from keystead.domain.instants import format_instant
 from keystead.domain.token import TOKEN_PATTERN
+from keystead.storage.engine.waits import pause
 from tests.support.api_client import ApiClient, Tenant, pointers, problem
 
 KEY_MEMBERS = {
@@ -408,3 +411,26 @@ def test_not_found_comes_before_invalid_values(tenant: Tenant) -> None:
         client.delete("/v1/keys/none?x=1"),
     ]
     assert [problem(answer) for answer in missing] == [(404, "not-found")] * 6
+
+
+def test_a_revocation_does_not_wait_behind_the_workspaces_other_writes(tenant: Tenant) -> None:
+    """A leaked key cannot keep its own revocation waiting by a flood of calls."""
+    client, execution = tenant.client(), tenant.api.services.execution
+    ended: list[str] = []
+
+    async def write() -> None:
+        await execution.run_write(tenant.id, partial(pause, 0.02))
+        ended.append("write")
+
+    async def revoke() -> None:
+        answer = await client.send_on_loop("DELETE", f"/v1/keys/{client.key_id}")
+        ended.append(str(answer.status_code))
+
+    async def run() -> None:
+        writes = [asyncio.create_task(write()) for _ in range(50)]
+        await asyncio.sleep(0)
+        await asyncio.gather(revoke(), *writes)
+
+    tenant.api.runner.run(run())
+    assert ended[-1] == "write"
+    assert ended.count("204") == 1

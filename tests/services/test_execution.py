@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextvars import ContextVar
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -136,6 +137,26 @@ async def test_a_permit_that_takes_too_long_is_unavailable() -> None:
             pass
     async with semaphore.held("a"):
         pass
+
+
+async def test_a_waiter_that_is_cancelled_when_its_time_is_over_returns_no_permit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The permit in use stays the only one."""
+    semaphore = FairSemaphore(1, seconds=0.05)
+    async with semaphore.held("a"):
+        waiter = asyncio.create_task(semaphore.acquire("b"))
+        expire = semaphore._expire
+
+        def expire_and_cancel(*place: Any) -> None:
+            expire(*place)
+            waiter.cancel()
+
+        monkeypatch.setattr(semaphore, "_expire", expire_and_cancel)
+        with pytest.raises(asyncio.CancelledError):
+            await waiter
+        with pytest.raises(Unavailable):
+            await semaphore.acquire("b")
 
 
 async def test_a_cancelled_call_that_waits_never_runs(pool: FairThreadPool) -> None:

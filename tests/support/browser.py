@@ -62,6 +62,9 @@ class Page:
 class Browser:
     """A user's browser. Requests carry Fetch Metadata as real ones do."""
 
+    loop: asyncio.AbstractEventLoop | None = None
+    """The running loop for its requests. Concurrent browsers need one, since the shares of callers belong to a loop."""
+
     def __init__(self, app: App, origin: str = ORIGIN) -> None:
         self.app = app
         self.origin = origin
@@ -90,7 +93,11 @@ class Browser:
     def request(self, method: str, url: str, headers: Mapping[str, str], body: bytes = b"") -> Page:
         """Send a request, and follow its redirects. An empty header value leaves the header out."""
         sent = {name: value for name, value in headers.items() if value}
-        response = asyncio.run(self._send(method, url, sent, body))
+        sending = self._send(method, url, sent, body)
+        if self.loop is None:
+            response = asyncio.run(sending)
+        else:
+            response = asyncio.run_coroutine_threadsafe(sending, self.loop).result()
         self.cookies = _merged(self.cookies, response)
         if response.status_code == 303:
             target = response.headers["location"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from functools import partial
 from typing import Any, Final, NamedTuple, TypeVar
 from urllib.parse import parse_qsl
@@ -208,10 +208,16 @@ class Endpoint:
                 decode is not None and _is_large(record_of(scope).head)
             )
             run = self._slow if is_slow else self._run
-            return await run(call.owner, partial(_handle, self.operation, call, arguments))
+            return await run(
+                self._share_of(call), partial(_handle, self.operation, call, arguments)
+            )
         except Invalid:
             await self._require_target(call, path)
             raise
+
+    def _share_of(self, call: Call | OperatorCall) -> Hashable:
+        # A leaked key could otherwise keep its own revocation waiting, by a flood of writes.
+        return ("revocation", call.owner) if self.operation.revokes else call.owner
 
     async def _decode(
         self, model: type[Body], call: Call | OperatorCall, scope: Scope, receive: Receive

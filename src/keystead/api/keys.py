@@ -130,6 +130,7 @@ def update_key(call: Call, id: str, body: KeyChange) -> Reply[Key]:
     statuses=(204,),
     refusals=(InsufficientScope,),
     if_match=True,
+    revokes=True,
 )
 def revoke_key(call: Call, id: str) -> Reply[None]:
     """Revoke the key immediately. This can't be undone. Repeating the call returns the same response.

@@ -264,8 +264,9 @@ class _Routes:
 def _owner(visit: Visit) -> str:
     """Return whose share of the server's capacity a page uses."""
     # Anyone can name any workspace in a path: only its members may use up its share.
+    # And not that of the workspace's keys: a leaked key's flood must not keep its revocation waiting.
     if (member := visit.membership()) is not None:
-        return member.workspace_id
+        return f"members of {member.workspace_id}"
     return address_subject(client_of(visit.request.scope).address)
 
 

@@ -134,8 +134,8 @@ class Usage:
         if earlier is not None:
             _end_run(self._buffers, source, earlier)
         elif len(self._runs) >= MAX_RUNS:
-            _end_runs(self._buffers, self._runs)
-            self._runs = {}
+            # Only one, since the event loop waits: the last, so that the callers noted before keep their runs.
+            _end_run(self._buffers, *self._runs.popitem())
         self._runs[source] = UseRun.begin(workspace_id, at)
 
     def _take(self) -> dict[KeyId, UsageBuffer]:

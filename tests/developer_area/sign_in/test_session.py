@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -73,11 +74,20 @@ def test_only_one_of_two_simultaneous_requests_signs_in(each_area: Area) -> None
     link = each_area.link()
     browsers = [each_area.browser() for _ in range(6)]
     pages = [browser.open(link) for browser in browsers]
-    with ThreadPoolExecutor(6) as pool:
+    loop = asyncio.new_event_loop()
+    with ThreadPoolExecutor(7) as pool:
+        running = pool.submit(loop.run_forever)
+        for browser in browsers:
+            browser.loop = loop
         answers = pool.map(
             lambda pair: pair[0].submit(pair[1], "/sign-in"), zip(browsers, pages, strict=True)
         )
         statuses = sorted(answer.status for answer in answers)
+        for browser in browsers:
+            browser.loop = None
+        loop.call_soon_threadsafe(loop.stop)
+        running.result()
+    loop.close()
     assert statuses == [200, 422, 422, 422, 422, 422]
     assert [b.open("/").path for b in browsers].count(each_area.keys_url) == 1
 
