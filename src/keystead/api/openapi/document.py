@@ -61,12 +61,15 @@ def workspace_document(server: str = EXAMPLE) -> dict[str, Any]:
     document["webhooks"] = webhooks()
     document["components"]["parameters"] = PARAMETERS
     document["components"]["securitySchemes"] |= SECURITY_SCHEMES
-    return _sized(document)
+    sized: dict[str, Any] = _sized(document)
+    return sized
 
 
 def operator_document(server: str = EXAMPLE) -> dict[str, Any]:
     """Return the document of the operator API."""
-    return _sized(_document("operator", OPERATOR, _OPERATOR_TAGS, server, Problem))
+    document = _document("operator", OPERATOR, _OPERATOR_TAGS, server, Problem)
+    sized: dict[str, Any] = _sized(document)
+    return sized
 
 
 DOCUMENTS: Final = {"": workspace_document, "/operator": operator_document}
