@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cached_property
 from urllib.parse import urlencode, urljoin
 
@@ -112,6 +114,24 @@ class Browser:
         async with httpx2.AsyncClient(transport=transport, cookies=self.cookies) as client:
             target = urljoin(self.origin, url)
             return await client.request(method, target, headers=dict(headers), content=body)
+
+
+@contextmanager
+def on_one_loop(*browsers: Browser) -> Iterator[None]:
+    """Run the requests of these browsers on one event loop, as a server does."""
+    loop = asyncio.new_event_loop()
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(loop.run_forever)
+        try:
+            for browser in browsers:
+                browser.loop = loop
+            yield
+        finally:
+            for browser in browsers:
+                browser.loop = None
+            loop.call_soon_threadsafe(loop.stop)
+            running.result()
+            loop.close()
 
 
 def _merged(cookies: httpx2.Cookies, response: httpx2.Response) -> httpx2.Cookies:

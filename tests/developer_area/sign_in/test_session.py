@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -11,7 +10,7 @@ from keystead.developer_area.sign_in.cookies import SESSION
 from keystead.domain.workspaces import Role
 from tests.developer_area.conftest import Area, session_of
 from tests.support.administrator import write_behind
-from tests.support.browser import Browser
+from tests.support.browser import Browser, on_one_loop
 from tests.support.log_lines import logged_lines
 
 
@@ -74,20 +73,11 @@ def test_only_one_of_two_simultaneous_requests_signs_in(each_area: Area) -> None
     link = each_area.link()
     browsers = [each_area.browser() for _ in range(6)]
     pages = [browser.open(link) for browser in browsers]
-    loop = asyncio.new_event_loop()
-    with ThreadPoolExecutor(7) as pool:
-        running = pool.submit(loop.run_forever)
-        for browser in browsers:
-            browser.loop = loop
+    with ThreadPoolExecutor(6) as pool, on_one_loop(*browsers):
         answers = pool.map(
             lambda pair: pair[0].submit(pair[1], "/sign-in"), zip(browsers, pages, strict=True)
         )
         statuses = sorted(answer.status for answer in answers)
-        for browser in browsers:
-            browser.loop = None
-        loop.call_soon_threadsafe(loop.stop)
-        running.result()
-    loop.close()
     assert statuses == [200, 422, 422, 422, 422, 422]
     assert [b.open("/").path for b in browsers].count(each_area.keys_url) == 1
 
