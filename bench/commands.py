@@ -61,7 +61,11 @@ def _fill(folder: Path) -> None:
 def _processor_milliseconds(command: list[str], folder: Path) -> float:
     """Return the time that the command took of a processor, in user and system mode."""
     process = subprocess.Popen(
-        command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        command,
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)

@@ -152,8 +152,10 @@ def test_no_state_keeps_a_token(
         for path in SHOWING:
             page.goto(f"{sample.base}/{path}")
             contents.append(page_storage(page))
+        # Dialogs leave no entry in the history, so it may end with the blank page that the browser began with.
         for _ in range(len(contents)):
             page.go_back()
-            contents.append(page_storage(page))
+            if page.url != "about:blank":
+                contents.append(page_storage(page))
     assert len(tokens) == 1
     assert [number for number, content in enumerate(contents) if tokens[0][-49:] in content] == []

@@ -120,7 +120,7 @@ USE_CASES: Final[Mapping[str, UseCase]] = {
     ),
     "Keys._expire_batch": UseCase(
         lambda s, p: s.sandbox.services.keys.expire_many(
-            p, [s.key], s.sandbox.clock.now() + timedelta(days=1)
+            p, [s.key], s.sandbox.clock.now() + timedelta(minutes=5)
         ),
         ALL,
     ),

@@ -19,12 +19,12 @@ import psycopg
 import pytest
 from sqlalchemy import event
 
-from keystead.bootstrap import Installation
 from keystead.domain.errors import (
     IdempotencyInProgress,
     Invalid,
     KeysteadError,
     LimitReached,
+    StorageError,
     Unavailable,
 )
 from keystead.domain.keys import KeyDraft
@@ -35,8 +35,9 @@ from keystead.domain.users import fold_email
 from keystead.domain.webhooks import WebhookDraft
 from keystead.domain.workspaces import Role
 from keystead.services.idempotency import Once
-from keystead.storage import retry
+from keystead.storage import database, retry
 from keystead.storage.engine import connections as engines
+from keystead.storage.engine import errors
 from keystead.storage.engine.liveness import ImpatientConnection
 from keystead.storage.schema import tables as schema
 from keystead.storage.tables import throttles
@@ -76,13 +77,19 @@ class Strict:
     sandbox: SandboxInstallation
     refused: Counter[str] = field(default_factory=Counter)
 
-    def listen(self, installation: Installation) -> None:
-        """Count what this server's database refuses."""
+    @contextmanager
+    def counting(self) -> Iterator[None]:
+        """Count what PostgreSQL refuses in this process, whoever sent it: SQLAlchemy, or a query on the driver."""
+        translate = errors.storage_error
 
-        def note(context: Any) -> None:
-            self.refused[str(getattr(context.original_exception, "sqlstate", ""))] += 1
+        def note(error: BaseException | None) -> StorageError | None:
+            self.refused[errors.driver_code(error)] += 1
+            return translate(error)
 
-        event.listen(installation.database.engine, "handle_error", note)
+        with pytest.MonkeyPatch.context() as patch:
+            for module in (errors, database):
+                patch.setattr(module, "storage_error", note)
+            yield
 
     def race(self, acts: Sequence[Callable[[], object]], *statements: str) -> list[Any]:
         """Run all acts at the same time. Returns what each returned or raised.
@@ -154,8 +161,8 @@ def strict_on(
             patch.setattr(ImpatientConnection, "patience", 62.0)
             with sandbox_on(url) as sandbox:
                 strict = Strict(sandbox)
-                strict.listen(sandbox.installation)
-                yield strict
+                with strict.counting():
+                    yield strict
 
 
 @pytest.fixture(scope="module", params=ENGINES)
@@ -264,8 +271,6 @@ def test_one_first_workspace(
     """Servers that start on an empty installation at the same time create one first workspace between them."""
     with strict_on(request, tmp_path_factory, engine) as strict:
         servers = [strict.sandbox.another() for _ in range(AT_ONCE)]
-        for server in servers:
-            strict.listen(server)
         ended = strict.race(
             [server.services.workspaces.first for server in servers],
             "LOCK TABLE plans IN SHARE ROW EXCLUSIVE MODE",
@@ -286,7 +291,6 @@ def test_uses_are_added_up_once(strict: Strict) -> None:
     sandbox.flush()
     servers = [sandbox.another() for _ in range(3)]
     for server in servers:
-        strict.listen(server)
         for _ in range(7):
             server.services.verifier.verify(text_of(key))
     row = f"UPDATE key_use SET last_used_ip = last_used_ip WHERE key_id = '{key.key.id}'"

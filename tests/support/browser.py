@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import re
-import threading
-from collections.abc import Iterable, Mapping
-from functools import cache, cached_property
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cached_property
 from urllib.parse import urlencode, urljoin
 
 import httpx2
@@ -63,6 +64,9 @@ class Page:
 class Browser:
     """A user's browser. Requests carry Fetch Metadata as real ones do."""
 
+    loop: asyncio.AbstractEventLoop | None = None
+    """The running loop for its requests. Concurrent browsers need one, since the shares of callers belong to a loop."""
+
     def __init__(self, app: App, origin: str = ORIGIN) -> None:
         self.app = app
         self.origin = origin
@@ -92,7 +96,10 @@ class Browser:
         """Send a request, and follow its redirects. An empty header value leaves the header out."""
         sent = {name: value for name, value in headers.items() if value}
         sending = self._send(method, url, sent, body)
-        response = asyncio.run_coroutine_threadsafe(sending, _loop()).result()
+        if self.loop is None:
+            response = asyncio.run(sending)
+        else:
+            response = asyncio.run_coroutine_threadsafe(sending, self.loop).result()
         self.cookies = _merged(self.cookies, response)
         if response.status_code == 303:
             target = response.headers["location"]
@@ -109,12 +116,22 @@ class Browser:
             return await client.request(method, target, headers=dict(headers), content=body)
 
 
-@cache
-def _loop() -> asyncio.AbstractEventLoop:
-    """Return the event loop of all browsers: a server has one, to which the shares of its callers belong."""
+@contextmanager
+def on_one_loop(*browsers: Browser) -> Iterator[None]:
+    """Run the requests of these browsers on one event loop, as a server does."""
     loop = asyncio.new_event_loop()
-    threading.Thread(target=loop.run_forever, name="browsers", daemon=True).start()
-    return loop
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(loop.run_forever)
+        try:
+            for browser in browsers:
+                browser.loop = loop
+            yield
+        finally:
+            for browser in browsers:
+                browser.loop = None
+            loop.call_soon_threadsafe(loop.stop)
+            running.result()
+            loop.close()
 
 
 def _merged(cookies: httpx2.Cookies, response: httpx2.Response) -> httpx2.Cookies:

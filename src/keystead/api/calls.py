@@ -49,7 +49,10 @@ from keystead.http.paging import Page, read_page
 from keystead.services import Services
 
 INLINE_BODY: Final = 4 * KIB
-"""The largest body, in bytes, that the event loop decodes itself. A larger one would delay all other requests."""
+"""The largest body, in bytes, that the event loop decodes itself, and whose call is not slow.
+
+A larger one would delay all other requests, or all other writes: its documents are indexed, for example.
+"""
 
 _IDEMPOTENCY_KEY = re.compile(IDEMPOTENCY_PATTERN)
 _EXPIRES = EXPIRES_HEADER.lower().encode("ascii")
@@ -201,7 +204,10 @@ class Endpoint:
                 arguments["body"] = body
             if scope["query_string"]:
                 arguments |= _read_query(scope["query_string"], self._query)
-            run = self._slow if self.operation.slow_with in arguments else self._run
+            is_slow = self.operation.slow_with in arguments or (
+                decode is not None and _is_large(record_of(scope).head)
+            )
+            run = self._slow if is_slow else self._run
             return await run(
                 self._share_of(call), partial(_handle, self.operation, call, arguments)
             )
@@ -286,6 +292,10 @@ def _read_query(query: bytes, known: Mapping[str, Callable[[Any], Any] | None]) 
 def _content_length(head: Head) -> int | None:
     length = head.first(b"content-length")
     return int(length) if length else None
+
+
+def _is_large(head: Head) -> bool:
+    return head.has_body and (head.body_length is None or head.body_length > INLINE_BODY)
 
 
 def _read_if_match(head: Head) -> IfMatch | None:

@@ -10,7 +10,7 @@ from keystead.developer_area.sign_in.cookies import SESSION
 from keystead.domain.workspaces import Role
 from tests.developer_area.conftest import Area, session_of
 from tests.support.administrator import write_behind
-from tests.support.browser import Browser
+from tests.support.browser import Browser, on_one_loop
 from tests.support.log_lines import logged_lines
 
 
@@ -73,7 +73,7 @@ def test_only_one_of_two_simultaneous_requests_signs_in(each_area: Area) -> None
     link = each_area.link()
     browsers = [each_area.browser() for _ in range(6)]
     pages = [browser.open(link) for browser in browsers]
-    with ThreadPoolExecutor(6) as pool:
+    with ThreadPoolExecutor(6) as pool, on_one_loop(*browsers):
         answers = pool.map(
             lambda pair: pair[0].submit(pair[1], "/sign-in"), zip(browsers, pages, strict=True)
         )

@@ -145,6 +145,16 @@ def test_a_statement_that_could_not_be_prepared_is_prepared_again(
     assert count() == 0
 
 
+def test_a_refusal_of_the_logins_own_statement_is_no_missing_role(served: Database) -> None:
+    """It works as itself: the fault is the statement's."""
+    with (
+        pytest.raises(StatementFault) as fault,
+        served.read_across(Purpose.SERVER) as tx,
+    ):
+        tx.exec_driver_sql("SELECT set_config('role', 'no_such_role', true)")
+    assert fault.value.code == "22023"
+
+
 def test_a_cancelled_wait_for_a_connection_keeps_no_place(database: Database) -> None:
     """However many give up, all connections stay available."""
 

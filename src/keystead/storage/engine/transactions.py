@@ -195,7 +195,8 @@ class TransactionConnection(ImpatientConnection):
             yield from pipeline._fetch_gen(flush=False)
         except BaseException as error:
             self._forget_prepared(prepared)
-            if _is_without_role(error) and opening is not None and self._setter.pgresult is None:
+            is_set = opening is None or opening.setting is None or self._setter.pgresult is not None
+            if _is_without_role(error) and not is_set:
                 raise RolesMissing("the login has no roles of Keystead") from None
             raise
         finally:
