@@ -79,7 +79,7 @@ class Strict:
 
     @contextmanager
     def counting(self) -> Iterator[None]:
-        """Count what PostgreSQL refuses in this process, whoever sent it: SQLAlchemy, or a query on the driver."""
+        """Count what PostgreSQL refuses in this process, sent by SQLAlchemy or by a query on the driver."""
         translate = errors.storage_error
 
         def note(error: BaseException | None) -> StorageError | None:
