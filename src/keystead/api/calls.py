@@ -47,6 +47,7 @@ from keystead.http.json_body import (
 )
 from keystead.http.paging import Page, read_page
 from keystead.services import Services
+from keystead.services.execution import TakesLong
 
 INLINE_BODY: Final = 4 * KIB
 """The largest body, in bytes, that the event loop decodes itself. A larger one would delay all other requests."""
@@ -68,6 +69,8 @@ class Call(NamedTuple):
     path: str
     idempotency_key: str | None
     if_match: IfMatch | None
+    at_once: bool = True
+    """Whether a read that could hold up the event loop raises TakesLong, to run again on a thread."""
 
     @property
     def owner(self) -> str:
@@ -89,6 +92,7 @@ class OperatorCall(NamedTuple):
     path: str
     if_match: IfMatch | None
     base_url: str
+    at_once: bool = True
 
     @property
     def owner(self) -> str:
@@ -201,8 +205,15 @@ class Endpoint:
                 arguments["body"] = body
             if scope["query_string"]:
                 arguments |= _read_query(scope["query_string"], self._query)
-            run = self._slow if self.operation.slow_with in arguments else self._run
-            return await run(call.owner, partial(_handle, self.operation, call, arguments))
+            try:
+                return await self._run(
+                    call.owner, partial(_handle, self.operation, call, arguments)
+                )
+            except TakesLong:
+                unhurried = call._replace(at_once=False)
+                return await self._slow(
+                    call.owner, partial(_handle, self.operation, unhurried, arguments)
+                )
         except Invalid:
             await self._require_target(call, path)
             raise
