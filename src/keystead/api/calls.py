@@ -268,13 +268,14 @@ def _handle(
 def _read_query(query: bytes, known: Mapping[str, Callable[[Any], Any] | None]) -> dict[str, Any]:
     """Return the parameters of a query. Invalid names all that are unknown, repeated or not of their type."""
     pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
-    counts = Counter(name for name, _ in pairs)
+    names = [name for name, _ in pairs]
+    counts = Counter(names) if len(set(names)) < len(names) else {}
     values: dict[str, Any] = {}
     faults: dict[str, str] = {}
     for name, text in pairs:
         if name not in known:
             faults[name] = "is an unknown parameter"
-        elif counts[name] > 1:
+        elif counts and counts[name] > 1:
             faults[name] = "must be sent only once"
         else:
             read = known[name]

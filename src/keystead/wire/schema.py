@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Final, dataclass_transform
 
-from pydantic import ConfigDict, Field, TypeAdapter, WithJsonSchema
+from pydantic import ConfigDict, Field, GetCoreSchemaHandler, TypeAdapter, WithJsonSchema
+from pydantic_core import core_schema
 
 INSTANT_SCHEMA: Final = {
     "type": "string",
@@ -15,6 +16,17 @@ INSTANT_SCHEMA: Final = {
 }
 Instant = Annotated[datetime, WithJsonSchema(INSTANT_SCHEMA)]
 """An aware UTC time. pydantic writes it as `format_instant` does, without a call of Python for each."""
+
+
+class AsText:
+    """Has pydantic write a StrEnum as the text that it is. Asking it for its value calls Python for each member."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(
+        cls, source: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        """Return the schema of the StrEnum with that serialization."""
+        return {**handler(source), "serialization": core_schema.simple_ser_schema("str")}
 
 
 def member(description: str, *examples: Any, **schema: Any) -> Any:
