@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from typing import Any
 
 import pytest
@@ -277,3 +279,29 @@ def test_a_document_may_be_called_batch(client: ApiClient) -> None:
     assert client.put(path, {"text": "x"}).status_code == 201
     assert client.get(path).json()["id"] == "batch"
     assert client.delete(path).status_code == 204
+
+
+def test_large_changes_leave_the_writer_free(quick: Tenant) -> None:
+    """What takes long runs on a thread of its own: on SQLite others write meanwhile, on PostgreSQL the loop goes on.
+
+    The only thread of short writes is busy here until all of them have succeeded.
+    """
+    client, execution, text = quick.client(), quick.api.services.execution, "word " * 1_000
+    path = f"{client.collection()}/documents"
+    batch = {"upsert": [{"id": f"d{number}", "text": text} for number in range(3)]}
+    requests = [
+        ("POST", f"{path}/batch", batch),
+        ("PUT", f"{path}/one", {"text": text}),
+        ("DELETE", "/v1/collections/handbook?documents=delete", None),
+    ]
+    release = threading.Event()
+
+    async def change() -> list[int]:
+        busy = asyncio.create_task(execution.run_write("other", release.wait))
+        try:
+            return [(await client.send_on_loop(*each)).status_code for each in requests]
+        finally:
+            release.set()
+            await busy
+
+    assert quick.api.runner.run(change()) == [200, 201, 204]

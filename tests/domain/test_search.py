@@ -260,6 +260,13 @@ def test_a_snippet_is_around_the_first_hit(hit: str, query: str) -> None:
     assert shown.endswith(("more…", "words…"))
 
 
+@pytest.mark.parametrize("more", ["", "ก"])
+def test_a_snippet_begins_with_a_letter(more: str) -> None:
+    """A mark whose letter is cut off is cut off too: it would be shown on the ellipsis."""
+    shown = snippet("ก\u0e48" * 60 + more + "ข", parse_query("ข"))
+    assert shown.startswith("…ก")
+
+
 @given(st.text(max_size=400), st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=4))
 def test_any_text_has_a_snippet(text: str, word: str) -> None:
     """For any text and query the snippet is short, on one line, and made of the text's words."""

@@ -50,7 +50,10 @@ from keystead.services import Services
 from keystead.services.execution import TakesLong
 
 INLINE_BODY: Final = 4 * KIB
-"""The largest body, in bytes, that the event loop decodes itself. A larger one would delay all other requests."""
+"""The largest body, in bytes, that the event loop decodes itself, and whose call is not slow.
+
+A larger one would delay all other requests, or all other writes: its documents are indexed, for example.
+"""
 
 _IDEMPOTENCY_KEY = re.compile(IDEMPOTENCY_PATTERN)
 _EXPIRES = EXPIRES_HEADER.lower().encode("ascii")
@@ -205,10 +208,10 @@ class Endpoint:
                 arguments["body"] = body
             if scope["query_string"]:
                 arguments |= _read_query(scope["query_string"], self._query)
+            is_large = decode is not None and _is_large(record_of(scope).head)
+            run = self._slow if is_large else self._run
             try:
-                return await self._run(
-                    call.owner, partial(_handle, self.operation, call, arguments)
-                )
+                return await run(call.owner, partial(_handle, self.operation, call, arguments))
             except TakesLong:
                 unhurried = call._replace(at_once=False)
                 return await self._slow(
@@ -292,6 +295,10 @@ def _read_query(query: bytes, known: Mapping[str, Callable[[Any], Any] | None]) 
 def _content_length(head: Head) -> int | None:
     length = head.first(b"content-length")
     return int(length) if length else None
+
+
+def _is_large(head: Head) -> bool:
+    return head.has_body and (head.body_length is None or head.body_length > INLINE_BODY)
 
 
 def _read_if_match(head: Head) -> IfMatch | None:

@@ -90,6 +90,7 @@ def update_collection(call: Call, name: str, body: CollectionChange) -> Reply[Co
         ),
     ),
     if_match=True,
+    slow_with="documents",
 )
 def delete_collection(
     call: Call, name: str, documents: Literal["delete"] | None = None

@@ -194,7 +194,10 @@ def snippet(text: str, query: Query) -> str:
     The text's first SNIPPET_SOURCE characters are searched; without a word of the query there, they begin the snippet.
     """
     source = text[:SNIPPET_SOURCE]
-    start = max(0, _first_hit(source, query) - _BEFORE_HIT)
+    hit = _first_hit(source, query)
+    start = max(0, hit - _BEFORE_HIT)
+    while 0 < start < hit and _is_mark(source[start]):  # its letter is cut off
+        start += 1
     end = start + MAX_SNIPPET
     shown = " ".join(source[start:end].split())
     # A word that is cut in the middle is left out, unless the script has no spaces.
@@ -329,4 +332,8 @@ def _fold(character: str) -> str:
         return ""
     folded = unicodedata.normalize("NFKD", character).casefold()
     decomposed = unicodedata.normalize("NFKD", folded)
-    return "".join(c for c in decomposed if not unicodedata.category(c).startswith("M"))
+    return "".join(c for c in decomposed if not _is_mark(c))
+
+
+def _is_mark(character: str) -> bool:
+    return unicodedata.category(character).startswith("M")

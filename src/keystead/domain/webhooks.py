@@ -353,12 +353,13 @@ def merge_headers(before: Mapping[str, str], patch: Mapping[str, str | Unset]) -
 
 
 def _header_errors(headers: Mapping[str, str | Unset]) -> Sequence[FieldError]:
+    # A name that is too long is not quoted: it may be a secret in the wrong place.
     if len({name.lower() for name in headers}) < len(headers):
         return (FieldError("/headers", "must have each header once, regardless of case"),)
     if len(headers) > MAX_HEADERS:
         return (FieldError("/headers", f"must have at most {MAX_HEADERS} headers"),)
     return [
-        FieldError(f"/headers/{_escape(name)}", why)
+        FieldError(f"/headers/{_escape(name)}" if len(name) <= MAX_HEADER_NAME else "/headers", why)
         for name, value in headers.items()
         if (why := _header_fault(name, value))
     ]

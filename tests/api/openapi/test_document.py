@@ -197,3 +197,12 @@ def test_every_described_call_is_served(quick: Tenant, method_and_path: str) -> 
     assert answer.status_code not in {405, 500}
     if answer.status_code == 404:
         assert answer.json()["detail"].startswith("There is no such")
+
+
+@FILES
+def test_large_numbers_are_marked(file: str) -> None:
+    """Clients in typed languages use 64 bits for an integer that is not bounded to 31, such as `exp` or a limit."""
+    integers = [each for each in walk(DOCUMENTS[file]) if each.get("type") == "integer"]
+    assert len(integers) > 5
+    for each in integers:
+        assert each.get("maximum", 2**31) < 2**31 or each.get("format") == "int64", each

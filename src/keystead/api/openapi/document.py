@@ -51,6 +51,7 @@ _SCHEMES: Final = {
 }
 _JSON_PATHS: Final = ("/v1/", "/operator/v1/")
 _METHODS: Final = ("get", "put", "post", "patch", "delete")
+_MOST_OF_31_BITS: Final = 2**31 - 1
 
 
 def workspace_document(server: str = EXAMPLE) -> dict[str, Any]:
@@ -60,12 +61,15 @@ def workspace_document(server: str = EXAMPLE) -> dict[str, Any]:
     document["webhooks"] = webhooks()
     document["components"]["parameters"] = PARAMETERS
     document["components"]["securitySchemes"] |= SECURITY_SCHEMES
-    return document
+    sized: dict[str, Any] = _sized(document)
+    return sized
 
 
 def operator_document(server: str = EXAMPLE) -> dict[str, Any]:
     """Return the document of the operator API."""
-    return _document("operator", OPERATOR, _OPERATOR_TAGS, server, Problem)
+    document = _document("operator", OPERATOR, _OPERATOR_TAGS, server, Problem)
+    sized: dict[str, Any] = _sized(document)
+    return sized
 
 
 DOCUMENTS: Final = {"": workspace_document, "/operator": operator_document}
@@ -101,6 +105,18 @@ def _document(
             "securitySchemes": {security: _SCHEMES[security]},
         },
     }
+
+
+def _sized(node: Any) -> Any:
+    """Return a copy that marks integers without a bound of 31 bits: clients in typed languages would use 32."""
+    if isinstance(node, list):
+        return [_sized(each) for each in node]
+    if not isinstance(node, dict):
+        return node
+    copy = {name: _sized(each) for name, each in node.items()}
+    if node.get("type") == "integer" and node.get("maximum", sys.maxsize) > _MOST_OF_31_BITS:
+        copy["format"] = "int64"
+    return copy
 
 
 def _text(name: str) -> str:
