@@ -1,4 +1,4 @@
-"""Where searches run: only those with little to read are answered at once, as the event loop asks for."""
+"""Where searches run: the event loop answers only those that have little to read."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ LONG_TEXTS = drafts(4, text="w " * 4_000)
 def test_a_search_that_takes_long_is_not_answered_at_once(
     store: Store, documents: list[DocumentDraft]
 ) -> None:
-    """Many documents, many characters of titles or of texts: TakesLong at once, and the same search without haste."""
+    """Many documents, many characters of titles or of texts: TakesLong, and a result without haste."""
     tenant = store.shelf(Push(documents[:1_000]))
     store.documents.push(tenant, "docs", Push(documents[1_000:]))
     with pytest.raises(TakesLong):

@@ -208,8 +208,10 @@ class Endpoint:
                 arguments["body"] = body
             if scope["query_string"]:
                 arguments |= _read_query(scope["query_string"], self._query)
-            is_large = decode is not None and _is_large(record_of(scope).head)
-            run = self._slow if is_large else self._run
+            is_slow = self.operation.slow_with in arguments or (
+                decode is not None and _is_large(record_of(scope).head)
+            )
+            run = self._slow if is_slow else self._run
             try:
                 return await run(call.owner, partial(_handle, self.operation, call, arguments))
             except TakesLong:

@@ -140,6 +140,7 @@ class Operation:
         has_etag: Whether its response has an ETag.
         is_located: Whether its 201 response has a Location.
         way: The kind of work, which decides on which thread it runs.
+        slow_with: The query parameter that makes it a slow call.
         find_version: Finds the resource that the path names, because 404 and 412 come before 422; None: no resource.
         handler: The function that answers it.
     """
@@ -166,6 +167,7 @@ class Operation:
     has_etag: bool
     is_located: bool
     way: Way
+    slow_with: str | None
     find_version: FindVersion | None
     handler: Handler
 
@@ -200,6 +202,7 @@ class Operations:
         has_etag: bool = False,
         is_located: bool | None = None,
         way: Way | None = None,
+        slow_with: str | None = None,
         tag: str | None = None,
         find_version: FindVersion | None = None,
     ) -> Callable[[H], H]:
@@ -236,6 +239,7 @@ class Operations:
                 has_etag=has_etag,
                 is_located=201 in statuses if is_located is None else is_located,
                 way=way or (Way.READ if method == "GET" else Way.WRITE),
+                slow_with=slow_with,
                 find_version=(find_version or self.find_version) if named else None,
                 handler=handler,
             )

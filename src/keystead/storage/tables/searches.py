@@ -90,7 +90,7 @@ _MATCHES: Final = {
     )
     for engine, newest in _NEWEST.items()
 }
-"""For each engine. Their limits are no parameters, for which SQLite would prepare the statement again."""
+"""For each engine. Their limits are literals: SQLite prepares a statement again for each bound one."""
 
 Match = tuple[int, str]
 """The number and the title of a document that fulfils all clauses."""
