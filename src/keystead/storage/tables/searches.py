@@ -70,16 +70,28 @@ FTS5 returns the matches of a segment oldest first: so many are enough that the 
 `serial + 0` keeps PostgreSQL from walking the primary key through the documents of all workspaces.
 """
 _MATCHED: Final = """
-    SELECT documents.number, documents.title, {is_whole} FROM ({newest}) AS found CROSS JOIN documents
-    WHERE documents.serial = found.serial
-    AND documents.workspace_id = :workspace_id AND documents.collection_id = :collection_id
+    SELECT document.number, document.title, {is_whole} FROM ({newest}) AS found CROSS JOIN {document}
 """
+_DOCUMENT: Final = {
+    "sqlite": """
+        documents AS document WHERE document.serial = found.serial
+        AND document.workspace_id = :workspace_id AND document.collection_id = :collection_id
+    """,
+    "postgresql": """
+        LATERAL (
+            SELECT number, title FROM documents WHERE documents.serial = found.serial
+            AND documents.workspace_id = :workspace_id AND documents.collection_id = :collection_id OFFSET 0
+        ) AS document
+    """,
+}
+"""The row of a match. OFFSET keeps PostgreSQL from looking all words up again for each row of a new table."""
 _MATCHES: Final = {
     engine: Query(
         text(
             " UNION ALL ".join(
                 _MATCHED.format(
                     is_whole=is_whole,
+                    document=_DOCUMENT[engine],
                     newest=newest.format(
                         queries=queries, most=CANDIDATES + 1, enough=CANDIDATES + SEGMENT
                     ),
