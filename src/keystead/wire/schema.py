@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Annotated, Any, Final, dataclass_transform
 
 from pydantic import ConfigDict, Field, GetCoreSchemaHandler, TypeAdapter, WithJsonSchema
-from pydantic_core import core_schema
 
 INSTANT_SCHEMA: Final = {
     "type": "string",
@@ -22,11 +21,9 @@ class AsText:
     """Has pydantic write a StrEnum as the text that it is. Asking it for its value calls Python for each member."""
 
     @classmethod
-    def __get_pydantic_core_schema__(
-        cls, source: Any, handler: GetCoreSchemaHandler
-    ) -> core_schema.CoreSchema:
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> Any:
         """Return the schema of the StrEnum with that serialization."""
-        return {**handler(source), "serialization": core_schema.simple_ser_schema("str")}
+        return {**handler(source), "serialization": {"type": "str"}}
 
 
 def member(description: str, *examples: Any, **schema: Any) -> Any:
