@@ -93,6 +93,15 @@ def test_search_finds_by_words(client: ApiClient) -> None:
         assert client.get(f"{DOCUMENTS}?query={hostile}").status_code in {200, 422}
 
 
+def test_a_search_of_long_documents_is_answered(client: ApiClient) -> None:
+    """What would hold up the event loop is answered all the same, on a thread."""
+    for number in range(4):
+        client.put(f"{DOCUMENTS}/d{number}", {"text": f"key {'words ' * 2_000}"})
+    page = client.get(f"{DOCUMENTS}?query=key&limit=3")
+    assert page.status_code == 200, safe_text(page)
+    assert [item["id"] for item in page.json()["items"]] == ["d3", "d2", "d1"]
+
+
 def test_a_search_has_bounds(client: ApiClient) -> None:
     """1-10 words; a list's cursor does not work for a search, nor a search's for a list or another search."""
     for number in range(3):

@@ -47,6 +47,7 @@ from keystead.http.json_body import (
 )
 from keystead.http.paging import Page, read_page
 from keystead.services import Services
+from keystead.services.execution import TakesLong
 
 INLINE_BODY: Final = 4 * KIB
 """The largest body, in bytes, that the event loop decodes itself, and whose call is not slow.
@@ -71,6 +72,8 @@ class Call(NamedTuple):
     path: str
     idempotency_key: str | None
     if_match: IfMatch | None
+    at_once: bool = True
+    """Whether a read that could hold up the event loop raises TakesLong, to run again on a thread."""
 
     @property
     def owner(self) -> str:
@@ -92,6 +95,7 @@ class OperatorCall(NamedTuple):
     path: str
     if_match: IfMatch | None
     base_url: str
+    at_once: bool = True
 
     @property
     def owner(self) -> str:
@@ -208,9 +212,15 @@ class Endpoint:
                 decode is not None and _is_large(record_of(scope).head)
             )
             run = self._slow if is_slow else self._run
-            return await run(
-                self._share_of(call), partial(_handle, self.operation, call, arguments)
-            )
+            try:
+                return await run(
+                    self._share_of(call), partial(_handle, self.operation, call, arguments)
+                )
+            except TakesLong:
+                unhurried = call._replace(at_once=False)
+                return await self._slow(
+                    call.owner, partial(_handle, self.operation, unhurried, arguments)
+                )
         except Invalid:
             await self._require_target(call, path)
             raise
@@ -269,13 +279,14 @@ def _handle(
 def _read_query(query: bytes, known: Mapping[str, Callable[[Any], Any] | None]) -> dict[str, Any]:
     """Return the parameters of a query. Invalid names all that are unknown, repeated or not of their type."""
     pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
-    counts = Counter(name for name, _ in pairs)
+    names = [name for name, _ in pairs]
+    counts = Counter(names) if len(set(names)) < len(names) else {}
     values: dict[str, Any] = {}
     faults: dict[str, str] = {}
     for name, text in pairs:
         if name not in known:
             faults[name] = "is an unknown parameter"
-        elif counts[name] > 1:
+        elif counts and counts[name] > 1:
             faults[name] = "must be sent only once"
         else:
             read = known[name]

@@ -65,7 +65,6 @@ DOCUMENTS: Final = Operations(
         ),
         *PAGED,
     ),
-    slow_with="query",
 )
 def list_documents(
     call: Call,
@@ -89,7 +88,7 @@ def _search(
     page = page_of(call, str, limit, cursor, query=query)
     after = None if page.after is None else SearchPosition.parse(page.after)
     found = call.services.documents.search(
-        call.principal, name, query, limit=page.limit, after=after
+        call.principal, name, query, limit=page.limit, after=after, at_once=call.at_once
     )
     position = None if found.next is None else str(found.next)
     return SearchResults(

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import accumulate
 from operator import add
 from typing import Final, NamedTuple, Self
@@ -102,7 +101,7 @@ class SearchPosition(NamedTuple):
         return cls(*map(int, match.groups()))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Query:
     """The words of a search: `whole` ones, characters and pairs of scripts without spaces, and the last word.
 
@@ -118,12 +117,26 @@ class Query:
         """Whether the last word is also looked up as the beginning of a word."""
         return len(self.last) >= MIN_PREFIX
 
+    def is_beginning(self, word: str) -> bool:
+        """Return whether longer words that begin with this one count too."""
+        return word == self.last and self.has_prefix
+
+    @cached_property
+    def words(self) -> tuple[str, ...]:
+        """The words of scripts with spaces, the last one included."""
+        return (*self.whole, self.last) if self.last else self.whole
+
     def clauses(self, *, prefix: bool) -> list[Clause]:
         """Return what a document must fulfil, all of it. With `prefix`, the last word may be a beginning."""
         found = [_whole(word) for word in self.whole]
         if self.last:
             found.append(_beginning(self.last) if prefix else _whole(self.last))
         return found + [(Term(_WHOLE + gram),) for gram in self.spaceless]
+
+    def may_occur(self, text: str) -> bool:
+        """Return whether a text may have some of the words: quickly, so that most titles need no further look."""
+        lowered = text.lower()
+        return not text.isascii() or any(word in lowered for word in self.words)
 
     def points(self, title: str, *, is_whole: bool) -> int:
         """Return the points of a match: its place in the results; among equals the newer document comes first.
@@ -132,24 +145,15 @@ class Query:
         word (`is_whole`) counts 1.
         """
         points = _WHOLE_WORDS * is_whole
-        wanted = [*self.whole, *self.spaceless]
-        if not title or (title.isascii() and not self._may_occur(title.lower())):
+        if not title or not self.may_occur(title):
             return points
         words, runs = _split(title)
         titled = {*words, *_grams(runs)}
-        points += _TITLE_WORD * sum(word in titled for word in wanted)
+        points += _TITLE_WORD * sum(word in titled for word in (*self.whole, *self.spaceless))
         if self.last in titled:
             return points + _TITLE_WORD
-        return points + _TITLE_BEGINNING * any(map(self.is_last, words))
-
-    def is_last(self, word: str) -> bool:
-        """Return whether `word` is the last word, or begins with it if that counts as a beginning."""
-        return word == self.last or (self.has_prefix and word.startswith(self.last))
-
-    def _may_occur(self, lowered: str) -> bool:
-        return (bool(self.last) and self.last in lowered) or any(
-            word in lowered for word in self.whole
-        )
+        is_begun = self.has_prefix and any(word.startswith(self.last) for word in words)
+        return points + _TITLE_BEGINNING * is_begun
 
 
 def index_terms(title: str, text: str) -> list[str]:
@@ -282,23 +286,34 @@ def _first_hit(source: str, query: Query) -> int:
     if source.isascii():
         return max(0, _position(source.lower(), query))
     table = _folding(source)
-    pieces = [table[ord(character)] for character in source]
-    position = _position("".join(pieces), query)
-    return 0 if position < 0 else bisect_right(list(accumulate(map(len, pieces))), position)
+    position = _position(source.translate(table), query)
+    ends = accumulate(len(table[ord(character)]) for character in source)
+    return 0 if position < 0 else next(index for index, end in enumerate(ends) if end > position)
 
 
 def _position(folded: str, query: Query) -> int:
     """Return the position of the first word of the query in a normalised text, -1 without one."""
-    for match in _WORD.finditer(folded):
-        word = match[0]
-        if _HAS_SPACELESS.search(word):
-            parts = (*query.spaceless, *query.whole, *filter(None, [query.last]))
-            hits = [hit for hit in map(word.find, parts) if hit >= 0]
-            if hits:
-                return match.start() + min(hits)
-        elif word in query.whole or query.is_last(word):
-            return match.start()
-    return -1
+    hits = [_word_position(folded, word, query.is_beginning(word)) for word in query.words]
+    hits += [folded.find(gram) for gram in query.spaceless]
+    return min((hit for hit in hits if hit >= 0), default=-1)
+
+
+def _word_position(folded: str, word: str, is_beginning: bool) -> int:
+    """Return where the text has the word, -1 without it. `is_beginning`: a longer word that begins with it counts."""
+    found = folded.find(word)
+    while found >= 0:
+        end = found + len(word)
+        if _is_edge(folded[found - 1 : found]) and (
+            is_beginning or _is_edge(folded[end : end + 1])
+        ):
+            break
+        found = folded.find(word, found + 1)
+    return found
+
+
+def _is_edge(neighbour: str) -> bool:
+    """Return whether a word ends at this character, "" at the ends of the text."""
+    return not neighbour.isalnum() or _HAS_SPACELESS.match(neighbour) is not None
 
 
 def _folded(text: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -57,7 +56,7 @@ class Binding(NamedTuple):
     def digest(self) -> bytes:
         """Return the bytes that begin every cursor of the list. Most pages need none: the list ends on them."""
         used = sorted((name, value) for name, value in self.filters.items() if value is not None)
-        text = json.dumps([self.workspace_id, self.path, used])
+        text = repr((self.workspace_id, self.path, used))
         return hashlib.sha256(text.encode()).digest()[:_BINDING_BYTES]
 
 

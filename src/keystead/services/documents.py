@@ -295,12 +295,16 @@ class Documents:
         *,
         limit: int = 50,
         after: SearchPosition | None = None,
+        at_once: bool = False,
     ) -> SearchPage:
-        """Return one page of a collection's best matches, the best first: see domain.search."""
+        """Return one page of a collection's best matches, the best first: see domain.search.
+
+        `at_once`: raise TakesLong instead of what could hold up the event loop.
+        """
         principal.require(DOCUMENTS_READ)
         with self._database.read(principal.workspace_id) as tx:
             collection = _find(tx, principal, name)
-            return search_page(tx, collection, parse_query(query), limit, after)
+            return search_page(tx, collection, parse_query(query), limit, after, at_once)
 
     @retry_on_conflict
     def _delete_collection(

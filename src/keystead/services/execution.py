@@ -24,6 +24,10 @@ WAIT_SECONDS: Final = 5.0
 R = TypeVar("R")
 
 
+class TakesLong(Exception):
+    """A read would hold up the event loop: run it as a slow call."""
+
+
 class Execution:
     """Runs the calls of a process, fairly for each owner. A call that waits holds no thread and no connection.
 

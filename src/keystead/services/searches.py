@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from keystead.domain.documents import Collection, Hit
-from keystead.domain.search import CANDIDATES, MAX_SEGMENTS, SEGMENT, Query, SearchPosition
+from keystead.domain.documents import Collection, Document, Hit
+from keystead.domain.search import CANDIDATES, MAX_SEGMENTS, Query, SearchPosition, snippet
+from keystead.services.execution import TakesLong
 from keystead.services.paging import Page, page_of
 from keystead.storage.database import Tx
 from keystead.storage.tables import documents, searches
 from keystead.storage.tables.searches import Match
 
+QUICK_DOCUMENTS: Final = 1_000
+"""The largest collection whose index is looked up on the event loop, which no search may hold up for 10 ms."""
+QUICK_CHARACTERS: Final = 20_000
+"""The most characters of titles, and of the page's texts, that are read there."""
 _NEWEST: Final = 2**63 - 1
 """Above every document's number."""
 
@@ -25,58 +31,82 @@ class SearchPage(Page[Hit, SearchPosition]):
     total_exact: bool
 
 
+_Place = tuple[int, int]
+"""A match's place in the results: its points and its number, both negative, so that the best is the lowest."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Ranking:
-    """The positions of the candidates, the best first, and whether they are all matches."""
+    """The places of the candidates, the best first, and whether they are all matches."""
 
-    positions: Sequence[SearchPosition]
+    places: Sequence[_Place]
     is_complete: bool
 
 
 def search_page(
-    tx: Tx, collection: Collection, query: Query, limit: int, after: SearchPosition | None
+    tx: Tx,
+    collection: Collection,
+    query: Query,
+    limit: int,
+    after: SearchPosition | None,
+    at_once: bool = False,
 ) -> SearchPage:
-    """Return at most `limit` matches that rank below `after`, the best first."""
+    """Return at most `limit` matches that rank below `after`, the best first.
+
+    With `at_once`, TakesLong is raised before anything that could take the event loop 10 ms.
+    """
+    if at_once and collection.documents > QUICK_DOCUMENTS:
+        raise TakesLong
     numbers = searches.newest_numbers(tx, collection, after.newest if after else _NEWEST)
-    ranking = _rank(tx, collection, query, numbers)
-    rest = [each for each in ranking.positions if after is None or _order(each) > _order(after)]
-    page = page_of(rest[: limit + 1], limit, lambda position: position)
-    hits = documents.hits_of(tx, collection, [each.number for each in page.items], query)
-    return SearchPage(hits, page.next, len(ranking.positions), ranking.is_complete)
+    ranking = _rank(tx, collection, query, numbers, at_once)
+    begin = bisect_right(ranking.places, (-after.points, -after.number)) if after else 0
+    rest = ranking.places[begin : begin + limit + 1]
+    page = page_of(rest, limit, lambda place: SearchPosition(-place[0], -place[1], numbers[0]))
+    found = documents.found_documents(tx, collection, [-number for _, number in page.items])
+    _limit([document.text for document in found], at_once)
+    hits = [_hit(document, query) for document in found]
+    return SearchPage(hits, page.next, len(ranking.places), ranking.is_complete)
 
 
-def _rank(tx: Tx, collection: Collection, query: Query, numbers: Sequence[int]) -> _Ranking:
+def _rank(
+    tx: Tx, collection: Collection, query: Query, numbers: Sequence[int], at_once: bool
+) -> _Ranking:
     """Rank the newest documents with the words as they are, then the newest with the last one as a beginning."""
-    searched = numbers[:MAX_SEGMENTS]
-    begun: list[Match] = []
-    if query.has_prefix:
-        begun = searches.newest_matches(tx, collection, searched, query.clauses(prefix=True))
-        if len(begun) <= CANDIDATES:
-            # These are all matches, so only their segments can have some with whole words.
-            searched = _in_segments_of(begun, searched)
-    whole = searches.newest_matches(tx, collection, searched, query.clauses(prefix=False))
-    if len(whole) > CANDIDATES:
-        begun = []
-    titles = {match.number: (match.title, False) for match in _newest(begun)}
-    titles |= {match.number: (match.title, True) for match in _newest(whole)}
-    newest = numbers[0] if numbers else 0
-    positions = [
-        SearchPosition(query.points(title, is_whole=is_whole), number, newest)
-        for number, (title, is_whole) in titles.items()
-    ]
+    begun, whole = searches.newest_matches(tx, collection, numbers[:MAX_SEGMENTS], query)
     is_complete = max(len(whole), len(begun)) <= CANDIDATES and len(numbers) <= MAX_SEGMENTS
-    return _Ranking(sorted(positions, key=_order), is_complete)
+    titles = dict(_newest(whole))
+    last_whole = set(titles)
+    if len(whole) <= CANDIDATES:
+        titles |= _newest(begun)
+    _limit(titles.values(), at_once)
+    if not query.may_occur("\n".join(titles.values())):
+        titles = dict.fromkeys(titles, "")
+    places = [
+        (-query.points(title, is_whole=number in last_whole), -number)
+        for number, title in titles.items()
+    ]
+    return _Ranking(sorted(places), is_complete)
 
 
-def _in_segments_of(matches: Sequence[Match], numbers: Sequence[int]) -> list[int]:
-    segments = {match.number // SEGMENT for match in matches}
-    return [number for number in numbers if number // SEGMENT in segments]
+def _limit(texts: Iterable[str], at_once: bool) -> None:
+    if at_once and sum(map(len, texts)) > QUICK_CHARACTERS:
+        raise TakesLong
 
 
-def _newest(matches: Sequence[Match]) -> Sequence[Match]:
-    """Return the candidates: matches come in any order, and one too many says that there are others."""
-    return sorted(matches, reverse=True)[:CANDIDATES]
+def _hit(document: Document, query: Query) -> Hit:
+    return Hit(
+        document.id,
+        document.number,
+        document.title,
+        document.url,
+        document.attributes,
+        document.created_at,
+        document.updated_at,
+        document.version,
+        snippet(document.text, query),
+    )
 
 
-def _order(position: SearchPosition) -> tuple[int, int]:
-    return -position.points, -position.number
+def _newest(matches: list[Match]) -> list[Match]:
+    """Return the candidates: one too many says that there are others."""
+    return matches if len(matches) <= CANDIDATES else sorted(matches)[-CANDIDATES:]

@@ -13,13 +13,13 @@ from keystead.domain import events, plans, principals, workspaces
 from keystead.domain.events import EventType
 from keystead.domain.keys import ApiKey, KeyStatus
 from keystead.domain.principals import PrincipalKind
-from keystead.wire.schema import Instant, NextCursor, Resource, member
+from keystead.wire.schema import AsText, Instant, NextCursor, Resource, member
 
 
 class Actor(Resource):
     """The principal that acted: a key, a member, an operator or the system."""
 
-    type: PrincipalKind
+    type: Annotated[PrincipalKind, AsText]
     id: str
     name: str
 
@@ -48,7 +48,9 @@ class Key(Resource):
     description: Annotated[str, member("What the key is for.", "data-warehouse sync")]
     hint: Annotated[str, member("Prefix and last four characters of the token.", "ks_…laf3")]
     scopes: Annotated[list[str], member("In alphabetical order.", ["documents:write"])]
-    status: Annotated[KeyStatus, member("As of this response. Expired and revoked are final.")]
+    status: Annotated[
+        KeyStatus, AsText, member("As of this response. Expired and revoked are final.")
+    ]
     created_at: Instant
     created_by: Actor
     expires_at: Annotated[Instant | None, member("Null: never.")]
@@ -192,7 +194,7 @@ class DocumentSummary(Resource):
     id: Annotated[str, member("The document's id in its collection.", "passwords")]
     title: Annotated[str, member("Empty: no title.", "Lost passwords")]
     url: str | None
-    attributes: dict[str, Any]
+    attributes: Mapping[str, Any]
     created_at: Instant
     updated_at: Instant
 
@@ -203,7 +205,7 @@ class DocumentSummary(Resource):
             id=document.id,
             title=document.title,
             url=document.url,
-            attributes=dict(document.attributes),
+            attributes=document.attributes,
             created_at=document.created_at,
             updated_at=document.updated_at,
             **more,
@@ -280,14 +282,14 @@ class Event(Resource):
     """An audit record: what happened, to which resource, and by which principal."""
 
     id: Annotated[str, member("The event's id.", "evt_02tcRIyrxLXTR81B3dqdOx")]
-    type: EventType
+    type: Annotated[EventType, AsText]
     occurred_at: Instant
     actor: Actor
     target: Target
     address: Annotated[str | None, member("The IP address of the request.")]
     request_id: Annotated[str | None, member("The `X-Request-Id` of the response to that request.")]
     data: Annotated[
-        dict[str, Any], member("Further details, depending on the type. Never a secret.")
+        Mapping[str, Any], member("Further details, depending on the type. Never a secret.")
     ]
 
     @classmethod
@@ -301,7 +303,7 @@ class Event(Resource):
             target=Target(type=event.target.type, id=event.target.id),
             address=event.origin.address,
             request_id=event.origin.request_id,
-            data=dict(event.data),
+            data=event.data,
         )
 
 

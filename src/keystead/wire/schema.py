@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Final, dataclass_transform
 
-from pydantic import ConfigDict, Field, TypeAdapter, WithJsonSchema
+from pydantic import ConfigDict, Field, GetCoreSchemaHandler, TypeAdapter, WithJsonSchema
 
 INSTANT_SCHEMA: Final = {
     "type": "string",
@@ -15,6 +15,15 @@ INSTANT_SCHEMA: Final = {
 }
 Instant = Annotated[datetime, WithJsonSchema(INSTANT_SCHEMA)]
 """An aware UTC time. pydantic writes it as `format_instant` does, without a call of Python for each."""
+
+
+class AsText:
+    """Has pydantic write a StrEnum as the text that it is. Asking it for its value calls Python for each member."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> Any:
+        """Return the schema of the StrEnum with that serialization."""
+        return {**handler(source), "serialization": {"type": "str"}}
 
 
 def member(description: str, *examples: Any, **schema: Any) -> Any:

@@ -9,7 +9,7 @@ from keystead.domain import events, webhooks
 from keystead.domain.events import EventType
 from keystead.domain.webhooks import AttemptError, DeliveryStatus, DisabledReason, WebhookStatus
 from keystead.wire.resources import Actor, Event
-from keystead.wire.schema import Instant, NextCursor, Resource, member
+from keystead.wire.schema import AsText, Instant, NextCursor, Resource, member
 
 MAX_PAYLOAD: Final = 20_000
 """The largest payload in bytes, as Standard Webhooks recommends."""
@@ -24,7 +24,7 @@ class Webhook(Resource):
         str, member("The URL that receives the events.", "https://example.com/hooks/keystead")
     ]
     events: Annotated[list[str], member("In alphabetical order. `*`: all types.", ["key.created"])]
-    status: WebhookStatus
+    status: Annotated[WebhookStatus, AsText]
     created_at: Instant
     created_by: Actor
     header_names: Annotated[
@@ -113,7 +113,7 @@ class Delivery(Resource):
             "The event's id, sent as `webhook-id` in every attempt.", "evt_02tcRIyrxLXTR81B3dqdOx"
         ),
     ]
-    event_type: EventType
+    event_type: Annotated[EventType, AsText]
     status: Annotated[
         DeliveryStatus,
         member("A pending delivery waits for its next attempt. A failed one has no more."),
@@ -150,7 +150,7 @@ class SentDelivery(Delivery):
 class WebhookPayload(Resource):
     """What a webhook receives: an event, in the form of Standard Webhooks 1.0. At most 20 kB."""
 
-    type: EventType
+    type: Annotated[EventType, AsText]
     timestamp: Annotated[Instant, member("When the event happened.")]
     data: Event
 

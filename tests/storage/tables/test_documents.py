@@ -77,7 +77,7 @@ def test_every_reading_goes_by_an_index(store: Store) -> None:
             == 5
         )
         assert searches.newest_numbers(tx, shelf, 200) == [200]
-        assert len(documents.hits_of(tx, shelf, [3, 2], parse_query("key"))) == 2
+        assert len(documents.found_documents(tx, shelf, [3, 2])) == 2
     with store.database.read(tenant.workspace_id) as tx:
         forbid_sequential_scans(tx)
         plans = [plan_of(tx, statement, parameters) for statement, parameters in executed[-6:]]
@@ -90,18 +90,19 @@ def test_every_reading_goes_by_an_index(store: Store) -> None:
 
 @pytest.mark.parametrize("query", ["key", "key words", "漢字 key"])
 def test_search_asks_the_index_of_words(store: Store, query: str) -> None:
-    """Every segment is looked up in the index, however few the documents, and the rows of matches by their keys."""
+    """Every segment is looked up in the index for both kinds of matches, however few documents there are."""
     tenant = store.shelf(Push([DocumentDraft("d", "key")]))
-    shelf, clauses = collection_of(store, tenant), parse_query(query).clauses(prefix=True)
+    shelf = collection_of(store, tenant)
     with store.database.read(tenant.workspace_id) as tx, statements(store.database) as executed:
-        searches.newest_matches(tx, shelf, [1], clauses)
+        numbers = searches.newest_numbers(tx, shelf, 1)
+        searches.newest_matches(tx, shelf, numbers, parse_query(query))
         plan = plan_of(tx, *executed[-1])
     index = (
         "document_search VIRTUAL TABLE INDEX"
         if store.database.is_sqlite
         else "Index Scan on document_words_by_word"
     )
-    assert plan.count(index) == 1
+    assert plan.count(index) == 2
     assert "SCAN documents" not in plan
     assert "Seq Scan" not in plan
     assert "document_words_pk" not in plan
@@ -119,9 +120,7 @@ def test_every_statement_names_the_workspace(store: Store) -> None:
         assert documents.stored_documents(tx, wrong, ["d"]) == {}
         assert documents.page_of_documents(tx, other.workspace_id, "docs", limit=5) == []
         assert searches.newest_numbers(tx, wrong, 9) == []
-        assert (
-            searches.newest_matches(tx, wrong, [1], parse_query("key").clauses(prefix=True)) == []
-        )
+        assert searches.newest_matches(tx, wrong, [1], parse_query("key")) == ([], [])
         documents.update_documents(
             tx, wrong, {1: change}, {"d": []}, store.clock.advance(seconds=1)
         )

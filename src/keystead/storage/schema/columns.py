@@ -58,7 +58,7 @@ ABOVE_EVERY_NUMBER: Final = 2**63 - 1
 _JSON: Final = json.JSONDecoder()
 _TO_JSON: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 CACHED: Final = 1_024
-"""How many scopes, and how many actors, stay decoded. A page repeats a few of them in every row."""
+"""How many scopes, actors and times stay decoded. A page repeats a few of them in every row, or is read again."""
 
 
 class age(FunctionElement[str]):  # noqa: N801 - written as a function of SQL
@@ -181,6 +181,7 @@ class Json(TypeDecorator[Any]):
         return _json
 
 
+@lru_cache(CACHED)
 def _instant(value: int | None) -> datetime | None:
     return None if value is None else from_microseconds(value)
 
@@ -192,4 +193,6 @@ def _scopes(value: str | None) -> Scopes | None:
 
 def _json(value: str | None) -> Any:
     # Our own text, without white space around it: `loads` would look for that first.
+    if value == "{}":
+        return {}
     return None if value is None else _JSON.raw_decode(value)[0]

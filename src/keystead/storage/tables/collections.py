@@ -5,14 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Integer, Text, and_, bindparam, collate, insert, select, update
+from sqlalchemy import Text, and_, bindparam, collate, insert, select, update
 from sqlalchemy import delete as delete_from
 
 from keystead.domain.documents import Collection, CollectionId
 from keystead.domain.ids import WorkspaceId
 from keystead.storage.database import Tx
 from keystead.storage.queries import Change, Query
-from keystead.storage.schema.columns import ABOVE_EVERY_ID, BY_AGE
+from keystead.storage.schema.columns import ABOVE_EVERY_ID, BY_AGE, LIMIT
 from keystead.storage.schema.tables import collections
 
 _COLUMNS: Final = (
@@ -44,7 +44,7 @@ _PAGE: Final = tuple(
         select(*_COLUMNS)
         .where(_LIVING, age < bindparam("before", type_=Text))
         .order_by(age.desc())
-        .limit(bindparam("limit", type_=Integer))
+        .limit(LIMIT)
     )
     for age in _AGES
 )

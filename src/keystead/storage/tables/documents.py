@@ -12,7 +12,6 @@ from sqlalchemy import (
     ARRAY,
     BigInteger,
     ColumnElement,
-    Integer,
     Text,
     and_,
     any_,
@@ -33,7 +32,6 @@ from keystead.domain.documents import (
     CollectionId,
     Document,
     DocumentSummary,
-    Hit,
     Incoming,
     Stored,
 )
@@ -43,7 +41,7 @@ from keystead.domain.versions import first_version
 from keystead.storage import queries
 from keystead.storage.database import Tx
 from keystead.storage.queries import Query
-from keystead.storage.schema.columns import ABOVE_EVERY_NUMBER, Json
+from keystead.storage.schema.columns import ABOVE_EVERY_NUMBER, LIMIT, Json
 from keystead.storage.schema.search import stored_words
 from keystead.storage.schema.tables import collections, documents
 
@@ -148,9 +146,9 @@ _PAGE: Final = Query(
     select(*_SUMMARY)
     .where(_WITHIN_NAMED, documents.c.number < bindparam("before"))
     .order_by(documents.c.number.desc())
-    .limit(bindparam("limit", type_=Integer))
+    .limit(LIMIT)
 )
-_HITS: Final = tuple(
+_FOUND: Final = tuple(
     Query(
         select(*_SUMMARY, func.substr(documents.c.text, 1, rules.SNIPPET_SOURCE + 1)).where(
             _WITHIN, condition
@@ -214,14 +212,14 @@ def page_of_documents(
     return [DocumentSummary(*row) for row in _PAGE.all(tx, values)]
 
 
-def hits_of(
-    tx: Tx, collection: Collection, numbers: Sequence[int], query: rules.Query
-) -> list[Hit]:
-    """Return the documents of those numbers, in that order, each with its snippet."""
-    statement = _HITS[not _is_sqlite(tx)]
+def found_documents(tx: Tx, collection: Collection, numbers: Sequence[int]) -> list[Document]:
+    """Return the documents of those numbers, in that order, with as much of their texts as snippets need."""
+    if not numbers:
+        return []
+    statement = _FOUND[not _is_sqlite(tx)]
     rows = statement.all(tx, _within(collection) | {"among": _many(tx, numbers)})
-    hits = {row[1]: Hit(*(*row[:-1], rules.snippet(row[-1], query))) for row in rows}
-    return [hits[number] for number in numbers]
+    by_number = {row[1]: Document(*row) for row in rows}
+    return [by_number[number] for number in numbers]
 
 
 def insert_documents(

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from sqlalchemy import ColumnClause, bindparam, column, text
+from sqlalchemy import bindparam, column, text
 
+from keystead.domain import search as rules
 from keystead.domain.documents import Collection
 from keystead.domain.search import CANDIDATES, MAX_SEGMENTS, SEGMENT, Clause
 from keystead.storage.database import Tx
@@ -19,10 +20,7 @@ from keystead.storage.queries import Query
 from keystead.storage.schema.columns import Count
 from keystead.storage.schema.search import term_prefix
 
-_MATCH: Final[tuple[ColumnClause[Any], ...]] = (column("number"), column("title"))
-_SEGMENTS: Final = Query(
-    text(
-        """
+_SEGMENTS: Final = """
     WITH RECURSIVE newest (number) AS (
         SELECT max(number) FROM documents
         WHERE workspace_id = :workspace_id AND collection_id = :collection_id AND number <= :through
@@ -30,68 +28,91 @@ _SEGMENTS: Final = Query(
         SELECT (
             SELECT max(documents.number) FROM documents
             WHERE workspace_id = :workspace_id AND collection_id = :collection_id
-            AND documents.number < (newest.number / :segment) * :segment
+            AND documents.number < (newest.number / {segment}) * {segment}
         ) FROM newest WHERE newest.number IS NOT NULL
     )
-    SELECT number FROM newest WHERE number IS NOT NULL LIMIT :most
-    """
-    )
-    .bindparams(bindparam("through", type_=Count), segment=SEGMENT, most=MAX_SEGMENTS + 1)
-    .columns(column("number"))
-)
+    SELECT {columns} FROM newest WHERE number IS NOT NULL LIMIT {most}
+"""
 """The highest number in each segment that has documents, one descent of the index for each."""
-_MATCHES: Final = {
-    "sqlite": Query(
-        text(
-            """
-    SELECT documents.number, documents.title FROM (
+_SETTINGS: Final = "set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true)"
+"""For the next statement: PostgreSQL underestimates a sequential scan, as it ignores the cost of reading tsvectors."""
+_NUMBERS: Final = tuple(
+    Query(
+        text(_SEGMENTS.format(columns=columns, most=MAX_SEGMENTS + 1, segment=SEGMENT))
+        .bindparams(bindparam("through", type_=Count))
+        .columns(column("number"), *others)
+    )
+    for columns, *others in (("number",), (f"number, {_SETTINGS}", column("_"), column("__")))
+)
+_NEWEST: Final = {
+    "sqlite": """
         SELECT serial FROM (
-            SELECT document_search.rowid AS serial FROM json_each(:queries) AS segment CROSS JOIN document_search
+            SELECT document_search.rowid AS serial FROM json_each(:{queries}) AS segment CROSS JOIN document_search
             WHERE document_search MATCH segment.value AND document_search.rowid <= (
                 SELECT serial FROM documents
                 WHERE workspace_id = :workspace_id AND collection_id = :collection_id AND number = :newest
-            ) LIMIT :enough
-        ) ORDER BY serial DESC LIMIT :most
-    ) AS found CROSS JOIN documents ON documents.serial = found.serial
-    WHERE documents.workspace_id = :workspace_id AND documents.collection_id = :collection_id
-    """
-        )
-        .bindparams(most=CANDIDATES + 1, enough=CANDIDATES + SEGMENT)
-        .columns(*_MATCH)
-    ),
-    "postgresql": Query(
-        text(
-            """
-    SELECT documents.number, documents.title FROM (
-        SELECT newest.serial FROM unnest(CAST(:queries AS text[])) AS segment (query) CROSS JOIN LATERAL (
+            ) LIMIT {enough}
+        ) ORDER BY serial DESC LIMIT {most}
+    """,
+    "postgresql": """
+        SELECT newest.serial FROM unnest(CAST(:{queries} AS text[])) AS segment (query) CROSS JOIN LATERAL (
             SELECT serial FROM document_words
             WHERE words @@ CAST(segment.query AS tsquery) AND serial + 0 <= (
                 SELECT serial FROM documents
                 WHERE workspace_id = :workspace_id AND collection_id = :collection_id AND number = :newest
-            ) ORDER BY serial + 0 DESC LIMIT :most
-        ) AS newest LIMIT :most
-    ) AS found JOIN documents ON documents.serial = found.serial
-    WHERE documents.workspace_id = :workspace_id AND documents.collection_id = :collection_id
-    """
-        )
-        .bindparams(most=CANDIDATES + 1)
-        .columns(*_MATCH)
-    ),
+            ) ORDER BY serial + 0 DESC LIMIT {most}
+        ) AS newest LIMIT {most}
+    """,
 }
-"""For each engine. FTS5 returns the matches of a segment oldest first: so many are enough that the last segment may be
-left out. `serial + 0` keeps PostgreSQL from walking the primary key through the documents of all workspaces.
+"""The newest matches in each engine's index.
+
+FTS5 returns the matches of a segment oldest first: so many are enough that the last segment may be left out.
+`serial + 0` keeps PostgreSQL from walking the primary key through the documents of all workspaces.
 """
-_PREPARE_POSTGRESQL: Final = text(
-    "SELECT set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true)"
-)
-"""PostgreSQL underestimates a sequential scan, because it ignores the cost of reading the tsvectors."""
+_MATCHED: Final = """
+    SELECT document.number, document.title, {is_whole} FROM ({newest}) AS found CROSS JOIN {document}
+"""
+_DOCUMENT: Final = {
+    "sqlite": """
+        documents AS document WHERE document.serial = found.serial
+        AND document.workspace_id = :workspace_id AND document.collection_id = :collection_id
+    """,
+    "postgresql": """
+        LATERAL (
+            SELECT number, title FROM documents WHERE documents.serial = found.serial
+            AND documents.workspace_id = :workspace_id AND documents.collection_id = :collection_id OFFSET 0
+        ) AS document
+    """,
+}
+"""The row of a match. OFFSET keeps PostgreSQL from looking all words up again for each row of a new table."""
+_MATCHES: Final = {
+    engine: Query(
+        text(
+            " UNION ALL ".join(
+                _MATCHED.format(
+                    is_whole=is_whole,
+                    document=_DOCUMENT[engine],
+                    newest=newest.format(
+                        queries=queries, most=CANDIDATES + 1, enough=CANDIDATES + SEGMENT
+                    ),
+                )
+                for queries, is_whole in (("begun", 0), ("whole", 1))
+            )
+        ).columns(column("number"), column("title"), column("is_whole"))
+    )
+    for engine, newest in _NEWEST.items()
+}
+"""For each engine. Their limits are literals: SQLite prepares a statement again for each bound one."""
+
+Match = tuple[int, str]
+"""The number and the title of a document that fulfils all clauses."""
 
 
-class Match(NamedTuple):
-    """A document that fulfils all clauses."""
+class Matches(NamedTuple):
+    """The newest matches, in any order: with the last word as a beginning, and as a whole word."""
 
-    number: int
-    title: str
+    begun: list[Match]
+    whole: list[Match]
 
 
 def newest_numbers(tx: Tx, collection: Collection, through: int) -> list[int]:
@@ -100,30 +121,33 @@ def newest_numbers(tx: Tx, collection: Collection, through: int) -> list[int]:
     One more than MAX_SEGMENTS says that there are others.
     """
     values = _within(collection) | {"through": through}
-    return _SEGMENTS.scalars(tx, values)
+    return _NUMBERS[tx.dialect.name != "sqlite"].scalars(tx, values)
 
 
 def newest_matches(
-    tx: Tx, collection: Collection, numbers: Sequence[int], clauses: Sequence[Clause]
-) -> list[Match]:
-    """Return the newest documents that fulfil all clauses, in any order.
+    tx: Tx, collection: Collection, numbers: Sequence[int], query: rules.Query
+) -> Matches:
+    """Return the newest documents that fulfil all clauses.
 
-    One more than CANDIDATES says that there are others. `numbers` are those from `newest_numbers`: the documents of
-    their segments are searched, none above the first.
+    One more than CANDIDATES of a kind says that there are others. `numbers` are those from `newest_numbers`: the
+    documents of their segments are searched, none above the first.
     """
     if not numbers:
-        return []
-    engine = tx.dialect.name
-    template = _fts5_query(clauses) if engine == "sqlite" else _tsquery(clauses)
-    prefixes = (term_prefix(collection.id, number // SEGMENT) for number in numbers)
-    queries = [template.replace("@", prefix) for prefix in prefixes]
-    values = _within(collection) | {"newest": numbers[0]}
-    if engine == "sqlite":
-        values["queries"] = json.dumps(queries)
-    else:
-        values["queries"] = queries
-        tx.execute(_PREPARE_POSTGRESQL)
-    return [Match(*row) for row in _MATCHES[engine].all(tx, values)]
+        return Matches([], [])
+    is_sqlite = tx.dialect.name == "sqlite"
+    written = _fts5_query if is_sqlite else _tsquery
+    prefixes = [term_prefix(collection.id, number // SEGMENT) for number in numbers]
+    values: dict[str, object] = _within(collection) | {"newest": numbers[0]}
+    for name, is_begun in (("begun", True), ("whole", False)):
+        queries: list[str] = []
+        if query.has_prefix or not is_begun:
+            template = written(query.clauses(prefix=is_begun))
+            queries = [template.replace("@", prefix) for prefix in prefixes]
+        values[name] = json.dumps(queries) if is_sqlite else queries
+    matches = Matches([], [])
+    for number, title, is_whole in _MATCHES[tx.dialect.name].all(tx, values):
+        matches[is_whole].append((number, title))
+    return matches
 
 
 def _fts5_query(clauses: Sequence[Clause]) -> str:
