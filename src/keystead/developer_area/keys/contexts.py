@@ -361,12 +361,16 @@ class KeyEventRow:
 
 @dataclass(frozen=True, slots=True)
 class KeyPage(FramedPage):
-    """A key with its use and history. `refused` lists callers that were refused, `predecessor` the rotated key."""
+    """A key with its use and history. `refused` lists callers that were refused, `predecessor` the rotated key.
+
+    `first_use` is what a page that waits for the first request shows then.
+    """
 
     template: ClassVar[str] = "key.html"
     list_url: str
     key: KeyRow
     predecessor: Link | None
+    first_use: str
     is_over: bool
     chart: Chart
     callers: Sequence[CallerRow]
