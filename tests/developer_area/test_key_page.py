@@ -102,6 +102,19 @@ def test_use_is_drawn_and_written(each_area: Area) -> None:
     ]
 
 
+def test_the_first_request_is_named(each_area: Area) -> None:
+    """A page that waits for the first request finds here who made it, with the agent's name alone."""
+    token = each_area.key("sync")
+    waiting = opened(each_area, token)
+    assert waiting.tree.one("p", class_="first-request").text == "Waiting for the first request…"
+    assert "data-first-request" not in waiting.html
+    used(each_area, token, "curl/8.5.0 (x86_64)")
+    seen = opened(each_area, token)
+    assert seen.tree.all("p", class_="first-request") == []
+    named = seen.tree.one("dl", class_="card attributes").attributes["data-first-request"]
+    assert named == "First request: just now from 10.2.3.4 (curl)"
+
+
 def test_a_single_use_is_to_be_seen(area: Area) -> None:
     """However busy another day was, a day with one use has a bar, and the scale ends at a round number."""
     token = area.key()

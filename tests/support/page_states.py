@@ -87,7 +87,7 @@ class Tour:
             self._open(url, name_of(url, self.sample))
 
     def forms(self) -> None:
-        """Create a key after a refused form, and answer the question before leaving its token; then revoke the key."""
+        """Create a key after a refused form; see its token in each form, copied, and before leaving; revoke the key."""
         page = self.page
         page.goto(f"{self.sample.base}/keys")
         page.get_by_role("link", name="Create key").first.click()
@@ -106,7 +106,15 @@ class Tour:
         page.keyboard.press("Escape")
         expect(page.get_by_text("Close without copying?")).to_be_visible()
         self._at("created-leaving")
-        page.get_by_role("link", name="Close anyway").click()
+        page.get_by_role("button", name="Keep open").click()
+        for name in (".env", "curl", "Python", "JavaScript"):
+            page.locator(".tab-name").get_by_text(name, exact=True).click()
+            self._at(f"created-{name.removeprefix('.').lower()}")
+        page.locator(".tab-name").get_by_text("Key", exact=True).click()
+        page.get_by_role("button", name="Copy key").click()
+        expect(page.get_by_role("button", name="Copied ✓")).to_be_visible()
+        self._at("created-copied")
+        page.get_by_role("link", name="Done").click()
         expect(page.get_by_role("row").filter(has_text="billing export")).to_be_visible()
         act_on(page, "billing export", "Revoke")
         page.get_by_role("button", name="Revoke key").click()

@@ -177,6 +177,17 @@ def test_sessions_end_by_themselves(area: Area) -> None:
     assert busy.open("/").path == "/sign-in"
 
 
+def test_a_page_that_refreshes_keeps_no_session_alive(area: Area) -> None:
+    """Requests that a script makes by itself show the page, and the session ends an hour after the last click."""
+    browser = area.signed_in()
+    for _ in range(5):
+        area.clock.advance(minutes=10)
+        seen = browser.open(area.keys_url, **{"Keystead-Background": "refresh"})
+        assert seen.heading == "API keys"
+    area.clock.advance(minutes=10)
+    assert browser.open(area.keys_url).heading == "Sign in"
+
+
 def test_every_page_requires_signing_in(area: Area) -> None:
     """Every page of a workspace requires a session; a fragment makes the browser load the whole page."""
     stranger = area.browser()

@@ -15,6 +15,7 @@ from keystead.developer_area.web.contexts import (
     QuotaLine,
     Timestamp,
 )
+from keystead.developer_area.workspace.contexts import CodeTab
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,12 +254,15 @@ class EditKeyPage(KeyFormPage):
 
 @dataclass(frozen=True, slots=True)
 class KeyCreatedPage(FramedPage):
-    """The only page that shows a token. `replaced` says what happens to the rotated key, `done_url` shows the list."""
+    """The only page that shows a token, in each of `forms`.
+
+    `replaced` says what happens to the rotated key, `done_url` shows the list.
+    """
 
     template: ClassVar[str] = "key_created.html"
     key: KeyRow
     token: str
-    curl: str
+    forms: Sequence[CodeTab]
     replaced: str
     done_url: str
 
@@ -357,12 +361,16 @@ class KeyEventRow:
 
 @dataclass(frozen=True, slots=True)
 class KeyPage(FramedPage):
-    """A key with its use and history. `refused` lists callers that were refused, `predecessor` the rotated key."""
+    """A key with its use and history. `refused` lists callers that were refused, `predecessor` the rotated key.
+
+    `first_use` is what a page that waits for the first request shows then.
+    """
 
     template: ClassVar[str] = "key.html"
     list_url: str
     key: KeyRow
     predecessor: Link | None
+    first_use: str
     is_over: bool
     chart: Chart
     callers: Sequence[CallerRow]

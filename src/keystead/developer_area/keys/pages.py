@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import shlex
 from collections.abc import Iterable
 
 from starlette.responses import Response
@@ -20,6 +19,7 @@ from keystead.developer_area.sign_in.session import WorkspacePages
 from keystead.developer_area.sign_in.visits import MemberVisit
 from keystead.developer_area.web.contexts import QuotaLine
 from keystead.developer_area.web.navigation import with_query
+from keystead.developer_area.workspace.quick_start import key_samples
 from keystead.domain.ids import KeyId
 from keystead.domain.keys import ApiKey, require_manager
 from keystead.domain.plans import Quota
@@ -86,10 +86,9 @@ class KeyPages(WorkspacePages):
         if created.token is None:
             return self._render(KeyCreatedBeforePage(frame, row))
         token = created.token.reveal()
-        whoami = shlex.quote(f"{self._base_url}/v1/whoami")
-        curl = f'curl -H "Authorization: Bearer {token}" {whoami}'
+        forms = key_samples(self._base_url, token)
         done_url = state.url(visit.keys_url, **{CHANGED: created.key.id})
-        return self._render(KeyCreatedPage(frame, row, token, curl, replaced, done_url), 201)
+        return self._render(KeyCreatedPage(frame, row, token, forms, replaced, done_url), 201)
 
 
 def carried_query(visit: MemberVisit) -> str:

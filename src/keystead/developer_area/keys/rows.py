@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from typing import Final
 
@@ -197,6 +198,14 @@ def revoke_consequence(key: ApiKey, now: datetime) -> str:
     source = f" {_source(key.last_use)}".rstrip()
     last_use = relative(key.last_use.at, now)
     return f"Last used {last_use}{source}. Anything using it will stop immediately."
+
+
+def first_use(key: ApiKey, now: datetime) -> str:
+    """Return, for example, `First request: just now from 10.2.3.4 (curl)`; empty if there was none."""
+    if key.last_use is None:
+        return ""
+    use = replace(key.last_use, agent=(key.last_use.agent or "").partition("/")[0])
+    return f"First request: {relative(use.at, now)} {_source(use)}".rstrip()
 
 
 def caller_row(caller: KeyCaller, visit: MemberVisit) -> CallerRow:

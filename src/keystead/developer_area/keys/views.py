@@ -23,6 +23,7 @@ from keystead.developer_area.keys.rows import (
     chart_of,
     event_row,
     first_day,
+    first_use,
     revoke_consequence,
 )
 from keystead.developer_area.sign_in.cookies import redirect_with_message
@@ -53,6 +54,7 @@ class KeyViews(KeyPages):
             list_url=state.url(visit.keys_url),
             key=self._row(visit, key, with_query("", **{LIST: str(state), FROM: KEY_PAGE})),
             predecessor=self._predecessor(visit, key),
+            first_use=first_use(key, now),
             is_over=key.status(now) is not KeyStatus.ACTIVE,
             chart=chart_of(uses, today),
             callers=[caller_row(c, visit) for c in callers if c.caller.reason is None],

@@ -1,4 +1,4 @@
-// What scripts add to pages that work without them: the dialog, copying, and forms that are sent once.
+// What scripts add to pages that work without them: the dialog, failures, and forms that are sent once.
 (() => {
   "use strict";
 
@@ -29,76 +29,20 @@
     box.replaceChildren();
   };
 
-  // A token leaves the screen only when it was copied, or when the person says so.
-  const mayLeave = () => {
-    const panel = dialog().querySelector("[data-token]");
-    if (panel === null || panel.hasAttribute("data-copied")) return true;
-    panel.querySelector("[data-leave]").hidden = false;
-    panel.querySelector("[data-leave-no]").focus();
-    return false;
-  };
-
-  const stay = (panel) => {
-    panel.querySelector("[data-leave]").hidden = true;
-    panel.querySelector("[data-copy]").focus();
-  };
-
-  document.addEventListener("keydown", (event) => {
-    if (event.key === "Escape" && dialog().querySelector("[data-token]") !== null) {
-      event.preventDefault();
-      if (mayLeave()) dialog().querySelector("[data-done] a").click();
-    }
-  });
-
   document.addEventListener("close", (event) => {
     if (event.target === dialog()) dialog().replaceChildren();
   }, true);
 
-  // --- copying: also on http://, and never silently ---
-
-  const select = (field) => {
-    if (field.select === undefined) return getSelection().selectAllChildren(field);
-    field.focus();
-    field.select();
-  };
-
-  const copy = async (field) => {
-    try {
-      await navigator.clipboard.writeText(field.value ?? field.textContent);
-      return true;
-    } catch {
-      select(field);
-      return document.execCommand("copy");
-    }
-  };
-
-  const copyFrom = async (button) => {
-    const panel = button.closest("[data-copies], #panel");
-    const field = document.getElementById(button.dataset.copy);
-    const copied = await copy(field);
-    if (copied) panel.setAttribute("data-copied", "");
-    panel.querySelector("[data-copy-status]").textContent = copied
-      ? "Copied to the clipboard."
-      : "Couldn't copy automatically. The key is selected: press Ctrl+C (⌘C on a Mac).";
-  };
-
   const showScriptedButtons = () => {
-    for (const button of document.querySelectorAll("[data-copy], [data-dismiss]")) button.hidden = false;
+    for (const shown of document.querySelectorAll("[data-copy], [data-dismiss]")) shown.hidden = false;
   };
-
-  // A page that is left keeps no secret, neither in the back/forward cache nor in the form's state.
-  window.addEventListener("pagehide", () => {
-    for (const field of document.querySelectorAll("[data-secret]")) field.value = "";
-  });
 
   // --- clicks, each on what it is for ---
 
   document.addEventListener("click", (event) => {
-    const target = event.target.closest("[data-copy], [data-close], [data-leave-no], [data-dismiss]");
+    const target = event.target.closest("[data-close], [data-dismiss]");
     if (target === null) return;
-    if (target.hasAttribute("data-copy")) copyFrom(target);
-    else if (target.hasAttribute("data-dismiss")) dismiss();
-    else if (target.hasAttribute("data-leave-no")) stay(target.closest("#panel"));
+    if (target.hasAttribute("data-dismiss")) dismiss();
     else if (inDialog(target)) {
       event.preventDefault();
       closeDialog();

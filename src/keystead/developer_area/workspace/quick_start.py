@@ -52,6 +52,18 @@ _DOCUMENT = {"id": "hello", "title": "Hello", "text": "Hello from our first docu
 _WORD = "hello"
 
 
+def key_samples(base_url: str, token: str) -> Sequence[CodeTab]:
+    """Return a new key alone, as a line of a `.env` file, and in calls. Code in a repository contains no token."""
+    url = f"{base_url}/v1/whoami"
+    return [
+        CodeTab("token", "Key", token),
+        CodeTab("env", ".env", f"KEYSTEAD_TOKEN={token}"),
+        CodeTab("curl", "curl", f'curl -H "Authorization: Bearer {token}" {shlex.quote(url)}'),
+        CodeTab("python", "Python", _python(base_url, "Client", "    print(client.whoami())")),
+        CodeTab("javascript", "JavaScript", _javascript(_fetch(url))),
+    ]
+
+
 def push_samples(base_url: str, collection: str, *, create: bool = False) -> Sequence[CodeTab]:
     """Return how to push a document to a collection. `create`: the sample creates it first."""
     return _tabs(
