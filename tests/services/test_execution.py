@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextvars import ContextVar
 from functools import partial
 
@@ -136,6 +136,24 @@ async def test_a_permit_that_takes_too_long_is_unavailable() -> None:
             pass
     async with semaphore.held("a"):
         pass
+
+
+async def test_a_waiter_that_is_cancelled_when_its_time_is_over_returns_no_permit() -> None:
+    """It had none: the one that is in use stays the only one."""
+    semaphore = FairSemaphore(1, seconds=0.05)
+    async with semaphore.held("a"):
+        waiter = asyncio.create_task(semaphore.acquire("b"))
+        expire = semaphore._expire
+
+        def expire_and_cancel(owner: Hashable, future: asyncio.Future[None]) -> None:
+            expire(owner, future)
+            waiter.cancel()
+
+        semaphore._expire = expire_and_cancel  # type: ignore[method-assign]
+        with pytest.raises(asyncio.CancelledError):
+            await waiter
+        with pytest.raises(Unavailable):
+            await semaphore.acquire("b")
 
 
 async def test_a_cancelled_call_that_waits_never_runs(pool: FairThreadPool) -> None:

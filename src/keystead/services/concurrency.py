@@ -53,8 +53,10 @@ class FairSemaphore:
         try:
             await mine
         except asyncio.CancelledError:
-            # The permit may have come in the same moment as the cancellation: then it must be passed on.
-            if not self._shares.leave(owner, mine):
+            # The permit may have come in the same moment as the cancellation: then it must be passed on. Or the time
+            # was over in that moment: then there is none.
+            is_over = mine.done() and not mine.cancelled() and mine.exception() is not None
+            if not self._shares.leave(owner, mine) and not is_over:
                 self.release(owner)
             raise
         finally:

@@ -355,6 +355,8 @@ class Database:
                 _driver(tx).execute("COMMIT")
             else:
                 _driver(tx).end_read()
+                if _driver(tx).closed:  # in the pool it would cast suspicion on the others
+                    tx.invalidate()
         except driver_errors():
             tx.invalidate()
 

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, NullPool, create_engine, event
 from sqlalchemy.engine import URL
 
 from keystead.domain.errors import Unavailable
-from keystead.storage.engine.waits import LOCK_SECONDS, STATEMENT_SECONDS, off_loop
+from keystead.storage.engine.waits import LOCK_SECONDS, STATEMENT_SECONDS, acquire, off_loop
 
 if TYPE_CHECKING:
     from keystead.storage.engine.liveness import LivenessProbe
@@ -80,7 +80,7 @@ class ConnectionPool:
         if self._liveness is not None:
             self._liveness.require_answers()
         if not self._free.acquire(blocking=False):
-            off_loop(self._wait)
+            self._wait()
         try:
             connection = self._take_idle() or self._open()
         except BaseException:
@@ -96,6 +96,8 @@ class ConnectionPool:
             connection.close()
         else:
             self._idle.append(connection)
+            if not self._size:  # `close` was called meanwhile
+                self.close_idle()
         self._free.release()
 
     def close_idle(self) -> None:
@@ -119,7 +121,7 @@ class ConnectionPool:
 
     def _wait(self) -> None:
         deadline = time.monotonic() + LOCK_SECONDS
-        while not self._free.acquire(timeout=POOL_SECONDS):
+        while not acquire(self._free, POOL_SECONDS):
             if self._liveness is not None:
                 self._liveness.require_answers()
             if time.monotonic() > deadline:

@@ -177,7 +177,7 @@ class TransactionConnection(ImpatientConnection):
         return (yield from gen)
 
     def _exchange_gen(self, statement: PQGen[None] | None) -> PQGen[None]:
-        opening, self._opening = self._opening, None
+        opening, prepared = self._opening, self._prepared._prepared_idx
         self.pgconn.enter_pipeline_mode()
         pipeline = self._pipeline = psycopg.Pipeline(self)
         try:
@@ -187,12 +187,15 @@ class TransactionConnection(ImpatientConnection):
             if statement is not None:
                 yield from statement
             pipeline._enqueue_sync()
+            # Only now: after a value that psycopg cannot send, the next statement still begins the transaction.
+            self._opening = None
             while pipeline.command_queue:
                 pipeline.command_queue.popleft()()
             yield from send(self.pgconn)
             yield from pipeline._fetch_gen(flush=False)
-        except psycopg.Error as error:
-            if error.sqlstate in _NO_ROLE and self._setter.pgresult is None:
+        except BaseException as error:
+            self._forget_prepared(prepared)
+            if _is_without_role(error) and opening is not None and self._setter.pgresult is None:
                 raise RolesMissing("the login has no roles of Keystead") from None
             raise
         finally:
@@ -203,11 +206,25 @@ class TransactionConnection(ImpatientConnection):
                 self.pgconn.exit_pipeline_mode()
         yield from self._prepared.maintain_gen(self)
 
+    def _forget_prepared(self, since: int) -> None:
+        """Forget the statements that were to be prepared from that number on.
+
+        Psycopg has noted them when it queued them, but the server never got them, or refused or skipped them.
+        """
+        names = self._prepared._names
+        new = {b"_pg3_%d" % number for number in range(since, self._prepared._prepared_idx)}
+        for key in [key for key, name in names.items() if name in new]:
+            del names[key]
+
     def _open_gen(self, opening: Opening) -> PQGen[None]:
         if opening.begin is not None:
             yield from self._exec_command(opening.begin)
         if opening.setting is not None:
             yield from self._setter.queue_gen(opening.setting, opening.values, prepare=True)
+
+
+def _is_without_role(error: BaseException) -> bool:
+    return isinstance(error, psycopg.Error) and error.sqlstate in _NO_ROLE
 
 
 class _Cursor(psycopg.Cursor[Any]):

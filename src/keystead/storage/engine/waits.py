@@ -7,6 +7,7 @@ answer it goes on with the loop's other tasks. Anything else that blocks must no
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable
 from typing import Final, TypeVar
@@ -19,6 +20,7 @@ LOCK_SECONDS: Final = 5
 STATEMENT_SECONDS: Final = 4 * LOCK_SECONDS
 FIRST_SECONDS: Final = 1.5
 """For the first statement of a transaction, which takes a server no time."""
+_ACQUIRE_SECONDS: Final = 0.01
 
 R = TypeVar("R")
 
@@ -39,6 +41,15 @@ def pause(seconds: float) -> None:
         await_only(asyncio.sleep(seconds))
     else:
         time.sleep(seconds)
+
+
+def acquire(semaphore: threading.Semaphore, seconds: float) -> bool:
+    """Wait for a semaphore, or try again after a pause of the task of `run_on_loop`. Returns whether it is acquired."""
+    if not in_greenlet():
+        return semaphore.acquire(timeout=seconds)
+    # Not `off_loop`: when the task is cancelled, its thread would wait on, and keep what it gets.
+    pause(_ACQUIRE_SECONDS)
+    return semaphore.acquire(blocking=False)
 
 
 def be_patient(connection: Connection) -> None:
