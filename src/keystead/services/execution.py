@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 from keystead.services.concurrency import FairSemaphore, FairThreadPool
 from keystead.storage.engine.waits import run_on_loop
 
-READS: Final = 8
+READS: Final = 20
 WRITES: Final = 12
 """Concurrent calls on PostgreSQL, which commits many writes with one sync. Each has one of 32 connections."""
 WRITES_OF_ONE: Final = 1
