@@ -149,7 +149,7 @@ async def test_a_waiter_that_is_cancelled_when_its_time_is_over_returns_no_permi
             expire(owner, future)
             waiter.cancel()
 
-        semaphore._expire = expire_and_cancel  # type: ignore[method-assign]
+        semaphore._expire = expire_and_cancel  # type: ignore[method-assign,assignment]
         with pytest.raises(asyncio.CancelledError):
             await waiter
         with pytest.raises(Unavailable):

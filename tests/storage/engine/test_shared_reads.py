@@ -14,7 +14,7 @@ from sqlalchemy import Integer, Text, bindparam, func, select
 from keystead.domain.errors import Unavailable
 from keystead.domain.ids import WorkspaceId
 from keystead.storage.database import Database
-from keystead.storage.engine import shared_reads
+from keystead.storage.engine import shared_reads, transactions
 from keystead.storage.engine.errors import RolledBack, StatementFault
 from keystead.storage.engine.waits import run_on_loop
 from keystead.storage.freshness.write_watch import StatementsExceeded
@@ -119,7 +119,8 @@ def test_a_cancelled_task_costs_the_others_nothing(served: Database) -> None:
         await asyncio.sleep(0.05)
         for task in tasks[::2]:
             task.cancel()
-        return await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.wait(tasks)
+        return [None if task.cancelled() else task.result() for task in tasks]
 
     results = asyncio.run(run())
     assert all(isinstance(result, tuple) for result in results[1::2])
@@ -135,6 +136,17 @@ def test_a_statement_that_is_not_prepared_any_more_is_asked_again(served: Databa
         tx.connection.driver_connection.execute(FORGET)  # type: ignore[union-attr]
     assert any(isinstance(result, RolledBack) for result in together(partial(ask, served, WHO)))
     assert all(isinstance(result, tuple) for result in together(*calls))
+
+
+def test_no_task_waits_long_behind_others(
+    served: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A message has its time as a whole. The connection is given up, and the next read has another."""
+    monkeypatch.setattr(transactions, "SHARED_SECONDS", 0.5)
+    results = together(*(partial(ask, served, SLEEP, seconds=0.2) for _ in range(TASKS)))
+    assert {isinstance(result, Unavailable) for result in results} == {True, False}
+    assert served.pool.in_use == 0
+    assert all(isinstance(row, tuple) for row in together(partial(ask, served, WHO)))
 
 
 def test_connections_that_died_are_replaced(served: Database) -> None:

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, MutableMapping
 from contextlib import AbstractContextManager
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Engine
@@ -20,9 +20,6 @@ from sqlalchemy.util import await_only
 
 from keystead.storage.engine.roles import Opening
 from keystead.storage.engine.waits import run_on_loop
-
-if TYPE_CHECKING:
-    from keystead.storage.engine.transactions import TransactionConnection
 
 CONNECTIONS: Final = 2
 """The most messages that are on their way at a time. More would carry fewer statements each."""
@@ -87,7 +84,7 @@ class SharedReads:
         failure: BaseException = asyncio.CancelledError()
         try:
             with self._take() as tx:
-                driver: TransactionConnection = tx.connection.driver_connection  # type: ignore[assignment]
+                driver: Any = tx.connection.driver_connection
                 driver.share(statements)
         except Exception as error:  # noqa: BLE001 - the tasks get it
             failure = error

@@ -38,9 +38,11 @@ from keystead.storage.engine.liveness import (
 from keystead.storage.engine.roles import Opening
 from keystead.storage.engine.shared_reads import SharedStatement
 from keystead.storage.engine.urls import PRIMARY, for_libpq, session_of
-from keystead.storage.engine.waits import FIRST_SECONDS
+from keystead.storage.engine.waits import FIRST_SECONDS, LOCK_SECONDS
 
 PREPARED_AFTER: Final = 5
+SHARED_SECONDS: Final = LOCK_SECONDS + 1.0
+"""For a message of shared reads: those behind one that waits for a lock wait no longer than it."""
 FRESH_SECONDS: Final = 1.0
 """A connection that answered this recently is used without asking it first."""
 _NO_ROLE: Final = ("22023", "42501")
@@ -159,7 +161,7 @@ class TransactionConnection(ImpatientConnection):
         """Send statements that are a transaction each, in one message, and give each its rows or its error."""
         self._opening = None
         with self._answering():
-            self.wait(self._share_gen(statements))
+            self.wait(self._share_gen(statements), timeout=SHARED_SECONDS)
 
     @contextmanager
     def _answering(self) -> Iterator[None]:
