@@ -12,9 +12,12 @@ from typing import Final, TypeVar
 from keystead.services.concurrency import FairSemaphore, FairThreadPool
 from keystead.storage.engine.waits import run_on_loop
 
-READS: Final = 8
+READS: Final = 20
 WRITES: Final = 12
-"""Concurrent calls on PostgreSQL, which commits many writes with one sync. Each has one of 32 connections."""
+"""Concurrent calls on PostgreSQL, which commits many writes with one sync, and answers many reads in one message.
+
+Each has one of 32 connections, if it needs one of its own.
+"""
 WRITES_OF_ONE: Final = 1
 """Writes of one workspace wait for the lock on its row anyway: here they wait without a connection."""
 SLOW_THREADS: Final = 4

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from sqlalchemy import Connection, bindparam, select
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.util.concurrency import in_greenlet
 
 from keystead.domain.errors import NotFound, OutcomeUnknown
 from keystead.domain.ids import WorkspaceId
@@ -32,6 +33,7 @@ from keystead.storage.engine.errors import (
 )
 from keystead.storage.engine.fifo_lock import FifoLock
 from keystead.storage.engine.roles import APPLICATION, ROLES, SETTING, Opening, Purpose
+from keystead.storage.engine.shared_reads import SharedRead, SharedReads
 from keystead.storage.engine.urls import parse_url
 from keystead.storage.engine.waits import LOCK_SECONDS, off_loop
 from keystead.storage.freshness.generation_file import GenerationFile
@@ -135,6 +137,7 @@ class Database:
         self.engine = make_engine(self.url)
         self.pool = ConnectionPool(self.engine, POOL_SIZE, self.liveness)
         self._reserved_pool = ConnectionPool(make_engine(self.url), 1, self.liveness)
+        self._shared_reads = SharedReads(partial(self._transaction, _Work("read", Purpose.SERVER)))
         self._writers = FifoLock()
         self.on_revocations: OnRevocations | None = None
         self.on_due: Callable[[], None] | None = None
@@ -155,10 +158,17 @@ class Database:
     def read_once(self, workspace_id: WorkspaceId) -> Iterator[Tx]:
         """Open a view of one workspace's rows for a single statement; a second raises StatementsExceeded.
 
-        PostgreSQL needs no BEGIN and no COMMIT for it: the setting and the statement are one implicit transaction.
+        The statement is a `Query`. PostgreSQL needs no BEGIN and no COMMIT for it: the setting and the statement are
+        one implicit transaction. On an event loop those of several tasks are one message.
         """
-        with self._transaction(_Work("read", APPLICATION, workspace_id, statements=1)) as tx:
-            yield tx
+        work = _Work("read", APPLICATION, workspace_id, statements=1)
+        if self.is_sqlite or not in_greenlet():
+            with self._transaction(work) as tx:
+                yield tx
+            return
+        info = {KEEPS_ACCESS: False, STATEMENTS_LEFT: work.statements}
+        with translated_errors():
+            yield SharedRead(self.engine, self._shared_reads, work.opening, info)
 
     @contextmanager
     def write(

@@ -15,6 +15,8 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.types import TypeEngine
 
+from keystead.storage.engine.shared_reads import SharedRead
+
 Row = tuple[Any, ...]
 Values = Mapping[str, Any]
 _NO_VALUES: Final[Values] = {}
@@ -78,7 +80,8 @@ def execute(tx: Connection, text: str, parameters: Any) -> Any:
     # Listeners on the statements of an engine hear these too: see `freshness.write_watch`.
     for listener in tx.engine.dispatch.before_cursor_execute:
         text, parameters = listener(tx, None, text, parameters, None, False)
-    cursor = tx.connection.driver_connection.cursor()  # type: ignore[union-attr]
+    driver: Any = tx if isinstance(tx, SharedRead) else tx.connection.driver_connection
+    cursor = driver.cursor()
     for listener in tx.dialect.dispatch.do_execute:
         if listener(cursor, text, parameters, None):
             return cursor

@@ -28,7 +28,7 @@ WORKSPACE = WorkspaceId("ws_a")
 ONE = text("SELECT 1")
 ECHO = text("SELECT CAST(:value AS text)")
 SLEEP = Query(select(func.pg_sleep(bindparam("seconds"))))
-WHO = text("SELECT current_setting('keystead.workspace', true), current_user")
+WHO = Query(select(func.current_setting("keystead.workspace", True), func.current_user()))
 TIMED_OUT = ("SET LOCAL statement_timeout = '5ms'", "SELECT pg_sleep(60)")
 ENDS: dict[str, Callable[[Tx], object]] = {
     "once": lambda _: None,
@@ -118,7 +118,7 @@ def test_a_statement_after_one_that_cannot_be_sent_is_in_the_transaction(served:
     with served.read(WORKSPACE) as tx:
         with suppress(Exception):
             tx.execute(ECHO, {"value": "\0"})
-        workspace, role = tx.execute(WHO).one()
+        workspace, role = WHO.all(tx)[0]
     assert workspace == WORKSPACE
     assert role.endswith("_application")
 
@@ -222,7 +222,7 @@ def test_calls_that_fail_and_are_cancelled_never_share_a_workspace(served: Datab
     def work(workspace: WorkspaceId, end: str) -> None:
         opened = served.read_once if end == "once" else served.read
         with opened(workspace) as tx:
-            seen, role = tx.execute(WHO).one()
+            seen, role = WHO.all(tx)[0]
             if seen != workspace or not role.endswith("_application"):
                 wrong.append((workspace, seen, role))
             ENDS[end](tx)

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import select
 import time
-from collections.abc import Iterable
-from contextlib import suppress
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, Final, Self
 
 import psycopg
@@ -35,13 +36,18 @@ from keystead.storage.engine.liveness import (
     impatient,
 )
 from keystead.storage.engine.roles import Opening
+from keystead.storage.engine.shared_reads import SharedStatement
 from keystead.storage.engine.urls import PRIMARY, for_libpq, session_of
-from keystead.storage.engine.waits import FIRST_SECONDS
+from keystead.storage.engine.waits import FIRST_SECONDS, LOCK_SECONDS
 
 PREPARED_AFTER: Final = 5
+SHARED_SECONDS: Final = LOCK_SECONDS + 1.0
+"""For a message of shared reads: those behind one that waits for a lock wait no longer than it."""
 FRESH_SECONDS: Final = 1.0
 """A connection that answered this recently is used without asking it first."""
 _NO_ROLE: Final = ("22023", "42501")
+_NOT_PREPARED: Final = ("26000", "0A000")
+"""After DISCARD or DEALLOCATE, and after a table's columns have changed."""
 
 
 class RolesMissing(NoRoles, psycopg.OperationalError):
@@ -91,7 +97,7 @@ class TransactionConnection(ImpatientConnection):
         super().__init__(*args, **named)
         self.cursor_factory = _Cursor
         self._opening: Opening | None = None
-        self._is_ending = False
+        self._is_ending = self._is_outdated = False
         self._setter = _Cursor(self)
         self._answered_at = time.monotonic()
         self._poller = select.poll()
@@ -148,15 +154,30 @@ class TransactionConnection(ImpatientConnection):
 
     def exchange(self, statement: PQGen[None] | None = None) -> None:
         """Send the opening, with a statement, and wait for the answers."""
+        with self._answering():
+            self.wait(self._exchange_gen(statement))
+
+    def share(self, statements: Sequence[SharedStatement]) -> None:
+        """Send statements that are a transaction each, in one message, and give each its rows or its error."""
+        self._opening = None
+        with self._answering():
+            self.wait(self._share_gen(statements), timeout=SHARED_SECONDS)
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        """Tell a connection that was dead already from one that broke; close one whose prepared statements are gone."""
         began = time.monotonic()
         try:
-            self.wait(self._exchange_gen(statement))
+            yield
         except Silent:
             raise
         except psycopg.OperationalError:
             if self.closed and time.monotonic() - began < FIRST_SECONDS:
                 raise ConnectionLost("the connection was dead") from None
             raise
+        finally:
+            if self._is_outdated:
+                self.close()
         self._answered_at = time.monotonic()
 
     def _has_read_end(self) -> bool:
@@ -195,9 +216,8 @@ class TransactionConnection(ImpatientConnection):
             yield from pipeline._fetch_gen(flush=False)
         except BaseException as error:
             self._forget_prepared(prepared)
-            is_set = opening is None or opening.setting is None or self._setter.pgresult is not None
-            if _is_without_role(error) and not is_set:
-                raise RolesMissing("the login has no roles of Keystead") from None
+            if opening is not None and isinstance(error, psycopg.Error):
+                raise self._named(error, opening) from None
             raise
         finally:
             self._pipeline = None
@@ -206,6 +226,52 @@ class TransactionConnection(ImpatientConnection):
             ):  # not if answers are missing: then `wait` closes the connection
                 self.pgconn.exit_pipeline_mode()
         yield from self._prepared.maintain_gen(self)
+
+    def _share_gen(self, statements: Sequence[SharedStatement]) -> PQGen[None]:
+        prepared = self._prepared._prepared_idx
+        self.pgconn.enter_pipeline_mode()
+        pipeline = self._pipeline = psycopg.Pipeline(self)
+        try:
+            reads = [self._queue_read(pipeline, statement) for statement in statements]
+            while pipeline.command_queue:
+                pipeline.command_queue.popleft()()
+            yield from send(self.pgconn)
+            for read in reads:
+                yield from self._answer_gen(pipeline, *read)
+            if any(read[0].has_failed for read in reads):
+                self._forget_prepared(prepared)
+        finally:
+            self._pipeline = None
+            with suppress(psycopg.Error):  # as in `_exchange_gen`
+                self.pgconn.exit_pipeline_mode()
+        yield from self._prepared.maintain_gen(self)
+
+    def _queue_read(
+        self, pipeline: psycopg.Pipeline, statement: SharedStatement
+    ) -> tuple[SharedStatement, _Cursor, int]:
+        """Queue a statement with its opening. Returns it with its cursor and the number of its answers."""
+        before, cursor = len(pipeline.result_queue), _Cursor(self)
+        # Neither waits for anything: in pipeline mode they only add to the queue.
+        deque(self._open_gen(statement.opening), 0)
+        try:
+            deque(cursor.queue_gen(statement.text, statement.parameters), 0)
+        except Exception as error:  # noqa: BLE001 - a value that psycopg cannot send: its task gets it
+            statement.fail(error)
+        pipeline._enqueue_sync()
+        return statement, cursor, len(pipeline.result_queue) - before
+
+    def _answer_gen(
+        self, pipeline: psycopg.Pipeline, statement: SharedStatement, cursor: _Cursor, answers: int
+    ) -> PQGen[None]:
+        for _ in range(answers):
+            results = yield from fetch_many(self.pgconn)
+            try:
+                pipeline._process_results(pipeline.result_queue.popleft(), results)
+            except psycopg.Error as error:
+                # The first counts: the others were skipped because of it.
+                statement.fail(self._named(error, statement.opening))
+        if not statement.has_failed:
+            statement.answer(cursor.fetchall())
 
     def _forget_prepared(self, since: int) -> None:
         """Forget the statements that were to be prepared from that number on.
@@ -217,15 +283,21 @@ class TransactionConnection(ImpatientConnection):
         for key in [key for key, name in names.items() if name in new]:
             del names[key]
 
+    def _named(self, error: psycopg.Error, opening: Opening) -> psycopg.Error:
+        """Return the error of an opening or the statement after it, with a class of its own if it has one."""
+        is_set = opening.setting is None or self._setter.pgresult is not None
+        if error.sqlstate in _NO_ROLE and not is_set:
+            return RolesMissing("the login has no roles of Keystead")
+        if error.sqlstate in _NOT_PREPARED:
+            self._is_outdated = True
+            return ConnectionLost("a prepared statement is gone or outdated")
+        return error
+
     def _open_gen(self, opening: Opening) -> PQGen[None]:
         if opening.begin is not None:
             yield from self._exec_command(opening.begin)
         if opening.setting is not None:
             yield from self._setter.queue_gen(opening.setting, opening.values, prepare=True)
-
-
-def _is_without_role(error: BaseException) -> bool:
-    return isinstance(error, psycopg.Error) and error.sqlstate in _NO_ROLE
 
 
 class _Cursor(psycopg.Cursor[Any]):
