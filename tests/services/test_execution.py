@@ -139,7 +139,7 @@ async def test_a_permit_that_takes_too_long_is_unavailable() -> None:
 
 
 async def test_a_waiter_that_is_cancelled_when_its_time_is_over_returns_no_permit() -> None:
-    """It had none: the one that is in use stays the only one."""
+    """The only permit stays the one that is in use."""
     semaphore = FairSemaphore(1, seconds=0.05)
     async with semaphore.held("a"):
         waiter = asyncio.create_task(semaphore.acquire("b"))

@@ -82,7 +82,7 @@ class SharedReads:
             while unsent := queue.unsent:
                 self._send([unsent.popleft() for _ in range(min(len(unsent), MOST))])
         finally:
-            # Now, not when the task is done: what is asked in between would wait for nobody.
+            # Now, not when the task is done: a read that is asked in between must find that it has to start one.
             queue.sending -= 1
 
     def _send(self, statements: list[SharedStatement]) -> None:
