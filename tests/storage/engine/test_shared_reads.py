@@ -20,7 +20,7 @@ from keystead.storage.engine.waits import run_on_loop
 from keystead.storage.freshness.write_watch import StatementsExceeded
 from keystead.storage.queries import Query
 from keystead.storage.retry import retry_on_conflict
-from tests.support.postgres import PostgresServer
+from tests.support.postgres import DEADLINE_SECONDS, PostgresServer
 from tests.support.row_security import as_owner, installed_database, server_url
 
 TASKS = 40
@@ -147,6 +147,22 @@ def test_no_task_waits_long_behind_others(
     assert {isinstance(result, Unavailable) for result in results} == {True, False}
     assert served.pool.in_use == 0
     assert all(isinstance(row, tuple) for row in together(partial(ask, served, WHO)))
+
+
+def test_a_read_that_is_asked_as_a_message_ends_is_sent(
+    served: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if no other read follows: each task asks again as soon as it has its answer."""
+    monkeypatch.setattr(shared_reads, "CONNECTIONS", 1)
+
+    def ask_again_and_again() -> list[Any]:
+        return [ask(served, WHO) for _ in range(5)]
+
+    async def run() -> list[Any]:
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            return await run_on_loop(ask_again_and_again)
+
+    assert len(asyncio.run(run())) == 5
 
 
 def test_connections_that_died_are_replaced(served: Database) -> None:

@@ -69,7 +69,8 @@ class SharedReads:
         if queue is None:
             queue = self._queues[loop] = _Queue()
         queue.unsent.append(statement)
-        if len(queue.senders) < CONNECTIONS:
+        if queue.sending < CONNECTIONS:
+            queue.sending += 1
             # Tasks of their own: a caller that is cancelled costs the others nothing.
             sender = loop.create_task(run_on_loop(partial(self._send_all, queue)))
             queue.senders.add(sender)
@@ -77,8 +78,12 @@ class SharedReads:
         return statement.wait()
 
     def _send_all(self, queue: _Queue) -> None:
-        while unsent := queue.unsent:
-            self._send([unsent.popleft() for _ in range(min(len(unsent), MOST))])
+        try:
+            while unsent := queue.unsent:
+                self._send([unsent.popleft() for _ in range(min(len(unsent), MOST))])
+        finally:
+            # Now, not when the task is done: a read that is asked in between must find that it has to start one.
+            queue.sending -= 1
 
     def _send(self, statements: list[SharedStatement]) -> None:
         failure: BaseException = asyncio.CancelledError()
@@ -98,6 +103,7 @@ class _Queue:
 
     def __init__(self) -> None:
         self.unsent: deque[SharedStatement] = deque()
+        self.sending = 0
         self.senders: set[asyncio.Task[None]] = set()
 
 

@@ -165,7 +165,7 @@ class TransactionConnection(ImpatientConnection):
 
     @contextmanager
     def _answering(self) -> Iterator[None]:
-        """Tell a connection that was dead already from one that broke; close one whose prepared statements are gone."""
+        """Distinguish a connection that was dead already. Close one whose prepared statements are gone."""
         began = time.monotonic()
         try:
             yield
