@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
+import struct
 from collections.abc import Mapping
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import httpx2
 import pytest
+from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.parser import text_string_to_metric_families
 
+from keystead.operation import metrics
 from tests.support.postgres import wait_until
 from tests.support.server_process import HOST, free_port, serving
 
@@ -33,6 +37,17 @@ class Scrape:
         """Return the sum of all samples of that name with at least these labels."""
         values = (s.value for s in self.samples if s.name == name and _holds(s.labels, labels))
         return float(sum(values))
+
+
+def test_a_process_that_is_starting_fails_no_scrape(tmp_path: Path) -> None:
+    """Its file is empty for a moment: the others' numbers are reported as soon as it is not."""
+    starting = tmp_path / f"counter_{os.getpid()}.db"
+    starting.touch()
+    collector = metrics._Shared(tmp_path)
+    with pytest.raises(struct.error):
+        list(collector._all.collect())  # type: ignore[no-untyped-call]
+    Timer(0.05, lambda: MmapedDict(str(starting)).close()).start()  # type: ignore[no-untyped-call]
+    assert list(collector.collect()) == []
 
 
 def _holds(labels: Mapping[str, str], wanted: Mapping[str, str]) -> bool:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 import platform
+import struct
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 from wsgiref.simple_server import WSGIRequestHandler, make_server
@@ -26,6 +28,8 @@ from keystead import __version__
 from keystead.operation.files import ConfigurationError
 
 FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
+TRIES: Final = 100
+TRY_SECONDS: Final = 0.01
 SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
@@ -173,7 +177,15 @@ class _Shared(Collector):
             process = int(file.stem.rpartition("_")[2])
             if not _is_alive(process):
                 mark_process_dead(process, str(self._folder))  # type: ignore[no-untyped-call]
-        yield from self._all.collect()  # type: ignore[no-untyped-call]
+        yield from self._read()
+
+    def _read(self) -> list[Metric]:
+        # The file of a process that is just starting is empty for a moment, which prometheus_client cannot read.
+        for _ in range(TRIES - 1):
+            with suppress(struct.error):
+                return list(self._all.collect())  # type: ignore[no-untyped-call]
+            time.sleep(TRY_SECONDS)
+        return list(self._all.collect())  # type: ignore[no-untyped-call]
 
 
 def _is_alive(process: int) -> bool:
