@@ -183,7 +183,7 @@ def managing_your_keys(journey: Journey) -> None:
 def revoke(journey: Journey, key: ApiKey) -> None:
     """Press Revoke, type the last four characters if asked for, and press again."""
     page, hand = journey.page, journey.hand
-    hand.press(page.get_by_role("link", name=re.compile("^Revoke")).first)
+    hand.press(page.get_by_role("link", name=re.compile(r"^Revoke\b")).first)
     expect(page.get_by_role("button", name="Revoke key")).to_be_visible()
     field = page.get_by_label(re.compile("^Type"))
     if field.count():
