@@ -1,4 +1,4 @@
-"""Column types, actors in rows, and what differs by dialect: ids in order of age, and upserts."""
+"""What tables share: their metadata, column types, actors in rows, and what differs by dialect."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from sqlalchemy import (
     Connection,
     Integer,
     LargeBinary,
+    MetaData,
     Table,
     Text,
     bindparam,
@@ -34,6 +35,19 @@ from keystead.domain.networks import Networks
 from keystead.domain.principals import Actor, PrincipalKind
 from keystead.domain.renewals import Renewal
 from keystead.domain.scopes import Scopes
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "%(table_name)s_pk",
+        "uq": "%(table_name)s_%(column_0_N_name)s_key",
+        "fk": "%(table_name)s_%(column_0_N_name)s_fk",
+        "ck": "%(table_name)s_%(constraint_name)s_check",
+    }
+)
+"""What all tables belong to, in whichever file they are declared."""
+STRICT: Final[dict[str, Any]] = {"sqlite_strict": True}
+CLUSTERED: Final[dict[str, Any]] = {**STRICT, "sqlite_with_rowid": False}
+"""SQLite stores such a table in the B-tree of its primary key: one descent finds the row."""
 
 Identifier = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
 """Ids and slugs: compared bytewise, so that pages have the same order on both engines."""
