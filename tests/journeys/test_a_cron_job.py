@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -70,9 +69,9 @@ class Job:
 
 
 @pytest.fixture
-def job(customer: Customer, tmp_path: Path) -> Iterator[Job]:
+def job(customer: Customer, tmp_path: Path) -> Job:
     """A job whose key reads documents for 90 days, and may renew itself."""
-    yield job_of(customer, tmp_path)
+    return job_of(customer, tmp_path)
 
 
 def job_of(customer: Customer, folder: Path) -> Job:
@@ -168,4 +167,4 @@ def test_a_key_without_the_permission_cannot(customer: Customer, tmp_path: Path)
 
 def _events(customer: Customer, type: str) -> list[Json]:
     events: list[Json] = customer.request_json("GET", f"/v1/events?type={type}")["items"]
-    return json.loads(json.dumps(events))
+    return events
