@@ -39,6 +39,7 @@ class KeyRecord(NamedTuple):
     scopes: str
     expires_at: int | None
     revoked_at: int | None
+    replaces: str | None
     suspended_at: int | None
 
     def ended(self, now: int) -> DenialReason | None:
@@ -54,9 +55,10 @@ class KeyRecord(NamedTuple):
 
 
 class Verified(NamedTuple):
-    """The token is valid; `principal` acts."""
+    """The token is valid; `principal` acts. `is_first_use`: of a renewed key, to be committed before it is accepted."""
 
     principal: Principal
+    is_first_use: bool = False
 
 
 class Denied(NamedTuple):
@@ -93,7 +95,12 @@ def judge(
     if reason is not None:
         return _denied(reason, token, record)
     verified = _verified(
-        token.key_id, record.description, record.workspace_id, record.scopes, record.expires_at
+        token.key_id,
+        record.description,
+        record.workspace_id,
+        record.scopes,
+        record.expires_at,
+        record.replaces is not None,
     )
     if required is not None and not verified.principal.scopes.permit(required):
         return _denied(DenialReason.INSUFFICIENT_SCOPE, token, record)
@@ -106,7 +113,12 @@ def _denied(reason: DenialReason, token: Token, record: KeyRecord) -> Denied:
 
 @lru_cache(maxsize=16_384)
 def _verified(
-    key_id: KeyId, description: str, workspace_id: str, scopes: str, expires_at: int | None
+    key_id: KeyId,
+    description: str,
+    workspace_id: str,
+    scopes: str,
+    expires_at: int | None,
+    is_first_use: bool,
 ) -> Verified:
     # Cached by the columns of the row, so that a key which calls again isn't parsed again.
     principal = principals.of_key(
@@ -116,7 +128,7 @@ def _verified(
         _scopes(scopes),
         None if expires_at is None else from_microseconds(expires_at),
     )
-    return Verified(principal)
+    return Verified(principal, is_first_use)
 
 
 _scopes = lru_cache(maxsize=1_024)(Scopes.parse)

@@ -70,6 +70,9 @@ _KEY_STATE: Final = (
     "networks",
     "metadata",
     "renewable_until",
+    "family",
+    "replaces",
+    "quiet_seconds",
 )
 
 _DIGEST: Final = (
@@ -115,6 +118,7 @@ GRANTS: Final[Mapping[str, tuple[Grant, ...]]] = {
             "created_at",
             "expires_at",
             "revoked_at",
+            "replaces",
         ),
         _select(schema.workspaces, "id", "name", "plan_id", "suspended_at"),
         _select(schema.credentials, "id", "name", "pepper_id", "digest", "revoked_at"),
@@ -212,7 +216,11 @@ GRANTS: Final[Mapping[str, tuple[Grant, ...]]] = {
         ),
         _delete(schema.email_confirmations),
         _select(schema.events),
-        _select(schema.api_keys, "id", "workspace_id", "created_at", "expires_at", "revoked_at"),
+        _select(
+            schema.api_keys,
+            *("id", "workspace_id", "created_at", "expires_at", "revoked_at"),
+            *("rotated_to", "quiet_seconds"),
+        ),
         _select(schema.key_use, "key_id", "last_used_at"),
         _select(schema.key_callers, "workspace_id", "key_id", "reason", "last_at"),
         _select(schema.key_lifecycle_marks, "workspace_id", "key_id", "kind", "mark"),

@@ -69,6 +69,7 @@ KEY: Final = ById(
         api_keys.c.scopes,
         api_keys.c.expires_at,
         api_keys.c.revoked_at,
+        api_keys.c.replaces,
         _suspended_at().label("suspended_at"),
     ),
     api_keys.c.id,

@@ -15,6 +15,7 @@ COUNT = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 def upgrade() -> None:
     """Add what is new. `api_keys` comes before `workspaces`: a verification locks them in that order."""
     _members_of_keys()
+    _renewals_of_keys()
 
 
 # Keys: networks, metadata and renewal.
@@ -24,3 +25,19 @@ def _members_of_keys() -> None:
     op.add_column("api_keys", sa.Column("networks", sa.Text(), nullable=False, server_default=""))
     op.add_column("api_keys", sa.Column("metadata", sa.Text(), nullable=False, server_default="{}"))
     op.add_column("api_keys", sa.Column("renewable_until", COUNT))
+
+
+# Keys: renewals, and the end after silence.
+
+
+def _renewals_of_keys() -> None:
+    op.add_column("api_keys", sa.Column("family", IDENTIFIER))
+    op.add_column("api_keys", sa.Column("replaces", IDENTIFIER))
+    op.add_column("api_keys", sa.Column("quiet_seconds", COUNT))
+    _partial("api_keys_family", "family IS NOT NULL", "workspace_id", "family", "created_at")
+    _partial("api_keys_quiet", "quiet_seconds IS NOT NULL AND revoked_at IS NULL", "id")
+
+
+def _partial(name: str, condition: str, *columns: str) -> None:
+    where = sa.text(condition)
+    op.create_index(name, "api_keys", columns, sqlite_where=where, postgresql_where=where)
