@@ -101,14 +101,23 @@ def usage(sandbox: SandboxInstallation) -> Usage:
 def verifier(sandbox: SandboxInstallation, lookup: WatchedLookup, usage: Usage) -> Verifier:
     """A server with a cache."""
     return Verifier(
-        lookup, PEPPERS, sandbox.clock, usage, VerificationCache(generation_file_of(sandbox))
+        lookup,
+        PEPPERS,
+        sandbox.clock,
+        usage,
+        sandbox.services.first_uses,
+        VerificationCache(generation_file_of(sandbox)),
     )
 
 
 def reader_of(sandbox: SandboxInstallation) -> Verifier:
     """Return a server without a cache."""
     return Verifier(
-        sandbox.installation.reads.lookup(KEY), PEPPERS, sandbox.clock, Usage(sandbox.database)
+        sandbox.installation.reads.lookup(KEY),
+        PEPPERS,
+        sandbox.clock,
+        Usage(sandbox.database),
+        sandbox.services.first_uses,
     )
 
 

@@ -95,7 +95,7 @@ class Verifier:
                 verdict = self._rates.take(verdict.principal) or verdict
                 now = self._clock.microseconds()
             if isinstance(verdict, Verified) and verdict.is_first_use:
-                self._first_uses.commit(verdict.principal)
+                self._first_uses.commit(verdict.principal, KeyId(verdict.principal.id))
                 verdict, now = self._decide(text, required)
                 _require_committed(verdict)
         except BaseException:
