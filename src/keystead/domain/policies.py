@@ -61,6 +61,10 @@ class Policy:
         """Return the members by name, as JSON values."""
         return asdict(self)
 
+    def said(self) -> dict[str, int | bool]:
+        """Return the members that say something, as they are stored."""
+        return {name: value for name, value in self.members().items() if value is not None}
+
 
 POLICY_NAMES: Final = tuple(f.name for f in fields(Policy))
 NO_POLICY: Final = Policy()
