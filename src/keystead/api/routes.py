@@ -16,6 +16,7 @@ from keystead.api.operations import Operation
 from keystead.api.operator.plans import PLANS
 from keystead.api.operator.portal_sessions import PORTAL_SESSIONS
 from keystead.api.operator.workspaces import MANAGED_WORKSPACES
+from keystead.api.policies import MANAGED_POLICIES, POLICY
 from keystead.api.webhooks import DELIVERIES, WEBHOOKS
 from keystead.api.workspaces import WORKSPACES
 from keystead.domain.errors import NotFound
@@ -26,6 +27,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = tuple(
     operation
     for operations in (
         WORKSPACES,
+        POLICY,
         KEYS,
         COLLECTIONS,
         DOCUMENTS,
@@ -33,6 +35,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = tuple(
         WEBHOOKS,
         DELIVERIES,
         MANAGED_WORKSPACES,
+        MANAGED_POLICIES,
         PLANS,
         PORTAL_SESSIONS,
     )

@@ -21,7 +21,11 @@ def upgrade() -> None:
 
 
 def _policies() -> None:
-    layers = (("plans", "policy"), ("workspaces", "operator_policy"), ("workspaces", "owner_policy"))
+    layers = (
+        ("plans", "policy"),
+        ("workspaces", "operator_policy"),
+        ("workspaces", "owner_policy"),
+    )
     for table, name in layers:
         op.add_column(table, sa.Column(name, sa.Text(), nullable=False, server_default="{}"))
     version = sa.Column("policy_version", COUNT, nullable=False, server_default="1")
