@@ -81,6 +81,7 @@ from keystead.client.results import (
 from keystead.domain.documents import DocumentDraft
 from keystead.domain.errors import FieldError
 from keystead.domain.keys import UNSET, Unset
+from keystead.domain.renewals import Renewal
 from keystead.domain.token import Secret, Token
 
 __all__ = [
@@ -139,6 +140,7 @@ __all__ = [
     "Quota",
     "RateLimited",
     "Refusal",
+    "Renewal",
     "RotationInProgress",
     "SearchPage",
     "Secret",
