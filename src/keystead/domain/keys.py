@@ -125,6 +125,11 @@ class KeyPatch:
     metadata: Mapping[str, str | None] | Unset = UNSET
     renewal: Renewal | None | Unset = UNSET
 
+    @property
+    def may_extend(self) -> bool:
+        """Return whether it names what a policy bounds. All other changes need no policy."""
+        return self.expires_at is not UNSET or self.renewal is not UNSET
+
 
 @dataclass(frozen=True, slots=True)
 class KeyGrant:

@@ -89,6 +89,9 @@ class PolicyLayers:
         return self.operator if layer is PolicyLayer.OPERATOR else self.owner
 
 
+NO_LAYERS: Final = PolicyLayers()
+
+
 def effective_policy(plan: Policy, operator: Policy, owner: Policy) -> Policy:
     """Return the strictest of the layers. Its `expiry_required` and `renewal_allowed` are never None."""
     layers = (plan, operator, owner)

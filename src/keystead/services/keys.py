@@ -16,7 +16,7 @@ from keystead.domain.instants import format_instant
 from keystead.domain.key_hygiene import HygieneFinding
 from keystead.domain.keys import ApiKey, KeyDraft, KeyPatch, KeyStatus
 from keystead.domain.plans import Plan, Quota
-from keystead.domain.policies import Policy
+from keystead.domain.policies import NO_LAYERS, Policy
 from keystead.domain.principals import Principal
 from keystead.domain.scopes import KEYS_READ, KEYS_WRITE, ScopeCatalog
 from keystead.domain.versions import IfMatch, require_match
@@ -173,8 +173,8 @@ class Keys:
             key = require_key(tx, principal.workspace_id, key_id)
             rules.require_manager(act.principal, key)
             require_match(if_match, key.version)
-            policy = policies.find_layers(tx, key.workspace_id).effective
-            return self._patch(tx, key, patch, policy, act)
+            layers = policies.find_layers(tx, key.workspace_id) if patch.may_extend else NO_LAYERS
+            return self._patch(tx, key, patch, layers.effective, act)
 
     @retry_on_conflict
     def revoke(
