@@ -29,12 +29,7 @@ _SOME: Final = Query(
         workspaces.c.id.in_(bindparam("workspaces", expanding=True))
     )
 )
-_REPLACE: Final = {
-    layer: update(workspaces)
-    .where(workspaces.c.id == bindparam("workspace"))
-    .values({f"{layer}_policy": bindparam("policy"), "policy_version": bindparam("version")})
-    for layer in PolicyLayer
-}
+_REPLACE: Final = update(workspaces).where(workspaces.c.id == bindparam("workspace"))
 
 
 def layers_of(row: Sequence[Any]) -> PolicyLayers:
@@ -59,5 +54,5 @@ def replace_layer(
     tx: Tx, workspace_id: WorkspaceId, layer: PolicyLayer, policy: Policy, version: int
 ) -> None:
     """Replace one layer of the workspace's policy, under the workspace's lock."""
-    values = {"workspace": workspace_id, "policy": policy.said(), "version": version}
-    tx.execute(_REPLACE[layer], values)
+    changed = {f"{layer}_policy": policy.said(), "policy_version": version}
+    tx.execute(_REPLACE, {"workspace": workspace_id, **changed})
