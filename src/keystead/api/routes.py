@@ -13,7 +13,9 @@ from keystead.api.documents import DOCUMENTS
 from keystead.api.events import EVENTS
 from keystead.api.keys import KEYS
 from keystead.api.operations import Operation
-from keystead.api.operator import MANAGED_WORKSPACES, PLANS, PORTAL_SESSIONS
+from keystead.api.operator.plans import PLANS
+from keystead.api.operator.portal_sessions import PORTAL_SESSIONS
+from keystead.api.operator.workspaces import MANAGED_WORKSPACES
 from keystead.api.webhooks import DELIVERIES, WEBHOOKS
 from keystead.api.workspaces import WORKSPACES
 from keystead.domain.errors import NotFound

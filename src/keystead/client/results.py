@@ -49,6 +49,13 @@ class Quota:
 
 
 @dataclass(frozen=True, slots=True)
+class Renewal:
+    """The permission of a key to renew itself; `until` None is without end."""
+
+    until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class Key(Tagged):
     """An API key without its token. `status` is active, expired or revoked, at the time of the response."""
 
@@ -65,6 +72,9 @@ class Key(Tagged):
     last_used_agent: str | None
     revoked_at: datetime | None
     rotated_to: str | None
+    networks: tuple[str, ...]
+    metadata: Mapping[str, str] = field(hash=False)
+    renewal: Renewal | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -286,7 +286,7 @@ class Keys:
             room = plans.room_for_key(tx, principal.workspace_id, act.at)
             self._require_room("api_keys", room.plan, room.plan.limits.api_keys, room.used)
             key, token = self._issue(tx, principal.workspace_id, granted, act, room.newest)
-            _record(tx, EventType.KEY_CREATED, key, act)
+            _record(tx, EventType.KEY_CREATED, key, act, metadata=key.metadata)
             run.finish(tx, key.id)
         return CreatedKey(key, token)
 
@@ -350,7 +350,10 @@ class Keys:
         if changed != key:
             changed = replace(changed, version=key.version + 1)
             rows.update_key(tx, changed)
-            _record(tx, EventType.KEY_UPDATED, changed, act, changed=_changed_names(key, changed))
+            names = _changed_names(key, changed)
+            _record(
+                tx, EventType.KEY_UPDATED, changed, act, changed=names, metadata=changed.metadata
+            )
         return changed
 
     def _find(self, tx: Tx, principal: Principal, key_id: KeyId) -> ApiKey:
@@ -376,6 +379,9 @@ class Keys:
             created_at=act.at,
             created_by=act.actor,
             expires_at=granted.expires_at,
+            networks=granted.networks,
+            metadata=granted.metadata,
+            renewal=granted.renewal,
         )
         rows.insert_key(tx, key, self._peppers.seal(token))
         return key, token
@@ -445,5 +451,5 @@ def _describe_candidate(key: ApiKey) -> dict[str, object]:
 
 
 def _changed_names(before: ApiKey, after: ApiKey) -> tuple[str, ...]:
-    names = ("description", "scopes", "expires_at")
+    names = ("description", "scopes", "expires_at", "networks", "metadata", "renewal")
     return tuple(name for name in names if getattr(before, name) != getattr(after, name))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from sqlalchemy import (
     CheckConstraint,
     Column,
@@ -12,7 +10,6 @@ from sqlalchemy import (
     Identity,
     Index,
     Integer,
-    MetaData,
     PrimaryKeyConstraint,
     Table,
     Text,
@@ -30,23 +27,16 @@ from keystead.storage.schema.columns import (
     Identifier,
     Instant,
     Json,
+    NetworkSet,
+    RenewalEnd,
     ScopeSet,
     actor_columns,
+    metadata,
 )
+from keystead.storage.schema.columns import CLUSTERED as _CLUSTERED
+from keystead.storage.schema.columns import STRICT as _STRICT
 from keystead.storage.schema.key_count_triggers import create_key_count_triggers
 from keystead.storage.schema.search import Words, create_search
-
-metadata = MetaData(
-    naming_convention={
-        "pk": "%(table_name)s_pk",
-        "uq": "%(table_name)s_%(column_0_N_name)s_key",
-        "fk": "%(table_name)s_%(column_0_N_name)s_fk",
-        "ck": "%(table_name)s_%(constraint_name)s_check",
-    }
-)
-_STRICT: dict[str, Any] = {"sqlite_strict": True}
-_CLUSTERED: dict[str, Any] = {**_STRICT, "sqlite_with_rowid": False}
-"""SQLite stores such a table in the B-tree of its primary key: one descent finds the row."""
 
 
 def _version() -> Column[int]:
@@ -158,6 +148,9 @@ api_keys = Table(
     Column("revoked_at", Instant),
     Column("rotated_to", Identifier),
     _version(),
+    Column("networks", NetworkSet, nullable=False, server_default=""),
+    Column("metadata", Json, nullable=False, server_default="{}"),
+    Column("renewable_until", RenewalEnd),
     UniqueConstraint("workspace_id", "id"),
     ForeignKeyConstraint(
         ["workspace_id", "rotated_to"],

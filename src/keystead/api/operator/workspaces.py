@@ -1,26 +1,18 @@
-"""The Operator API, for the product's backend: workspaces, plans and portal sessions."""
+"""Calls of the Operator API for workspaces: create, list, rename, suspend, resume, and set the plan."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Final
-from urllib.parse import urlencode
 
-from keystead.api.bodies import NewPortalSession, NewWorkspace, PlanAssignment, WorkspaceChange
+from keystead.api.bodies import NewWorkspace, PlanAssignment, WorkspaceChange
 from keystead.api.calls import OperatorCall
 from keystead.api.operations import OPERATOR, PAGED, Operations, Reply, in_path, in_query
-from keystead.domain.errors import InvalidCursor, LimitReached, NameTaken, NotFound
+from keystead.domain.errors import InvalidCursor, NameTaken
 from keystead.domain.ids import WorkspaceId
 from keystead.domain.versions import require_match
 from keystead.http.paging import read_page
-from keystead.wire.operator import (
-    ManagedWorkspace,
-    ManagedWorkspaceList,
-    PlanList,
-    PlanWithLimits,
-    WorkspaceWithUse,
-)
-from keystead.wire.resources import PortalSession
+from keystead.wire.operator import ManagedWorkspace, ManagedWorkspaceList, WorkspaceWithUse
 
 
 def _version(call: OperatorCall, path: Mapping[str, str]) -> int:
@@ -139,35 +131,3 @@ def set_workspace_plan(
 def _with_use(call: OperatorCall, id: str) -> Reply[WorkspaceWithUse]:
     use = call.services.plans.of_workspace(WorkspaceId(id))
     return Reply(WorkspaceWithUse.measured(use), use.workspace.version)
-
-
-PLANS: Final = Operations("/operator/v1/plans", "plans", OPERATOR)
-
-
-@PLANS.call("GET", "", "List plans")
-def list_plans(call: OperatorCall) -> Reply[PlanList]:
-    """Return all plans, from small to large. `keystead plans apply` changes them."""
-    plans = [PlanWithLimits.of(plan) for plan in call.services.plans.all()]
-    return Reply(PlanList(items=plans, next_cursor=None))
-
-
-PORTAL_SESSIONS: Final = Operations("/operator/v1/portal-sessions", "portal sessions", OPERATOR)
-
-
-@PORTAL_SESSIONS.call(
-    "POST",
-    "",
-    "Sign a user in",
-    statuses=(201,),
-    refusals=(NotFound, LimitReached),
-    is_located=False,
-)
-def create_portal_session(call: OperatorCall, body: NewPortalSession) -> Reply[PortalSession]:
-    """Create a link that signs a user in once, within five minutes. Send the user's browser there.
-
-    The workspace and the product's own `id` identify the user. Name, email and role are updated to the values sent.
-    """
-    sessions = call.services.portal_sessions
-    secret, expires_at = sessions.create(call.credential, body.request(), call.origin)
-    url = f"{call.base_url}/sign-in?{urlencode({'link': secret.reveal()})}"
-    return Reply(PortalSession(url=url, expires_at=expires_at))

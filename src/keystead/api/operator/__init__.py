@@ -1,0 +1,1 @@
+"""The Operator API, for the product's backend: one file a noun."""
