@@ -15,6 +15,7 @@ from keystead.domain.instants import from_microseconds
 from keystead.domain.networks import ANYWHERE, Networks
 from keystead.domain.principals import Principal
 from keystead.domain.rate_limits import RateExceeded
+from keystead.domain.renewals import renewal_until
 from keystead.domain.scopes import Scopes
 from keystead.domain.token import Token
 
@@ -94,7 +95,7 @@ def judge(
     required: str | None,
     now: int,
     peppers: Peppers,
-    source: str | None,
+    source: str | None = None,
 ) -> Verification:
     """Return the decision on a token.
 

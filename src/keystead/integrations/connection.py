@@ -66,6 +66,4 @@ def _in_process(
 
     if data is None and url.startswith("sqlite:///"):
         data = Path(url.removeprefix("sqlite:///").partition("?")[0]).parent
-    return InProcess(
-        read_settings(database=url, data=data, public_url=public_url), trusted_proxies
-    )
+    return InProcess(read_settings(database=url, data=data, public_url=public_url), trusted_proxies)

@@ -61,8 +61,6 @@ class Guard(ABC):
             ValueError: One of `trusted_proxies` is neither an address nor a CIDR block.
         """
         self.problems = Problems(base_url)
-        if isinstance(trusted_proxies, str):
-            raise ValueError("trusted_proxies needs a list of networks, not one text")
         self._proxies = parse_networks(trusted_proxies)
 
     def sender(self, head: RequestHead) -> Sender:

@@ -18,9 +18,7 @@ FLUSH_SECONDS: Final = 2.0
 class InProcess(Guard):
     """A guard over the database. The use of keys is written every two seconds, and when the process ends."""
 
-    def __init__(
-        self, settings: bootstrap.Settings, trusted_proxies: Iterable[str] = ()
-    ) -> None:
+    def __init__(self, settings: bootstrap.Settings, trusted_proxies: Iterable[str] = ()) -> None:
         # Not those of the settings: the server's proxies aren't the application's.
         super().__init__(settings.base_url, trusted_proxies)
         self.installation = PerProcess(lambda: _OpenInstallation(settings))

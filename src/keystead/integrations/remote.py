@@ -23,7 +23,9 @@ from keystead.client import (
 )
 from keystead.domain.errors import InsufficientScope, InvalidToken, ServerUnreachable, Unavailable
 from keystead.domain.ids import KeyId, WorkspaceId
+from keystead.domain.networks import Networks
 from keystead.domain.principals import Principal, of_key
+from keystead.domain.renewals import Renewal
 from keystead.domain.scopes import Scopes
 from keystead.domain.token import parse, trim
 from keystead.integrations.guard import Guard, PerProcess, RequestHead
@@ -184,6 +186,9 @@ def _principal(introspection: Introspection) -> Principal:
         WorkspaceId(workspace.id),
         Scopes(introspection.scopes),
         introspection.expires_at,
+        Networks(" ".join(introspection.networks)),
+        introspection.metadata,
+        introspection.renewal and Renewal(introspection.renewal.until),
     )
 
 

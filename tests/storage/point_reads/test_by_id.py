@@ -76,6 +76,9 @@ def test_the_columns_are_the_records(
         "documents:read keys:read",
         None,
         None,
+        "",
+        "{}",
+        None,
         None,
     )
     assert (type(record.digest), len(record.digest)) == (bytes, 32)
