@@ -15,7 +15,6 @@ from keystead.domain.instants import format_instant, parse_instant
 from keystead.domain.key_metadata import MAX_BYTES, MAX_MEMBERS, NAME_PATTERN
 from keystead.domain.keys import (
     MAX_DESCRIPTION,
-    MAX_OVERLAP,
     MAX_SCOPES,
     UNSET,
     KeyDraft,
@@ -26,6 +25,7 @@ from keystead.domain.networks import MAX_NETWORKS
 from keystead.domain.plans import LIMIT_NAMES, MAX_LIMIT
 from keystead.domain.portal import MAX_URL, MAX_USER_ID, PortalRequest, PortalUser
 from keystead.domain.renewals import Renewal
+from keystead.domain.rotations import MAX_OVERLAP
 from keystead.domain.webhooks import MAX_HEADERS, WebhookDraft, WebhookPatch, WebhookStatus
 from keystead.domain.workspaces import MAX_NAME, Role
 from keystead.wire.schema import INSTANT_SCHEMA, Instant, member

@@ -23,7 +23,7 @@ from keystead.domain.errors import (
 from keystead.domain.ids import KeyId
 from keystead.domain.keys import KeyStatus
 from keystead.domain.scopes import KEYS_READ, KEYS_WRITE
-from keystead.services import keys as service
+from keystead.services import key_issuer as service
 from keystead.services.idempotency import Once
 from keystead.wire.resources import CreatedKey, Key, KeyList, Quota
 
@@ -164,7 +164,7 @@ def rotate_key(call: Call, id: str, body: NewRotation = _NO_BODY) -> Reply[Creat
 
     During the overlap the old key doesn't count toward the plan's limit, so you can rotate keys at the limit.
     """
-    created = call.services.keys.rotate(
+    created = call.services.rotations.rotate(
         call.principal,
         KeyId(id),
         overlap=body.overlap,
@@ -178,7 +178,7 @@ def rotate_key(call: Call, id: str, body: NewRotation = _NO_BODY) -> Reply[Creat
 def _created(call: Call, created: service.CreatedKey) -> Reply[CreatedKey]:
     key, token = created.key, created.token
     shape = CreatedKey.of(key, call.services.keys.now(), token=token and token.reveal())
-    return Reply(shape, key.version, f"/v1/keys/{key.id}")
+    return Reply(shape, key.version, f"{call.root}/keys/{key.id}")
 
 
 def _once(call: Call, body: Body) -> Once | None:

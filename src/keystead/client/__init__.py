@@ -8,6 +8,7 @@ from __future__ import annotations
 from keystead.client._async.client import AsyncClient, AsyncOperator
 from keystead.client._sync.client import Client, Operator
 from keystead.client.errors import (
+    AgainstPolicy,
     ChangedMeanwhile,
     ClientError,
     CollectionNotEmpty,
@@ -81,11 +82,13 @@ from keystead.client.results import (
 from keystead.domain.documents import DocumentDraft
 from keystead.domain.errors import FieldError
 from keystead.domain.keys import UNSET, Unset
+from keystead.domain.renewals import Renewal
 from keystead.domain.token import Secret, Token
 
 __all__ = [
     "UNSET",
     "Actor",
+    "AgainstPolicy",
     "AsyncClient",
     "AsyncOperator",
     "Attempt",
@@ -139,6 +142,7 @@ __all__ = [
     "Quota",
     "RateLimited",
     "Refusal",
+    "Renewal",
     "RotationInProgress",
     "SearchPage",
     "Secret",

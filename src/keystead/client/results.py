@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
+from keystead.domain.renewals import Renewal
 from keystead.domain.scopes import Scopes
 from keystead.domain.token import Secret, Token
 
@@ -46,13 +47,6 @@ class Quota:
 
     limit: int | None
     used: int
-
-
-@dataclass(frozen=True, slots=True)
-class Renewal:
-    """The permission of a key to renew itself; `until` None is without end."""
-
-    until: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

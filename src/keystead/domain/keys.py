@@ -1,4 +1,4 @@
-"""API keys: the record, the rules for a new key, and how a key changes, ends and is rotated."""
+"""API keys: the record, the rules for a new key, and how a key changes and ends."""
 
 from __future__ import annotations
 
@@ -30,7 +30,6 @@ from keystead.domain.text import check_line, is_one_line
 
 MAX_DESCRIPTION: Final = 200
 MAX_SCOPES: Final = 50
-MAX_OVERLAP: Final = timedelta(seconds=604_800)
 EXPIRES_SOON: Final = timedelta(days=14)
 MAX_EXPIRY: Final = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 
@@ -136,15 +135,6 @@ class KeyGrant:
     networks: Networks = ANYWHERE
     metadata: Metadata = field(default_factory=dict, hash=False)
     renewal: Renewal | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Rotation:
-    """A planned rotation: the successor's attributes, and what happens to the old key."""
-
-    successor: KeyGrant
-    revoke_now: bool
-    old_expires_at: datetime | None
 
 
 def has_passed(end: datetime | None, now: datetime) -> bool:
@@ -372,42 +362,6 @@ def _new_renewal(key: ApiKey, patch: KeyPatch, now: datetime) -> Renewal | None:
     if sent and key.renewal and key.renewal.until == whole_seconds(sent.until, "/renewal/until"):
         return key.renewal
     return check_renewal(sent, now)
-
-
-def plan_rotation(
-    key: ApiKey,
-    overlap: timedelta,
-    expires_at: datetime | None | Unset,
-    principal: Principal,
-    now: datetime,
-) -> Rotation:
-    """Return the plan of a rotation. By default the successor gets the old key's lifetime, counted from now.
-
-    Both keys expire at whole seconds, as all keys do.
-    """
-    if not timedelta() <= overlap <= MAX_OVERLAP:
-        raise Invalid.field("/overlap_seconds", f"must be 0-{MAX_OVERLAP // timedelta(seconds=1)}")
-    require_changeable(key, now)
-    if key.rotated_to is not None:
-        raise RotationInProgress("The key was rotated already; rotate its successor.")
-    end = _same_lifetime(key, now) if expires_at is UNSET else check_expiry(expires_at, now)
-    successor = KeyGrant(key.description, end, key.scopes, key.networks, key.metadata, key.renewal)
-    require_within(principal, successor)
-    require_renewal(principal, successor.renewal, now)
-    require_recent_authentication(principal, key.scopes, now)
-    if not overlap:
-        return Rotation(successor, True, key.expires_at)
-    old_end = earlier(key.expires_at, now + overlap)
-    return Rotation(successor, False, old_end.replace(microsecond=0))
-
-
-def _same_lifetime(key: ApiKey, now: datetime) -> datetime | None:
-    if key.expires_at is None:
-        return None
-    try:
-        return (now + (key.expires_at - key.created_at)).replace(microsecond=0)
-    except OverflowError:
-        return MAX_EXPIRY
 
 
 def earlier(first: datetime | None, second: datetime) -> datetime:

@@ -198,7 +198,7 @@ class NetworkSet(TypeDecorator[Networks]):
 
 
 class RenewalEnd(TypeDecorator[Renewal]):
-    """A renewal as the time at which it ends; NO_END for one without end, null for none."""
+    """A renewal as the time at which it ends; null if there is none, NO_END if it has no end."""
 
     impl = Count
     cache_ok = True
