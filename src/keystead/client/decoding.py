@@ -13,8 +13,9 @@ from types import NoneType, UnionType
 from typing import Any, Final, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from keystead.client.errors import TokenLost
-from keystead.client.results import CreatedKey, Introspection, Key, Renewal, Workspace
+from keystead.client.results import CreatedKey, Introspection, Key, Workspace
 from keystead.domain.instants import parse_instant
+from keystead.domain.renewals import Renewal
 from keystead.domain.token import Secret, Token, parse
 
 T = TypeVar("T")

@@ -49,8 +49,8 @@ class Client(NamedTuple):
     request_id: str
     secure: bool
     private: bool
-    source: str | None
-    forwarded_source: str | None
+    source: str | None = None
+    forwarded_source: str | None = None
 
 
 class Sender(NamedTuple):

@@ -25,7 +25,6 @@ from keystead.domain.errors import InsufficientScope, InvalidToken, ServerUnreac
 from keystead.domain.ids import KeyId, WorkspaceId
 from keystead.domain.networks import Networks
 from keystead.domain.principals import Principal, of_key
-from keystead.domain.renewals import Renewal
 from keystead.domain.scopes import Scopes
 from keystead.domain.token import parse, trim
 from keystead.integrations.guard import Guard, PerProcess, RequestHead
@@ -188,7 +187,7 @@ def _principal(introspection: Introspection) -> Principal:
         introspection.expires_at,
         Networks(" ".join(introspection.networks)),
         introspection.metadata,
-        introspection.renewal and Renewal(introspection.renewal.until),
+        introspection.renewal,
     )
 
 
