@@ -81,7 +81,7 @@ def test_a_key_with_networks(sandbox: SandboxInstallation, gate: GateApplication
             assert answer["renewal"] == {"until": "2027-02-21T12:00:00Z"}
 
 
-def test_the_address_is_recorded_where_it_was_sent(
+def test_an_address_that_was_sent_is_recorded(
     sandbox: SandboxInstallation, gate: GateApplication
 ) -> None:
     """Accepted and refused callers are those of `ip`, in its one spelling and without an agent."""

@@ -24,7 +24,7 @@ class Renewal:
 
 
 def renewal_until(microseconds: int | None) -> Renewal | None:
-    """Return the renewal that ends at that time (since 1970): NO_END is without end, None is no renewal."""
+    """Return the renewal that ends at that time (since 1970): NO_END is without end, None gives None."""
     if microseconds is None:
         return None
     return Renewal(None if microseconds == NO_END else from_microseconds(microseconds))

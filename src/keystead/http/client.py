@@ -54,7 +54,7 @@ class Client(NamedTuple):
 
 
 class Sender(NamedTuple):
-    """Where a request comes from.
+    """The source of a request.
 
     `address` is the best guess, for records and limits; "" without any. The two others are what a key's networks are
     compared with, so they are None in every doubt. `source`: the client's address. `forwarded_source`: the same as a
@@ -110,7 +110,7 @@ def read_client(
 
 
 def read_sender(peer: str, head: Head, proxies: Sequence[Network]) -> Sender:
-    """Return where a request from `peer` comes from."""
+    """Return the source of a request from `peer`."""
     near = _peer(peer)
     if _within(near.address, proxies) and _is_forwarded(head):
         return _forwarded(head, near, proxies)

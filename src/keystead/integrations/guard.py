@@ -64,7 +64,7 @@ class Guard(ABC):
         self._proxies = parse_networks(trusted_proxies)
 
     def sender(self, head: RequestHead) -> Sender:
-        """Return where a request comes from: X-Forwarded-For counts only if the peer is a trusted proxy."""
+        """Return the source of a request: X-Forwarded-For counts only if the peer is a trusted proxy."""
         fields = [(name.lower(), value) for name, value in head.headers] if self._proxies else ()
         return read_sender(head.address or "", Head(fields), self._proxies)
 
