@@ -13,9 +13,10 @@ from keystead.client._async.documents import AsyncCollections, AsyncDocuments
 from keystead.client._async.keys import AsyncKeys
 from keystead.client._async.sending import AsyncSender
 from keystead.client._async.webhooks import AsyncDeliveries, AsyncEvents, AsyncWebhooks
+from keystead.client._async.workspaces import PATH as WORKSPACES
 from keystead.client._async.workspaces import AsyncWorkspaces
 from keystead.client.exchange import AGENT, TIMEOUT, Patience
-from keystead.client.requests import FORM, Request, form_body, json_body
+from keystead.client.requests import FORM, Request, form_body, json_body, path_of
 from keystead.client.results import (
     Introspection,
     Page,
@@ -173,6 +174,10 @@ class AsyncOperator(AsyncBaseClient):
     def workspaces(self) -> AsyncWorkspaces:
         """The workspaces of the installation."""
         return AsyncWorkspaces(self._connection)
+
+    def keys(self, workspace_id: str) -> AsyncKeys:
+        """Return the keys of a workspace, with the calls that one of its keys has."""
+        return AsyncKeys(self._connection, path_of(WORKSPACES, workspace_id))
 
     async def plans(self) -> Sequence[PlanWithLimits]:
         """Return every plan, from the smallest to the largest."""

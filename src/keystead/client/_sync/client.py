@@ -12,9 +12,10 @@ from keystead.client._sync.documents import Collections, Documents
 from keystead.client._sync.keys import Keys
 from keystead.client._sync.sending import Sender
 from keystead.client._sync.webhooks import Deliveries, Events, Webhooks
+from keystead.client._sync.workspaces import PATH as WORKSPACES
 from keystead.client._sync.workspaces import Workspaces
 from keystead.client.exchange import AGENT, TIMEOUT, Patience
-from keystead.client.requests import FORM, Request, form_body, json_body
+from keystead.client.requests import FORM, Request, form_body, json_body, path_of
 from keystead.client.results import (
     Introspection,
     Page,
@@ -172,6 +173,10 @@ class Operator(BaseClient):
     def workspaces(self) -> Workspaces:
         """The workspaces of the installation."""
         return Workspaces(self._connection)
+
+    def keys(self, workspace_id: str) -> Keys:
+        """Return the keys of a workspace, with the calls that one of its keys has."""
+        return Keys(self._connection, path_of(WORKSPACES, workspace_id))
 
     def plans(self) -> Sequence[PlanWithLimits]:
         """Return every plan, from the smallest to the largest."""
