@@ -64,7 +64,7 @@ def test_the_successor_is_as_the_key_is(sandbox: SandboxInstallation) -> None:
     sandbox.services.key_rates.set(tenant, old.key.id, 77)
     sandbox.clock.set(NOON + 30 * DAY)
     principal = _unverified(tenant, old)
-    new = sandbox.services.renewals.renew(principal)
+    new = sandbox.services.renewals.renew(principal, Origin("10.1.2.3"))
     assert new.token is not None
     for name in ("description", "scopes", "networks", "metadata", "renewal", "created_by"):
         assert getattr(new.key, name) == getattr(old.key, name)

@@ -51,7 +51,13 @@ _NOTHING: Final = NewRenewal()
     "Create a key",
     KEYS_WRITE,
     statuses=(201,),
-    refusals=(LimitReached, WouldWiden, IdempotencyInProgress, IdempotencyMismatch),
+    refusals=(
+        LimitReached,
+        WouldWiden,
+        IdempotencyInProgress,
+        IdempotencyMismatch,
+        AgainstPolicy,
+    ),
     idempotent=True,
     has_etag=True,
 )
@@ -116,7 +122,7 @@ def get_key(call: Call, id: str) -> Reply[Key]:
     "/{id}",
     "Update a key",
     KEYS_WRITE,
-    refusals=(KeyRevoked, KeyExpired, RotationInProgress, WouldWiden),
+    refusals=(KeyRevoked, KeyExpired, RotationInProgress, WouldWiden, AgainstPolicy),
     if_match=True,
     has_etag=True,
 )
@@ -168,6 +174,7 @@ def revoke_key(call: Call, id: str, family: bool = False) -> Reply[None]:
         WouldWiden,
         IdempotencyInProgress,
         IdempotencyMismatch,
+        AgainstPolicy,
     ),
     idempotent=True,
     has_etag=True,
@@ -216,7 +223,7 @@ def renew_key(call: Call, body: NewRenewal = _NOTHING) -> Reply[CreatedKey]:  # 
 def _created(call: Call, created: service.CreatedKey) -> Reply[CreatedKey]:
     key, token = created.key, created.token
     shape = CreatedKey.of(key, call.services.keys.now(), token=token and token.reveal())
-    return Reply(shape, key.version, f"/v1/keys/{key.id}")
+    return Reply(shape, key.version, f"{call.root}/keys/{key.id}")
 
 
 def _once(call: Call, body: Body) -> Once | None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
+from keystead.domain.renewals import Renewal
 from keystead.domain.scopes import Scopes
 from keystead.domain.token import Secret, Token
 
@@ -46,13 +47,6 @@ class Quota:
 
     limit: int | None
     used: int
-
-
-@dataclass(frozen=True, slots=True)
-class Renewal:
-    """The permission of a key to renew itself; `until` None is without end."""
-
-    until: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,6 +294,9 @@ class Introspection:
     workspace: Workspace | None = None
     expires_at: datetime | None = None
     issued_at: datetime | None = None
+    networks: tuple[str, ...] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict, hash=False)
+    renewal: Renewal | None = None
 
     def permits(self, scope: str) -> bool:
         """Return whether an active token grants `scope`. `*` grants every scope except `keys:write`."""

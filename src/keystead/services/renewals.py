@@ -13,7 +13,7 @@ from keystead.domain.events import NO_ORIGIN, EventType, Origin
 from keystead.domain.ids import KeyId
 from keystead.domain.key_lifecycle import reuse_event
 from keystead.domain.keys import ApiKey, KeyStatus
-from keystead.domain.policies import NO_POLICY, Policy
+from keystead.domain.policies import Policy
 from keystead.domain.principals import Principal
 from keystead.domain.rotations import RENEWALS, plan_renewal, require_slow
 from keystead.services.authorization import Authorization, AuthorizedAct
@@ -22,7 +22,7 @@ from keystead.services.key_issuer import CreatedKey, KeyIssuer, record_key, requ
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.retry import retry_on_conflict
-from keystead.storage.tables import key_lifecycle, plans
+from keystead.storage.tables import key_lifecycle, plans, policies
 from keystead.storage.tables import keys as rows
 
 
@@ -54,7 +54,7 @@ class Renewals:
         """Return the calling key. Raises NotRenewable, which comes before what is wrong with the request."""
         with self._database.read(principal.workspace_id) as tx:
             key = require_key(tx, principal.workspace_id, KeyId(principal.id))
-            plan_renewal(key, self._policy(tx, key), self._clock.now())
+            plan_renewal(key, _policy_of(tx, key), self._clock.now())
         return key
 
     @retry_on_conflict
@@ -63,7 +63,7 @@ class Renewals:
             raise NotRenewable("Only a key can renew itself.")
         with self._authorization.changing(principal, origin) as (tx, act):
             old = require_key(tx, principal.workspace_id, KeyId(principal.id))
-            granted = plan_renewal(old, self._policy(tx, old), act.at)
+            granted = plan_renewal(old, _policy_of(tx, old), act.at)
             if (refusal := _heal(tx, old, act)) is not None:
                 # Returned, not raised: the event about it is committed.
                 return refusal
@@ -77,9 +77,9 @@ class Renewals:
             record_key(tx, EventType.KEY_ROTATED, old, act, rotated_to=key.id, renewed=True)
         return CreatedKey(key, token)
 
-    def _policy(self, tx: Tx, key: ApiKey) -> Policy:
-        """Return the policy that decides the successor's expiry."""
-        return NO_POLICY
+
+def _policy_of(tx: Tx, key: ApiKey) -> Policy:
+    return policies.find_layers(tx, key.workspace_id).effective
 
 
 def _heal(tx: Tx, old: ApiKey, act: AuthorizedAct) -> RotationInProgress | None:
