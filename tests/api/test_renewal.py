@@ -1,4 +1,4 @@
-"""Renewal over REST: a key's own call, with its order of refusals, and what other doors accept after it."""
+"""Renewal over REST: a key's own call, with its order of refusals, and what the key may do after it."""
 
 from __future__ import annotations
 

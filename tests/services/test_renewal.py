@@ -186,7 +186,7 @@ def test_a_lost_answer_heals(sandbox: SandboxInstallation) -> None:
 
 
 def test_once_it_was_used_the_old_key_cannot_renew(sandbox: SandboxInstallation) -> None:
-    """409, and the owner learns once a day and network that somebody still holds the old token."""
+    """409, and the owner learns once a day and network that the old token is still sent."""
     tenant = sandbox.tenant()
     old = job_key(sandbox, tenant)
     new = renew(sandbox, old)
@@ -202,7 +202,7 @@ def test_once_it_was_used_the_old_key_cannot_renew(sandbox: SandboxInstallation)
 
 
 def test_what_somebody_else_rotated_cannot_renew(sandbox: SandboxInstallation) -> None:
-    """A key that somebody else rotated gets 409, without an alarm."""
+    """A key that another principal rotated gets 409, without an alarm."""
     tenant = sandbox.tenant()
     old = job_key(sandbox, tenant)
     new = sandbox.services.rotations.rotate(tenant, old.key.id, overlap=HOUR)
@@ -345,7 +345,7 @@ def test_the_place_goes_back(sandbox: SandboxInstallation) -> None:
 
 
 def test_no_more_than_twice_the_limit(sandbox: SandboxInstallation) -> None:
-    """Whoever revokes the successors gains no keys: beyond so many overlaps a key ends at once."""
+    """Revoking the successors gains no keys: beyond so many overlaps a key ends with the first use."""
     tenant = sandbox.tenant(limit=2)
     for _ in range(5):
         old = job_key(sandbox, tenant)

@@ -132,7 +132,7 @@ def refusal_dedup_key(now: datetime) -> str:
 
 
 def reuse_event(key: ApiKey, address: str | None, now: datetime) -> LifecycleEvent:
-    """Return the event that somebody still sends a key that was rotated, once a day (UTC) and network."""
+    """Return the event that clients still send a key that was rotated, once a day (UTC) and network."""
     data = {**_common_data(key), "rotated_to": key.rotated_to, "address": address or None}
     return LifecycleEvent(reuse_kind(address), EventType.KEY_REUSED, refusal_dedup_key(now), data)
 

@@ -47,14 +47,14 @@ TOPIC_LABELS: Final[Mapping[Topic, str]] = {
     Topic.EXPIRING: "Keys that expire soon",
     Topic.UNUSED: "Unused keys",
     Topic.REFUSED: "Ended keys that clients still send",
-    Topic.REUSED: "Replaced keys that somebody still sends",
+    Topic.REUSED: "Replaced keys that clients still send",
     Topic.LIMIT: "Limits that were reached",
     Topic.WEBHOOK: "Webhooks that were disabled",
 }
 """The topics for people, as headings of a digest and in the settings."""
 
 IMMEDIATE: Final = frozenset({EventType.KEY_REUSED})
-"""Reported without delay, whenever the last digest was sent: somebody may have stolen the token."""
+"""Reported without delay, whenever the last digest was sent: the token may be stolen."""
 
 ALL_TOPICS: Final = frozenset(Topic)
 _BY_DEFAULT: Final[Mapping[Role, frozenset[Topic]]] = {
@@ -115,7 +115,7 @@ def _key_text(topic: Topic, key: ApiKey, now: datetime) -> str | None:
     name = f"{_quoted(key.description)} ({key.hint})"
     is_active = key.status(now) is KeyStatus.ACTIVE
     if topic is Topic.REUSED:
-        return f"The key {name} was replaced by its successor, but somebody still sends it"
+        return f"The key {name} was replaced by its successor, but clients still send it"
     if topic is Topic.REFUSED:
         return None if is_active else f"The key {name} has ended, but clients still send it"
     if not is_active:

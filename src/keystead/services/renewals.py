@@ -40,7 +40,7 @@ class Renewals:
 
         Raises:
             NotRenewable: The key has no such permission, or its successor would not outlive it.
-            RotationInProgress: The successor is in use, somebody else rotated the key, or its predecessor still works.
+            RotationInProgress: The successor is in use, another principal rotated the key, or its predecessor still works.
             AgainstPolicy: The policy requires an expiry and gives none.
             RateLimited: The keys of this family were renewed too often.
         """
@@ -94,7 +94,7 @@ def _heal(tx: Tx, old: ApiKey, act: AuthorizedAct) -> RotationInProgress | None:
         record_reuse(tx, old, act)
         return RotationInProgress(
             "This key renewed itself already, and its successor is in use. If you don't have the"
-            " successor's token, somebody else has this one: revoke both."
+            " successor's token, another client has this one: revoke both."
         )
     return RotationInProgress("This key was rotated already; use its successor.")
 
@@ -106,7 +106,7 @@ def _require_no_chain(tx: Tx, old: ApiKey, act: AuthorizedAct) -> None:
 
 
 def record_reuse(tx: Tx, key: ApiKey, act: AuthorizedAct) -> None:
-    """Record that somebody still holds the token of a key whose successor is in use: once a day and network."""
+    """Record that a key was sent whose successor is in use: once a day and network."""
     event = reuse_event(key, act.origin.address, act.at)
     if key_lifecycle.note_notice(tx, key.workspace_id, key.id, event.kind, event.dedup_key, act.at):
         record_key(tx, event.type, key, act, **event.data)

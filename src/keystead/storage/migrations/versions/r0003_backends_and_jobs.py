@@ -32,9 +32,13 @@ def _members_of_keys() -> None:
 
 
 def _renewals_of_keys() -> None:
-    op.add_column("api_keys", sa.Column("family", IDENTIFIER))
-    op.add_column("api_keys", sa.Column("replaces", IDENTIFIER))
-    op.add_column("api_keys", sa.Column("quiet_seconds", COUNT))
+    columns = (
+        ("family", IDENTIFIER, "the first of the keys that renewed themselves to this"),
+        ("replaces", IDENTIFIER, "the key that renewed itself to this, until first use"),
+        ("quiet_seconds", COUNT, "rotated, it ends after so long a silence"),
+    )
+    for name, type, comment in columns:
+        op.add_column("api_keys", sa.Column(name, type, comment=comment))
     _partial("api_keys_family", "family IS NOT NULL", "workspace_id", "family", "created_at")
     _partial("api_keys_quiet", "quiet_seconds IS NOT NULL AND revoked_at IS NULL", "id")
 
