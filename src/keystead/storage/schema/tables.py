@@ -22,6 +22,7 @@ from keystead.domain.plans import LIMIT_NAMES
 from keystead.domain.rate_limits import RATE_NAMES
 from keystead.storage.schema.columns import (
     BY_AGE,
+    NO_END,
     Bytes,
     Count,
     Identifier,
@@ -54,11 +55,12 @@ def _partial(name: str, condition: str, *columns: str) -> Index:
     return Index(name, *columns, sqlite_where=where, postgresql_where=where)
 
 
-def _by_age(name: str, condition: str) -> tuple[Index, Index]:
+def _by_age(name: str, condition: str | None, *columns: str) -> tuple[Index, Index]:
     """Return the index of a workspace's keys of one kind in the order of their ids, for each engine."""
-    on_sqlite = _partial(name, condition, "workspace_id", "id")
+    where = None if condition is None else text(condition)
+    on_sqlite = Index(name, "workspace_id", *columns, "id", sqlite_where=where)
     age = text(f'id COLLATE "{BY_AGE}"')
-    on_postgresql = Index(name, "workspace_id", age, postgresql_where=text(condition))
+    on_postgresql = Index(name, "workspace_id", *columns, age, postgresql_where=where)
     return on_sqlite.ddl_if(dialect="sqlite"), on_postgresql.ddl_if(dialect="postgresql")
 
 
@@ -179,6 +181,8 @@ api_keys = Table(
     ),
     *_by_age("api_keys_unrevoked", "revoked_at IS NULL"),
     *_by_age("api_keys_revoked", "revoked_at IS NOT NULL"),
+    *_by_age("api_keys_by_creator", None, "created_by_id"),
+    Index("api_keys_by_end", "workspace_id", text(f"coalesce(expires_at, {NO_END})"), "id"),
     **_CLUSTERED,
 )
 
@@ -201,6 +205,7 @@ key_use = Table(
     Column("last_used_ip", Text),
     Column("last_used_agent", Text),
     ForeignKeyConstraint(["workspace_id", "key_id"], ["api_keys.workspace_id", "api_keys.id"]),
+    Index("key_use_by_time", "workspace_id", "last_used_at", "key_id"),
     **_CLUSTERED,
 )
 
