@@ -6,12 +6,13 @@ import hashlib
 from collections.abc import Mapping
 from datetime import timedelta
 from enum import StrEnum
-from typing import Final
+from typing import Final, Literal
 
 from keystead.api.bodies import Body, KeyChange, NewKey, NewRotation
 from keystead.api.calls import Call, page_of
 from keystead.api.operations import PAGED, Operations, Reply, in_path, in_query
 from keystead.domain.errors import (
+    AgainstPolicy,
     IdempotencyInProgress,
     IdempotencyMismatch,
     InsufficientScope,
@@ -58,7 +59,13 @@ class Order(StrEnum):
     "Create a key",
     KEYS_WRITE,
     statuses=(201,),
-    refusals=(LimitReached, WouldWiden, IdempotencyInProgress, IdempotencyMismatch),
+    refusals=(
+        LimitReached,
+        WouldWiden,
+        IdempotencyInProgress,
+        IdempotencyMismatch,
+        AgainstPolicy,
+    ),
     idempotent=True,
     has_etag=True,
 )
@@ -97,6 +104,11 @@ def create_key(call: Call, body: NewKey) -> Reply[CreatedKey]:
             schema=_DAYS,
         ),
         in_query(
+            "outside_policy",
+            "`true`: only keys that the workspace's policy would not allow as they are. Omitted: all.",
+            Literal["true"],
+        ),
+        in_query(
             "sort",
             "What orders the list, by the values at the time of each page; ids decide between equal values."
             " Never used comes before every use, never expiring after every expiry. Omitted: `created_at`.",
@@ -113,6 +125,7 @@ def list_keys(
     created_by: str | None = None,
     unused_for: str | None = None,
     expiring_within: str | None = None,
+    outside_policy: Literal["true"] | None = None,
     sort: KeySort = KeySort.CREATED_AT,
     order: Order = Order.DESCENDING,
     limit: str | None = None,
@@ -141,11 +154,18 @@ def list_keys(
         created_by=created_by,
         unused_for=unused_for,
         expiring_within=expiring_within,
+        outside_policy=outside_policy,
         sort=sort,
         order=order,
     )
     keys = call.services.keys
-    rows = keys.list(call.principal, wanted, limit=page.limit, after=page.after)
+    rows = keys.list(
+        call.principal,
+        wanted,
+        outside_policy=outside_policy is not None,
+        limit=page.limit,
+        after=page.after,
+    )
     now = keys.now()
     answer = KeyList(
         items=[Key.of(key, now) for key in rows.items],
@@ -167,7 +187,7 @@ def get_key(call: Call, id: str) -> Reply[Key]:
     "/{id}",
     "Update a key",
     KEYS_WRITE,
-    refusals=(KeyRevoked, KeyExpired, RotationInProgress, WouldWiden),
+    refusals=(KeyRevoked, KeyExpired, RotationInProgress, WouldWiden, AgainstPolicy),
     if_match=True,
     has_etag=True,
 )
@@ -210,6 +230,7 @@ def revoke_key(call: Call, id: str) -> Reply[None]:
         WouldWiden,
         IdempotencyInProgress,
         IdempotencyMismatch,
+        AgainstPolicy,
     ),
     idempotent=True,
     has_etag=True,

@@ -42,6 +42,9 @@ def key(record: ApiKey, now: datetime) -> Shape:
         "last_used_agent": use.agent if use else None,
         "revoked_at": instant(record.revoked_at),
         "rotated_to": record.rotated_to,
+        "networks": list(record.networks),
+        "metadata": dict(record.metadata),
+        "renewal": record.renewal and {"until": instant(record.renewal.until)},
     }
 
 

@@ -16,6 +16,7 @@ from keystead.domain.instants import format_instant
 from keystead.domain.key_lists import ALL_KEYS, KeySelection
 from keystead.domain.keys import ApiKey, KeyDraft, KeyPatch, KeyStatus
 from keystead.domain.plans import Plan, Quota
+from keystead.domain.policies import NO_LAYERS, Policy
 from keystead.domain.principals import Principal
 from keystead.domain.scopes import KEYS_READ, KEYS_WRITE, ScopeCatalog
 from keystead.domain.versions import IfMatch, require_match
@@ -27,7 +28,7 @@ from keystead.services.paging import QuotaPage, page_of
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.retry import retry_on_conflict
-from keystead.storage.tables import key_pages, plans
+from keystead.storage.tables import key_pages, plans, policies
 from keystead.storage.tables import keys as rows
 
 CANDIDATES: Final = 5
@@ -89,14 +90,20 @@ class Keys:
         principal: Principal,
         wanted: KeySelection = ALL_KEYS,
         *,
+        outside_policy: bool = False,
         limit: int = 50,
         after: str | None = None,
     ) -> QuotaPage[ApiKey, str]:
-        """Return one page of the wanted keys, and the use of the limit. InvalidCursor for a malformed position."""
+        """Return one page of the wanted keys, and the use of the limit. InvalidCursor for a malformed position.
+
+        `outside_policy`: only keys that the workspace's policy would not allow as they are.
+        """
         principal.require(KEYS_READ)
         rules.check_query(wanted.query)
         workspace_id, now = principal.workspace_id, self._clock.now()
         with self._database.read(workspace_id) as tx:
+            if outside_policy:
+                wanted = replace(wanted, outside=policies.find_layers(tx, workspace_id).effective)
             keys = key_pages.page_of_keys(tx, workspace_id, wanted, now, limit + 1, after)
             quota = self._quota(tx, workspace_id, now)
         page = page_of(keys, limit, lambda key: key_pages.position_of(key, wanted.sort))
@@ -162,7 +169,8 @@ class Keys:
             key = require_key(tx, principal.workspace_id, key_id)
             rules.require_manager(act.principal, key)
             require_match(if_match, key.version)
-            return self._patch(tx, key, patch, act)
+            layers = policies.find_layers(tx, key.workspace_id) if patch.may_extend else NO_LAYERS
+            return self._patch(tx, key, patch, layers.effective, act)
 
     @retry_on_conflict
     def revoke(
@@ -235,8 +243,8 @@ class Keys:
             tx,
             act,
         ):
-            granted = rules.grant(draft, act.principal, self.catalog, act.at)
             room = plans.room_for_key(tx, principal.workspace_id, act.at)
+            granted = rules.grant(draft, act.principal, self.catalog, room.policy, act.at)
             self._require_room("api_keys", room.plan, room.plan.limits.api_keys, room.used)
             key, token = self._issuer.issue(tx, principal.workspace_id, granted, act, room.newest)
             record_key(tx, EventType.KEY_CREATED, key, act, metadata=key.metadata)
@@ -263,9 +271,10 @@ class Keys:
     ) -> int:
         patch, changed = KeyPatch(expires_at=expires_at), 0
         with self._authorization.changing(principal, origin, KEYS_WRITE) as (tx, act):
+            policy = policies.find_layers(tx, principal.workspace_id).effective
             for key in _managed(tx, act.principal, key_ids):
                 if key.status(act.at) is KeyStatus.ACTIVE:
-                    changed += self._patch(tx, key, patch, act) != key
+                    changed += self._patch(tx, key, patch, policy, act) != key
         return changed
 
     @retry_on_conflict
@@ -274,9 +283,11 @@ class Keys:
         with self._database.read_once(workspace_id) as tx:
             return rows.keys_least_used(tx, workspace_id, now, CANDIDATES)
 
-    def _patch(self, tx: Tx, key: ApiKey, patch: KeyPatch, act: AuthorizedAct) -> ApiKey:
+    def _patch(
+        self, tx: Tx, key: ApiKey, patch: KeyPatch, policy: Policy, act: AuthorizedAct
+    ) -> ApiKey:
         """Return the key after the patch. If nothing changes, nothing is written, and there is no event."""
-        changed = rules.apply_patch(key, patch, act.principal, self.catalog, act.at)
+        changed = rules.apply_patch(key, patch, act.principal, self.catalog, policy, act.at)
         if changed != key:
             changed = replace(changed, version=key.version + 1)
             rows.update_key(tx, changed)

@@ -20,9 +20,9 @@ from sqlalchemy import (
 
 from keystead.domain.plans import LIMIT_NAMES
 from keystead.domain.rate_limits import RATE_NAMES
+from keystead.domain.renewals import NO_END
 from keystead.storage.schema.columns import (
     BY_AGE,
-    NO_END,
     Bytes,
     Count,
     Identifier,
@@ -71,6 +71,7 @@ plans = Table(
     Column("name", Text, nullable=False),
     Column("position", Integer, nullable=False),
     *(Column(name, Count) for name in (*LIMIT_NAMES, *RATE_NAMES)),
+    Column("policy", Json, nullable=False, server_default="{}"),
     **_STRICT,
 )
 
@@ -85,6 +86,9 @@ workspaces = Table(
     Column("suspended_at", Instant),
     Column("last_event", Count, nullable=False, server_default="0"),
     _version(),
+    Column("operator_policy", Json, nullable=False, server_default="{}"),
+    Column("owner_policy", Json, nullable=False, server_default="{}"),
+    Column("policy_version", Count, nullable=False, server_default="1"),
     Index("workspaces_by_name", "name"),
     _partial("workspaces_suspended", "suspended_at IS NOT NULL", "id", "suspended_at"),
     **_CLUSTERED,

@@ -31,9 +31,10 @@ from keystead.domain.instants import to_microseconds
 from keystead.domain.key_lists import ALL_KEYS, KeySelection, KeySort
 from keystead.domain.keys import ApiKey, KeyStatus
 from keystead.domain.policies import Policy
+from keystead.domain.renewals import NO_END
 from keystead.storage.database import Tx
 from keystead.storage.queries import Query
-from keystead.storage.schema.columns import LIMIT, NO_END, Instant, age
+from keystead.storage.schema.columns import LIMIT, Instant, age
 from keystead.storage.schema.tables import api_keys, key_use
 from keystead.storage.tables.key_conditions import (
     COUNTS,

@@ -15,6 +15,7 @@ COUNT = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 def upgrade() -> None:
     """Add what is new. `api_keys` comes before `workspaces`: a verification locks them in that order."""
     _members_of_keys()
+    _policies()
 
 
 # Keys: networks, metadata and renewal.
@@ -30,3 +31,18 @@ def _members_of_keys() -> None:
     end = sa.text("coalesce(expires_at, 9223372036854775807)")
     op.create_index("api_keys_by_end", "api_keys", ["workspace_id", end, "id"])
     op.create_index("key_use_by_time", "key_use", ["workspace_id", "last_used_at", "key_id"])
+
+
+# Policies: the plan's layer, and those of a workspace.
+
+
+def _policies() -> None:
+    layers = (
+        ("plans", "policy"),
+        ("workspaces", "operator_policy"),
+        ("workspaces", "owner_policy"),
+    )
+    for table, name in layers:
+        op.add_column(table, sa.Column(name, sa.Text(), nullable=False, server_default="{}"))
+    version = sa.Column("policy_version", COUNT, nullable=False, server_default="1")
+    op.add_column("workspaces", version)
