@@ -307,6 +307,7 @@ def test_references_stay_within_a_workspace(database: Database) -> None:
 
 GLOBALLY_UNIQUE: Final = {
     "workspaces_pk": "the workspace's own id",
+    "workspaces_by_external_id": "the product's own id, which only operators read and set",
     "api_keys_pk": "the id is in the token, 128 bits of it random: nobody meets another's by chance",
     "key_use_pk": "the id of a key",
     "key_use_days_pk": "the id of a key",

@@ -13,6 +13,7 @@ from typing import Final
 
 from sqlalchemy import TableClause
 
+from keystead.domain.rate_limits import RATE_NAMES
 from keystead.storage.engine.roles import APPLICATION, SETTING, Purpose
 from keystead.storage.schema import tables as schema
 from keystead.storage.schema.search import document_words
@@ -224,7 +225,11 @@ GRANTS: Final[Mapping[str, tuple[Grant, ...]]] = {
         *_all(schema.plans),
         _select(schema.workspaces),
         _insert(schema.workspaces),
-        _update(schema.workspaces, "plan_id", "limit_overrides", "suspended_at", "version"),
+        _update(
+            schema.workspaces,
+            *("name", "external_id", "plan_id", "limit_overrides", "suspended_at", "version"),
+            *RATE_NAMES,
+        ),
         _select_but(schema.users, "password_hash"),
         _insert(schema.users),
         _select(schema.members),

@@ -49,9 +49,9 @@ def _version() -> Column[int]:
     )
 
 
-def _partial(name: str, condition: str, *columns: str) -> Index:
+def _partial(name: str, condition: str, *columns: str, unique: bool = False) -> Index:
     where = text(condition)
-    return Index(name, *columns, sqlite_where=where, postgresql_where=where)
+    return Index(name, *columns, unique=unique, sqlite_where=where, postgresql_where=where)
 
 
 def _by_age(name: str, condition: str) -> tuple[Index, Index]:
@@ -82,7 +82,11 @@ workspaces = Table(
     Column("created_at", Instant, nullable=False),
     Column("suspended_at", Instant),
     Column("last_event", Count, nullable=False, server_default="0"),
+    Column("external_id", Identifier, comment="the product's own id"),
+    *(Column(name, Count, comment="instead of the plan's") for name in RATE_NAMES),
     _version(),
+    # Partial: a change of a column that foreign keys could refer to would block all inserts into the workspace.
+    _partial("workspaces_by_external_id", "external_id IS NOT NULL", "external_id", unique=True),
     Index("workspaces_by_name", "name"),
     _partial("workspaces_suspended", "suspended_at IS NOT NULL", "id", "suspended_at"),
     **_CLUSTERED,

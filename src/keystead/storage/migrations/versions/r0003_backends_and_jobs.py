@@ -15,6 +15,7 @@ COUNT = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 def upgrade() -> None:
     """Add what is new. `api_keys` comes before `workspaces`: a verification locks them in that order."""
     _members_of_keys()
+    _workspaces_of_backends()
 
 
 # Keys: networks, metadata and renewal.
@@ -24,3 +25,24 @@ def _members_of_keys() -> None:
     op.add_column("api_keys", sa.Column("networks", sa.Text(), nullable=False, server_default=""))
     op.add_column("api_keys", sa.Column("metadata", sa.Text(), nullable=False, server_default="{}"))
     op.add_column("api_keys", sa.Column("renewable_until", COUNT))
+
+
+# Workspaces: the product's own id, and rate limits of their own.
+
+
+def _workspaces_of_backends() -> None:
+    for column in (
+        sa.Column("external_id", IDENTIFIER, comment="the product's own id"),
+        sa.Column("workspace_per_minute", COUNT, comment="instead of the plan's"),
+        sa.Column("key_per_minute", COUNT, comment="instead of the plan's"),
+    ):
+        op.add_column("workspaces", column)
+    is_given = sa.text("external_id IS NOT NULL")
+    op.create_index(
+        "workspaces_by_external_id",
+        "workspaces",
+        ["external_id"],
+        unique=True,
+        sqlite_where=is_given,
+        postgresql_where=is_given,
+    )
