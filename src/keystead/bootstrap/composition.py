@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from keystead.services.notifications import NotificationDigests, NotificationPreferences
     from keystead.services.passwords import Passwords
     from keystead.services.plans import Plans
+    from keystead.services.policies import Policies
     from keystead.services.portal import PortalSessions
     from keystead.services.rate_limits import KeyRates, RateLimiter
     from keystead.services.revocation import Revocation
@@ -139,6 +140,11 @@ class Composition:
         from keystead.services.plans import Plans
 
         return Plans(self.database, self.clock)
+
+    def _policies(self) -> Policies:
+        from keystead.services.policies import Policies
+
+        return Policies(self.database, self.clock)
 
     def _workspaces(self) -> Workspaces:
         from keystead.services.workspaces import Workspaces

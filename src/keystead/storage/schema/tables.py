@@ -69,6 +69,7 @@ plans = Table(
     Column("name", Text, nullable=False),
     Column("position", Integer, nullable=False),
     *(Column(name, Count) for name in (*LIMIT_NAMES, *RATE_NAMES)),
+    Column("policy", Json, nullable=False, server_default="{}"),
     **_STRICT,
 )
 
@@ -87,6 +88,9 @@ workspaces = Table(
     _version(),
     # Partial: a change of a column that foreign keys could refer to would block all inserts into the workspace.
     _partial("workspaces_by_external_id", "external_id IS NOT NULL", "external_id", unique=True),
+    Column("operator_policy", Json, nullable=False, server_default="{}"),
+    Column("owner_policy", Json, nullable=False, server_default="{}"),
+    Column("policy_version", Count, nullable=False, server_default="1"),
     Index("workspaces_by_name", "name"),
     _partial("workspaces_suspended", "suspended_at IS NOT NULL", "id", "suspended_at"),
     **_CLUSTERED,
