@@ -425,7 +425,7 @@ class WorkspaceChange(Body):
         str,
         member(
             "The product's own id of the workspace, unique in the installation.",
-            "customer-4711",
+            "customer-0815",
             pattern=f"^{EXTERNAL_ID_PATTERN}$",
         ),
     ] = ""

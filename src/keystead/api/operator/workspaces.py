@@ -164,7 +164,7 @@ EXTERNAL_WORKSPACES: Final = Operations(
 @EXTERNAL_WORKSPACES.call(
     "PUT",
     "",
-    "Create or update a workspace by your own id",
+    "Put a workspace by your own id",
     statuses=(200, 201),
     if_match=True,
     has_etag=True,
