@@ -315,6 +315,8 @@ GLOBALLY_UNIQUE: Final = {
     "collections_pk": "an id that the server makes up",
     "documents_pk": "a number that the database makes up, and that leaves it nowhere",
     "sign_in_links_pk": "the digest of 256 random bits",
+    "device_logins_pk": "the digest of 256 random bits",
+    "device_logins_user_code_digest_key": "the server makes up the code, and only one that is free",
     "invitations_pk": "an id that the server makes up",
     "invitations_digest_key": "the digest of 256 random bits",
     "users_pk": "an id that the server makes up",

@@ -20,6 +20,7 @@ from sqlalchemy import (
 
 from keystead.domain.plans import LIMIT_NAMES
 from keystead.domain.rate_limits import RATE_NAMES
+from keystead.storage.schema import columns, device_login_tables
 from keystead.storage.schema.columns import (
     BY_AGE,
     Bytes,
@@ -34,9 +35,12 @@ from keystead.storage.schema.columns import (
 )
 from keystead.storage.schema.columns import CLUSTERED as _CLUSTERED
 from keystead.storage.schema.columns import STRICT as _STRICT
-from keystead.storage.schema.columns import metadata as metadata  # noqa: PLC0414 - with all tables
 from keystead.storage.schema.key_count_triggers import create_key_count_triggers
 from keystead.storage.schema.search import Words, create_search
+
+metadata = columns.metadata
+device_logins = device_login_tables.device_logins
+"""Declared in a file of its own. This module has all tables."""
 
 
 def _version() -> Column[int]:
