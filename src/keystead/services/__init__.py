@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from keystead.services.accounts import Accounts
     from keystead.services.confirmations import Confirmations
     from keystead.services.credentials import Credentials
+    from keystead.services.deletion import Deletion
     from keystead.services.deliveries import Deliveries
     from keystead.services.documents import Documents
     from keystead.services.events import Events
@@ -46,6 +47,7 @@ class Services:
     events: Events
     plans: Plans
     workspaces: Workspaces
+    deletion: Deletion
     sign_in: SignIn
     documents: Documents
     accounts: Accounts
