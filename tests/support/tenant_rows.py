@@ -72,8 +72,7 @@ def needed_columns(table: str) -> list[tuple[str, str]]:
     return [
         (column.name, column.type.compile(dialect=postgresql.dialect()).lower())  # type: ignore[no-untyped-call]
         for column in schema.metadata.tables[table].columns
-        if column.name in also
-        or not (column.nullable or column.server_default or column.identity)
+        if column.name in also or not (column.nullable or column.server_default or column.identity)
     ]
 
 

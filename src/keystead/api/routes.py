@@ -13,6 +13,7 @@ from keystead.api.documents import DOCUMENTS
 from keystead.api.events import EVENTS
 from keystead.api.keys import KEYS
 from keystead.api.operations import Operation
+from keystead.api.operator.deletion import DELETION
 from keystead.api.operator.plans import PLANS
 from keystead.api.operator.portal_sessions import PORTAL_SESSIONS
 from keystead.api.operator.workspaces import MANAGED_WORKSPACES
@@ -33,6 +34,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = tuple(
         WEBHOOKS,
         DELIVERIES,
         MANAGED_WORKSPACES,
+        DELETION,
         PLANS,
         PORTAL_SESSIONS,
     )

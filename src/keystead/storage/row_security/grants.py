@@ -15,7 +15,6 @@ from sqlalchemy import TableClause
 
 from keystead.storage.engine.roles import APPLICATION, SETTING, Purpose
 from keystead.storage.schema import tables as schema
-from keystead.storage.schema.columns import metadata
 from keystead.storage.schema.search import document_words
 
 LOGIN: Final = ""
@@ -102,7 +101,7 @@ _APPLIES_RETENTION: Final = (
 _PURGES: Final = (
     *(
         grant
-        for table in metadata.sorted_tables
+        for table in schema.metadata.sorted_tables
         if "workspace_id" in table.c
         for grant in (_select(table), _delete(table))
     ),

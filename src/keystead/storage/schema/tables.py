@@ -20,6 +20,7 @@ from sqlalchemy import (
 
 from keystead.domain.plans import LIMIT_NAMES
 from keystead.domain.rate_limits import RATE_NAMES
+from keystead.storage.schema import columns
 from keystead.storage.schema.columns import (
     BY_AGE,
     Bytes,
@@ -29,12 +30,13 @@ from keystead.storage.schema.columns import (
     Json,
     ScopeSet,
     actor_columns,
-    metadata,
 )
 from keystead.storage.schema.columns import CLUSTERED as _CLUSTERED
 from keystead.storage.schema.columns import STRICT as _STRICT
 from keystead.storage.schema.key_count_triggers import create_key_count_triggers
 from keystead.storage.schema.search import Words, create_search
+
+metadata = columns.metadata
 
 
 def _version() -> Column[int]:

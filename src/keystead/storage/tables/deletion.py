@@ -37,7 +37,7 @@ from keystead.domain.throttle import (
 from keystead.storage.database import Tx
 from keystead.storage.freshness.revocation_log import note_revocation
 from keystead.storage.queries import Query
-from keystead.storage.schema.columns import LIMIT, metadata
+from keystead.storage.schema.columns import LIMIT
 from keystead.storage.schema.tables import (
     api_keys,
     deleted_workspaces,
@@ -45,6 +45,7 @@ from keystead.storage.schema.tables import (
     invitations,
     known_devices,
     members,
+    metadata,
     notification_digests,
     sessions,
     throttles,
