@@ -84,7 +84,7 @@ def test_only_a_suspended_workspace_is_deleted(own_sandbox: SandboxInstallation)
         services.deletion.delete(WorkspaceId("ws_0000000000000000000000"))
     with pytest.raises(NotSuspended):
         services.deletion.delete(tenant.workspace_id)
-    assert services.workspaces.get(tenant.workspace_id)
+    assert services.workspaces.get(tenant.workspace_id).id == tenant.workspace_id
     suspend_and_delete(own_sandbox, tenant.workspace_id)
     services.deletion.delete(tenant.workspace_id)
     services.deletion.purge()
@@ -278,7 +278,7 @@ def test_a_purge_goes_on_after_any_of_its_batches(own_sandbox: SandboxInstallati
         assert broken_off < 60
     assert broken_off > 3
     assert own_sandbox.count(schema.documents) == own_sandbox.count(schema.api_keys) == 0
-    assert people.signed_in(zoe)
+    assert people.stands(people.signed_in(zoe))
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from keystead.domain.errors import NotFound, NotSuspended
 from keystead.domain.events import NO_ORIGIN, InstallationEventType, Origin, Target
 from keystead.domain.ids import WorkspaceId
 from keystead.domain.principals import Actor
+from keystead.domain.versions import IfMatch, require_match
 from keystead.services.authorization import Authorization
 from keystead.services.isolation import Isolation, OnFailure
 from keystead.services.workspaces import OPERATOR
@@ -34,25 +35,33 @@ class Deletion:
         self._authorization = Authorization(database, clock)
         self._isolation = Isolation[WorkspaceId](TASK, clock, on_failure)
 
-    @retry_on_conflict
     def delete(
-        self, workspace_id: WorkspaceId, actor: Actor = OPERATOR, origin: Origin = NO_ORIGIN
+        self,
+        workspace_id: WorkspaceId,
+        actor: Actor = OPERATOR,
+        origin: Origin = NO_ORIGIN,
+        if_match: IfMatch | None = None,
     ) -> None:
-        """Hide a suspended workspace for good; its rows are purged later. Again: nothing happens.
+        """Hide a suspended workspace, irreversibly; its rows are purged later. Again: nothing happens.
 
         Raises:
+            ChangedMeanwhile: The workspace has another version.
             NotSuspended: The workspace is not suspended.
             NotFound: There never was such a workspace.
         """
         try:
-            self._delete(workspace_id, actor, origin)
+            self._delete(workspace_id, actor, origin, if_match)
         except NotFound:
             if not self._is_deleted(workspace_id):
                 raise
 
-    def _delete(self, workspace_id: WorkspaceId, actor: Actor, origin: Origin) -> None:
+    @retry_on_conflict
+    def _delete(
+        self, workspace_id: WorkspaceId, actor: Actor, origin: Origin, if_match: IfMatch | None
+    ) -> None:
         with self._authorization.operating(actor, origin, workspace_id, revokes=True) as (tx, act):
             workspace = NotFound.unless(workspaces.find_workspace(tx, workspace_id), "workspace")
+            require_match(if_match, workspace.version)
             if workspace.suspended_at is None:
                 raise NotSuspended("Only a suspended workspace can be deleted. Suspend it first.")
             rows.bury(tx, workspace_id, act.at)

@@ -5,23 +5,18 @@ from __future__ import annotations
 from typing import Final
 
 from keystead.api.calls import OperatorCall
-from keystead.api.operations import OPERATOR, Operations, Reply
+from keystead.api.operations import OPERATOR, WITHIN, WORKSPACE, Operations, Reply
 from keystead.api.operator.workspaces import MANAGED_WORKSPACES
 from keystead.domain.errors import NotSuspended
 from keystead.domain.ids import WorkspaceId
 
-DELETION: Final = Operations(
-    MANAGED_WORKSPACES.root,
-    MANAGED_WORKSPACES.tag,
-    OPERATOR,
-    path_parameters=MANAGED_WORKSPACES.path_parameters,
-)
+DELETION: Final = Operations(WITHIN, MANAGED_WORKSPACES.tag, OPERATOR, path_parameters=(WORKSPACE,))
 
 
 @DELETION.call(
-    "DELETE", "/{id}", "Delete a workspace", statuses=(202,), refusals=(NotSuspended,), revokes=True
+    "DELETE", "", "Delete a workspace", statuses=(202,), refusals=(NotSuspended,), if_match=True, revokes=True
 )
-def delete_workspace(call: OperatorCall, id: str) -> Reply[None]:
+def delete_workspace(call: OperatorCall, workspace: str) -> Reply[None]:
     """Delete a suspended workspace with everything in it, irreversibly. Again: 202.
 
     From the first 202 on, every other call answers 404 for it, and its external id is free. Its rows are deleted
@@ -30,5 +25,6 @@ def delete_workspace(call: OperatorCall, id: str) -> Reply[None]:
 
     `not-suspended`: suspend it first.
     """
-    call.services.deletion.delete(WorkspaceId(id), call.credential.actor, call.origin)
+    actor, origin = call.credential.actor, call.origin
+    call.services.deletion.delete(WorkspaceId(workspace), actor, origin, call.if_match)
     return Reply(None)

@@ -28,11 +28,14 @@ from keystead.storage.schema.columns import (
     Identifier,
     Instant,
     Json,
+    NetworkSet,
+    RenewalEnd,
     ScopeSet,
     actor_columns,
 )
 from keystead.storage.schema.columns import CLUSTERED as _CLUSTERED
 from keystead.storage.schema.columns import STRICT as _STRICT
+from keystead.storage.schema.columns import metadata as metadata  # noqa: PLC0414 - with all tables
 from keystead.storage.schema.key_count_triggers import create_key_count_triggers
 from keystead.storage.schema.search import Words, create_search
 
@@ -160,6 +163,9 @@ api_keys = Table(
     Column("revoked_at", Instant),
     Column("rotated_to", Identifier),
     _version(),
+    Column("networks", NetworkSet, nullable=False, server_default=""),
+    Column("metadata", Json, nullable=False, server_default="{}"),
+    Column("renewable_until", RenewalEnd),
     UniqueConstraint("workspace_id", "id"),
     ForeignKeyConstraint(
         ["workspace_id", "rotated_to"],

@@ -1,4 +1,4 @@
-"""The end of a workspace: hide it at once, then delete its rows in small batches. Only a tombstone stays.
+"""The end of a workspace: hide it immediately, then delete its rows in small batches. Only a tombstone stays.
 
 The tables come from the schema: whatever has a `workspace_id` is deleted, in an order that no foreign key forbids.
 """
@@ -132,7 +132,7 @@ _DELETE_WORKSPACE: Final = delete(workspaces).where(
 def bury(tx: Tx, workspace_id: WorkspaceId, now: datetime) -> None:
     """Leave a tombstone and hide the workspace from every read, under its lock.
 
-    The secrets of its webhooks go at once, so that no worker can sign for it, and so does its next digest.
+    The secrets of its webhooks go immediately, so that no worker can sign for it, and so does its next digest.
     """
     workspace = {"workspace": workspace_id}
     tx.execute(_INSERT, {"id": workspace_id, "deleted_at": now})

@@ -14,14 +14,25 @@ COUNT = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 def upgrade() -> None:
     """Add what is new. `api_keys` comes before `workspaces`: a verification locks them in that order."""
+    _members_of_keys()
     _deletion_of_workspaces()
+
+
+# Keys: networks, metadata and renewal.
+
+
+def _members_of_keys() -> None:
+    op.add_column("api_keys", sa.Column("networks", sa.Text(), nullable=False, server_default=""))
+    op.add_column("api_keys", sa.Column("metadata", sa.Text(), nullable=False, server_default="{}"))
+    op.add_column("api_keys", sa.Column("renewable_until", COUNT))
 
 
 # Workspaces: their deletion, and the tombstones that stay.
 
 
 def _deletion_of_workspaces() -> None:
-    op.add_column("workspaces", sa.Column("deleted_at", COUNT))
+    deleted_at = sa.Column("deleted_at", COUNT, comment="deleted, except rows still to be purged")
+    op.add_column("workspaces", deleted_at)
     is_deleted = sa.text("deleted_at IS NOT NULL")
     op.create_index(
         "workspaces_deleted",
@@ -33,7 +44,7 @@ def _deletion_of_workspaces() -> None:
     op.create_table(
         "deleted_workspaces",
         sa.Column("id", IDENTIFIER, nullable=False),
-        sa.Column("external_id", IDENTIFIER),
+        sa.Column("external_id", IDENTIFIER, comment="the product's own id, free again"),
         sa.Column("deleted_at", COUNT, nullable=False),
         sa.PrimaryKeyConstraint("id", name="deleted_workspaces_pk"),
         sqlite_strict=True,
