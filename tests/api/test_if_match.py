@@ -176,7 +176,8 @@ def test_a_deletion_of_an_older_version_is_refused(resource: Resource) -> None:
 def test_a_deletion_of_an_older_workspace_is_refused(api: ApiInstallation) -> None:
     """An operator that saw an older version doesn't delete; once it's gone, every repetition answers 202."""
     tenant = api.tenant()
-    client = api.client(api.operator())
+    actor = Actor(PrincipalKind.OPERATOR, "tests", "tests")
+    client = api.client(api.services.credentials.create("billing", actor)[1].reveal())
     path = f"/operator/v1/workspaces/{tenant.id}"
     seen = client.send("GET", path).headers["etag"]
     client.send("PATCH", path, {"name": "Other"})

@@ -57,7 +57,7 @@ def suspend_and_delete(sandbox: SandboxInstallation, workspace_id: WorkspaceId) 
 
 
 def test_no_table_has_a_row_of_it(own_sandbox: SandboxInstallation) -> None:
-    """Of a workspace with a row in every table of the schema only the tombstone stays; others' rows do not change."""
+    """A workspace with a row in every table of the schema leaves only its tombstone; others' rows do not change."""
     fill(own_sandbox.database)
     with write_behind(own_sandbox.database) as tx:
         tx.execute(update(schema.workspaces).values(suspended_at=own_sandbox.clock.now()))

@@ -51,6 +51,7 @@ class EventType(StrEnum):
     WORKSPACE_RESUMED = "workspace.resumed"
     WORKSPACE_PLAN_CHANGED = "workspace.plan_changed"
     WORKSPACE_EXPORTED = "workspace.exported"
+    WORKSPACE_POLICY_CHANGED = "workspace.policy_changed"
 
 
 class InstallationEventType(StrEnum):

@@ -14,7 +14,13 @@ DELETION: Final = Operations(WITHIN, MANAGED_WORKSPACES.tag, OPERATOR, path_para
 
 
 @DELETION.call(
-    "DELETE", "", "Delete a workspace", statuses=(202,), refusals=(NotSuspended,), if_match=True, revokes=True
+    "DELETE",
+    "",
+    "Delete a workspace",
+    statuses=(202,),
+    refusals=(NotSuspended,),
+    if_match=True,
+    revokes=True,
 )
 def delete_workspace(call: OperatorCall, workspace: str) -> Reply[None]:
     """Delete a suspended workspace with everything in it, irreversibly. Again: 202.

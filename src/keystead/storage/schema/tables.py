@@ -20,7 +20,6 @@ from sqlalchemy import (
 
 from keystead.domain.plans import LIMIT_NAMES
 from keystead.domain.rate_limits import RATE_NAMES
-from keystead.storage.schema import columns
 from keystead.storage.schema.columns import (
     BY_AGE,
     Bytes,
@@ -38,8 +37,6 @@ from keystead.storage.schema.columns import STRICT as _STRICT
 from keystead.storage.schema.columns import metadata as metadata  # noqa: PLC0414 - with all tables
 from keystead.storage.schema.key_count_triggers import create_key_count_triggers
 from keystead.storage.schema.search import Words, create_search
-
-metadata = columns.metadata
 
 
 def _version() -> Column[int]:
@@ -72,6 +69,7 @@ plans = Table(
     Column("name", Text, nullable=False),
     Column("position", Integer, nullable=False),
     *(Column(name, Count) for name in (*LIMIT_NAMES, *RATE_NAMES)),
+    Column("policy", Json, nullable=False, server_default="{}"),
     **_STRICT,
 )
 
@@ -87,6 +85,9 @@ workspaces = Table(
     Column("last_event", Count, nullable=False, server_default="0"),
     Column("deleted_at", Instant, comment="deleted, except rows still to be purged"),
     _version(),
+    Column("operator_policy", Json, nullable=False, server_default="{}"),
+    Column("owner_policy", Json, nullable=False, server_default="{}"),
+    Column("policy_version", Count, nullable=False, server_default="1"),
     Index("workspaces_by_name", "name"),
     _partial("workspaces_suspended", "suspended_at IS NOT NULL", "id", "suspended_at"),
     _partial("workspaces_deleted", "deleted_at IS NOT NULL", "id"),

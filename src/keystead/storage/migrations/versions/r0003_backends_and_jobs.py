@@ -16,6 +16,7 @@ def upgrade() -> None:
     """Add what is new. `api_keys` comes before `workspaces`: a verification locks them in that order."""
     _members_of_keys()
     _deletion_of_workspaces()
+    _policies()
 
 
 # Keys: networks, metadata and renewal.
@@ -58,3 +59,18 @@ def _deletion_of_workspaces() -> None:
         sqlite_where=is_accepted,
         postgresql_where=is_accepted,
     )
+
+
+# Policies: the plan's layer, and those of a workspace.
+
+
+def _policies() -> None:
+    layers = (
+        ("plans", "policy"),
+        ("workspaces", "operator_policy"),
+        ("workspaces", "owner_policy"),
+    )
+    for table, name in layers:
+        op.add_column(table, sa.Column(name, sa.Text(), nullable=False, server_default="{}"))
+    version = sa.Column("policy_version", COUNT, nullable=False, server_default="1")
+    op.add_column("workspaces", version)
