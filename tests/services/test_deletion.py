@@ -297,3 +297,19 @@ def broken(sandbox: SandboxInstallation, after: int) -> Iterator[None]:
         yield
     finally:
         event.remove(sandbox.database.engine, "commit", fail)
+
+
+def test_the_products_own_id_is_free_again(own_sandbox: SandboxInstallation) -> None:
+    """The external id belongs to another workspace from the deletion on; the tombstone keeps it."""
+    workspaces = own_sandbox.services.workspaces
+    first, created = workspaces.put("customer-7", "Acme")
+    assert created
+    suspend_and_delete(own_sandbox, first.id)
+    second, created = workspaces.put("customer-7", "Acme")
+    assert created
+    assert second.id != first.id
+    own_sandbox.services.deletion.purge()
+    assert workspaces.by_external_id("customer-7").id == second.id
+    with read_behind(own_sandbox.database) as tx:
+        [tombstone] = tx.execute(select(schema.deleted_workspaces))
+    assert (tombstone.id, tombstone.external_id) == (first.id, "customer-7")

@@ -65,6 +65,7 @@ def _tasks(installation: Installation) -> list[Task]:
         cleanup,
         deletion,
         deliveries,
+        device_logins,
         documents,
         events,
         key_lifecycle,
@@ -89,6 +90,7 @@ def _tasks(installation: Installation) -> list[Task]:
         Task(documents.DELETIONS, SWEEP_SECONDS, services.documents.finish_deletions),
         Task(deletion.TASK, PURGE_SECONDS, services.deletion.purge),
         Task(deliveries.DELETIONS, SWEEP_SECONDS, services.deliveries.finish_deletions),
+        Task(device_logins.TASK, WATCH_SECONDS, services.device_logins.purge),
         *_mail_tasks(installation),
     ]
 

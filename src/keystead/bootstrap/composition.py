@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from keystead.services.credentials import Credentials
     from keystead.services.deletion import Deletion
     from keystead.services.deliveries import Deliveries
+    from keystead.services.device_logins import DeviceLogins
     from keystead.services.documents import Documents
     from keystead.services.events import Events
     from keystead.services.execution import Execution
@@ -171,6 +172,11 @@ class Composition:
             plans_url=self.settings.plans_url,
             on_failure=self.on_failure,
         )
+
+    def _device_logins(self) -> DeviceLogins:
+        from keystead.services.device_logins import DeviceLogins
+
+        return DeviceLogins(self.database, self.clock, self.services.keys, self._throttle())
 
     def _accounts(self) -> Accounts:
         from keystead.services.accounts import Accounts

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from keystead.services.credentials import Credentials
     from keystead.services.deletion import Deletion
     from keystead.services.deliveries import Deliveries
+    from keystead.services.device_logins import DeviceLogins
     from keystead.services.documents import Documents
     from keystead.services.events import Events
     from keystead.services.execution import Execution
@@ -53,6 +54,7 @@ class Services:
     workspaces: Workspaces
     deletion: Deletion
     sign_in: SignIn
+    device_logins: DeviceLogins
     documents: Documents
     accounts: Accounts
     members: Members

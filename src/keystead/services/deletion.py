@@ -64,12 +64,13 @@ class Deletion:
             require_match(if_match, workspace.version)
             if workspace.suspended_at is None:
                 raise NotSuspended("Only a suspended workspace can be deleted. Suspend it first.")
-            rows.bury(tx, workspace_id, act.at)
+            rows.bury(tx, workspace, act.at)
             type, target = (
                 InstallationEventType.WORKSPACE_DELETED,
                 Target("workspace", workspace_id),
             )
-            append_installation_event(tx, type, act, target, {})
+            data = {"external_id": workspace.external_id}
+            append_installation_event(tx, type, act, target, data)
 
     def purge(self) -> int:
         """Delete the rows of deleted workspaces. Returns of how many workspaces.

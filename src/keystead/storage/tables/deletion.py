@@ -34,6 +34,7 @@ from keystead.domain.throttle import (
     sending_subject,
     session_subject,
 )
+from keystead.domain.workspaces import Workspace
 from keystead.storage.database import Tx
 from keystead.storage.freshness.revocation_log import note_revocation
 from keystead.storage.queries import Query
@@ -129,18 +130,19 @@ _DELETE_WORKSPACE: Final = delete(workspaces).where(
 )
 
 
-def bury(tx: Tx, workspace_id: WorkspaceId, now: datetime) -> None:
+def bury(tx: Tx, workspace: Workspace, now: datetime) -> None:
     """Leave a tombstone and hide the workspace from every read, under its lock.
 
-    The secrets of its webhooks go immediately, so that no worker can sign for it, and so does its next digest.
+    The secrets of its webhooks go immediately, so that no worker can sign for it, and so does its next digest. The
+    product's own id is free for another workspace.
     """
-    workspace = {"workspace": workspace_id}
-    tx.execute(_INSERT, {"id": workspace_id, "deleted_at": now})
-    tx.execute(_HIDE, {**workspace, "deleted_at": now})
-    tx.execute(_ERASE_SECRETS, {**workspace, "now": now})
-    tx.execute(_DELETE_QUEUES, workspace)
-    tx.execute(_DELETE_DIGEST, workspace)
-    note_revocation(tx, RevocationEntry(now, WORKSPACE_DELETED, WorkspaceId(""), 0, workspace_id))
+    id = workspace.id
+    tx.execute(_INSERT, {"id": id, "external_id": workspace.external_id, "deleted_at": now})
+    tx.execute(_HIDE, {"workspace": id, "deleted_at": now, "external_id": None})
+    tx.execute(_ERASE_SECRETS, {"workspace": id, "now": now})
+    tx.execute(_DELETE_QUEUES, {"workspace": id})
+    tx.execute(_DELETE_DIGEST, {"workspace": id})
+    note_revocation(tx, RevocationEntry(now, WORKSPACE_DELETED, WorkspaceId(""), 0, id))
 
 
 def has_tombstone(tx: Tx, workspace_id: WorkspaceId) -> bool:
