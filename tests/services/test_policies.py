@@ -95,7 +95,7 @@ def test_who_reads_and_who_sets(sandbox: SandboxInstallation) -> None:
 
 
 def test_a_change_is_recorded_once(sandbox: SandboxInstallation) -> None:
-    """A change of a layer is an event with the layer and its policy; the same policy again is none."""
+    """A change of a layer is an event with the layer and its policy; the same policy again has no event."""
     tenant = sandbox.tenant()
     assert [_set(sandbox, tenant, STRICT).version for _ in range(2)] == [2, 2]
     [event] = [e for e in sandbox.events(tenant) if e.type == "workspace.policy_changed"]
@@ -167,7 +167,7 @@ EXTENDING: dict[str, Callable[[Bench, Ends], ApiKey]] = {
     "expire many": Bench.extended,
 }
 ACTORS = ["operator", "key", "owner", "admin", "developer"]
-ISSUES = {"services.keys._create", "services.rotations._rotate"}
+ISSUES = {"services.keys.create_in", "services.rotations._rotate"}
 """The use cases that make a key: each is a way in MAKING."""
 CHANGES = {"services.keys._patch", "services.rotations._succeed"}
 """The use cases that write a key's row. What a rotation leaves of the old key never ends later than before."""

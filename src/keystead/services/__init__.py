@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from keystead.services.confirmations import Confirmations
     from keystead.services.credentials import Credentials
     from keystead.services.deliveries import Deliveries
+    from keystead.services.device_logins import DeviceLogins
     from keystead.services.documents import Documents
     from keystead.services.events import Events
     from keystead.services.execution import Execution
@@ -51,6 +52,7 @@ class Services:
     policies: Policies
     workspaces: Workspaces
     sign_in: SignIn
+    device_logins: DeviceLogins
     documents: Documents
     accounts: Accounts
     members: Members

@@ -13,6 +13,7 @@ from typing import Final
 
 from sqlalchemy import TableClause
 
+from keystead.domain.rate_limits import RATE_NAMES
 from keystead.storage.engine.roles import APPLICATION, SETTING, Purpose
 from keystead.storage.schema import tables as schema
 from keystead.storage.schema.search import document_words
@@ -151,6 +152,8 @@ GRANTS: Final[Mapping[str, tuple[Grant, ...]]] = {
         _insert(schema.events),
         *_all(schema.collections, schema.documents, document_words),
         _insert(schema.sign_in_links),
+        _select(schema.device_logins, "digest", "workspace_id"),
+        _delete(schema.device_logins),
         _select_but(schema.invitations, "digest"),
         _insert(schema.invitations),
         _update(schema.invitations, "revoked_at"),
@@ -173,7 +176,7 @@ GRANTS: Final[Mapping[str, tuple[Grant, ...]]] = {
         _select(schema.members),
         _insert(schema.members),
         *_all(schema.sessions, schema.sign_in_links, schema.known_devices, schema.throttles),
-        *_all(schema.email_confirmations),
+        *_all(schema.email_confirmations, schema.device_logins),
         _select(schema.invitations),
         _update(schema.invitations, "accepted_at", "accepted_by"),
         *_APPENDS_EVENTS,
@@ -237,7 +240,11 @@ GRANTS: Final[Mapping[str, tuple[Grant, ...]]] = {
         *_all(schema.plans),
         _select(schema.workspaces),
         _insert(schema.workspaces),
-        _update(schema.workspaces, "plan_id", "limit_overrides", "suspended_at", "version"),
+        _update(
+            schema.workspaces,
+            *("name", "external_id", "plan_id", "limit_overrides", "suspended_at", "version"),
+            *RATE_NAMES,
+        ),
         _update(schema.workspaces, "operator_policy", "policy_version"),
         _select_but(schema.users, "password_hash"),
         _insert(schema.users),
