@@ -27,7 +27,12 @@ from tests.support.clocks import NOON
 from tests.support.installations import SandboxInstallation
 
 MANY = 1_000
-ONLY_ON_POSTGRESQL = {"credentials._HOLD", "credentials._LOCK", "key_pages._FORBID_SORTING"}
+ONLY_ON_POSTGRESQL = {
+    "credentials._HOLD",
+    "credentials._LOCK",
+    "deletion._TRY_LOCK",
+    "key_pages._FORBID_SORTING",
+}
 """Those call functions that SQLite lacks, for what they do and not for their rows."""
 
 
