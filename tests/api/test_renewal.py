@@ -21,7 +21,7 @@ def job_of(tenant: Tenant, **chosen: Any) -> ApiClient:
     """Return a client with a key that renews itself, made a day ago."""
     clock = tenant.api.clock
     clock.advance(days=-1)
-    named = {
+    named: dict[str, Any] = {
         "scopes": ("documents:read",),
         "expires_at": clock.now() + 90 * DAY,
         "renewal": Renewal(),
@@ -35,7 +35,8 @@ def job_of(tenant: Tenant, **chosen: Any) -> ApiClient:
 
 def test_a_key_renews_itself(tenant: Tenant) -> None:
     """201 like a creation, without a body or with an empty one; the token works, and so does the old one."""
-    for body in (None, {}):
+    bodies: tuple[Any, ...] = (None, {})
+    for body in bodies:
         client = job_of(tenant)
         answer = client.post(PATH, body)
         assert answer.status_code == 201

@@ -77,7 +77,7 @@ class FirstUses:
         )
 
     def _overlap_of(self, tx: Tx, old: ApiKey, act: AuthorizedAct) -> timedelta:
-        """Return the overlap: none if so many keys work in addition to their successors that more would exceed the limit.
+        """Return the overlap; none if another key next to its successor would exceed the limit.
 
         Each key that counts has one old key at most, unless successors were revoked meanwhile.
         """

@@ -24,8 +24,8 @@ def end_key(tx: Tx, key: ApiKey, act: Act, **data: object) -> ApiKey:
 def end_dependents(tx: Tx, key: ApiKey, act: Act) -> None:
     """Do what follows from the end of a key: its renewal, if it is one or made one, has not happened.
 
-    A successor that was never used ends with the key that made it: anyone who took the answer could use it for years. And
-    a key whose unused successor ends counts again toward the limit, and may renew itself again.
+    A successor that was never used ends with the key that made it: anyone who took the answer could use it for years.
+    And a key whose unused successor ends counts again toward the limit, and may renew itself again.
     """
     if key.replaces is not None:
         rows.forget_successor(tx, key.workspace_id, key.replaces, key.id)

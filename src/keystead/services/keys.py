@@ -13,9 +13,9 @@ from keystead.domain.errors import LimitReached, NotFound, RotationInProgress
 from keystead.domain.events import NO_ORIGIN, EventType, Origin
 from keystead.domain.ids import KeyId, WorkspaceId
 from keystead.domain.instants import format_instant
-from keystead.domain.key_hygiene import HygieneFinding
-from keystead.domain.keys import ApiKey, KeyDraft, KeyPatch, KeyStatus
-from keystead.domain.plans import Plan, Quota
+from keystead.domain.key_lists import ALL_KEYS, KeySelection
+from keystead.domain.keys import ApiKey, KeyDraft, KeyGrant, KeyPatch, KeyStatus
+from keystead.domain.plans import Quota
 from keystead.domain.policies import NO_LAYERS, Policy
 from keystead.domain.principals import Principal
 from keystead.domain.scopes import KEYS_READ, KEYS_WRITE, ScopeCatalog
@@ -29,8 +29,8 @@ from keystead.services.paging import QuotaPage, page_of
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.retry import retry_on_conflict
+from keystead.storage.tables import key_pages, plans, policies
 from keystead.storage.tables import keys as rows
-from keystead.storage.tables import plans, policies
 
 CANDIDATES: Final = 5
 BATCH: Final = 100
@@ -85,34 +85,47 @@ class Keys:
                 refusal.candidates = tuple(map(_describe_candidate, candidates))
                 raise
 
+    def create_in(self, tx: Tx, act: AuthorizedAct, draft: KeyDraft, **data: object) -> CreatedKey:
+        """Create a key within an open change. `data` goes to its event. Raises what `create` does."""
+        granted, newest = self.grant_in(tx, act, draft)
+        key, token = self._issuer.issue(tx, act.principal.workspace_id, granted, act, newest)
+        record_key(tx, EventType.KEY_CREATED, key, act, metadata=key.metadata, **data)
+        return CreatedKey(key, token)
+
+    def grant_in(
+        self, tx: Tx, act: AuthorizedAct, draft: KeyDraft
+    ) -> tuple[KeyGrant, KeyId | None]:
+        """Return the attributes of the key that `create_in` would create, and the workspace's newest key."""
+        room = plans.room_for_key(tx, act.principal.workspace_id, act.at)
+        granted = rules.grant(draft, act.principal, self.catalog, room.policy, act.at)
+        quota = Quota(room.plan.limits.api_keys, room.used)
+        plan_rules.require_room("api_keys", quota, room.plan, plans_url=self._plans_url)
+        return granted, room.newest
+
     @retry_on_conflict
     def list(
         self,
         principal: Principal,
+        wanted: KeySelection = ALL_KEYS,
         *,
-        status: KeyStatus | None = None,
-        query: str = "",
-        finding: HygieneFinding | None = None,
+        outside_policy: bool = False,
         limit: int = 50,
-        before: KeyId | None = None,
-    ) -> QuotaPage[ApiKey, KeyId]:
-        """Return one page of keys, newest first, and the use of the limit. `finding`: only keys with this one."""
+        after: str | None = None,
+    ) -> QuotaPage[ApiKey, str]:
+        """Return one page of the wanted keys, and the use of the limit. InvalidCursor for a malformed position.
+
+        `outside_policy`: only keys that the workspace's policy would not allow as they are.
+        """
         principal.require(KEYS_READ)
-        rules.check_query(query)
+        rules.check_query(wanted.query)
         workspace_id, now = principal.workspace_id, self._clock.now()
         with self._database.read(workspace_id) as tx:
-            keys = rows.page_of_keys(
-                tx,
-                workspace_id,
-                now=now,
-                limit=limit + 1,
-                before=before,
-                status=status,
-                query=query,
-                finding=finding,
-            )
+            if outside_policy:
+                wanted = replace(wanted, outside=policies.find_layers(tx, workspace_id).effective)
+            keys = key_pages.page_of_keys(tx, workspace_id, wanted, now, limit + 1, after)
             quota = self._quota(tx, workspace_id, now)
-        return page_of(keys, limit, lambda key: key.id).with_quota(quota)
+        page = page_of(keys, limit, lambda key: key_pages.position_of(key, wanted.sort))
+        return page.with_quota(quota)
 
     @retry_on_conflict
     def quota(self, principal: Principal) -> Quota:
@@ -251,13 +264,9 @@ class Keys:
             tx,
             act,
         ):
-            room = plans.room_for_key(tx, principal.workspace_id, act.at)
-            granted = rules.grant(draft, act.principal, self.catalog, room.policy, act.at)
-            self._require_room("api_keys", room.plan, room.plan.limits.api_keys, room.used)
-            key, token = self._issuer.issue(tx, principal.workspace_id, granted, act, room.newest)
-            record_key(tx, EventType.KEY_CREATED, key, act, metadata=key.metadata)
-            run.finish(tx, key.id)
-        return CreatedKey(key, token)
+            created = self.create_in(tx, act, draft)
+            run.finish(tx, created.key.id)
+        return created
 
     @retry_on_conflict
     def _revoke_batch(self, principal: Principal, key_ids: Sequence[KeyId], origin: Origin) -> int:
@@ -312,9 +321,6 @@ class Keys:
     def _quota(self, tx: Tx, workspace_id: WorkspaceId, now: datetime) -> Quota:
         plan, used = plans.plan_with_keys(tx, workspace_id, now)
         return Quota(plan.limits.api_keys, used)
-
-    def _require_room(self, name: str, plan: Plan, limit: int | None, used: int) -> None:
-        plan_rules.require_room(name, Quota(limit, used), plan, plans_url=self._plans_url)
 
 
 def _managed(tx: Tx, principal: Principal, key_ids: Collection[KeyId]) -> Sequence[ApiKey]:

@@ -40,7 +40,7 @@ class Renewals:
 
         Raises:
             NotRenewable: The key has no such permission, or its successor would not outlive it.
-            RotationInProgress: The successor is in use, another principal rotated the key, or its predecessor still works.
+            RotationInProgress: The successor is in use, others rotated the key, or its predecessor works.
             AgainstPolicy: The policy requires an expiry and gives none.
             RateLimited: The keys of this family were renewed too often.
         """
