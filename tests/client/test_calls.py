@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -79,13 +80,28 @@ WORKSPACE_CALLS: dict[str, Ask] = {
     "getDelivery": lambda c: c.deliveries.get("dlv_1"),
     "resendDelivery": lambda c: c.deliveries.redeliver("dlv_1"),
 }
-OPERATOR_CALLS: dict[str, Ask] = {
+
+
+def within(id: str) -> str:
+    """Return the name of the operators' twin of a call about keys."""
+    return re.sub("(?=[A-Z])", "Workspace", id, count=1)
+
+
+def by_operator(ask: Ask) -> Ask:
+    """Return a call about keys as an operator makes it within a workspace."""
+    return lambda client: ask(SimpleNamespace(keys=client.keys("ws_1")))
+
+
+KEY_CALLS = {id: ask for id, ask in WORKSPACE_CALLS.items() if id.endswith(("Key", "Keys"))}
+OPERATOR_CALLS: dict[str, Ask] = {within(id): by_operator(ask) for id, ask in KEY_CALLS.items()} | {
     "createWorkspace": lambda c: c.workspaces.create(
         "Acme", plan="team", owner="Ann", email="ann@example.com"
     ),
     "listWorkspaces": lambda c: c.workspaces.page(query="acme", limit=3, cursor="c"),
     "getWorkspace": lambda c: c.workspaces.get("ws_1"),
-    "updateWorkspace": lambda c: c.workspaces.rename("ws_1", "Acme"),
+    "updateWorkspace": lambda c: c.workspaces.update("ws_1", name="Acme", external_id="a:1"),
+    "putWorkspace": lambda c: c.workspaces.put("a:1", "Acme", plan="team"),
+    "getWorkspaceByExternalId": lambda c: c.workspaces.by_external_id("a:1"),
     "suspendWorkspace": lambda c: c.workspaces.suspend("ws_1"),
     "resumeWorkspace": lambda c: c.workspaces.resume("ws_1"),
     "setWorkspacePlan": lambda c: c.workspaces.put_on_plan("ws_1", "team", overrides={"keys": 1}),
@@ -253,6 +269,7 @@ def test_lists_go_on_to_the_end() -> None:
         "listWebhooks": lambda c: c.webhooks.list(),
         "listDeliveries": lambda c: c.deliveries.list("wh_1", status="failed"),
         "listWorkspaces": lambda c: c.workspaces.list(query="acme"),
+        "listWorkspaceKeys": lambda c: c.keys("ws_1").list(status="active", query="q"),
     }
     lists = {id for id, (_, _, o) in OPERATIONS.items() if "cursor" in str(o.get("parameters"))}
     assert set(walks) == lists
@@ -316,7 +333,7 @@ def test_both_kinds_have_the_same_methods(waiting: type[Any], awaiting: type[Any
         if inspect.iscoroutinefunction(other):
             assert given == other_given, name
         elif name != "__repr__":
-            assert other_given == given.replace("Iterator[", "AsyncIterator["), name
+            assert other_given in {given.replace("Iterator[", "AsyncIterator["), f"Async{given}"}
 
 
 def names(kind: type[Any]) -> set[str]:

@@ -95,6 +95,7 @@ WRITES_ACROSS = {
     "services/accounts.py": "people, by the session whose secret acts",
     "services/authorization.py": "the installation, by its operator",
     "services/confirmations.py": "people, by the link that was mailed; the worker's letters",
+    "services/device_logins.py": "a terminal by its secret code, and the person who decides about it",
     "services/deliveries.py": "the worker's leases and attempts",
     "services/notifications.py": "the worker's leases",
     "services/events.py": "how far the log of the installation's events has come",

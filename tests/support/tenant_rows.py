@@ -28,9 +28,14 @@ CHOSEN: Final[dict[tuple[str, str], Any]] = {
     ("webhook_endpoints", "sealed"): b"sealed",
     ("deliveries", "status"): "delivered",
     ("users", "portal_user_id"): "1",
+    ("device_logins", "approved_at"): 1,
 }
 """The values of columns that do not accept any value, or require one."""
-ALSO: Final = {"webhook_endpoints": ["sealed"], "users": ["portal_workspace_id", "portal_user_id"]}
+ALSO: Final = {
+    "webhook_endpoints": ["sealed"],
+    "users": ["portal_workspace_id", "portal_user_id"],
+    "device_logins": ["workspace_id", "approved_at"],
+}
 """Nullable columns that have a value in a generated row."""
 WHO: Final = "SELECT current_user::text, session_user::text, coalesce(current_setting(%(setting)s, true), '')"
 

@@ -15,8 +15,10 @@ from keystead.api.keys import KEYS
 from keystead.api.operations import Operation
 from keystead.api.operator.keys import WORKSPACE_KEYS
 from keystead.api.operator.plans import PLANS
+from keystead.api.operator.policies import MANAGED_POLICIES
 from keystead.api.operator.portal_sessions import PORTAL_SESSIONS
-from keystead.api.operator.workspaces import MANAGED_WORKSPACES
+from keystead.api.operator.workspaces import EXTERNAL_WORKSPACES, MANAGED_WORKSPACES
+from keystead.api.policies import POLICY
 from keystead.api.webhooks import DELIVERIES, WEBHOOKS
 from keystead.api.workspaces import WORKSPACES
 from keystead.domain.errors import NotFound
@@ -27,13 +29,17 @@ OPERATIONS: Final[tuple[Operation, ...]] = tuple(
     operation
     for operations in (
         WORKSPACES,
+        POLICY,
         KEYS,
         COLLECTIONS,
         DOCUMENTS,
         EVENTS,
         WEBHOOKS,
         DELIVERIES,
+        # Before the paths of one workspace: an external id may be called "plan".
+        EXTERNAL_WORKSPACES,
         MANAGED_WORKSPACES,
+        MANAGED_POLICIES,
         WORKSPACE_KEYS,
         PLANS,
         PORTAL_SESSIONS,

@@ -60,7 +60,15 @@ def background_of(
 
 
 def _tasks(installation: Installation) -> list[Task]:
-    from keystead.services import cleanup, deliveries, documents, events, key_lifecycle, usage
+    from keystead.services import (
+        cleanup,
+        deliveries,
+        device_logins,
+        documents,
+        events,
+        key_lifecycle,
+        usage,
+    )
     from keystead.services.cleanup import ExpiredRows, Retention
     from keystead.services.events import InstallationLog
     from keystead.services.key_lifecycle import KeyLifecycle
@@ -79,6 +87,7 @@ def _tasks(installation: Installation) -> list[Task]:
         Task(cleanup.RETENTION_TASK, SWEEP_SECONDS, retention.run),
         Task(documents.DELETIONS, SWEEP_SECONDS, services.documents.finish_deletions),
         Task(deliveries.DELETIONS, SWEEP_SECONDS, services.deliveries.finish_deletions),
+        Task(device_logins.TASK, WATCH_SECONDS, services.device_logins.purge),
         *_mail_tasks(installation),
     ]
 

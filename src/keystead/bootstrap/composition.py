@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from keystead.services.confirmations import Confirmations
     from keystead.services.credentials import Credentials
     from keystead.services.deliveries import Deliveries
+    from keystead.services.device_logins import DeviceLogins
     from keystead.services.documents import Documents
     from keystead.services.events import Events
     from keystead.services.execution import Execution
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from keystead.services.notifications import NotificationDigests, NotificationPreferences
     from keystead.services.passwords import Passwords
     from keystead.services.plans import Plans
+    from keystead.services.policies import Policies
     from keystead.services.portal import PortalSessions
     from keystead.services.rate_limits import KeyRates, RateLimiter
     from keystead.services.revocation import Revocation
@@ -140,6 +142,11 @@ class Composition:
 
         return Plans(self.database, self.clock)
 
+    def _policies(self) -> Policies:
+        from keystead.services.policies import Policies
+
+        return Policies(self.database, self.clock)
+
     def _workspaces(self) -> Workspaces:
         from keystead.services.workspaces import Workspaces
 
@@ -159,6 +166,11 @@ class Composition:
             plans_url=self.settings.plans_url,
             on_failure=self.on_failure,
         )
+
+    def _device_logins(self) -> DeviceLogins:
+        from keystead.services.device_logins import DeviceLogins
+
+        return DeviceLogins(self.database, self.clock, self.services.keys, self._throttle())
 
     def _accounts(self) -> Accounts:
         from keystead.services.accounts import Accounts

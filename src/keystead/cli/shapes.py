@@ -65,6 +65,7 @@ def workspace(record: Workspace, **more: object) -> Shape:
         "id": record.id,
         "name": record.name,
         "plan": record.plan_id,
+        "external_id": record.external_id,
         "created_at": format_instant(record.created_at),
         "suspended_at": instant(record.suspended_at),
         **more,

@@ -262,8 +262,9 @@ class SentDelivery(Delivery):
 
 @dataclass(frozen=True, slots=True)
 class ManagedWorkspace(Workspace):
-    """A workspace as operators see it. The keys of a suspended workspace are refused."""
+    """A workspace as operators see it. The keys of a suspended workspace are refused. `external_id` is your own id."""
 
+    external_id: str | None
     created_at: datetime
     suspended_at: datetime | None
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from keystead.services.confirmations import Confirmations
     from keystead.services.credentials import Credentials
     from keystead.services.deliveries import Deliveries
+    from keystead.services.device_logins import DeviceLogins
     from keystead.services.documents import Documents
     from keystead.services.events import Events
     from keystead.services.execution import Execution
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from keystead.services.members import Members
     from keystead.services.notifications import NotificationDigests, NotificationPreferences
     from keystead.services.plans import Plans
+    from keystead.services.policies import Policies
     from keystead.services.portal import PortalSessions
     from keystead.services.rate_limits import KeyRates
     from keystead.services.revocation import Revocation
@@ -47,8 +49,10 @@ class Services:
     usage: Usage
     events: Events
     plans: Plans
+    policies: Policies
     workspaces: Workspaces
     sign_in: SignIn
+    device_logins: DeviceLogins
     documents: Documents
     accounts: Accounts
     members: Members

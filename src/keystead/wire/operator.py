@@ -17,6 +17,9 @@ class ManagedWorkspace(Resource):
     id: Annotated[str, member("The workspace's id.", "ws_02tcRIyrxLXTR81B3dqdOx")]
     name: Annotated[str, member("The name to display. It need not be unique.", "Acme")]
     plan: Annotated[str, member("The plan's id.", "team")]
+    external_id: Annotated[
+        str | None, member("The product's own id of the workspace. Null: none.", "customer-4711")
+    ]
     created_at: Instant
     suspended_at: Annotated[
         Instant | None, member("Since when the workspace's keys are refused. Null: it is active.")
@@ -29,6 +32,7 @@ class ManagedWorkspace(Resource):
             id=workspace.id,
             name=workspace.name,
             plan=workspace.plan_id,
+            external_id=workspace.external_id,
             created_at=workspace.created_at,
             suspended_at=workspace.suspended_at,
             **more,

@@ -307,6 +307,7 @@ def test_references_stay_within_a_workspace(database: Database) -> None:
 
 GLOBALLY_UNIQUE: Final = {
     "workspaces_pk": "the workspace's own id",
+    "workspaces_by_external_id": "the product's own id, which only operators read and set",
     "api_keys_pk": "the id is in the token, 128 bits of it random: nobody meets another's by chance",
     "key_use_pk": "the id of a key",
     "key_use_days_pk": "the id of a key",
@@ -314,6 +315,8 @@ GLOBALLY_UNIQUE: Final = {
     "collections_pk": "an id that the server makes up",
     "documents_pk": "a number that the database makes up, and that leaves it nowhere",
     "sign_in_links_pk": "the digest of 256 random bits",
+    "device_logins_pk": "the digest of 256 random bits",
+    "device_logins_user_code_digest_key": "the server makes up the code, and only one that is free",
     "invitations_pk": "an id that the server makes up",
     "invitations_digest_key": "the digest of 256 random bits",
     "users_pk": "an id that the server makes up",

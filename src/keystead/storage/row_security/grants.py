@@ -13,6 +13,7 @@ from typing import Final
 
 from sqlalchemy import TableClause
 
+from keystead.domain.rate_limits import RATE_NAMES
 from keystead.storage.engine.roles import APPLICATION, SETTING, Purpose
 from keystead.storage.schema import tables as schema
 from keystead.storage.schema.search import document_words
@@ -90,6 +91,14 @@ _APPENDS_EVENTS: Final = (
 )
 """To append an event with its sequence number, and a delivery for each endpoint that chose it."""
 
+_READS_POLICIES: Final = (
+    _select(schema.plans, "id", "policy"),
+    _select(
+        schema.workspaces, "id", "plan_id", "operator_policy", "owner_policy", "policy_version"
+    ),
+)
+"""To find the keys that a policy ends when they are not used."""
+
 _APPLIES_RETENTION: Final = (
     _select(schema.workspaces, "id"),
     _delete(schema.deliveries),
@@ -127,6 +136,7 @@ GRANTS: Final[Mapping[str, tuple[Grant, ...]]] = {
         _select(schema.plans),
         _select(schema.workspaces),
         _update(schema.workspaces, "name", "last_event", "version"),
+        _update(schema.workspaces, "owner_policy", "policy_version"),
         _select_but(schema.users, "password_hash"),
         _insert(schema.users),
         _update(schema.users, "name", "email", "email_confirmed_at"),
@@ -142,6 +152,8 @@ GRANTS: Final[Mapping[str, tuple[Grant, ...]]] = {
         _insert(schema.events),
         *_all(schema.collections, schema.documents, document_words),
         _insert(schema.sign_in_links),
+        _select(schema.device_logins, "digest", "workspace_id"),
+        _delete(schema.device_logins),
         _select_but(schema.invitations, "digest"),
         _insert(schema.invitations),
         _update(schema.invitations, "revoked_at"),
@@ -164,7 +176,7 @@ GRANTS: Final[Mapping[str, tuple[Grant, ...]]] = {
         _select(schema.members),
         _insert(schema.members),
         *_all(schema.sessions, schema.sign_in_links, schema.known_devices, schema.throttles),
-        *_all(schema.email_confirmations),
+        *_all(schema.email_confirmations, schema.device_logins),
         _select(schema.invitations),
         _update(schema.invitations, "accepted_at", "accepted_by"),
         *_APPENDS_EVENTS,
@@ -219,6 +231,7 @@ GRANTS: Final[Mapping[str, tuple[Grant, ...]]] = {
         _select(schema.key_use, "key_id", "last_used_at"),
         _select(schema.key_callers, "workspace_id", "key_id", "reason", "last_at"),
         _select(schema.key_lifecycle_marks, "workspace_id", "key_id", "kind", "mark"),
+        *_READS_POLICIES,
         *_all(schema.watermarks),
         _select(schema.installation_events),
         *_APPLIES_RETENTION,
@@ -227,7 +240,12 @@ GRANTS: Final[Mapping[str, tuple[Grant, ...]]] = {
         *_all(schema.plans),
         _select(schema.workspaces),
         _insert(schema.workspaces),
-        _update(schema.workspaces, "plan_id", "limit_overrides", "suspended_at", "version"),
+        _update(
+            schema.workspaces,
+            *("name", "external_id", "plan_id", "limit_overrides", "suspended_at", "version"),
+            *RATE_NAMES,
+        ),
+        _update(schema.workspaces, "operator_policy", "policy_version"),
         _select_but(schema.users, "password_hash"),
         _insert(schema.users),
         _select(schema.members),

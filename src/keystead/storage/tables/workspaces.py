@@ -36,11 +36,15 @@ WORKSPACE_COLUMNS: Final = (
     workspaces.c.created_at,
     workspaces.c.suspended_at,
     workspaces.c.version,
+    workspaces.c.external_id,
 )
 _ASCII_LOWER: Final = str.maketrans(ascii_uppercase, ascii_lowercase)
 
 _WORKSPACES: Final = select(*WORKSPACE_COLUMNS)
 _ONE: Final = Query(_WORKSPACES.where(workspaces.c.id == bindparam("workspace")))
+_BY_EXTERNAL_ID: Final = Query(
+    _WORKSPACES.where(workspaces.c.external_id == bindparam("external_id"))
+)
 _OF_USER: Final = Query(
     _WORKSPACES.join(members, workspaces.c.id == members.c.workspace_id)
     .where(members.c.user_id == bindparam("user"))
@@ -121,6 +125,7 @@ def insert_workspace(tx: Tx, workspace: Workspace) -> None:
             "plan_id": workspace.plan_id,
             "created_at": workspace.created_at,
             "suspended_at": workspace.suspended_at,
+            "external_id": workspace.external_id,
         },
     )
 
@@ -128,6 +133,12 @@ def insert_workspace(tx: Tx, workspace: Workspace) -> None:
 def find_workspace(tx: Tx, workspace_id: WorkspaceId) -> Workspace | None:
     """Return the workspace of that id."""
     row = _ONE.first(tx, {"workspace": workspace_id})
+    return None if row is None else workspace_of(row)
+
+
+def find_by_external_id(tx: Tx, external_id: str) -> Workspace | None:
+    """Return the workspace with that id of the product's own."""
+    row = _BY_EXTERNAL_ID.first(tx, {"external_id": external_id})
     return None if row is None else workspace_of(row)
 
 
@@ -164,6 +175,11 @@ def set_suspension(tx: Tx, workspace_id: WorkspaceId, suspended_at: datetime | N
 def set_name(tx: Tx, workspace_id: WorkspaceId, name: str) -> None:
     """Set the name, and raise the version."""
     tx.execute(_EDIT, {"workspace": workspace_id, "name": name})
+
+
+def set_external_id(tx: Tx, workspace_id: WorkspaceId, external_id: str) -> None:
+    """Set the product's own id, and raise the version."""
+    tx.execute(_EDIT, {"workspace": workspace_id, "external_id": external_id})
 
 
 def set_plan(
