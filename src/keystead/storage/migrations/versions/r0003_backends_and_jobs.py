@@ -15,6 +15,7 @@ COUNT = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 def upgrade() -> None:
     """Add what is new. `api_keys` comes before `workspaces`: a verification locks them in that order."""
     _members_of_keys()
+    _scans()
     _workspaces_of_backends()
     _policies()
     _sign_ins_from_terminals()
@@ -27,6 +28,20 @@ def _members_of_keys() -> None:
     op.add_column("api_keys", sa.Column("networks", sa.Text(), nullable=False, server_default=""))
     op.add_column("api_keys", sa.Column("metadata", sa.Text(), nullable=False, server_default="{}"))
     op.add_column("api_keys", sa.Column("renewable_until", COUNT))
+
+
+# Scans get new names, and continue under them. The old names move only while a server runs that knows no networks.
+
+
+def _scans() -> None:
+    names = {f"ends in {days}": f"expiring in {days}" for days in (0, 1, 7, 14)}
+    for before, name in {**names, "refusals": "refused callers", "disuse": "unused keys"}.items():
+        op.execute(
+            sa.text(
+                "INSERT INTO watermarks (name, mark, moved_at)"
+                " SELECT :name, mark, moved_at FROM watermarks WHERE name = :before"
+            ).bindparams(name=name, before=before)
+        )
 
 
 # Workspaces: the product's own id, and rate limits of their own.
