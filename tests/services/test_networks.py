@@ -12,6 +12,7 @@ from sqlalchemy import delete
 
 from keystead.domain.errors import InvalidToken, Unavailable
 from keystead.domain.events import Origin
+from keystead.domain.ids import KeyId
 from keystead.domain.keys import KeyDraft, KeyPatch
 from keystead.domain.verification import DenialReason, Denied, Verified
 from keystead.services.key_lifecycle import KeyLifecycle
@@ -59,7 +60,7 @@ def test_a_change_under_way_is_refused(sandbox: SandboxInstallation) -> None:
     tenant = sandbox.tenant()
     caller = sandbox.caller(tenant, "*", "keys:write")
     keys = sandbox.services.keys
-    keys.update(tenant, caller.id, KeyPatch(networks=NETWORKS))
+    keys.update(tenant, KeyId(caller.id), KeyPatch(networks=NETWORKS))
     draft = KeyDraft("late", scopes=["plan:read"])
     for address in (OUTSIDE, None):
         with pytest.raises(InvalidToken):

@@ -180,7 +180,8 @@ def test_scans_continue_under_their_new_names(database: Database) -> None:
             tx.execute(text(insert), {"name": name, "mark": f"as far as {name}"})
     migrate.upgrade(database)
     with read_behind(database) as tx:
-        marks = dict(tx.execute(text("SELECT name, mark FROM watermarks")).tuples().all())
+        rows = tx.execute(text("SELECT name, mark FROM watermarks")).all()
+        marks = {row[0]: row[1] for row in rows}
     assert {marks[new] for new in names.values()} == {f"as far as {old}" for old in names}
     assert all(marks[new] == marks[old] for old, new in names.items())
 
