@@ -1,4 +1,4 @@
-"""The networks of keys: who is told of a refusal, what a change under way is still allowed, and upgrades."""
+"""The networks of keys: refusals that owners see, changes under way, and upgrades."""
 
 from __future__ import annotations
 

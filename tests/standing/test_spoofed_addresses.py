@@ -1,4 +1,4 @@
-"""A key with networks works from inside them alone, at every door, whatever a client claims about its address."""
+"""A key with networks works from inside them alone, at every entry point, whatever a client claims to be."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_the_rest_api_behind_a_proxy(spoofed: Spoofed) -> None:
 
 
 def test_forward_auth(spoofed: Spoofed) -> None:
-    """Only the client that a trusted proxy reports counts: a gateway that isn't one is no client."""
+    """Only the client that a trusted proxy reports counts: the gateway itself is not a client."""
     path = "/forward-auth/any"
     asked = partial(spoofed.ask_behind_proxy, path)
     for name, fields in forgeries().items():
@@ -121,7 +121,7 @@ def test_a_client_that_the_proxy_does_not_know(spoofed: Spoofed) -> None:
         assert local.ask(path, HTTPS, source=PROXY).problem() == REFUSED
 
 
-def test_a_proxy_is_no_client_of_a_gateway(spoofed: Spoofed) -> None:
+def test_a_gateways_client_is_not_a_proxy(spoofed: Spoofed) -> None:
     """In forward-auth an address of a trusted proxy is unknown, also to a key that works from there."""
     local = spoofed_on(spoofed.server, LOOPBACK)
     assert local.ask("/v1/whoami", source=PROXY).status == 200
