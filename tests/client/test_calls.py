@@ -17,7 +17,15 @@ import pytest
 
 from keystead import client as sdk
 from keystead.api.openapi.reference import sample_of
-from keystead.client import AsyncClient, AsyncOperator, Client, DocumentDraft, Operator, TokenLost
+from keystead.client import (
+    AsyncClient,
+    AsyncOperator,
+    Client,
+    DocumentDraft,
+    Operator,
+    Policy,
+    TokenLost,
+)
 from keystead.client._async.client import AsyncBaseClient
 from keystead.client._sync.client import BaseClient
 from keystead.domain.renewals import Renewal
@@ -30,9 +38,20 @@ from tests.support.stub_server import TOKEN
 OPERATIONS = {call[2]["operationId"]: call for call in DESCRIBED}
 URL = "https://keys.example.com"
 END = datetime(2027, 1, 31, 12, tzinfo=UTC)
+POLICY = Policy(90, True, 30, 180, False)
 DRAFT = DocumentDraft("a", "text", title="A", url="https://example.com/a", attributes={"n": 1})
 
 Ask = Callable[[Any], Any]
+FILTERS: dict[str, Any] = {
+    "status": "active",
+    "query": "q",
+    "created_by": "key_1",
+    "unused_for": timedelta(days=30),
+    "expiring_within": timedelta(days=14),
+    "outside_policy": True,
+    "sort": "expires_at",
+    "order": "asc",
+}
 MEMBERS: dict[str, Any] = {
     "networks": ["203.0.113.0/24"],
     "metadata": {"customer": "42"},
@@ -41,8 +60,9 @@ MEMBERS: dict[str, Any] = {
 WORKSPACE_CALLS: dict[str, Ask] = {
     "whoami": lambda c: c.whoami(),
     "getPlan": lambda c: c.plan(),
+    "getPolicy": lambda c: c.policy(),
     "createKey": lambda c: c.keys.create("d", scopes=["*"], expires_at=END, **MEMBERS),
-    "listKeys": lambda c: c.keys.page(status="active", query="q", limit=3, cursor="c"),
+    "listKeys": lambda c: c.keys.page(**FILTERS, limit=3, cursor="c"),
     "getKey": lambda c: c.keys.get("key_1"),
     "updateKey": lambda c: c.keys.update(
         "key_1", description="d", scopes=["*"], expires_at=None, **MEMBERS
@@ -105,6 +125,8 @@ OPERATOR_CALLS: dict[str, Ask] = {within(id): by_operator(ask) for id, ask in KE
     "suspendWorkspace": lambda c: c.workspaces.suspend("ws_1"),
     "resumeWorkspace": lambda c: c.workspaces.resume("ws_1"),
     "setWorkspacePlan": lambda c: c.workspaces.put_on_plan("ws_1", "team", overrides={"keys": 1}),
+    "getWorkspacePolicy": lambda c: c.workspaces.policy("ws_1"),
+    "setWorkspacePolicy": lambda c: c.workspaces.set_policy("ws_1", POLICY),
     "listPlans": lambda c: c.plans(),
     "createPortalSession": lambda c: c.portal_session(
         "ws_1",

@@ -110,16 +110,11 @@ class HereKeys:
         self, status: Status, query: str, limit: int, cursor: str | None
     ) -> tuple[list[Shape], str | None, Shape]:
         """As KeyDesk."""
-        from keystead.domain.ids import KeyId
+        from keystead.domain.key_lists import KeySelection
         from keystead.domain.keys import KeyStatus
 
-        found = self._keys.list(
-            self._principal,
-            status=None if status is None else KeyStatus(status),
-            query=query,
-            limit=limit,
-            before=None if cursor is None else KeyId(cursor),
-        )
+        wanted = KeySelection(None if status is None else KeyStatus(status), query)
+        found = self._keys.list(self._principal, wanted, limit=limit, after=cursor)
         now = self.now()
         return [shapes.key(key, now) for key in found.items], found.next, shapes.quota(found.quota)
 

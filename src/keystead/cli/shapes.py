@@ -42,6 +42,9 @@ def key(record: ApiKey, now: datetime) -> Shape:
         "last_used_agent": use.agent if use else None,
         "revoked_at": instant(record.revoked_at),
         "rotated_to": record.rotated_to,
+        "networks": list(record.networks),
+        "metadata": dict(record.metadata),
+        "renewal": record.renewal and {"until": instant(record.renewal.until)},
     }
 
 
@@ -73,13 +76,19 @@ def workspace(record: Workspace, **more: object) -> Shape:
 
 
 def plan(record: Plan) -> Shape:
-    """A plan with all its limits and rate limits; null is unlimited."""
+    """A plan with all its limits and rate limits, where null is unlimited, and its policy."""
     from keystead.domain.plans import LIMIT_NAMES
     from keystead.domain.rate_limits import RATE_NAMES
 
     limits = {name: record.limits.get(name) for name in LIMIT_NAMES}
     rates = {name: record.rate_limits.get(name) for name in RATE_NAMES}
-    return {"id": record.id, "name": record.name, "limits": limits, "rate_limits": rates}
+    return {
+        "id": record.id,
+        "name": record.name,
+        "limits": limits,
+        "rate_limits": rates,
+        "policy": record.policy.members(),
+    }
 
 
 def quotas(found: Mapping[str, Quota]) -> Shape:

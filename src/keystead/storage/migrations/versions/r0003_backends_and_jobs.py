@@ -16,6 +16,7 @@ def upgrade() -> None:
     """Add what is new. `api_keys` comes before `workspaces`: a verification locks them in that order."""
     _members_of_keys()
     _scans()
+    _deletion_of_workspaces()
     _workspaces_of_backends()
     _policies()
     _sign_ins_from_terminals()
@@ -28,6 +29,45 @@ def _members_of_keys() -> None:
     op.add_column("api_keys", sa.Column("networks", sa.Text(), nullable=False, server_default=""))
     op.add_column("api_keys", sa.Column("metadata", sa.Text(), nullable=False, server_default="{}"))
     op.add_column("api_keys", sa.Column("renewable_until", COUNT))
+    is_sqlite = op.get_bind().dialect.name == "sqlite"
+    age = sa.text("id" if is_sqlite else 'id COLLATE "POSIX"')
+    op.create_index("api_keys_by_creator", "api_keys", ["workspace_id", "created_by_id", age])
+    end = sa.text("coalesce(expires_at, 9223372036854775807)")
+    op.create_index("api_keys_by_end", "api_keys", ["workspace_id", end, "id"])
+    op.create_index("key_use_by_time", "key_use", ["workspace_id", "last_used_at", "key_id"])
+
+
+# Workspaces: their deletion, and the tombstones that stay.
+
+
+def _deletion_of_workspaces() -> None:
+    deleted_at = sa.Column("deleted_at", COUNT, comment="deleted, except rows still to be purged")
+    op.add_column("workspaces", deleted_at)
+    is_deleted = sa.text("deleted_at IS NOT NULL")
+    op.create_index(
+        "workspaces_deleted",
+        "workspaces",
+        ["id"],
+        sqlite_where=is_deleted,
+        postgresql_where=is_deleted,
+    )
+    op.create_table(
+        "deleted_workspaces",
+        sa.Column("id", IDENTIFIER, nullable=False),
+        sa.Column("external_id", IDENTIFIER, comment="the product's own id, free again"),
+        sa.Column("deleted_at", COUNT, nullable=False),
+        sa.PrimaryKeyConstraint("id", name="deleted_workspaces_pk"),
+        sqlite_strict=True,
+        sqlite_with_rowid=False,
+    )
+    is_accepted = sa.text("accepted_by IS NOT NULL")
+    op.create_index(
+        "invitations_by_user",
+        "invitations",
+        ["accepted_by"],
+        sqlite_where=is_accepted,
+        postgresql_where=is_accepted,
+    )
 
 
 # Scans get new names, and continue under them. The old names move only while a server runs that knows no networks.
