@@ -11,8 +11,10 @@ from keystead.api.keys import KEYS
 from keystead.api.operations import Operation
 from keystead.api.operator.keys import WORKSPACE_KEYS
 from keystead.api.operator.plans import PLANS
+from keystead.api.operator.policies import MANAGED_POLICIES
 from keystead.api.operator.portal_sessions import PORTAL_SESSIONS
 from keystead.api.operator.workspaces import MANAGED_WORKSPACES
+from keystead.api.policies import POLICY
 from keystead.api.webhooks import DELIVERIES, WEBHOOKS
 from keystead.api.workspaces import WORKSPACES
 
@@ -20,6 +22,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = tuple(
     operation
     for operations in (
         WORKSPACES,
+        POLICY,
         KEYS,
         COLLECTIONS,
         DOCUMENTS,
@@ -27,6 +30,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = tuple(
         WEBHOOKS,
         DELIVERIES,
         MANAGED_WORKSPACES,
+        MANAGED_POLICIES,
         WORKSPACE_KEYS,
         PLANS,
         PORTAL_SESSIONS,

@@ -84,9 +84,13 @@ class BaseClient:
         """The server's URL."""
         return self._connection.url
 
-    def introspect(self, token: str) -> Introspection:
-        """Return the state of a token (RFC 7662). Needs a credential of a service or an operator."""
-        request = Request("POST", "/introspect", body=form_body(token=token), media_type=FORM)
+    def introspect(self, token: str, *, ip: str | None = None) -> Introspection:
+        """Return the state of a token (RFC 7662). Needs a credential of a service or an operator.
+
+        Without `ip`, the address of your caller, a key with networks is not active.
+        """
+        body = form_body(token=token) if ip is None else form_body(token=token, ip=ip)
+        request = Request("POST", "/introspect", body=body, media_type=FORM)
         return self._connection.send(request, Introspection)
 
     def revoke_token(self, token: str) -> None:
