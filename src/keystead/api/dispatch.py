@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
-from typing import Final, Generic, NamedTuple, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Generic, NamedTuple, TypeVar
 
 from keystead.api.calls import Endpoint
 from keystead.api.operations import Operation
@@ -16,13 +15,13 @@ from keystead.http.head import METHODS
 from keystead.http.problems import MethodNotAllowed
 from keystead.services import Services
 
-_PARAMETER: Final = re.compile(r"\\{(\w+)\\}")
-
 E = TypeVar("E")
+Places = tuple[int, ...]
+Segments = tuple[str, ...]
 
 
 class _Template(NamedTuple, Generic[E]):
-    pattern: re.Pattern[str]
+    names: tuple[str, ...]
     methods: dict[str, E]
 
 
@@ -31,21 +30,13 @@ class Routes(Generic[E]):
 
     def __init__(self, endpoints: Iterable[tuple[Operation, E]]) -> None:
         self._fixed: dict[str, dict[str, E]] = {}
-        templates: dict[str, _Template[E]] = {}
+        # By the number of segments, then by the places of parameters, then by the segments at all other places.
+        self._templates: dict[int, dict[Places, dict[Segments, _Template[E]]]] = {}
         for operation, endpoint in endpoints:
-            path, method = operation.path, operation.method
-            if operation.path_parameters:
-                pattern = _pattern_of(path)
-                methods = templates.setdefault(path, _Template(pattern, {})).methods
-            else:
-                methods = self._fixed.setdefault(path, {})
-            methods[method] = endpoint
-            if method == "GET":
+            methods = self._methods_of(operation.path)
+            methods[operation.method] = endpoint
+            if operation.method == "GET":
                 methods["HEAD"] = endpoint
-        # A parameter is one segment, so only templates with as many slashes can match.
-        self._templates: dict[int, list[_Template[E]]] = {}
-        for path, template in templates.items():
-            self._templates.setdefault(path.count("/"), []).append(template)
 
     def find(self, method: str, path: str) -> tuple[E, Mapping[str, str]]:
         """Return the endpoint of a request and its path's parameters. NotFound or MethodNotAllowed."""
@@ -53,16 +44,28 @@ class Routes(Generic[E]):
         if fixed is not None and method in fixed:
             return fixed[method], {}
         allowed = set(fixed or ())
+        segments = path.split("/")
         # Two templates can match a path: a document may be called "batch".
-        for pattern, methods in self._templates.get(path.count("/"), ()):
-            match = pattern.match(path)
-            if match is not None:
+        for places, templates in self._templates.get(len(segments), {}).items():
+            template = templates.get(_others(segments, places))
+            values = [segments[place] for place in places]
+            if template is not None and all(values):
+                names, methods = template
                 if method in methods:
-                    return methods[method], match.groupdict()
+                    return methods[method], dict(zip(names, values, strict=True))
                 allowed |= methods.keys()
         if allowed:
             raise MethodNotAllowed(", ".join(each for each in METHODS if each in allowed))
         raise NotFound
+
+    def _methods_of(self, path: str) -> dict[str, E]:
+        segments = path.split("/")
+        places = tuple(place for place, each in enumerate(segments) if each.startswith("{"))
+        if not places:
+            return self._fixed.setdefault(path, {})
+        names = tuple(segments[place][1:-1] for place in places)
+        templates = self._templates.setdefault(len(segments), {}).setdefault(places, {})
+        return templates.setdefault(_others(segments, places), _Template(names, {})).methods
 
 
 class Calls:
@@ -88,6 +91,5 @@ class Calls:
         await endpoint.answer(scope, receive, send, parameters)
 
 
-def _pattern_of(path: str) -> re.Pattern[str]:
-    """Return the pattern of a template, in which each parameter is one segment."""
-    return re.compile(_PARAMETER.sub(r"(?P<\1>[^/]+)", re.escape(path)) + r"\Z")
+def _others(segments: Sequence[str], places: Places) -> Segments:
+    return tuple(each for place, each in enumerate(segments) if place not in places)

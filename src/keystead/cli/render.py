@@ -36,7 +36,7 @@ def inert(text: str) -> str:
 
 
 def plain(result: Any) -> Any:
-    """Return a value of the SDK as the API's JSON has it, but for secrets; an ETag is a header field, no member."""
+    """Return a value of the SDK as the API's JSON has it, without its secrets. An ETag is a header field, no member."""
     if is_dataclass(result):
         members = ((each.name, getattr(result, each.name)) for each in fields(result))
         return {
