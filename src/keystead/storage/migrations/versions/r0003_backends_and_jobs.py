@@ -28,6 +28,12 @@ def _members_of_keys() -> None:
     op.add_column("api_keys", sa.Column("networks", sa.Text(), nullable=False, server_default=""))
     op.add_column("api_keys", sa.Column("metadata", sa.Text(), nullable=False, server_default="{}"))
     op.add_column("api_keys", sa.Column("renewable_until", COUNT))
+    is_sqlite = op.get_bind().dialect.name == "sqlite"
+    age = sa.text("id" if is_sqlite else 'id COLLATE "POSIX"')
+    op.create_index("api_keys_by_creator", "api_keys", ["workspace_id", "created_by_id", age])
+    end = sa.text("coalesce(expires_at, 9223372036854775807)")
+    op.create_index("api_keys_by_end", "api_keys", ["workspace_id", end, "id"])
+    op.create_index("key_use_by_time", "key_use", ["workspace_id", "last_used_at", "key_id"])
 
 
 # Workspaces: their deletion, and the tombstones that stay.
