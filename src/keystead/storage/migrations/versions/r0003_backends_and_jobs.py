@@ -16,6 +16,7 @@ def upgrade() -> None:
     """Add what is new. `api_keys` comes before `workspaces`: a verification locks them in that order."""
     _members_of_keys()
     _renewals_of_keys()
+    _scans()
     _deletion_of_workspaces()
     _workspaces_of_backends()
     _policies()
@@ -68,6 +69,20 @@ def _deletion_of_workspaces() -> None:
         sqlite_where=is_accepted,
         postgresql_where=is_accepted,
     )
+
+
+# Scans get new names, and continue under them. The old names move only while a server runs that knows no networks.
+
+
+def _scans() -> None:
+    names = {f"ends in {days}": f"expiring in {days}" for days in (0, 1, 7, 14)}
+    for before, name in {**names, "refusals": "refused callers", "disuse": "unused keys"}.items():
+        op.execute(
+            sa.text(
+                "INSERT INTO watermarks (name, mark, moved_at)"
+                " SELECT :name, mark, moved_at FROM watermarks WHERE name = :before"
+            ).bindparams(name=name, before=before)
+        )
 
 
 # Workspaces: the product's own id, and rate limits of their own.
