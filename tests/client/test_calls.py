@@ -57,6 +57,11 @@ MEMBERS: dict[str, Any] = {
     "metadata": {"customer": "42"},
     "renewal": Renewal(END),
 }
+ROTATION: dict[str, Any] = {
+    "overlap": timedelta(hours=2),
+    "end_when_quiet": timedelta(hours=1),
+    "expires_at": None,
+}
 WORKSPACE_CALLS: dict[str, Ask] = {
     "whoami": lambda c: c.whoami(),
     "getPlan": lambda c: c.plan(),
@@ -67,8 +72,9 @@ WORKSPACE_CALLS: dict[str, Ask] = {
     "updateKey": lambda c: c.keys.update(
         "key_1", description="d", scopes=["*"], expires_at=None, **MEMBERS
     ),
-    "revokeKey": lambda c: c.keys.revoke("key_1"),
-    "rotateKey": lambda c: c.keys.rotate("key_1", overlap=timedelta(hours=1), expires_at=None),
+    "revokeKey": lambda c: c.keys.revoke("key_1", family=True),
+    "rotateKey": lambda c: c.keys.rotate("key_1", **ROTATION),
+    "renewKey": lambda c: c.keys.renew(),
     "createCollection": lambda c: c.collections.create("docs", "Docs"),
     "listCollections": lambda c: c.collections.page(limit=3, cursor="c"),
     "getCollection": lambda c: c.collections.get("docs"),
@@ -112,7 +118,11 @@ def by_operator(ask: Ask) -> Ask:
     return lambda client: ask(SimpleNamespace(keys=client.keys("ws_1")))
 
 
-KEY_CALLS = {id: ask for id, ask in WORKSPACE_CALLS.items() if id.endswith(("Key", "Keys"))}
+KEY_CALLS = {
+    id: ask
+    for id, ask in WORKSPACE_CALLS.items()
+    if id.endswith(("Key", "Keys")) and id != "renewKey"  # which is about the calling key
+}
 OPERATOR_CALLS: dict[str, Ask] = {within(id): by_operator(ask) for id, ask in KEY_CALLS.items()} | {
     "createWorkspace": lambda c: c.workspaces.create(
         "Acme", plan="team", owner="Ann", email="ann@example.com"

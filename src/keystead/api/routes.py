@@ -16,6 +16,7 @@ from keystead.api.operator.policies import MANAGED_POLICIES
 from keystead.api.operator.portal_sessions import PORTAL_SESSIONS
 from keystead.api.operator.workspaces import EXTERNAL_WORKSPACES, MANAGED_WORKSPACES
 from keystead.api.policies import POLICY
+from keystead.api.renewals import RENEWALS
 from keystead.api.webhooks import DELIVERIES, WEBHOOKS
 from keystead.api.workspaces import WORKSPACES
 
@@ -25,6 +26,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = tuple(
         WORKSPACES,
         POLICY,
         KEYS,
+        RENEWALS,
         COLLECTIONS,
         DOCUMENTS,
         EVENTS,

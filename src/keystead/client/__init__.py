@@ -31,10 +31,12 @@ from keystead.client.errors import (
     NameTaken,
     NotAToken,
     NotFound,
+    NotRenewable,
     OutcomeUnknown,
     Problem,
     RateLimited,
     Refusal,
+    RenewalRunning,
     RotationInProgress,
     ServerFault,
     TokenLost,
@@ -44,6 +46,7 @@ from keystead.client.errors import (
     UnexpectedAnswer,
     Unreachable,
     UnsafeAddress,
+    UnsafeFile,
     UnsupportedMediaType,
     WebhookDisabled,
     WouldWiden,
@@ -81,6 +84,7 @@ from keystead.client.results import (
     Workspace,
     WorkspaceWithUse,
 )
+from keystead.client.token_files import RenewedFile, renew_token_file
 from keystead.domain.documents import DocumentDraft
 from keystead.domain.errors import FieldError
 from keystead.domain.keys import UNSET, Unset
@@ -131,6 +135,7 @@ __all__ = [
     "NameTaken",
     "NotAToken",
     "NotFound",
+    "NotRenewable",
     "Operator",
     "OutcomeUnknown",
     "Page",
@@ -147,6 +152,8 @@ __all__ = [
     "RateLimited",
     "Refusal",
     "Renewal",
+    "RenewalRunning",
+    "RenewedFile",
     "RotationInProgress",
     "SearchPage",
     "Secret",
@@ -161,6 +168,7 @@ __all__ = [
     "UnexpectedAnswer",
     "Unreachable",
     "UnsafeAddress",
+    "UnsafeFile",
     "Unset",
     "UnsupportedMediaType",
     "Webhook",
@@ -169,4 +177,5 @@ __all__ = [
     "Workspace",
     "WorkspaceWithUse",
     "WouldWiden",
+    "renew_token_file",
 ]
