@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from keystead.worker.mail import MailTransport
 
 FLUSH_SECONDS: Final = 2.0
+FEED_SECONDS: Final = 0.5
+"""The feed promises every event within a second."""
 WATCH_SECONDS: Final = 60.0
 DIGEST_SECONDS: Final = 60.0
 CONFIRMATION_SECONDS: Final = 5.0
@@ -60,7 +62,7 @@ def background_of(
 
 
 def _tasks(installation: Installation) -> list[Task]:
-    from keystead.services import cleanup, deliveries, documents, events, key_lifecycle, usage
+    from keystead.services import cleanup, deliveries, documents, events, feed, key_lifecycle, usage
     from keystead.services.cleanup import ExpiredRows, Retention
     from keystead.services.events import InstallationLog
     from keystead.services.key_lifecycle import KeyLifecycle
@@ -73,6 +75,7 @@ def _tasks(installation: Installation) -> list[Task]:
     lifecycle = KeyLifecycle(database, clock, on_failure)
     return [
         Task(usage.TASK, FLUSH_SECONDS, services.usage.flush),
+        Task(feed.TASK, FEED_SECONDS, services.feed.place),
         Task(key_lifecycle.TASK, WATCH_SECONDS, lifecycle.run),
         Task(events.TASK, WATCH_SECONDS, InstallationLog(database, clock).write),
         Task(cleanup.EXPIRED_TASK, SWEEP_SECONDS, expired_rows.run),

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from keystead.services.documents import Documents
     from keystead.services.events import Events
     from keystead.services.execution import Execution
+    from keystead.services.feed import Feed
     from keystead.services.invitations import Invitations
     from keystead.services.isolation import OnFailure
     from keystead.services.key_lists import KeyLists
@@ -120,6 +121,11 @@ class Composition:
         from keystead.services.events import Events
 
         return Events(self.database)
+
+    def _feed(self) -> Feed:
+        from keystead.services.feed import Feed
+
+        return Feed(self.database, self.clock)
 
     def _plans(self) -> Plans:
         from keystead.services.plans import Plans

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from keystead.services.documents import Documents
     from keystead.services.events import Events
     from keystead.services.execution import Execution
+    from keystead.services.feed import Feed
     from keystead.services.invitations import Invitations
     from keystead.services.key_lists import KeyLists
     from keystead.services.keys import Keys
@@ -44,6 +45,7 @@ class Services:
     verifier: Verifier
     usage: Usage
     events: Events
+    feed: Feed
     plans: Plans
     workspaces: Workspaces
     sign_in: SignIn

@@ -35,6 +35,12 @@ from keystead.storage.schema.tables import events, installation_events, workspac
 from keystead.storage.tables.delivery_queues import enqueue, enqueue_for, listening
 from keystead.storage.tables.notification_digests import make_digest_due
 
+EVENT: Final = tuple(column for column in events.c if column is not events.c.position)
+"""The columns of an event. Its position belongs to the feed, and is known only later."""
+INSTALLATION_EVENT: Final = tuple(
+    column for column in installation_events.c if column is not installation_events.c.position
+)
+
 _TYPES: Final = {str(type): type for type in EventType}
 
 _INSERT: Final = Change(insert(events))
@@ -45,20 +51,20 @@ _NEXT_NUMBER: Final = Change(
     .returning(workspaces.c.last_event, listening(bindparam("workspace")))
 )
 _PAGE: Final = (
-    select(events)
+    select(*EVENT)
     .where(events.c.workspace_id == bindparam("workspace"), events.c.sequence < bindparam("before"))
     .order_by(events.c.sequence.desc())
     .limit(LIMIT)
 )
 _INSERT_INSTALLATION: Final = insert(installation_events)
 _PAGE_OF_INSTALLATION: Final = Query(
-    select(installation_events)
+    select(*INSTALLATION_EVENT)
     .where(installation_events.c.id < bindparam("before"))
     .order_by(installation_events.c.id.desc())
     .limit(LIMIT)
 )
 _INSTALLATION_AFTER: Final = Query(
-    select(installation_events)
+    select(*INSTALLATION_EVENT)
     .where(installation_events.c.id > bindparam("mark"))
     .order_by(installation_events.c.id)
     .limit(LIMIT)
@@ -130,7 +136,7 @@ def page_of_events(
 
 
 def event_of(row: Sequence[Any]) -> Event:
-    """Return the event of a row of `events`."""
+    """Return the event of a row with the columns EVENT."""
     (
         workspace_id,
         sequence,
@@ -236,16 +242,17 @@ def page_of_installation_events(
 ) -> list[InstallationEvent]:
     """Return at most `limit` events, newest first, with an id below `before`."""
     values = {"before": before or ABOVE_EVERY_ID, "limit": limit}
-    return [_installation_event(row) for row in _PAGE_OF_INSTALLATION.all(tx, values)]
+    return [installation_event_of(row) for row in _PAGE_OF_INSTALLATION.all(tx, values)]
 
 
 def installation_events_after(tx: Tx, mark: str, limit: int) -> list[InstallationEvent]:
     """Return at most `limit` events, oldest first, with an id above `mark`."""
     rows = _INSTALLATION_AFTER.all(tx, {"mark": mark, "limit": limit})
-    return [_installation_event(row) for row in rows]
+    return [installation_event_of(row) for row in rows]
 
 
-def _installation_event(row: Sequence[Any]) -> InstallationEvent:
+def installation_event_of(row: Sequence[Any]) -> InstallationEvent:
+    """Return the event of a row with the columns INSTALLATION_EVENT."""
     id, type, occurred_at, actor_kind, actor_id, actor_name, target_type, target_id, data = row
     return InstallationEvent(
         id,

@@ -29,7 +29,8 @@ from keystead.storage.database import Tx
 from keystead.storage.queries import Query
 from keystead.storage.schema import tables as schema
 from keystead.storage.schema.columns import LIMIT
-from keystead.storage.schema.tables import deliveries, events, key_callers, key_use_days, workspaces
+from keystead.storage.schema.tables import deliveries, events, key_callers, workspaces
+from keystead.storage.tables.feed import note_expired
 
 CallerId = tuple[str, str, str, str]
 """Key, reason, address, agent: a caller of a key."""
@@ -68,9 +69,13 @@ _DELETE_DELIVERIES: Final = delete(deliveries).where(
     deliveries.c.workspace_id == _OF_WORKSPACE,
     deliveries.c.id.in_(_old_delivery(_OF_WORKSPACE).order_by(deliveries.c.id).limit(LIMIT)),
 )
-_DELETE_EVENTS: Final = delete(events).where(
-    events.c.workspace_id == _OF_WORKSPACE,
-    events.c.sequence.in_(_old_event(_OF_WORKSPACE).order_by(events.c.sequence).limit(LIMIT)),
+_DELETE_EVENTS: Final = (
+    delete(events)
+    .where(
+        events.c.workspace_id == _OF_WORKSPACE,
+        events.c.sequence.in_(_old_event(_OF_WORKSPACE).order_by(events.c.sequence).limit(LIMIT)),
+    )
+    .returning(events.c.position)
 )
 _DAYS: Final = Query(
     select(key_use_days.c.key_id, key_use_days.c.day)
@@ -136,9 +141,15 @@ def delete_old_deliveries(tx: Tx, workspace_id: WorkspaceId, instant: datetime, 
 
 
 def delete_old_events(tx: Tx, workspace_id: WorkspaceId, instant: datetime, limit: int) -> int:
-    """Delete at most `limit` events from before `instant`, oldest first, except those of remaining deliveries."""
+    """Delete at most `limit` events from before `instant`, oldest first, except those of remaining deliveries.
+
+    The feed notes how far it lost events by that.
+    """
     old = {"workspace": workspace_id, "event": least_id("evt", instant), "limit": limit}
-    return tx.execute(_DELETE_EVENTS, old).rowcount
+    positions = tx.scalars(_DELETE_EVENTS, old).all()
+    if expired := [position for position in positions if position is not None]:
+        note_expired(tx, max(expired), instant)
+    return len(positions)
 
 
 def find_old_use(tx: Tx, day: date, but: Sequence[UseDayId], limit: int) -> list[UseDayId]:
