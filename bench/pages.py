@@ -49,7 +49,7 @@ def _use_and_end_some(setup: FilledInstallation) -> None:
             services.usage.note(user, at, f"10.0.0.{ago}", "bench/1.0")
     services.usage.flush()
     for token in setup.tokens[::10]:
-        services.keys.rotate(setup.owner, token.key_id, overlap=timedelta(hours=1))
+        services.rotations.rotate(setup.owner, token.key_id, overlap=timedelta(hours=1))
 
 
 def _signed_in(setup: FilledInstallation) -> str:

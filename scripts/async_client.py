@@ -97,7 +97,8 @@ def awaited(tree: ast.Module) -> Iterator[Edit]:
         calls = [
             node for node in ast.walk(function) if isinstance(node, ast.Call) and does_io(node)
         ]
-        if calls or function.name in {"__enter__", "__exit__"}:
+        is_abstract = any("abstractmethod" in ast.unparse(each) for each in function.decorator_list)
+        if calls or is_abstract or function.name in {"__enter__", "__exit__"}:
             yield insertion(function, "async ")
         yield from (insertion(call, "await ") for call in calls)
         # An asynchronous generator cannot delegate to another iterable.

@@ -78,7 +78,7 @@ def drive(
     waits: list[float] = []
     result: object
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("keystead.client._sync.connection.time.sleep", waits.append)
+        patch.setattr("keystead.client._sync.sending.time.sleep", waits.append)
         connection = ScriptedConnection(outcomes, patience)
         try:
             result = connection.send(request, Answer).answer

@@ -166,7 +166,7 @@ def test_a_new_key_cannot_keep_anything(area: Area) -> None:
 def test_an_overlap_is_not_made_longer(area: Area) -> None:
     """A rotated key may expire earlier, but not later."""
     token = area.key("sync", days=30)
-    area.services.keys.rotate(area.principal, token.key_id, overlap=timedelta(days=3))
+    area.services.rotations.rotate(area.principal, token.key_id, overlap=timedelta(days=3))
     seen = edited(area, token, expiry="90")
     assert seen.status == 409
     assert "The key was rotated; its overlap can't be extended." in seen.tree.text

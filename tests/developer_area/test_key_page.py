@@ -185,7 +185,9 @@ def test_what_happened(each_area: Area) -> None:
     keys.update(each_area.principal, token.key_id, narrower)
     keys.revoke(each_area.principal, other.key_id)
     each_area.clock.advance(hours=1)
-    new = keys.rotate(each_area.principal, token.key_id, overlap=timedelta(hours=24)).key
+    new = each_area.services.rotations.rotate(
+        each_area.principal, token.key_id, overlap=timedelta(hours=24)
+    ).key
     seen = opened(each_area, token)
     lines = [li.text for li in seen.tree.one("ol", class_="events").all("li")]
     assert lines == [
@@ -199,7 +201,9 @@ def test_what_happened(each_area: Area) -> None:
 def test_both_sides_of_a_rotation_lead_to_each_other(area: Area) -> None:
     """The old key shows when it expires and its successor; the new one shows its predecessor."""
     token = area.key("sync")
-    new = area.services.keys.rotate(area.principal, token.key_id, overlap=timedelta(days=1)).key
+    new = area.services.rotations.rotate(
+        area.principal, token.key_id, overlap=timedelta(days=1)
+    ).key
     area.clock.advance(hours=1)
     old = opened(area, token)
     assert attributes(old)["Status"] == f"Active expires in 23 hours, rotated to {new.hint}"

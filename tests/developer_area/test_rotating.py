@@ -164,7 +164,7 @@ def test_what_cannot_be_rotated_says_why(area: Area, state: str, sentence: str) 
     elif state == "revoked":
         area.services.keys.revoke(area.principal, token.key_id)
     else:
-        area.services.keys.rotate(area.principal, token.key_id, overlap=timedelta(hours=1))
+        area.services.rotations.rotate(area.principal, token.key_id, overlap=timedelta(hours=1))
     before = len(area.services.keys.list(area.principal).items)
     for seen, status in ((browser.open(url), 200), (browser.post(url, fields), 409)):
         assert seen.status == status

@@ -252,7 +252,9 @@ def test_more_rows_need_no_more_statements(each_area: Area) -> None:
 
     def rolled(number: int) -> None:
         old = each_area.key(f"key {number}")
-        each_area.services.keys.rotate(each_area.principal, old.key_id, overlap=timedelta(days=1))
+        each_area.services.rotations.rotate(
+            each_area.principal, old.key_id, overlap=timedelta(days=1)
+        )
 
     browser = each_area.signed_in()
     rolled(0)

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keystead.domain import keys as rules
+from keystead.domain import rotations
 from keystead.domain.errors import (
     Forbidden,
     Invalid,
@@ -345,8 +346,8 @@ def _rotation(
     expires_at: datetime | rules.Unset | None = UNSET,
     principal: Principal = OPERATOR,
     now: datetime = NOON,
-) -> rules.Rotation:
-    return rules.plan_rotation(old, overlap, expires_at, principal, now)
+) -> rotations.Rotation:
+    return rotations.plan_rotation(old, overlap, expires_at, principal, now)
 
 
 def test_without_overlap_the_old_key_ends_now() -> None:

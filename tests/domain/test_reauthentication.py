@@ -9,8 +9,9 @@ import pytest
 
 from keystead.domain.errors import ReauthenticationRequired
 from keystead.domain.ids import KeyId, SessionId, UserId, WorkspaceId
-from keystead.domain.keys import UNSET, ApiKey, KeyDraft, Unset, grant, plan_rotation
+from keystead.domain.keys import UNSET, ApiKey, KeyDraft, Unset, grant
 from keystead.domain.principals import Principal, of_key, of_member, operator
+from keystead.domain.rotations import plan_rotation
 from keystead.domain.scopes import FULL, KEYS_WRITE, ScopeCatalog, Scopes
 from keystead.domain.sessions import (
     REAUTHENTICATION_AGE,

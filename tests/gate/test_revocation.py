@@ -88,7 +88,7 @@ def test_a_rotated_key_in_its_overlap(sandbox: SandboxInstallation, gate: GateAp
     """The old one ends early, and its successor keeps working."""
     tenant = sandbox.tenant()
     old = sandbox.key(tenant)
-    new = sandbox.services.keys.rotate(tenant, old.key.id, overlap=timedelta(days=1))
+    new = sandbox.services.rotations.rotate(tenant, old.key.id, overlap=timedelta(days=1))
     accepted(gate.revoke(text_of(old), **address(5)))
     assert (sandbox.verdict(old), sandbox.verdict(new)) == ("revoked", "verified")
 

@@ -62,6 +62,7 @@ def test_an_example_has_the_members_of_the_real_problem(code: str) -> None:
         "invalid": {"errors"},
         "invalid-cursor": {"errors"},
         "idempotency-mismatch": {"errors"},
+        "against-policy": {"errors", "pointer", "policy"},
     }
     assert set(json.loads(example)) == base | extra.get(code, set())
 

@@ -27,7 +27,7 @@ PROBLEMS = Problems("https://keys.example.com/")
 CONTRACT = """invalid-request 400; unauthenticated, invalid-token 401; insufficient-scope, would-widen 403;
 not-found 404; method-not-allowed 405; limit-reached, key-revoked, key-expired, rotation-in-progress, name-taken,
 collection-not-empty, idempotency-in-progress 409; changed-meanwhile 412; too-large 413; unsupported-media-type 415;
-invalid, invalid-cursor, idempotency-mismatch 422; rate-limited 429;
+invalid, invalid-cursor, idempotency-mismatch, against-policy 422; rate-limited 429;
 header-too-large 431; unavailable, outcome-unknown 503; disk-full 507"""
 
 

@@ -123,7 +123,9 @@ def hurting(past: tuple[Installation, ManualClock]) -> Workspace:
         if number % 2:
             workspace.use(key)
         if number % 10 == 4:
-            workspace.services.keys.rotate(workspace.principal, key.id, overlap=timedelta(hours=5))
+            workspace.services.rotations.rotate(
+                workspace.principal, key.id, overlap=timedelta(hours=5)
+            )
     return workspace
 
 

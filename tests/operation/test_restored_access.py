@@ -157,7 +157,7 @@ def _disable_hook(w: World) -> None:
 
 
 def _rotate_key(w: World) -> None:
-    w.installation.services.keys.rotate(w.acting, w.keys["rotated"][0], overlap=timedelta())
+    w.installation.services.rotations.rotate(w.acting, w.keys["rotated"][0], overlap=timedelta())
 
 
 def _change_roles(w: World) -> None:

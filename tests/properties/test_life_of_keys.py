@@ -23,7 +23,7 @@ from keystead.domain.errors import KeysteadError
 from keystead.domain.keys import UNSET, KeyDraft, KeyPatch, KeyStatus
 from keystead.domain.principals import Principal
 from keystead.domain.scopes import Scopes
-from keystead.services.keys import CreatedKey
+from keystead.services.key_issuer import CreatedKey
 from tests.support.clocks import NOON
 from tests.support.installations import ENGINES, SandboxInstallation, fresh_sandbox
 
@@ -197,8 +197,10 @@ class Product:
         elif isinstance(life, int):
             ends = self.sandbox.clock.now() + timedelta(seconds=life)
         id, spared = self.made[place].key.id, timedelta(seconds=overlap)
-        keys = self.sandbox.services.keys
-        return self._made(lambda: keys.rotate(self.tenant, id, overlap=spared, expires_at=ends))
+        rotations = self.sandbox.services.rotations
+        return self._made(
+            lambda: rotations.rotate(self.tenant, id, overlap=spared, expires_at=ends)
+        )
 
     def revoke(self, place: int) -> str:
         """Revoke a key, like the model."""

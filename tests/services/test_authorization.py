@@ -110,7 +110,7 @@ def _portal(stage: Stage, principal: Principal) -> object:
 
 USE_CASES: Final[Mapping[str, UseCase]] = {
     "Keys._create": UseCase(lambda s, p: s.sandbox.services.keys.create(p, KeyDraft("new")), ALL),
-    "Keys._rotate": UseCase(lambda s, p: s.sandbox.services.keys.rotate(p, s.key), ALL),
+    "Rotations._rotate": UseCase(lambda s, p: s.sandbox.services.rotations.rotate(p, s.key), ALL),
     "Keys.update": UseCase(
         lambda s, p: s.sandbox.services.keys.update(p, s.key, KeyPatch("other")), ALL
     ),

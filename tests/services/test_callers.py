@@ -15,7 +15,7 @@ from keystead.domain.keys import KeyDraft
 from keystead.domain.principals import Principal, system
 from keystead.domain.usage import MAX_CALLERS
 from keystead.domain.verification import DenialReason
-from keystead.services.keys import CreatedKey
+from keystead.services.key_issuer import CreatedKey
 from keystead.services.usage import FLUSHES_A_ROUND
 from keystead.settings import Settings
 from keystead.storage.schema.tables import key_callers

@@ -233,7 +233,7 @@ def test_one_successor(strict: Strict) -> None:
     sandbox = strict.sandbox
     tenant = sandbox.tenant()
     old, hour = sandbox.key(tenant).key, timedelta(hours=1)
-    rotate = lambda: sandbox.services.keys.rotate(tenant, old.id, overlap=hour)  # noqa: E731
+    rotate = lambda: sandbox.services.rotations.rotate(tenant, old.id, overlap=hour)  # noqa: E731
     ended = strict.race([rotate] * AT_ONCE, touch(tenant))
     assert sum(not isinstance(outcome, KeysteadError) for outcome in ended) == 1
     assert len(sandbox.ids(tenant)) == 2

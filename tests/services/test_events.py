@@ -23,7 +23,7 @@ def test_no_gaps(sandbox: SandboxInstallation) -> None:
     def act(number: int) -> None:
         try:
             created = servers[number % 2].keys.create(tenant, KeyDraft("sync"))
-            servers[(number + 1) % 2].keys.rotate(tenant, created.key.id, overlap=HOUR)
+            servers[(number + 1) % 2].rotations.rotate(tenant, created.key.id, overlap=HOUR)
             servers[number % 2].keys.revoke(tenant, created.key.id)
         except KeysteadError as refused:
             assert refused.code == "limit-reached"  # noqa: PT017
@@ -42,7 +42,7 @@ def test_one_act_one_event(sandbox: SandboxInstallation) -> None:
     keys = sandbox.services.keys
     old = sandbox.key(tenant).key
     keys.update(tenant, old.id, KeyPatch("other"))
-    new = keys.rotate(tenant, old.id).key
+    new = sandbox.services.rotations.rotate(tenant, old.id).key
     keys.revoke(tenant, new.id)
     acts = [(str(e.type), e.target.id) for e in sandbox.events(tenant) if e.target.type == "key"]
     assert acts == [

@@ -20,7 +20,7 @@ from keystead.domain.keys import KeyDraft
 from keystead.domain.principals import Principal
 from keystead.domain.scopes import EVERYTHING, KEYS_WRITE
 from keystead.services.idempotency import Idempotency, Once
-from keystead.services.keys import CreatedKey
+from keystead.services.key_issuer import CreatedKey
 from tests.support.installations import SandboxInstallation
 
 MINUTE = timedelta(minutes=1)
@@ -54,7 +54,7 @@ def test_a_rotation_again(sandbox: SandboxInstallation) -> None:
     """The same rotation again returns the same successor, though the old key has ended since."""
     tenant = sandbox.tenant()
     old = sandbox.key(tenant)
-    rotate = sandbox.services.keys.rotate
+    rotate = sandbox.services.rotations.rotate
     first = rotate(tenant, old.key.id, once=ONCE)
     assert rotate(tenant, old.key.id, once=ONCE) == CreatedKey(first.key, None)
     assert sandbox.happened(tenant) == ["key.created", "key.rotated"]

@@ -125,7 +125,7 @@ def test_no_key_without_keys_write(sandbox: SandboxInstallation) -> None:
     acts: list[Callable[[Principal], object]] = [
         lambda nobody: keys.create(nobody, KeyDraft("child")),
         lambda nobody: keys.update(nobody, target, KeyPatch("other")),
-        lambda nobody: keys.rotate(nobody, target),
+        lambda nobody: sandbox.services.rotations.rotate(nobody, target),
         lambda nobody: keys.revoke(nobody, target),
     ]
     for nobody in (sandbox.caller(tenant, EVERYTHING), _member(sandbox, tenant, Role.VIEWER)):
@@ -165,8 +165,8 @@ def test_wider_children_are_refused(sandbox: SandboxInstallation) -> None:
         lambda: keys.create(maker, KeyDraft("c", scopes=["documents:write"])),
         lambda: keys.create(maker, KeyDraft("c", expires_at=NOON + 2 * HOUR)),
         lambda: keys.create(maker, KeyDraft("c", expires_at=None)),
-        lambda: keys.rotate(maker, wide.key.id),
-        lambda: keys.rotate(maker, wide.key.id, expires_at=NOON + HOUR / 2),
+        lambda: sandbox.services.rotations.rotate(maker, wide.key.id),
+        lambda: sandbox.services.rotations.rotate(maker, wide.key.id, expires_at=NOON + HOUR / 2),
         lambda: keys.update(maker, wide.key.id, KeyPatch("mine")),
         lambda: keys.update(maker, KeyId(maker.id), KeyPatch(expires_at=None)),
         lambda: keys.update(maker, KeyId(maker.id), KeyPatch(expires_at=NOON + 2 * HOUR)),
@@ -201,8 +201,8 @@ def test_another_workspaces_key_does_not_exist(sandbox: SandboxInstallation) -> 
         lambda id: keys.update(tenant, id, KeyPatch("mine")),
         lambda id: keys.update(tenant, id, KeyPatch("")),
         lambda id: keys.revoke(tenant, id),
-        lambda id: keys.rotate(tenant, id),
-        lambda id: keys.rotate(tenant, id, overlap=timedelta(days=9)),
+        lambda id: sandbox.services.rotations.rotate(tenant, id),
+        lambda id: sandbox.services.rotations.rotate(tenant, id, overlap=timedelta(days=9)),
     ]
     for act in methods:
         refusals = []
@@ -308,9 +308,9 @@ def test_ended_keys_stay_ended(sandbox: SandboxInstallation) -> None:
             with pytest.raises(refusal):
                 keys.update(tenant, id, patch)
         with pytest.raises(refusal):
-            keys.rotate(tenant, id)
+            sandbox.services.rotations.rotate(tenant, id)
         with pytest.raises(refusal):
-            keys.rotate(tenant, id, overlap=HOUR)
+            sandbox.services.rotations.rotate(tenant, id, overlap=HOUR)
     keys.update(tenant, expired.key.id, KeyPatch("still described"))
     keys.revoke(tenant, expired.key.id)
     keys.revoke(tenant, revoked.key.id)
@@ -329,13 +329,13 @@ def test_roles(sandbox: SandboxInstallation) -> None:
     own = keys.create(ada, KeyDraft("ada's")).key.id
     for act in (
         lambda: keys.update(bo, own, KeyPatch("mine")),
-        lambda: keys.rotate(bo, own),
+        lambda: sandbox.services.rotations.rotate(bo, own),
         lambda: keys.revoke(bo, own),
     ):
         with pytest.raises(Forbidden):
             act()
     keys.update(ada, own, KeyPatch("still ada's"))
-    successor = keys.rotate(ada, own).key.id
+    successor = sandbox.services.rotations.rotate(ada, own).key.id
     keys.update(_member(sandbox, tenant, Role.ADMIN, "Cy"), successor, KeyPatch("cy's words"))
     keys.revoke(ada, successor)
 
@@ -449,7 +449,7 @@ def test_a_key_does_not_go_on_in_its_children(sandbox: SandboxInstallation, end:
     acts: list[Callable[[], object]] = [
         lambda: keys.create(verified, KeyDraft("child", scopes=[KEYS_READ])),
         lambda: keys.create(verified, KeyDraft("child"), once=Once("once", bytes(32))),
-        lambda: keys.rotate(verified, created.key.id),
+        lambda: sandbox.services.rotations.rotate(verified, created.key.id),
         lambda: keys.update(verified, target.key.id, KeyPatch("mine")),
         lambda: keys.revoke(verified, target.key.id),
     ]

@@ -13,7 +13,7 @@ from keystead.domain.errors import LimitReached
 from keystead.domain.ids import KeyId
 from keystead.domain.keys import KeyDraft, KeyStatus
 from keystead.domain.principals import Principal
-from keystead.services.keys import CreatedKey
+from keystead.services.key_issuer import CreatedKey
 from tests.support.clocks import NOON
 from tests.support.installations import SandboxInstallation, text_of
 
@@ -66,8 +66,9 @@ def test_places_that_come_free_are_filled_once(sandbox: SandboxInstallation) -> 
     acts: list[Callable[[], CreatedKey]] = []
     for created in first[:3]:
         acts += [lambda id=created.key.id: revoke_and_create(id)] * 4  # type: ignore[misc]
+    rotate = sandbox.services.rotations.rotate
     for created in first[3:]:
-        acts.append(lambda id=created.key.id: keys.rotate(tenant, id, overlap=HOUR))  # type: ignore[misc]
+        acts.append(lambda id=created.key.id: rotate(tenant, id, overlap=HOUR))  # type: ignore[misc]
     acts += [lambda: keys.create(tenant, KeyDraft("more"))] * 12
     _at_once(acts)
     assert sandbox.used(tenant) == 6
@@ -109,9 +110,9 @@ def test_a_lowered_limit_stops_creation_only(sandbox: SandboxInstallation) -> No
     keys = [sandbox.key(tenant) for _ in range(5)]
     sandbox.limit(tenant, 2)
     assert [sandbox.verdict(key) for key in keys] == ["verified"] * 5
-    successor = sandbox.services.keys.rotate(tenant, keys[0].key.id)
+    successor = sandbox.services.rotations.rotate(tenant, keys[0].key.id)
     assert sandbox.verdict(successor) == "verified"
-    overlapping = sandbox.services.keys.rotate(tenant, keys[1].key.id, overlap=HOUR)
+    overlapping = sandbox.services.rotations.rotate(tenant, keys[1].key.id, overlap=HOUR)
     assert (sandbox.verdict(keys[1]), sandbox.verdict(overlapping)) == ("verified", "verified")
     for ended in (successor, overlapping, keys[2]):
         with pytest.raises(LimitReached) as refused:
@@ -170,7 +171,7 @@ def test_only_what_frees_a_place_is_offered(sandbox: SandboxInstallation) -> Non
     tenant = sandbox.tenant(limit=2)
     rotated, revoked = sandbox.key(tenant), sandbox.key(tenant)
     expired = _replaced(sandbox, tenant, revoked)
-    successor = sandbox.services.keys.rotate(tenant, rotated.key.id, overlap=HOUR)
+    successor = sandbox.services.rotations.rotate(tenant, rotated.key.id, overlap=HOUR)
     sandbox.clock.advance(minutes=2)
     counted = sandbox.key(tenant)
     with pytest.raises(LimitReached) as refused:

@@ -12,8 +12,8 @@ from keystead.domain.errors import Forbidden, Invalid, LimitReached
 from keystead.domain.notification_digests import GATHERING_DELAY, INTERVAL, MAX_EVENT_AGE, Topic
 from keystead.domain.principals import Principal, of_member, operator
 from keystead.domain.workspaces import Member, Role
+from keystead.services.key_issuer import CreatedKey
 from keystead.services.key_lifecycle import KeyLifecycle
-from keystead.services.keys import CreatedKey
 from keystead.services.notifications import LEASE, Digest
 from tests.support.installations import SandboxInstallation
 from tests.support.people import acting

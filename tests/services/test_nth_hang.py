@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import make_url, text
 
 from keystead.domain.errors import OutcomeUnknown
-from keystead.services.keys import CreatedKey
+from keystead.services.key_issuer import CreatedKey
 from tests.support.administrator import read_behind
 from tests.support.installations import (
     SandboxInstallation,

@@ -21,7 +21,7 @@ from keystead.domain.rate_limits import RateExceeded, RatePolicy, RateSubject
 from keystead.domain.verification import Denied, Verified
 from keystead.operation.files import ConfigurationError
 from keystead.operation.metrics import Metrics
-from keystead.services.keys import CreatedKey
+from keystead.services.key_issuer import CreatedKey
 from keystead.services.rate_counters import MemoryCounters, ValkeyCounters
 from keystead.services.rate_limits import RETRY_SECONDS, RateLimiter
 from keystead.services.usage import Usage
@@ -215,7 +215,7 @@ def test_a_rotation_keeps_the_rate_limit(sandbox: SandboxInstallation) -> None:
     tenant = sandbox.tenant()
     rates, old = sandbox.services.key_rates, sandbox.key(tenant)
     rates.set(tenant, old.key.id, 9)
-    new = sandbox.services.keys.rotate(tenant, old.key.id, overlap=timedelta(hours=1))
+    new = sandbox.services.rotations.rotate(tenant, old.key.id, overlap=timedelta(hours=1))
     assert rates.get(tenant, new.key.id)[0] == 9
 
 

@@ -106,7 +106,7 @@ def rotate(people: People, owner: Member) -> Act:
     """Create a successor in addition to the old key."""
     tenant = acting_operator(owner.workspace_id)
     key, hour = people.sandbox.key(tenant).key, timedelta(hours=1)
-    return lambda: people.sandbox.services.keys.rotate(tenant, key.id, overlap=hour, once=ONCE)
+    return lambda: people.sandbox.services.rotations.rotate(tenant, key.id, overlap=hour, once=ONCE)
 
 
 def revoke(people: People, owner: Member) -> Act:

@@ -27,7 +27,7 @@ def test_without_overlap(sandbox: SandboxInstallation) -> None:
     """Without an overlap the old key ends when its successor is created; the event refers to both."""
     tenant = sandbox.tenant()
     old = sandbox.key(tenant, "sync", scopes=["documents:read"])
-    new = sandbox.services.keys.rotate(tenant, old.key.id)
+    new = sandbox.services.rotations.rotate(tenant, old.key.id)
     assert (sandbox.verdict(old), sandbox.verdict(new)) == ("revoked", "verified")
     assert (new.key.description, new.key.scopes) == ("sync", old.key.scopes)
     assert text_of(new) != text_of(old)
@@ -39,7 +39,7 @@ def test_with_overlap(sandbox: SandboxInstallation) -> None:
     """In an overlap both keys work, until exactly its end."""
     tenant = sandbox.tenant()
     old = sandbox.key(tenant)
-    new = sandbox.services.keys.rotate(tenant, old.key.id, overlap=HOUR)
+    new = sandbox.services.rotations.rotate(tenant, old.key.id, overlap=HOUR)
     assert (sandbox.verdict(old), sandbox.verdict(new)) == ("verified", "verified")
     sandbox.clock.set(NOON + HOUR - timedelta(microseconds=1))
     assert sandbox.verdict(old) == "verified"
@@ -51,7 +51,7 @@ def test_one_event(sandbox: SandboxInstallation) -> None:
     """A rotation is one event, which names the successor and the overlap."""
     tenant = sandbox.tenant()
     old = sandbox.key(tenant)
-    new = sandbox.services.keys.rotate(tenant, old.key.id, overlap=HOUR)
+    new = sandbox.services.rotations.rotate(tenant, old.key.id, overlap=HOUR)
     assert sandbox.happened(tenant) == ["key.created", "key.rotated"]
     event = sandbox.events(tenant)[-1]
     assert event.target.id == old.key.id
@@ -62,7 +62,7 @@ def test_the_own_expiry_comes_first(sandbox: SandboxInstallation) -> None:
     """An overlap never makes the old key live longer than it would have."""
     tenant = sandbox.tenant()
     old = sandbox.key(tenant, expires_at=NOON + timedelta(minutes=5))
-    sandbox.services.keys.rotate(tenant, old.key.id, overlap=HOUR)
+    sandbox.services.rotations.rotate(tenant, old.key.id, overlap=HOUR)
     assert sandbox.services.keys.get(tenant, old.key.id).expires_at == NOON + timedelta(minutes=5)
 
 
@@ -82,7 +82,7 @@ def test_the_successors_expiry(
     tenant = sandbox.tenant()
     old = sandbox.key(tenant, expires_at=NOON + 2 * HOUR)
     sandbox.clock.advance(HOUR)
-    new = sandbox.services.keys.rotate(tenant, old.key.id, overlap=HOUR, **chosen)
+    new = sandbox.services.rotations.rotate(tenant, old.key.id, overlap=HOUR, **chosen)
     assert new.key.expires_at == expected
 
 
@@ -90,8 +90,8 @@ def test_at_the_limit(sandbox: SandboxInstallation) -> None:
     """Rotation works at the limit, with and without overlap, and the overlap takes no place."""
     tenant = sandbox.tenant(limit=2)
     one, other = sandbox.key(tenant), sandbox.key(tenant)
-    sandbox.services.keys.rotate(tenant, one.key.id)
-    sandbox.services.keys.rotate(tenant, other.key.id, overlap=HOUR)
+    sandbox.services.rotations.rotate(tenant, one.key.id)
+    sandbox.services.rotations.rotate(tenant, other.key.id, overlap=HOUR)
     assert sandbox.used(tenant) == 2
     with pytest.raises(LimitReached):
         sandbox.key(tenant)
@@ -100,7 +100,7 @@ def test_at_the_limit(sandbox: SandboxInstallation) -> None:
 def test_no_chains(sandbox: SandboxInstallation) -> None:
     """A rotated key is not rotated again, and its successor only after the overlap has ended or was ended."""
     tenant = sandbox.tenant()
-    rotate = sandbox.services.keys.rotate
+    rotate = sandbox.services.rotations.rotate
     old = sandbox.key(tenant)
     new = rotate(tenant, old.key.id, overlap=HOUR)
     for overlap in (timedelta(), HOUR):
@@ -122,7 +122,7 @@ def test_at_most_twice_the_limit(sandbox: SandboxInstallation) -> None:
     for _ in range(4):
         for place, old in enumerate(keys):
             try:
-                new = sandbox.services.keys.rotate(tenant, old.key.id, overlap=24 * HOUR)
+                new = sandbox.services.rotations.rotate(tenant, old.key.id, overlap=24 * HOUR)
             except (LimitReached, RotationInProgress):
                 continue
             sandbox.services.keys.revoke(tenant, new.key.id)
@@ -138,19 +138,19 @@ def test_under_a_lowered_limit_every_key_may_rotate(sandbox: SandboxInstallation
     keys = [sandbox.key(tenant) for _ in range(3)]
     sandbox.limit(tenant, 1)
     for old in keys:
-        sandbox.services.keys.rotate(tenant, old.key.id, overlap=HOUR)
+        sandbox.services.rotations.rotate(tenant, old.key.id, overlap=HOUR)
     assert len(sandbox.ids(tenant, status=KeyStatus.ACTIVE)) == 6
 
 
 def test_a_full_overlap_says_so(sandbox: SandboxInstallation) -> None:
     """Without room for another overlap, a rotation without one still works."""
     tenant = sandbox.tenant(limit=1)
-    new = sandbox.services.keys.rotate(tenant, sandbox.key(tenant).key.id, overlap=HOUR)
+    new = sandbox.services.rotations.rotate(tenant, sandbox.key(tenant).key.id, overlap=HOUR)
     sandbox.services.keys.revoke(tenant, new.key.id)
     second = sandbox.key(tenant)
     with pytest.raises(LimitReached, match="overlap"):
-        sandbox.services.keys.rotate(tenant, second.key.id, overlap=HOUR)
-    sandbox.services.keys.rotate(tenant, second.key.id)
+        sandbox.services.rotations.rotate(tenant, second.key.id, overlap=HOUR)
+    sandbox.services.rotations.rotate(tenant, second.key.id)
     assert sandbox.used(tenant) == 1
 
 
@@ -158,7 +158,7 @@ def test_an_overlap_is_ended_at_will(sandbox: SandboxInstallation) -> None:
     """A key in its overlap can be revoked, narrowed and shortened, and not prolonged."""
     tenant = sandbox.tenant()
     old = sandbox.key(tenant, scopes=["documents:read", "documents:write"])
-    sandbox.services.keys.rotate(tenant, old.key.id, overlap=HOUR)
+    sandbox.services.rotations.rotate(tenant, old.key.id, overlap=HOUR)
     update = sandbox.services.keys.update
     update(tenant, old.key.id, KeyPatch(scopes=["documents:read"]))
     update(tenant, old.key.id, KeyPatch(expires_at=NOON + HOUR / 2))
@@ -177,7 +177,7 @@ def test_ended_keys_are_not_rotated(sandbox: SandboxInstallation) -> None:
     sandbox.clock.advance(HOUR)
     for id, refusal in ((revoked.key.id, KeyRevoked), (expired.key.id, KeyExpired)):
         with pytest.raises(refusal):
-            sandbox.services.keys.rotate(tenant, id)
+            sandbox.services.rotations.rotate(tenant, id)
     assert len(sandbox.ids(tenant)) == 2
 
 
@@ -187,7 +187,9 @@ def test_a_refused_rotation_changes_nothing(sandbox: SandboxInstallation) -> Non
     old = sandbox.key(tenant)
     for overlap, expires_at in ((timedelta(days=8), None), (-HOUR, None), (HOUR, NOON)):
         with pytest.raises(Invalid):
-            sandbox.services.keys.rotate(tenant, old.key.id, overlap=overlap, expires_at=expires_at)
+            sandbox.services.rotations.rotate(
+                tenant, old.key.id, overlap=overlap, expires_at=expires_at
+            )
     assert sandbox.services.keys.get(tenant, old.key.id) == old.key
     assert sandbox.happened(tenant) == ["key.created"]
 
@@ -200,7 +202,9 @@ def test_one_successor(sandbox: SandboxInstallation, overlap: timedelta) -> None
 
     def rotate(_: int) -> str:
         try:
-            return str(sandbox.services.keys.rotate(tenant, old.key.id, overlap=overlap).key.id)
+            return str(
+                sandbox.services.rotations.rotate(tenant, old.key.id, overlap=overlap).key.id
+            )
         except KeysteadError as refused:
             return refused.code
 

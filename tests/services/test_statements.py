@@ -97,7 +97,7 @@ COSTS: dict[str, tuple[Callable[[Caller], object], int, int]] = {
     "its own end": (lambda c: c.services.keys.revoke(c.principal, KeyId(c.principal.id)), 1, 4),
     # The caller's rights, the key, its predecessor, the newest id, the successor, the old key, its rate limit, the old
     # key's end, the event's number, the event.
-    "rotation": (lambda c: c.services.keys.rotate(c.principal, c.other), 1, 10),
+    "rotation": (lambda c: c.services.rotations.rotate(c.principal, c.other), 1, 10),
     # As a creation; and the claim: delete old ones, look for one, replace it (two statements), complete it.
     "creation with an Idempotency-Key": (
         lambda c: c.services.keys.create(

@@ -34,7 +34,8 @@ class Stage:
 
     def __post_init__(self) -> None:
         services, system = self.people.sandbox.services, acting_operator(self.owner.workspace_id)
-        self.keys, self.webhooks = services.keys, services.webhooks
+        self.keys, self.rotations = services.keys, services.rotations
+        self.webhooks = services.webhooks
         in_a_month = self.people.clock.now() + timedelta(days=30)
         draft = KeyDraft("wide", scopes=[EVERYTHING], expires_at=in_a_month)
         self.key = services.keys.create(system, draft).key
@@ -70,7 +71,7 @@ ACTS: Mapping[SensitiveAction, Mapping[str, Try]] = {
     SensitiveAction.GRANT_WIDE_KEY: {
         "create by name": lambda s: s.keys.create(s.principal, KeyDraft("x", scopes=NAMED)),
         "create with all": lambda s: s.keys.create(s.principal, KeyDraft("x", scopes=["*"])),
-        "rotate": lambda s: s.keys.rotate(s.principal, s.key.id, overlap=timedelta()),
+        "rotate": lambda s: s.rotations.rotate(s.principal, s.key.id, overlap=timedelta()),
         "extend": lambda s: s.keys.update(s.principal, s.key.id, KeyPatch(expires_at=None)),
     },
     SensitiveAction.CHANGE_WEBHOOKS: {

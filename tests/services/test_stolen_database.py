@@ -15,7 +15,7 @@ from keystead.domain.keys import KeyDraft
 from keystead.domain.token import Secret, checksum
 from keystead.domain.verification import Verified
 from keystead.services.idempotency import Once
-from keystead.services.keys import CreatedKey
+from keystead.services.key_issuer import CreatedKey
 from keystead.storage.schema.tables import metadata
 from tests.support.administrator import read_behind
 from tests.support.installations import PEPPERS, SandboxInstallation, sqlite_file, text_of
@@ -60,7 +60,9 @@ def secrets(own_sandbox: SandboxInstallation) -> list[CreatedKey]:
     tenant, keys = own_sandbox.tenant(), own_sandbox.services.keys
     created = [own_sandbox.key(tenant, f"key {number}") for number in range(5)]
     created.append(keys.create(tenant, KeyDraft("retried"), once=Once("retry", b"x" * 32)))
-    created.append(keys.rotate(tenant, created[0].key.id, overlap=timedelta(hours=1)))
+    created.append(
+        own_sandbox.services.rotations.rotate(tenant, created[0].key.id, overlap=timedelta(hours=1))
+    )
     keys.revoke(tenant, created[1].key.id)
     for key in created:
         own_sandbox.services.verifier.verify(text_of(key), address="192.0.2.1", agent="curl/8")

@@ -17,7 +17,7 @@ from keystead.domain.errors import InsufficientScope, Unavailable
 from keystead.domain.instants import from_microseconds, to_microseconds
 from keystead.domain.keys import KeyUse
 from keystead.domain.principals import of_key
-from keystead.services.keys import CreatedKey
+from keystead.services.key_issuer import CreatedKey
 from keystead.services.usage import MAX_RUNS
 from keystead.storage.schema import tables as schema
 from tests.support.clocks import NOON

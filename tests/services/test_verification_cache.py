@@ -20,7 +20,7 @@ from keystead.domain.keys import KeyPatch
 from keystead.domain.principals import Principal
 from keystead.domain.scopes import Scopes
 from keystead.domain.verification import KeyRecord, Verified
-from keystead.services.keys import CreatedKey
+from keystead.services.key_issuer import CreatedKey
 from keystead.services.usage import Usage
 from keystead.services.verification_cache import CAPACITY, MAX_AGE, VerificationCache
 from keystead.services.verifier import KeyCache, Verifier
@@ -154,7 +154,7 @@ def _revoke(sandbox: SandboxInstallation, tenant: Principal, created: CreatedKey
 
 
 def _rotate(sandbox: SandboxInstallation, tenant: Principal, created: CreatedKey) -> object:
-    return sandbox.services.keys.rotate(tenant, created.key.id)
+    return sandbox.services.rotations.rotate(tenant, created.key.id)
 
 
 def _suspend(sandbox: SandboxInstallation, tenant: Principal, _: CreatedKey) -> object:
@@ -454,7 +454,7 @@ def _change(
         case "revoke":
             keys.revoke(tenant, key_id)
         case "rotate":
-            created[which] = keys.rotate(tenant, key_id)
+            created[which] = sandbox.services.rotations.rotate(tenant, key_id)
         case "narrow":
             keys.update(tenant, key_id, KeyPatch(scopes=Scopes([READ])))
         case "describe":

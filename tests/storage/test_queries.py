@@ -61,7 +61,7 @@ def test_it_agrees_with_sqlalchemy(sandbox: SandboxInstallation, name: str) -> N
     """A query's rows are those that SQLAlchemy decodes, value by value and type by type."""
     tenant = sandbox.tenant(limit=50)
     old = sandbox.key(tenant, expires_at=NOON + timedelta(days=2))
-    sandbox.services.keys.rotate(tenant, old.key.id)
+    sandbox.services.rotations.rotate(tenant, old.key.id)
     sandbox.services.keys.revoke(tenant, sandbox.key(tenant).key.id)
     of: dict[str, Any] = {"but": ("~", MANY)}
     of |= {"workspace": tenant.workspace_id, "key": old.key.id, "keys": old.key.id, "query": "x"}

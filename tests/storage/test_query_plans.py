@@ -73,7 +73,7 @@ class Crowd:
         """Rotate a key that stays active for a while, under a limit."""
         self.sandbox.limit(self.tenant, ROWS)
         old = self.keys.create(self.tenant, KeyDraft("x")).key
-        self.keys.rotate(self.tenant, old.id, overlap=timedelta(hours=1))
+        self.sandbox.services.rotations.rotate(self.tenant, old.id, overlap=timedelta(hours=1))
         self.sandbox.limit(self.tenant, None)
 
     def peppers(self) -> None:
@@ -192,7 +192,9 @@ ACTS: dict[str, Callable[[Crowd], object]] = {
     "creation": lambda c: c.keys.create(c.tenant, KeyDraft("x"), once=Once("o", bytes(32))),
     "change": lambda c: c.keys.update(c.tenant, c.key(), KeyPatch("y")),
     "revocation": lambda c: c.keys.revoke(c.tenant, c.key(101)),
-    "rotation": lambda c: c.keys.rotate(c.tenant, c.key(102), overlap=timedelta(hours=1)),
+    "rotation": lambda c: c.sandbox.services.rotations.rotate(
+        c.tenant, c.key(102), overlap=timedelta(hours=1)
+    ),
     "predecessor": lambda c: c.keys.predecessor(c.tenant, c.key()),
     "events": lambda c: c.events.list(c.tenant, limit=5),
     "next events": lambda c: c.events.list(c.tenant, limit=5, before=ROWS // 2),

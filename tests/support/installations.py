@@ -22,7 +22,7 @@ from keystead.domain.keys import ApiKey, KeyDraft
 from keystead.domain.principals import Principal, operator
 from keystead.domain.verification import Denied, Verification, Verified
 from keystead.services import Services
-from keystead.services.keys import CreatedKey
+from keystead.services.key_issuer import CreatedKey
 from keystead.settings import Settings
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database

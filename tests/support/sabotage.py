@@ -158,7 +158,7 @@ def rotate(sandbox: SandboxInstallation, tenant: Principal) -> tuple[Act, Count]
         assert ended == successors
         return successors
 
-    return lambda: sandbox.services.keys.rotate(tenant, key.key.id), done
+    return lambda: sandbox.services.rotations.rotate(tenant, key.key.id), done
 
 
 def narrow(sandbox: SandboxInstallation, tenant: Principal) -> tuple[Act, Count]:

@@ -177,7 +177,9 @@ def _fill_with_keys(sample: SampleWorkspace, now: datetime) -> None:
     rolled = sample.key("mobile backend", 90)
     sample.clock.set(now - timedelta(days=1))
     sample.key("data-warehouse sync", 90)
-    keys.rotate(sample.principal, rolled.id, overlap=timedelta(days=7))
+    sample.installation.services.rotations.rotate(
+        sample.principal, rolled.id, overlap=timedelta(days=7)
+    )
     sample.use(gone, now - timedelta(days=40), "192.0.2.7", "Jenkins/2.462")
     keys.revoke(sample.principal, gone.id)
     _use_keys(sample, gone, now)

@@ -12,9 +12,10 @@ from keystead.domain.documents import CollectionDraft, CollectionPatch, Document
 from keystead.domain.events import EventType
 from keystead.domain.ids import WorkspaceId
 from keystead.domain.instants import format_instant, parse_instant
-from keystead.domain.keys import MAX_DESCRIPTION, MAX_OVERLAP, MAX_SCOPES, UNSET, KeyDraft, KeyPatch
+from keystead.domain.keys import MAX_DESCRIPTION, MAX_SCOPES, UNSET, KeyDraft, KeyPatch
 from keystead.domain.plans import LIMIT_NAMES, MAX_LIMIT
 from keystead.domain.portal import MAX_URL, MAX_USER_ID, PortalRequest, PortalUser
+from keystead.domain.rotations import MAX_OVERLAP
 from keystead.domain.webhooks import MAX_HEADERS, WebhookDraft, WebhookPatch, WebhookStatus
 from keystead.domain.workspaces import MAX_NAME, Role
 from keystead.wire.schema import INSTANT_SCHEMA, Instant, member

@@ -23,7 +23,7 @@ from keystead.domain.errors import (
 from keystead.domain.ids import KeyId
 from keystead.domain.keys import KeyStatus
 from keystead.domain.scopes import KEYS_READ, KEYS_WRITE
-from keystead.services import keys as service
+from keystead.services import key_issuer as service
 from keystead.services.idempotency import Once
 from keystead.wire.resources import CreatedKey, Key, KeyList, Quota
 
@@ -164,7 +164,7 @@ def rotate_key(call: Call, id: str, body: NewRotation = _NO_BODY) -> Reply[Creat
 
     During the overlap the old key doesn't count toward the plan's limit, so you can rotate keys at the limit.
     """
-    created = call.services.keys.rotate(
+    created = call.services.rotations.rotate(
         call.principal,
         KeyId(id),
         overlap=body.overlap,

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from keystead.services.feed import Feed
     from keystead.services.invitations import Invitations
     from keystead.services.isolation import OnFailure
+    from keystead.services.key_issuer import KeyIssuer
     from keystead.services.key_lists import KeyLists
     from keystead.services.keys import Keys
     from keystead.services.members import Members
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from keystead.services.portal import PortalSessions
     from keystead.services.rate_limits import KeyRates, RateLimiter
     from keystead.services.revocation import Revocation
+    from keystead.services.rotations import Rotations
     from keystead.services.sign_in import SignIn
     from keystead.services.throttle import Throttle
     from keystead.services.usage import Usage
@@ -79,6 +81,13 @@ class Composition:
 
         return self.given_passwords or Passwords(product=self.settings.product_name)
 
+    @cached_property
+    def key_issuer(self) -> KeyIssuer:
+        """The issuer of new keys' tokens."""
+        from keystead.services.key_issuer import KeyIssuer
+
+        return KeyIssuer(self.peppers, prefix=self.settings.token_prefix)
+
     def _execution(self) -> Execution:
         from keystead.services.execution import Execution
 
@@ -90,11 +99,16 @@ class Composition:
         return Keys(
             self.database,
             self.clock,
-            self.peppers,
+            self.key_issuer,
             self.settings.catalog,
-            prefix=self.settings.token_prefix,
             plans_url=self.settings.plans_url,
         )
+
+    def _rotations(self) -> Rotations:
+        from keystead.services.rotations import Rotations
+
+        plans_url = self.settings.plans_url
+        return Rotations(self.database, self.clock, self.key_issuer, plans_url=plans_url)
 
     def _key_lists(self) -> KeyLists:
         from keystead.services.key_lists import KeyLists

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from keystead.client import CreatedKey as AnsweredKey
     from keystead.domain.principals import Principal
     from keystead.domain.token import Token
-    from keystead.services.keys import CreatedKey, Keys
+    from keystead.services.key_issuer import CreatedKey
+    from keystead.services.keys import Keys
+    from keystead.services.rotations import Rotations
 
 Status = Literal["active", "expired", "revoked"] | None
 
@@ -66,8 +68,9 @@ def key_desk(where: Where, workspace: str | None) -> Iterator[KeyDesk]:
         from keystead.cli.installation import acting_on, opened
 
         with opened(where.place) as installation:
-            principal = acting_on(installation.services, workspace)
-            yield HereKeys(installation.services.keys, principal)
+            services = installation.services
+            principal = acting_on(services, workspace)
+            yield HereKeys(services.keys, services.rotations, principal)
         return
     refuse_workspace(workspace)
     with connected(server) as client:
@@ -86,8 +89,8 @@ def refuse_workspace(workspace: str | None) -> None:
 class HereKeys:
     """The keys of a workspace in this machine's own database, as the operator."""
 
-    def __init__(self, keys: Keys, principal: Principal) -> None:
-        self._keys, self._principal = keys, principal
+    def __init__(self, keys: Keys, rotations: Rotations, principal: Principal) -> None:
+        self._keys, self._rotations, self._principal = keys, rotations, principal
 
     def now(self) -> datetime:
         """The database's."""
@@ -146,7 +149,7 @@ class HereKeys:
         from keystead.domain.ids import KeyId
 
         end = expiry_of(expires, self.now())
-        made = self._keys.rotate(self._principal, KeyId(id), overlap=overlap, expires_at=end)
+        made = self._rotations.rotate(self._principal, KeyId(id), overlap=overlap, expires_at=end)
         return self._made(made)
 
     def revoke(self, id: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from keystead.client._async.client import AsyncClient, AsyncOperator
 from keystead.client._sync.client import Client, Operator
 from keystead.client.errors import (
+    AgainstPolicy,
     ChangedMeanwhile,
     ClientError,
     CollectionNotEmpty,
@@ -86,6 +87,7 @@ from keystead.domain.token import Secret, Token
 __all__ = [
     "UNSET",
     "Actor",
+    "AgainstPolicy",
     "AsyncClient",
     "AsyncOperator",
     "Attempt",

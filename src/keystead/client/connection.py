@@ -14,7 +14,6 @@ from urllib.parse import SplitResult, urlsplit
 
 import httpx2
 
-from keystead import __version__
 from keystead.client.errors import NotAToken, Unreachable, UnsafeAddress
 from keystead.client.exchange import Patience, Reply
 from keystead.client.requests import Request
@@ -22,8 +21,6 @@ from keystead.domain.destinations import is_loopback
 from keystead.domain.instants import parse_instant
 from keystead.domain.token import Token, parse, trim
 
-AGENT: Final = f"keystead-python/{__version__}"
-TIMEOUT: Final = 60.0
 _CONNECT: Final = 5.0
 _EXPIRES: Final = "keystead-key-expires"
 

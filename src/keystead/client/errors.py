@@ -10,7 +10,7 @@ ClientError
 │ │ └ NameTaken · CollectionNotEmpty · IdempotencyInProgress · WebhookDisabled
 │ ├ ChangedMeanwhile                           the version is no longer the one in `if_match`
 │ ├ Invalid                                    values were refused, each with its place
-│ │ └ InvalidCursor · IdempotencyMismatch
+│ │ └ InvalidCursor · IdempotencyMismatch · AgainstPolicy
 │ ├ RateLimited
 │ └ ServerFault                                the server failed
 │   └ Internal · Unavailable · OutcomeUnknown · DiskFull
@@ -199,6 +199,20 @@ class InvalidCursor(Invalid):
 
 class IdempotencyMismatch(Invalid):
     """The Idempotency-Key was used for another request."""
+
+
+class AgainstPolicy(Invalid):
+    """The key would go beyond the workspace's policy."""
+
+    @property
+    def pointer(self) -> str:
+        """The place of the refused value."""
+        return str(self.extras["pointer"])
+
+    @property
+    def policy(self) -> Mapping[str, Any]:
+        """The effective policy, with the members of the API."""
+        return cast("Mapping[str, Any]", self.extras["policy"])
 
 
 class RateLimited(Problem):

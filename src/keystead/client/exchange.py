@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final, TypeVar
 
+from keystead import __version__
 from keystead.client.decoding import decode
 from keystead.client.errors import (
     IdempotencyInProgress,
@@ -26,6 +27,8 @@ from keystead.domain.errors import FieldError
 
 T = TypeVar("T")
 
+AGENT: Final = f"keystead-python/{__version__}"
+TIMEOUT: Final = 60.0
 PROBLEM_TYPE: Final = "application/problem+json"
 _MEMBERS: Final = {"type", "title", "status", "detail", "code", "errors", "instance"}
 

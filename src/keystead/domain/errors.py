@@ -299,6 +299,21 @@ class IdempotencyMismatch(Invalid):
     title = "The Idempotency-Key was used for another request"
 
 
+class AgainstPolicy(Invalid):
+    """A key would go beyond the workspace's policy. `policy` is the effective one, as JSON values."""
+
+    code = "against-policy"
+    title = "The workspace's policy does not allow this"
+
+    def __init__(self, pointer: str, detail: str, policy: Mapping[str, object]) -> None:
+        super().__init__([FieldError(pointer, detail)])
+        self.pointer, self.policy = pointer, policy
+
+    def extras(self) -> Mapping[str, object]:
+        """Return the refused value's place, and the policy."""
+        return {**super().extras(), "pointer": self.pointer, "policy": self.policy}
+
+
 class RateLimited(KeysteadError):
     """Too many requests. `retry_after` in whole seconds; `exceeded`: the rate limit of a key or workspace."""
 

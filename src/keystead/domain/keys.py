@@ -1,4 +1,4 @@
-"""API keys: the record, the rules for a new key, and how a key changes, ends and is rotated."""
+"""API keys: the record, the rules for a new key, and how a key changes and ends."""
 
 from __future__ import annotations
 
@@ -27,7 +27,6 @@ from keystead.domain.text import check_line, is_one_line
 
 MAX_DESCRIPTION: Final = 200
 MAX_SCOPES: Final = 50
-MAX_OVERLAP: Final = timedelta(seconds=604_800)
 EXPIRES_SOON: Final = timedelta(days=14)
 MAX_EXPIRY: Final = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 
@@ -118,15 +117,6 @@ class KeyGrant:
     description: str
     expires_at: datetime | None
     scopes: Scopes
-
-
-@dataclass(frozen=True, slots=True)
-class Rotation:
-    """A planned rotation: the successor's attributes, and what happens to the old key."""
-
-    successor: KeyGrant
-    revoke_now: bool
-    old_expires_at: datetime | None
 
 
 def has_passed(end: datetime | None, now: datetime) -> bool:
@@ -288,41 +278,6 @@ def apply_patch(
 def _has_expiry(key: ApiKey, expires_at: datetime | None) -> bool:
     """Return whether the key already has that expiry: sending it again is not a change, even in the past."""
     return key.expires_at in {expires_at, whole_seconds(expires_at)}
-
-
-def plan_rotation(
-    key: ApiKey,
-    overlap: timedelta,
-    expires_at: datetime | None | Unset,
-    principal: Principal,
-    now: datetime,
-) -> Rotation:
-    """Return the plan of a rotation. By default the successor gets the old key's lifetime, counted from now.
-
-    Both keys expire at whole seconds, as all keys do.
-    """
-    if not timedelta() <= overlap <= MAX_OVERLAP:
-        raise Invalid.field("/overlap_seconds", f"must be 0-{MAX_OVERLAP // timedelta(seconds=1)}")
-    require_changeable(key, now)
-    if key.rotated_to is not None:
-        raise RotationInProgress("The key was rotated already; rotate its successor.")
-    end = _same_lifetime(key, now) if expires_at is UNSET else check_expiry(expires_at, now)
-    require_within(principal, key.scopes, end)
-    require_recent_authentication(principal, key.scopes, now)
-    successor = KeyGrant(key.description, end, key.scopes)
-    if not overlap:
-        return Rotation(successor, True, key.expires_at)
-    old_end = earlier(key.expires_at, now + overlap)
-    return Rotation(successor, False, old_end.replace(microsecond=0))
-
-
-def _same_lifetime(key: ApiKey, now: datetime) -> datetime | None:
-    if key.expires_at is None:
-        return None
-    try:
-        return (now + (key.expires_at - key.created_at)).replace(microsecond=0)
-    except OverflowError:
-        return MAX_EXPIRY
 
 
 def earlier(first: datetime | None, second: datetime) -> datetime:

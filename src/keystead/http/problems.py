@@ -44,6 +44,7 @@ STATUS = MappingProxyType(
         "invalid": 422,
         "invalid-cursor": 422,
         "idempotency-mismatch": 422,
+        "against-policy": 422,
         "rate-limited": 429,
         "header-too-large": 431,
         "internal": 500,

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from keystead.services.portal import PortalSessions
     from keystead.services.rate_limits import KeyRates
     from keystead.services.revocation import Revocation
+    from keystead.services.rotations import Rotations
     from keystead.services.sign_in import SignIn
     from keystead.services.usage import Usage
     from keystead.services.verifier import CredentialVerifier, Introspection, Verifier
@@ -40,6 +41,7 @@ class Services:
 
     execution: Execution
     keys: Keys
+    rotations: Rotations
     key_lists: KeyLists
     key_rates: KeyRates
     verifier: Verifier

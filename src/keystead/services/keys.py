@@ -1,56 +1,38 @@
-"""API keys: create, list, update, revoke and rotate."""
+"""API keys: create, list, update and revoke."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from keystead.domain import keys as rules
 from keystead.domain import plans as plan_rules
-from keystead.domain.digest import Peppers
-from keystead.domain.errors import LimitReached, NotFound, RotationInProgress
-from keystead.domain.events import NO_ORIGIN, Act, EventType, Origin, Target
-from keystead.domain.ids import KeyId, WorkspaceId, is_id
+from keystead.domain.errors import LimitReached, NotFound
+from keystead.domain.events import NO_ORIGIN, EventType, Origin
+from keystead.domain.ids import KeyId, WorkspaceId
 from keystead.domain.instants import format_instant
 from keystead.domain.key_hygiene import HygieneFinding
-from keystead.domain.keys import (
-    UNSET,
-    ApiKey,
-    KeyDraft,
-    KeyGrant,
-    KeyPatch,
-    KeyStatus,
-    Rotation,
-    Unset,
-)
+from keystead.domain.keys import ApiKey, KeyDraft, KeyPatch, KeyStatus
 from keystead.domain.plans import Plan, Quota
 from keystead.domain.principals import Principal
 from keystead.domain.scopes import KEYS_READ, KEYS_WRITE, ScopeCatalog
-from keystead.domain.token import Token, mint
 from keystead.domain.versions import IfMatch, require_match
 from keystead.domain.workspaces import Workspace
 from keystead.services.authorization import Authorization, AuthorizedAct
 from keystead.services.idempotency import Idempotency, Once, Run
+from keystead.services.key_issuer import CreatedKey, KeyIssuer, record_key, require_key
 from keystead.services.paging import QuotaPage, page_of
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.retry import retry_on_conflict
-from keystead.storage.tables import events, key_counts, plans
 from keystead.storage.tables import keys as rows
+from keystead.storage.tables import plans
 
 CANDIDATES: Final = 5
 BATCH: Final = 100
 """Keys that one transaction changes: other changes of the workspace wait for no more than that."""
-
-
-@dataclass(frozen=True, slots=True)
-class CreatedKey:
-    """A new key. `token` leaves once: it is None if the same request was answered before."""
-
-    key: ApiKey
-    token: Token | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,16 +50,14 @@ class Keys:
         self,
         database: Database,
         clock: Clock,
-        peppers: Peppers,
+        issuer: KeyIssuer,
         catalog: ScopeCatalog,
         *,
-        prefix: str,
         plans_url: str | None = None,
     ) -> None:
         self._database = database
         self._clock = clock
-        self._peppers = peppers
-        self._prefix = prefix
+        self._issuer = issuer
         self._plans_url = plans_url
         self._authorization = Authorization(database, clock)
         self._idempotency = Idempotency(database, clock)
@@ -155,7 +135,7 @@ class Keys:
     def require(self, principal: Principal, key_id: KeyId) -> ApiKey:
         """Return the key, without a check of scopes. Raises NotFound, which comes before Invalid values."""
         with self._database.read_once(principal.workspace_id) as tx:
-            return self._find(tx, principal, key_id)
+            return require_key(tx, principal.workspace_id, key_id)
 
     def candidates(self, principal: Principal) -> Sequence[ApiKey]:
         """Return the keys that are safest to revoke: never used, then longest unused."""
@@ -189,7 +169,7 @@ class Keys:
     ) -> ApiKey:
         """Change the key by `patch`. If nothing changes, nothing is written, and there is no event."""
         with self._authorization.changing(principal, origin, KEYS_WRITE) as (tx, act):
-            key = self._find(tx, principal, key_id)
+            key = require_key(tx, principal.workspace_id, key_id)
             rules.require_manager(act.principal, key)
             require_match(if_match, key.version)
             return self._patch(tx, key, patch, act)
@@ -210,12 +190,12 @@ class Keys:
         with self._authorization.changing(
             principal, origin, KEYS_WRITE, revokes=True, own_key=own_key
         ) as (tx, act):
-            key = self._find(tx, principal, key_id)
+            key = require_key(tx, principal.workspace_id, key_id)
             rules.require_manager(act.principal, key)
             require_match(if_match, key.version)
             if rows.revoke_key(tx, key.workspace_id, key.id, act.at):
                 key = replace(key, revoked_at=act.at)
-                _record(tx, EventType.KEY_REVOKED, key, act)
+                record_key(tx, EventType.KEY_REVOKED, key, act)
         return key
 
     @retry_on_conflict
@@ -253,23 +233,6 @@ class Keys:
             self._expire_batch(principal, ids, expires_at, origin) for ids in _batches(key_ids)
         )
 
-    def rotate(
-        self,
-        principal: Principal,
-        key_id: KeyId,
-        *,
-        overlap: timedelta = timedelta(),
-        expires_at: datetime | None | Unset = UNSET,
-        origin: Origin = NO_ORIGIN,
-        once: Once | None = None,
-    ) -> CreatedKey:
-        """Create a successor with the same description and scopes. The old key ends now, or after the overlap."""
-        principal.require(KEYS_WRITE)
-        with self._idempotency.run(principal, once) as run:
-            if run.result is not None:
-                return CreatedKey(self.require(principal, KeyId(run.result)), None)
-            return self._rotate(principal, key_id, overlap, expires_at, origin, run)
-
     def now(self) -> datetime:
         """Return the time that statuses are derived from."""
         return self._clock.now()
@@ -285,8 +248,8 @@ class Keys:
             granted = rules.grant(draft, act.principal, self.catalog, act.at)
             room = plans.room_for_key(tx, principal.workspace_id, act.at)
             self._require_room("api_keys", room.plan, room.plan.limits.api_keys, room.used)
-            key, token = self._issue(tx, principal.workspace_id, granted, act, room.newest)
-            _record(tx, EventType.KEY_CREATED, key, act)
+            key, token = self._issuer.issue(tx, principal.workspace_id, granted, act, room.newest)
+            record_key(tx, EventType.KEY_CREATED, key, act)
             run.finish(tx, key.id)
         return CreatedKey(key, token)
 
@@ -297,7 +260,7 @@ class Keys:
             revoked = rows.revoke_keys(tx, principal.workspace_id, key_ids, act.at)
             for key in keys:
                 if key.id in revoked:
-                    _record(tx, EventType.KEY_REVOKED, replace(key, revoked_at=act.at), act)
+                    record_key(tx, EventType.KEY_REVOKED, replace(key, revoked_at=act.at), act)
         return len(revoked)
 
     @retry_on_conflict
@@ -316,29 +279,6 @@ class Keys:
         return changed
 
     @retry_on_conflict
-    def _rotate(
-        self,
-        principal: Principal,
-        key_id: KeyId,
-        overlap: timedelta,
-        expires_at: datetime | None | Unset,
-        origin: Origin,
-        run: Run,
-    ) -> CreatedKey:
-        with self._authorization.changing(principal, origin, KEYS_WRITE) as (tx, act):
-            old = self._find(tx, principal, key_id)
-            rules.require_manager(act.principal, old)
-            rotation = rules.plan_rotation(old, overlap, expires_at, act.principal, act.at)
-            self._require_no_chain(tx, old, rotation, act.at)
-            newest = rows.newest_key_id(tx, principal.workspace_id)
-            key, token = self._issue(tx, principal.workspace_id, rotation.successor, act, newest)
-            _succeed(tx, old, key, rotation, act.at)
-            seconds = overlap // timedelta(seconds=1)
-            _record(tx, EventType.KEY_ROTATED, old, act, rotated_to=key.id, overlap_seconds=seconds)
-            run.finish(tx, key.id)
-        return CreatedKey(key, token)
-
-    @retry_on_conflict
     def _candidates(self, workspace_id: WorkspaceId) -> Sequence[ApiKey]:
         now = self._clock.now()
         with self._database.read_once(workspace_id) as tx:
@@ -350,35 +290,10 @@ class Keys:
         if changed != key:
             changed = replace(changed, version=key.version + 1)
             rows.update_key(tx, changed)
-            _record(tx, EventType.KEY_UPDATED, changed, act, changed=_changed_names(key, changed))
+            record_key(
+                tx, EventType.KEY_UPDATED, changed, act, changed=_changed_names(key, changed)
+            )
         return changed
-
-    def _find(self, tx: Tx, principal: Principal, key_id: KeyId) -> ApiKey:
-        is_key_id = is_id("key", key_id)
-        key = rows.find_key(tx, principal.workspace_id, key_id) if is_key_id else None
-        return NotFound.unless(key, "key")
-
-    def _issue(
-        self,
-        tx: Tx,
-        workspace_id: WorkspaceId,
-        granted: KeyGrant,
-        act: Act,
-        newest: KeyId | None,
-    ) -> tuple[ApiKey, Token]:
-        token = mint(self._prefix, act.at, newest)
-        key = ApiKey(
-            id=token.key_id,
-            workspace_id=workspace_id,
-            description=granted.description,
-            hint=token.hint,
-            scopes=granted.scopes,
-            created_at=act.at,
-            created_by=act.actor,
-            expires_at=granted.expires_at,
-        )
-        rows.insert_key(tx, key, self._peppers.seal(token))
-        return key, token
 
     def _quota(self, tx: Tx, workspace_id: WorkspaceId, now: datetime) -> Quota:
         plan, used = plans.plan_with_keys(tx, workspace_id, now)
@@ -386,25 +301,6 @@ class Keys:
 
     def _require_room(self, name: str, plan: Plan, limit: int | None, used: int) -> None:
         plan_rules.require_room(name, Quota(limit, used), plan, plans_url=self._plans_url)
-
-    def _require_no_chain(self, tx: Tx, old: ApiKey, rotation: Rotation, now: datetime) -> None:
-        """Raise RotationInProgress, or LimitReached for too many overlaps.
-
-        During an overlap both keys live but count as one. So at most twice the limit's number of keys can be active.
-        """
-        predecessor = rows.find_predecessor(tx, old.workspace_id, old.id)
-        if predecessor is not None and predecessor.status(now) is KeyStatus.ACTIVE:
-            raise RotationInProgress(
-                "The key before this one is still in its overlap; revoke it first."
-            )
-        if rotation.revoke_now:
-            return
-        plan, used = plans.plan_with_keys(tx, old.workspace_id, now)
-        if plan.limits.api_keys is None:
-            return
-        overlapping = key_counts.count_overlapping_keys(tx, old.workspace_id, now)
-        allowed = max(plan.limits.api_keys, used)
-        self._require_room("overlapping_keys", plan, allowed, overlapping)
 
 
 def _managed(tx: Tx, principal: Principal, key_ids: Collection[KeyId]) -> Sequence[ApiKey]:
@@ -418,21 +314,6 @@ def _managed(tx: Tx, principal: Principal, key_ids: Collection[KeyId]) -> Sequen
 
 def _batches(key_ids: Sequence[KeyId]) -> Iterator[Sequence[KeyId]]:
     return (key_ids[start : start + BATCH] for start in range(0, len(key_ids), BATCH))
-
-
-def _succeed(tx: Tx, old: ApiKey, successor: ApiKey, rotation: Rotation, now: datetime) -> None:
-    succeeded = replace(old, rotated_to=successor.id, expires_at=rotation.old_expires_at)
-    rows.update_key(tx, replace(succeeded, version=old.version + 1))
-    own_rate = plans.find_key_rate(tx, old.workspace_id, old.id)
-    if own_rate is not None:
-        plans.set_key_rate(tx, old.workspace_id, successor.id, own_rate)
-    if rotation.revoke_now:
-        rows.revoke_key(tx, old.workspace_id, old.id, now)
-
-
-def _record(tx: Tx, type: EventType, key: ApiKey, act: Act, **data: object) -> None:
-    data = {"description": key.description, "hint": key.hint, **data}
-    events.append_event(tx, key.workspace_id, type, act, Target("key", key.id), data)
 
 
 def _describe_candidate(key: ApiKey) -> dict[str, object]:

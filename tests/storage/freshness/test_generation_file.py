@@ -23,7 +23,7 @@ from keystead.domain.errors import NotFound, Unavailable
 from keystead.domain.keys import KeyPatch
 from keystead.domain.principals import Actor, Principal, PrincipalKind
 from keystead.domain.scopes import Scopes
-from keystead.services.keys import CreatedKey
+from keystead.services.key_issuer import CreatedKey
 from keystead.storage.database import Database
 from keystead.storage.engine.connections import sqlite_driver
 from keystead.storage.engine.roles import Purpose
@@ -96,11 +96,11 @@ def _narrow(sandbox: SandboxInstallation, tenant: Principal, created: CreatedKey
 
 
 def _rotate(sandbox: SandboxInstallation, tenant: Principal, created: CreatedKey) -> None:
-    sandbox.services.keys.rotate(tenant, created.key.id)
+    sandbox.services.rotations.rotate(tenant, created.key.id)
 
 
 def _overlap(sandbox: SandboxInstallation, tenant: Principal, created: CreatedKey) -> None:
-    sandbox.services.keys.rotate(tenant, created.key.id, overlap=timedelta(hours=1))
+    sandbox.services.rotations.rotate(tenant, created.key.id, overlap=timedelta(hours=1))
 
 
 def _delete(sandbox: SandboxInstallation, *_: object) -> None:

@@ -15,7 +15,7 @@ from sqlalchemy import event
 from keystead.domain.errors import Unavailable
 from keystead.domain.ids import KeyId
 from keystead.domain.verification import KeyRecord, Verified
-from keystead.services.keys import CreatedKey
+from keystead.services.key_issuer import CreatedKey
 from keystead.storage.clock import DatabaseClock
 from keystead.storage.point_reads import batched, connections
 from keystead.storage.point_reads.batched import CONNECTIONS

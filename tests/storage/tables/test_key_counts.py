@@ -115,7 +115,9 @@ def _do(
                 _remove(sandbox, tenant, created, key_id)
             else:
                 overlap = HOUR if name == "rotate" else timedelta()
-                created.append(keys.rotate(tenant, key_id, overlap=overlap).key.id)
+                created.append(
+                    sandbox.services.rotations.rotate(tenant, key_id, overlap=overlap).key.id
+                )
         except KeysteadError:
             pass
 

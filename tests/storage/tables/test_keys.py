@@ -40,7 +40,7 @@ def all_kinds(sandbox: SandboxInstallation) -> Principal:
         if number % 7 == 3:
             sandbox.services.keys.revoke(tenant, key.id)
         if number % 7 == 5 and ends != timedelta(0):
-            sandbox.services.keys.rotate(tenant, key.id, overlap=DAY)
+            sandbox.services.rotations.rotate(tenant, key.id, overlap=DAY)
     sandbox.clock.set(NOON)
     sandbox.flush()
     return tenant

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from keystead.api.operations import KEY, Operation
 from keystead.domain.errors import (
+    AgainstPolicy,
     ChangedMeanwhile,
     DiskFull,
     InsufficientScope,
@@ -23,6 +24,7 @@ from keystead.domain.errors import (
     Unavailable,
     UnsupportedMediaType,
 )
+from keystead.domain.policies import Policy, PolicyLayers
 from keystead.http.problems import STATUS, Problems
 
 REFUSAL_HEADERS: Final = {
@@ -69,6 +71,11 @@ def _kinds(root: type[KeysteadError]) -> Iterator[type[KeysteadError]]:
 _SPECIAL: Final[dict[str, KeysteadError]] = {
     InsufficientScope.code: InsufficientScope("documents:write"),
     Invalid.code: Invalid.field("/expires_at", "must be later than now"),
+    AgainstPolicy.code: AgainstPolicy(
+        "/expires_at",
+        "must be at most 90 days after the key's creation",
+        PolicyLayers(plan=Policy(90, default_lifetime_days=30)).effective.members(),
+    ),
     RateLimited.code: RateLimited(30),
     LimitReached.code: LimitReached(
         "active API keys",

@@ -7,17 +7,14 @@ from collections.abc import Sequence
 from datetime import datetime
 from ssl import SSLContext
 from types import NoneType, TracebackType
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
-import httpx2
-
-from keystead.client._async.connection import AsyncConnection
 from keystead.client._async.documents import AsyncCollections, AsyncDocuments
 from keystead.client._async.keys import AsyncKeys
+from keystead.client._async.sending import AsyncSender
 from keystead.client._async.webhooks import AsyncDeliveries, AsyncEvents, AsyncWebhooks
 from keystead.client._async.workspaces import AsyncWorkspaces
-from keystead.client.connection import AGENT, TIMEOUT
-from keystead.client.exchange import Patience
+from keystead.client.exchange import AGENT, TIMEOUT, Patience
 from keystead.client.requests import FORM, Request, form_body, json_body
 from keystead.client.results import (
     Introspection,
@@ -28,6 +25,9 @@ from keystead.client.results import (
     Whoami,
 )
 from keystead.domain.token import trim
+
+if TYPE_CHECKING:
+    import httpx2
 
 
 class AsyncBaseClient:
@@ -59,7 +59,10 @@ class AsyncBaseClient:
             UnsafeAddress: The token must not go to this URL.
             NotAToken: The token is malformed.
         """
-        self._connection = AsyncConnection(
+        # Only here: what sends over another sender has no use for an HTTP client.
+        from keystead.client._async.connection import AsyncConnection
+
+        self._connection: AsyncSender = AsyncConnection(
             url,
             token,
             agent=agent,
@@ -68,6 +71,13 @@ class AsyncBaseClient:
             tls=tls,
             transport=transport,
         )
+
+    @classmethod
+    def over(cls, sender: AsyncSender) -> Self:
+        """Return a client that sends over `sender`, which has the credential, and closes it."""
+        client = cls.__new__(cls)
+        client._connection = sender
+        return client
 
     @property
     def url(self) -> str:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from types import NoneType
 from typing import Final
 
-from keystead.client._async.connection import AsyncResource
+from keystead.client._async.sending import AsyncResource
 from keystead.client.requests import (
     PAGE_SIZE,
     Request,

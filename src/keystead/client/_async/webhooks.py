@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from types import NoneType
 from typing import Final, Literal
 
-from keystead.client._async.connection import AsyncResource
+from keystead.client._async.sending import AsyncResource
 from keystead.client.requests import PAGE_SIZE, Request, as_list, json_body, path_of
 from keystead.client.results import CreatedWebhook, Delivery, Event, Page, SentDelivery, Webhook
 from keystead.domain.keys import UNSET, Unset

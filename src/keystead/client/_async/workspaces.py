@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from typing import Final
 
-from keystead.client._async.connection import AsyncResource
+from keystead.client._async.sending import AsyncResource
 from keystead.client.requests import PAGE_SIZE, Request, json_body, path_of
 from keystead.client.results import ManagedWorkspace, Page, WorkspaceWithUse
 from keystead.domain.keys import UNSET

@@ -6,17 +6,14 @@ from collections.abc import Sequence
 from datetime import datetime
 from ssl import SSLContext
 from types import NoneType, TracebackType
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
-import httpx2
-
-from keystead.client._sync.connection import Connection
 from keystead.client._sync.documents import Collections, Documents
 from keystead.client._sync.keys import Keys
+from keystead.client._sync.sending import Sender
 from keystead.client._sync.webhooks import Deliveries, Events, Webhooks
 from keystead.client._sync.workspaces import Workspaces
-from keystead.client.connection import AGENT, TIMEOUT
-from keystead.client.exchange import Patience
+from keystead.client.exchange import AGENT, TIMEOUT, Patience
 from keystead.client.requests import FORM, Request, form_body, json_body
 from keystead.client.results import (
     Introspection,
@@ -27,6 +24,9 @@ from keystead.client.results import (
     Whoami,
 )
 from keystead.domain.token import trim
+
+if TYPE_CHECKING:
+    import httpx2
 
 
 class BaseClient:
@@ -58,7 +58,10 @@ class BaseClient:
             UnsafeAddress: The token must not go to this URL.
             NotAToken: The token is malformed.
         """
-        self._connection = Connection(
+        # Only here: what sends over another sender has no use for an HTTP client.
+        from keystead.client._sync.connection import Connection
+
+        self._connection: Sender = Connection(
             url,
             token,
             agent=agent,
@@ -67,6 +70,13 @@ class BaseClient:
             tls=tls,
             transport=transport,
         )
+
+    @classmethod
+    def over(cls, sender: Sender) -> Self:
+        """Return a client that sends over `sender`, which has the credential, and closes it."""
+        client = cls.__new__(cls)
+        client._connection = sender
+        return client
 
     @property
     def url(self) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from types import NoneType
 from typing import Final
 
-from keystead.client._sync.connection import Resource
+from keystead.client._sync.sending import Resource
 from keystead.client.requests import (
     PAGE_SIZE,
     Request,

@@ -8,7 +8,7 @@ from types import NoneType
 from typing import Final, Literal
 from uuid import uuid4
 
-from keystead.client._sync.connection import Resource
+from keystead.client._sync.sending import Resource
 from keystead.client.requests import PAGE_SIZE, Request, as_list, json_body, path_of
 from keystead.client.results import CreatedKey, Key, KeyPage
 from keystead.domain.keys import UNSET, Unset

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import NoneType
 from typing import Final, Literal
 
-from keystead.client._sync.connection import Resource
+from keystead.client._sync.sending import Resource
 from keystead.client.requests import PAGE_SIZE, Request, as_list, json_body, path_of
 from keystead.client.results import CreatedWebhook, Delivery, Event, Page, SentDelivery, Webhook
 from keystead.domain.keys import UNSET, Unset

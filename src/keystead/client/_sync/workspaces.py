@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from keystead.client._sync.connection import Resource
+from keystead.client._sync.sending import Resource
 from keystead.client.requests import PAGE_SIZE, Request, json_body, path_of
 from keystead.client.results import ManagedWorkspace, Page, WorkspaceWithUse
 from keystead.domain.keys import UNSET

@@ -38,11 +38,10 @@ from keystead.domain.keys import (
     UNSET,
     ApiKey,
     KeyStatus,
-    Rotation,
     earlier,
     has_passed,
-    plan_rotation,
 )
+from keystead.domain.rotations import Rotation, plan_rotation
 
 _REFUSALS = (KeyExpired, KeyRevoked, RotationInProgress, WouldWiden, LimitReached)
 """Errors that the page explains in a sentence."""
@@ -67,7 +66,7 @@ class KeyChanges(KeyPages):
         key, keys = self._managed_key(visit), self._services.keys
         try:
             overlap, once = _chosen_overlap(visit.form), form_once(visit.form)
-            created = keys.rotate(
+            created = self._services.rotations.rotate(
                 visit.principal, key.id, overlap=overlap, origin=visit.origin, once=once
             )
         except IdempotencyMismatch:

@@ -24,7 +24,7 @@ from keystead.domain.ids import KeyId
 from keystead.domain.keys import ApiKey, require_manager
 from keystead.domain.plans import Quota
 from keystead.domain.scopes import KEYS_WRITE
-from keystead.services.keys import CreatedKey
+from keystead.services.key_issuer import CreatedKey
 
 
 class KeyPages(WorkspacePages):
