@@ -92,7 +92,7 @@ def test_days_of_use_go(own_sandbox: SandboxInstallation) -> None:
         days.append(own_sandbox.clock.now().date())
     assert _sweep(own_sandbox, RetentionPolicy(None, None, 400 * DAY, None)) == 1
     usage = own_sandbox.services.usage
-    assert list(usage.per_day(tenant, created.key.id, days[0])) == days[1:]
+    assert list(own_sandbox.requests(tenant, created.key.id, days[0])) == days[1:]
     assert own_sandbox.services.keys.get(tenant, created.key.id).last_use is not None
 
 

@@ -35,6 +35,7 @@ from tests.support.plans import plans_of
 
 WORKSPACES = 100
 ROWS = 10_000
+MONTH = Period(NOON.date() - timedelta(days=30), NOON.date())
 OLDEST = 350
 """The number of the oldest rows, most of them the tenant's: an old workspace must not pay for newer ones."""
 
@@ -47,6 +48,7 @@ GROWING = (
     "key_counts",
     "key_use",
     "key_use_days",
+    "key_use_hours",
     "workspaces",
 )
 
@@ -102,6 +104,11 @@ class Crowd:
         return self.sandbox.services.keys
 
     @property
+    def reports(self) -> UsageReports:
+        """The reports of use."""
+        return self.sandbox.services.usage_reports
+
+    @property
     def events(self) -> Events:
         """The use cases of events."""
         return self.sandbox.services.events
@@ -124,7 +131,9 @@ def crowd(
 
 
 def _rows(tenants: list[Principal]) -> dict[Any, list[dict[str, Any]]]:
-    rows: dict[Any, list[dict[str, Any]]] = {workspaces: [], api_keys: [], key_use: [], events: []}
+    rows: dict[Any, list[dict[str, Any]]] = {
+        table: [] for table in (workspaces, api_keys, key_use, key_use_days, events)
+    }
     for number in range(ROWS):
         tenant = tenants[0 if number < OLDEST else number % WORKSPACES]
         workspace_id = tenant.workspace_id
@@ -146,6 +155,14 @@ def _rows(tenants: list[Principal]) -> dict[Any, list[dict[str, Any]]]:
             }
         )
         rows[key_use].append({"key_id": key_id, "workspace_id": workspace_id, "last_used_at": NOON})
+        rows[key_use_days].append(
+            {
+                "key_id": key_id,
+                "workspace_id": workspace_id,
+                "day": day_number(NOON.date()) - number % 40,
+                "uses": 1,
+            }
+        )
         rows[events].append(
             {
                 "workspace_id": workspace_id,
@@ -156,6 +173,7 @@ def _rows(tenants: list[Principal]) -> dict[Any, list[dict[str, Any]]]:
                 "target_type": "key",
                 "target_id": key_id,
                 "data": {},
+                "position": number + 1,
                 **{f"actor_{name}": value for name, value in by.items()},
             }
         )
@@ -199,7 +217,21 @@ ACTS: dict[str, Callable[[Crowd], object]] = {
     "events": lambda c: c.events.list(c.tenant, limit=5),
     "next events": lambda c: c.events.list(c.tenant, limit=5, before=ROWS // 2),
     "events of a type": lambda c: c.events.list(c.tenant, limit=5, types=[EventType.KEY_ROTATED]),
-    "use per day": lambda c: c.sandbox.services.usage.per_day(c.tenant, c.key(), NOON.date()),
+    "feed": lambda c: c.sandbox.services.feed.read(limit=5),
+    "next events of the feed": lambda c: c.sandbox.services.feed.read(ROWS - 50, limit=5),
+    "feed of a type": lambda c: c.sandbox.services.feed.read(ROWS - 50, type="key.rotated"),
+    "feed of a workspace": lambda c: c.sandbox.services.feed.read(
+        100, workspace_id=c.tenant.workspace_id
+    ),
+    "new events": lambda c: c.sandbox.services.feed.place(),
+    "use of a workspace": lambda c: c.reports.of_workspace(c.tenant, MONTH),
+    "use by key": lambda c: c.reports.by_key(c.tenant, MONTH, limit=5),
+    "use by workspace": lambda c: c.reports.by_workspace(MONTH, limit=5),
+    "next use by workspace": lambda c: c.reports.by_workspace(
+        MONTH, limit=5, before=(NOON.date(), c.tenant.workspace_id)
+    ),
+    "use per hour": lambda c: c.reports.hours_of_key(c.tenant, c.key(), 48),
+    "use per day": lambda c: c.reports.of_key(c.tenant, c.key(), MONTH),
     "suspension": lambda c: c.sandbox.services.workspaces.suspend(c.tenant.workspace_id),
     "plan": lambda c: c.sandbox.services.plans.use(c.tenant),
     "revoked keys": lambda c: c.keys.list(c.tenant, status=KeyStatus.REVOKED),
@@ -224,6 +256,12 @@ ORDERED = (
     "events",
     "next events",
     "collections",
+    "feed",
+    "next events of the feed",
+    "feed of a type",
+    "use by key",
+    "use by workspace",
+    "next use by workspace",
 )
 
 
@@ -252,6 +290,9 @@ def test_no_sorting(crowd: Crowd, name: str) -> None:
         ("overlap under a limit", "api_keys_overlapping", "rotated_to IS NOT NULL"),
         ("peppers at a start", "api_keys_by_pepper", "pepper_id"),
         ("a workspace by its name", "workspaces_by_name", "name ="),
+        ("new events", "events_unplaced", "position IS NULL ORDER"),
+        ("use of a workspace", "key_use_days_by_day", "sum("),
+        ("use by workspace", "key_use_days_by_day", "sum("),
     ],
 )
 def test_the_index_made_for_it(crowd: Crowd, name: str, index: str, condition: str) -> None:

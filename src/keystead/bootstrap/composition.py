@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from keystead.services.sign_in import SignIn
     from keystead.services.throttle import Throttle
     from keystead.services.usage import Usage
+    from keystead.services.usage_reports import UsageReports
     from keystead.services.verifier import (
         CredentialCache,
         CredentialVerifier,
@@ -130,6 +131,11 @@ class Composition:
         from keystead.services.usage import Usage
 
         return Usage(self.database, self.clock, self.on_failure)
+
+    def _usage_reports(self) -> UsageReports:
+        from keystead.services.usage_reports import UsageReports
+
+        return UsageReports(self.database, self.clock)
 
     def _events(self) -> Events:
         from keystead.services.events import Events

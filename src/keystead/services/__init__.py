@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from keystead.services.rotations import Rotations
     from keystead.services.sign_in import SignIn
     from keystead.services.usage import Usage
+    from keystead.services.usage_reports import UsageReports
     from keystead.services.verifier import CredentialVerifier, Introspection, Verifier
     from keystead.services.webhooks import Webhooks
     from keystead.services.workspaces import Workspaces
@@ -46,6 +47,7 @@ class Services:
     key_rates: KeyRates
     verifier: Verifier
     usage: Usage
+    usage_reports: UsageReports
     events: Events
     feed: Feed
     plans: Plans

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Annotated, Any, Self
 
-from keystead.domain import plans, workspaces
+from keystead.domain import events, plans, workspaces
 from keystead.services.plans import WorkspaceUse
-from keystead.wire.resources import Quotas
+from keystead.wire.resources import Actor, Event, Quotas, Target
 from keystead.wire.schema import Instant, NextCursor, Resource, member
 
 
@@ -59,6 +59,48 @@ class ManagedWorkspaceList(Resource):
 
     items: list[ManagedWorkspace]
     next_cursor: NextCursor
+
+
+class FeedEvent(Event):
+    """An audit record in the feed, with its workspace."""
+
+    type: Annotated[  # type: ignore[assignment] # the installation's own are no type of a workspace's
+        str, member("The type. New versions of Keystead add some.", "key.created", "plans.changed")
+    ]
+    workspace: Annotated[
+        str | None,
+        member(
+            "The workspace's id. Null: an event of the installation itself.",
+            "ws_02tcRIyrxLXTR81B3dqdOx",
+        ),
+    ]
+
+    @classmethod
+    def of_any(cls, event: events.Event | events.InstallationEvent) -> Self:
+        """Return the shape of the domain's value, of a workspace's event or of the installation's."""
+        workspace, origin = None, events.NO_ORIGIN
+        if isinstance(event, events.Event):
+            workspace, origin = event.workspace_id, event.origin
+        return cls(
+            id=event.id,
+            type=event.type,
+            occurred_at=event.occurred_at,
+            actor=Actor.of(event.actor),
+            target=Target(type=event.target.type, id=event.target.id),
+            address=origin.address,
+            request_id=origin.request_id,
+            data=event.data,
+            workspace=workspace,
+        )
+
+
+class Feed(Resource):
+    """A part of the feed, oldest first."""
+
+    items: list[FeedEvent]
+    next_after: Annotated[
+        str, member("The `after` of the next request. Opaque; store it.", "1796126400000000")
+    ]
 
 
 class Limits(Resource):

@@ -37,6 +37,7 @@ _WORKSPACE_TAGS: Final = {
 _OPERATOR_TAGS: Final = {
     "managed workspaces": "The product's tenants and their plans.",
     "plans": "The plans of this installation.",
+    "feed": "All events of all workspaces and of the installation, in one order.",
     "portal sessions": "Sign users in to the Developer area without a second account.",
 }
 _SCHEMES: Final = {

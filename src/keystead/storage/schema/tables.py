@@ -29,10 +29,10 @@ from keystead.storage.schema.columns import (
     Json,
     ScopeSet,
     actor_columns,
-    metadata,
 )
 from keystead.storage.schema.columns import CLUSTERED as _CLUSTERED
 from keystead.storage.schema.columns import STRICT as _STRICT
+from keystead.storage.schema.columns import metadata as metadata  # noqa: PLC0414 - with all tables
 from keystead.storage.schema.key_count_triggers import create_key_count_triggers
 from keystead.storage.schema.search import Words, create_search
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import date, datetime
+from datetime import datetime
 from enum import StrEnum
 from functools import cache
 from typing import Any, Final
@@ -11,6 +11,7 @@ from typing import Any, Final
 from sqlalchemy import (
     Column,
     ColumnElement,
+    Delete,
     Select,
     Table,
     bindparam,
@@ -23,7 +24,6 @@ from sqlalchemy import (
 from sqlalchemy.sql.dml import ReturningDelete
 
 from keystead.domain.ids import WorkspaceId, least_id
-from keystead.domain.instants import EPOCH
 from keystead.domain.webhooks import DeliveryStatus
 from keystead.storage.database import Tx
 from keystead.storage.queries import Query
@@ -34,8 +34,17 @@ from keystead.storage.tables.feed import note_expired
 
 CallerId = tuple[str, str, str, str]
 """Key, reason, address, agent: a caller of a key."""
-UseDayId = tuple[str, int]
-"""Key and day since 1970-01-01: a daily count of uses."""
+
+
+class UseTable(StrEnum):
+    """A table of counts of uses, by the time that one count is of."""
+
+    DAY = "key_use_days"
+    HOUR = "key_use_hours"
+
+
+UseId = tuple[UseTable, str, int]
+"""Table, key, and day or hour since 1970-01-01: a count of uses."""
 
 
 def _old_delivery(workspace_id: ColumnElement[str]) -> Select[Any]:
@@ -76,17 +85,6 @@ _DELETE_EVENTS: Final = (
         events.c.sequence.in_(_old_event(_OF_WORKSPACE).order_by(events.c.sequence).limit(LIMIT)),
     )
     .returning(events.c.position)
-)
-_DAYS: Final = Query(
-    select(key_use_days.c.key_id, key_use_days.c.day)
-    .where(
-        key_use_days.c.day < bindparam("before"),
-        tuple_(key_use_days.c.key_id, key_use_days.c.day).not_in(bindparam("but", expanding=True)),
-    )
-    .limit(LIMIT)
-)
-_DELETE_DAYS: Final = delete(key_use_days).where(
-    tuple_(key_use_days.c.key_id, key_use_days.c.day).in_(bindparam("among", expanding=True))
 )
 _CALLER: Final = (
     key_callers.c.key_id,
@@ -152,16 +150,33 @@ def delete_old_events(tx: Tx, workspace_id: WorkspaceId, instant: datetime, limi
     return len(positions)
 
 
-def find_old_use(tx: Tx, day: date, but: Sequence[UseDayId], limit: int) -> list[UseDayId]:
-    """Return at most `limit` counts of days before `day`, without those in `but`."""
-    before = day.toordinal() - EPOCH.date().toordinal()
-    rows = _DAYS.all(tx, {"before": before, "but": list(but), "limit": limit})
-    return [(row[0], row[1]) for row in rows]
+def find_old_use(
+    tx: Tx, table: UseTable, before: int, but: Sequence[UseId], limit: int
+) -> list[UseId]:
+    """Return at most `limit` counts of the days or hours before `before`, without those in `but`."""
+    held = [(key_id, number) for held_table, key_id, number in but if held_table is table]
+    rows = _old_use(table).all(tx, {"before": before, "but": held, "limit": limit})
+    return [(table, row[0], row[1]) for row in rows]
 
 
-def delete_use(tx: Tx, among: Sequence[UseDayId]) -> int:
-    """Delete these counts. Return how many were deleted."""
-    return tx.execute(_DELETE_DAYS, {"among": list(among)}).rowcount
+def delete_use(tx: Tx, table: UseTable, among: Sequence[UseId]) -> int:
+    """Delete these counts, all of that table. Return how many were deleted."""
+    ids = [(key_id, number) for _, key_id, number in among]
+    return tx.execute(_delete_use(table), {"among": ids}).rowcount
+
+
+@cache
+def _old_use(table: UseTable) -> Query:
+    key_id, number = schema.metadata.tables[table].primary_key
+    is_held = tuple_(key_id, number).in_(bindparam("but", expanding=True))
+    return Query(select(key_id, number).where(number < bindparam("before"), ~is_held).limit(LIMIT))
+
+
+@cache
+def _delete_use(table: UseTable) -> Delete:
+    counts = schema.metadata.tables[table]
+    is_among = tuple_(*counts.primary_key).in_(bindparam("among", expanding=True))
+    return delete(counts).where(is_among)
 
 
 def walk_over_callers(

@@ -37,9 +37,7 @@ def _positions_of_events() -> None:
             sqlite_where=placed,
             postgresql_where=placed,
         )
-        op.create_index(
-            f"{table}_unplaced", table, columns, sqlite_where=new, postgresql_where=new
-        )
+        op.create_index(f"{table}_unplaced", table, columns, sqlite_where=new, postgresql_where=new)
 
 
 # Use: refusals per day, and all of it per hour.
