@@ -18,6 +18,7 @@ from tests.support.api_client import ApiClient, Tenant, pointers, problem
 KEY_MEMBERS = {
     "id", "description", "hint", "scopes", "status", "created_at", "created_by", "expires_at",
     "last_used_at", "last_used_ip", "last_used_agent", "revoked_at", "rotated_to",
+    "networks", "metadata", "renewal",
 }  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from keystead.api.openapi.reference import sample_of
 from keystead.client import AsyncClient, AsyncOperator, Client, DocumentDraft, Operator, TokenLost
 from keystead.client._async.client import AsyncBaseClient
 from keystead.client._sync.client import BaseClient
+from keystead.domain.renewals import Renewal
 from keystead.domain.token import Secret, Token
 from tests.support.described_calls import CALLS as DESCRIBED
 from tests.support.described_calls import SCHEMAS
@@ -31,13 +32,20 @@ END = datetime(2027, 1, 31, 12, tzinfo=UTC)
 DRAFT = DocumentDraft("a", "text", title="A", url="https://example.com/a", attributes={"n": 1})
 
 Ask = Callable[[Any], Any]
+MEMBERS: dict[str, Any] = {
+    "networks": ["203.0.113.0/24"],
+    "metadata": {"customer": "42"},
+    "renewal": Renewal(END),
+}
 WORKSPACE_CALLS: dict[str, Ask] = {
     "whoami": lambda c: c.whoami(),
     "getPlan": lambda c: c.plan(),
-    "createKey": lambda c: c.keys.create("d", scopes=["*"], expires_at=END),
+    "createKey": lambda c: c.keys.create("d", scopes=["*"], expires_at=END, **MEMBERS),
     "listKeys": lambda c: c.keys.page(status="active", query="q", limit=3, cursor="c"),
     "getKey": lambda c: c.keys.get("key_1"),
-    "updateKey": lambda c: c.keys.update("key_1", description="d", scopes=["*"], expires_at=None),
+    "updateKey": lambda c: c.keys.update(
+        "key_1", description="d", scopes=["*"], expires_at=None, **MEMBERS
+    ),
     "revokeKey": lambda c: c.keys.revoke("key_1"),
     "rotateKey": lambda c: c.keys.rotate("key_1", overlap=timedelta(hours=1), expires_at=None),
     "createCollection": lambda c: c.collections.create("docs", "Docs"),

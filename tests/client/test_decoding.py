@@ -26,6 +26,9 @@ KEY: dict[str, Any] = {
     "last_used_agent": None,
     "revoked_at": None,
     "rotated_to": None,
+    "networks": ["203.0.113.0/24"],
+    "metadata": {"customer": "42"},
+    "renewal": {"until": "2030-01-01T00:00:00Z"},
 }
 
 

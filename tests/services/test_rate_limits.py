@@ -281,7 +281,12 @@ def test_what_came_too_fast_is_no_use(sandbox: SandboxInstallation) -> None:
             server.services.verifier.verify(text_of(created), address="192.0.2.7")
         server.services.usage.flush()
         day = sandbox.clock.now().date()
-        assert server.services.usage_reports.of_key(tenant, created.key.id, Period(day, day))[day].requests == 2
+        assert (
+            server.services.usage_reports.of_key(tenant, created.key.id, Period(day, day))[
+                day
+            ].requests
+            == 2
+        )
         callers = server.services.usage.callers(tenant, created.key.id)
         assert {str(met.caller.reason): met.times for met in callers} == {
             "None": 2,

@@ -49,8 +49,8 @@ def requests(tenant: Tenant) -> Iterator[tuple[str, str, str, Any]]:
     """Yield the scheme, method, path and body of every call, valid as far as ids allow."""
     for path, method, operation in CALLS:
         (scheme,) = operation["security"][0]
-        id = tenant.id if scheme == OPERATOR else "none"
-        sent = re.sub(r"\{id\}", id, path).replace("{name}", "handbook")
+        known = path.replace("{workspace}", tenant.id).replace("{name}", "handbook")
+        sent = re.sub(r"\{\w+\}", "none", known)
         yield scheme, method.upper(), sent, sample_body(operation)
 
 

@@ -21,11 +21,13 @@ from keystead.domain.keys import KeyDraft, KeyPatch, KeyStatus
 from keystead.domain.principals import Principal, operator
 from keystead.domain.scopes import FULL
 from keystead.domain.token import assemble
+from keystead.domain.usage import Period, day_number
 from keystead.services.events import Events
 from keystead.services.idempotency import Once
 from keystead.services.keys import Keys
+from keystead.services.usage_reports import UsageReports
 from keystead.storage.engine.roles import Purpose
-from keystead.storage.schema.tables import api_keys, events, key_use, workspaces
+from keystead.storage.schema.tables import api_keys, events, key_use, key_use_days, workspaces
 from keystead.storage.tables.keys import pepper_ids_of_live_keys
 from keystead.storage.tables.usage import delete_old_callers
 from tests.support.administrator import tidy, write_behind

@@ -12,9 +12,19 @@ from keystead.domain.documents import CollectionDraft, CollectionPatch, Document
 from keystead.domain.events import EventType
 from keystead.domain.ids import WorkspaceId
 from keystead.domain.instants import format_instant, parse_instant
-from keystead.domain.keys import MAX_DESCRIPTION, MAX_SCOPES, UNSET, KeyDraft, KeyPatch
+from keystead.domain.key_metadata import MAX_BYTES, MAX_MEMBERS, NAME_PATTERN
+from keystead.domain.keys import (
+    MAX_DESCRIPTION,
+    MAX_SCOPES,
+    UNSET,
+    KeyDraft,
+    KeyPatch,
+    Unset,
+)
+from keystead.domain.networks import MAX_NETWORKS
 from keystead.domain.plans import LIMIT_NAMES, MAX_LIMIT
 from keystead.domain.portal import MAX_URL, MAX_USER_ID, PortalRequest, PortalUser
+from keystead.domain.renewals import Renewal
 from keystead.domain.rotations import MAX_OVERLAP
 from keystead.domain.webhooks import MAX_HEADERS, WebhookDraft, WebhookPatch, WebhookStatus
 from keystead.domain.workspaces import MAX_NAME, Role
@@ -77,6 +87,29 @@ def _scopes(description: str) -> Any:
     )
 
 
+_BLOCKS = "IPv4 and IPv6 CIDR blocks or single addresses that the key works from."
+_LABELS = (
+    f"Labels for the product: at most {MAX_MEMBERS} members and {MAX_BYTES:,} bytes as JSON, values on one line."
+    " No access depends on them."
+)
+_NAMES = {"propertyNames": {"pattern": f"^{NAME_PATTERN}$"}, "maxProperties": MAX_MEMBERS}
+_RENEWAL = "Permits the key to renew itself. A key can grant only a renewal that it has itself, ending no later."
+
+
+def _networks(description: str) -> Any:
+    return member(description, ["203.0.113.0/24", "2001:db8::/32"], maxItems=MAX_NETWORKS)
+
+
+class KeyRenewal(Body):
+    """The permission of a key to renew itself."""
+
+    until: Annotated[_SentInstant | None, _expiry("The end of the permission. Null: without end.")]
+
+    def value(self) -> Renewal:
+        """Return the domain's value."""
+        return Renewal(self.until)
+
+
 class NewKey(Body):
     """A key to create."""
 
@@ -87,10 +120,24 @@ class NewKey(Body):
     scopes: Annotated[
         list[str], _scopes(f"{_SCOPES} Omitted: the calling key's, without `keys:write`.")
     ] = []
+    networks: Annotated[
+        list[str], _networks(f"{_BLOCKS} Empty: anywhere. Omitted: the calling key's.")
+    ] = []
+    metadata: Annotated[
+        dict[str, str], member(f"{_LABELS} Omitted: none.", {"customer": "42"}, **_NAMES)
+    ] = {}
+    renewal: Annotated[KeyRenewal | None, member(f"{_RENEWAL} Null or omitted: none.")] = None
 
     def draft(self) -> KeyDraft:
         """Return the domain's value."""
-        return KeyDraft(self.description, self.sent("expires_at"), self.sent("scopes"))
+        return KeyDraft(
+            self.description,
+            self.sent("expires_at"),
+            self.sent("scopes"),
+            self.sent("networks"),
+            self.sent("metadata"),
+            _renewal_of(self.sent("renewal")),
+        )
 
 
 class KeyChange(Body):
@@ -99,10 +146,31 @@ class KeyChange(Body):
     description: _Description = ""
     expires_at: Annotated[_SentInstant | None, _expiry(_EXPIRY)] = None
     scopes: Annotated[list[str], _scopes(f"The scopes to keep: none can be added. {_SCOPES}")] = []
+    networks: Annotated[list[str], _networks(f"{_BLOCKS} Empty: anywhere.")] = []
+    metadata: Annotated[
+        dict[str, str | None],
+        member(
+            f"{_LABELS} Omitted members stay, null removes one.",
+            {"customer": "42", "team": None},
+            **_NAMES,
+        ),
+    ] = {}
+    renewal: Annotated[KeyRenewal | None, member(f"{_RENEWAL} Null: none.")] = None
 
     def patch(self) -> KeyPatch:
         """Return the domain's value."""
-        return KeyPatch(self.sent("description"), self.sent("expires_at"), self.sent("scopes"))
+        return KeyPatch(
+            self.sent("description"),
+            self.sent("expires_at"),
+            self.sent("scopes"),
+            self.sent("networks"),
+            self.sent("metadata"),
+            _renewal_of(self.sent("renewal")),
+        )
+
+
+def _renewal_of(sent: KeyRenewal | None | Unset) -> Renewal | None | Unset:
+    return sent.value() if isinstance(sent, KeyRenewal) else sent
 
 
 class NewRotation(Body):

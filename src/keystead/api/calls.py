@@ -21,6 +21,8 @@ from keystead.api.operations import (
     IDEMPOTENCY_KEY,
     IDEMPOTENCY_PATTERN,
     OPERATOR,
+    WITHIN,
+    WORKSPACE,
     Operation,
     Reply,
     Way,
@@ -28,6 +30,7 @@ from keystead.api.operations import (
 from keystead.domain.credentials import ActingCredential
 from keystead.domain.errors import FieldError, Invalid, InvalidRequest
 from keystead.domain.events import Origin
+from keystead.domain.ids import WorkspaceId, is_id
 from keystead.domain.instants import format_instant
 from keystead.domain.keys import EXPIRES_SOON
 from keystead.domain.principals import Principal
@@ -55,6 +58,7 @@ INLINE_BODY: Final = 4 * KIB
 A larger one would delay all other requests, or all other writes: its documents are indexed, for example.
 """
 
+KEY_ROOT: Final = "/v1"
 _IDEMPOTENCY_KEY = re.compile(IDEMPOTENCY_PATTERN)
 _EXPIRES = EXPIRES_HEADER.lower().encode("ascii")
 _JSON: Final[Header] = (b"content-type", b"application/json")
@@ -64,7 +68,7 @@ Path = Mapping[str, str]
 
 
 class Call(NamedTuple):
-    """A call by a live key that has the scopes."""
+    """A call within a workspace: by a live key that has the scopes, or by an operator."""
 
     services: Services
     principal: Principal
@@ -72,13 +76,15 @@ class Call(NamedTuple):
     path: str
     idempotency_key: str | None
     if_match: IfMatch | None
+    root: str = KEY_ROOT
+    """The path below which the workspace's resources are."""
     at_once: bool = True
     """Whether a read that could hold up the event loop raises TakesLong, to run again on a thread."""
 
     @property
     def owner(self) -> str:
-        """The workspace, which has its share of the server's threads."""
-        return self.principal.workspace_id
+        """The workspace of a key, or the operator's credential: each has its share of the server's threads."""
+        return self.principal.workspace_id if self.principal.is_key else self.principal.id
 
     @property
     def origin(self) -> Origin:
@@ -135,6 +141,7 @@ class Endpoint:
         self.operation = operation
         self._services, self._bodies, self._base_url = services, bodies, base_url
         self._required = operation.scopes[0] if operation.scopes else None
+        self._is_within = operation.security == OPERATOR and operation.takes is Call
         self._query = {
             parameter.name: None
             if parameter.type is str
@@ -150,10 +157,12 @@ class Endpoint:
         """Answer one request, whose path has these parameters. Raises the refusal of any other."""
         record = record_of(scope)
         record.route = self.operation.path
-        if self.operation.security == OPERATOR:
-            call: Call | OperatorCall = await self._admit_operator(scope, record)
+        if self.operation.security != OPERATOR:
+            call: Call | OperatorCall = await self._admit(scope, record)
+        elif self._is_within:
+            call = await self._admit_within(scope, record, WorkspaceId(path[WORKSPACE.name]))
         else:
-            call = await self._admit(scope, record)
+            call = await self._admit_operator(scope, record)
         model = self.operation.body
         if model is None:
             reply, body = await self._perform(call, scope, path)
@@ -193,6 +202,19 @@ class Endpoint:
             self._services, credential, record.client, path, if_match, self._base_url
         )
 
+    async def _admit_within(
+        self, scope: Scope, record: RequestRecord, workspace_id: WorkspaceId
+    ) -> Call:
+        """Like `_admit_operator`, for a call within that workspace. Whether it exists is decided after the body."""
+        operator = await self._admit_operator(scope, record)
+        services, credential, client, path, if_match, *_ = operator
+        is_idempotent = self.operation.idempotent
+        idempotency_key = _read_idempotency_key(record.head) if is_idempotent else None
+        if is_id("ws", workspace_id):
+            record.workspace_id = workspace_id
+        principal, root = credential.within(workspace_id), WITHIN.format(workspace=workspace_id)
+        return Call(services, principal, client, path, idempotency_key, if_match, root)
+
     async def _perform(
         self,
         call: Call | OperatorCall,
@@ -203,6 +225,8 @@ class Endpoint:
         """Run the use case. Returns its reply and the body of the response."""
         try:
             arguments: dict[str, Any] = dict(path)
+            if self._is_within:
+                del arguments[WORKSPACE.name]
             # The body is read before the call takes its turn: a slow upload holds no thread.
             if decode is not None and (body := await decode()) is not None:
                 arguments["body"] = body
@@ -213,14 +237,10 @@ class Endpoint:
             )
             run = self._slow if is_slow else self._run
             try:
-                return await run(
-                    self._share_of(call), partial(_handle, self.operation, call, arguments)
-                )
+                return await run(self._share_of(call), partial(self._handle, call, arguments))
             except TakesLong:
                 unhurried = call._replace(at_once=False)
-                return await self._slow(
-                    call.owner, partial(_handle, self.operation, unhurried, arguments)
-                )
+                return await self._slow(call.owner, partial(self._handle, unhurried, arguments))
         except Invalid:
             await self._require_target(call, path)
             raise
@@ -250,11 +270,28 @@ class Endpoint:
 
     async def _require_target(self, call: Call | OperatorCall, path: Path) -> None:
         """Raise NotFound or ChangedMeanwhile: 404 and 412 come before the 422 that is about to be sent."""
-        find = self.operation.find_version
-        if find is not None:
-            version = await self._read(call.owner, partial(find, call, path))
+        if self._is_within or self.operation.find_version is not None:
+            version = await self._read(call.owner, partial(self._find_version, call, path))
             if self.operation.if_match:
                 require_match(call.if_match, version)
+
+    def _find_version(self, call: Call | OperatorCall, path: Path) -> int | None:
+        self._require_workspace(call)
+        find = self.operation.find_version
+        return None if find is None else find(call, path)
+
+    def _handle(
+        self, call: Call | OperatorCall, arguments: Mapping[str, Any]
+    ) -> tuple[Reply[Any], bytes]:
+        self._require_workspace(call)
+        # Serialized where the use case ran, so that a large response does not delay the event loop.
+        reply = self.operation.handler(call, **arguments)
+        return reply, b"" if reply.body is None else reply.body.to_json()
+
+    def _require_workspace(self, call: Call | OperatorCall) -> None:
+        """Raise NotFound for an operator's call within a workspace that doesn't exist: a list of it would be empty."""
+        if self._is_within and isinstance(call, Call):
+            call.services.workspaces.get(call.principal.workspace_id)
 
     def _headers(self, call: Call | OperatorCall, reply: Reply[Any]) -> tuple[Header, ...]:
         headers = [] if reply.body is None else [_JSON]
@@ -266,14 +303,6 @@ class Endpoint:
         if expires_at and expires_at - self._services.keys.now() <= EXPIRES_SOON:
             headers.append((_EXPIRES, format_instant(expires_at).encode("ascii")))
         return tuple(headers)
-
-
-def _handle(
-    operation: Operation, call: Call | OperatorCall, arguments: Mapping[str, Any]
-) -> tuple[Reply[Any], bytes]:
-    # Serialized where the use case ran, so that a large response does not delay the event loop.
-    reply = operation.handler(call, **arguments)
-    return reply, b"" if reply.body is None else reply.body.to_json()
 
 
 def _read_query(query: bytes, known: Mapping[str, Callable[[Any], Any] | None]) -> dict[str, Any]:

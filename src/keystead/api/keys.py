@@ -178,7 +178,7 @@ def rotate_key(call: Call, id: str, body: NewRotation = _NO_BODY) -> Reply[Creat
 def _created(call: Call, created: service.CreatedKey) -> Reply[CreatedKey]:
     key, token = created.key, created.token
     shape = CreatedKey.of(key, call.services.keys.now(), token=token and token.reveal())
-    return Reply(shape, key.version, f"/v1/keys/{key.id}")
+    return Reply(shape, key.version, f"{call.root}/keys/{key.id}")
 
 
 def _once(call: Call, body: Body) -> Once | None:

@@ -89,6 +89,10 @@ def in_path(
     return Parameter(Place.PATH, name, description, str, schema, (example,))
 
 
+WORKSPACE: Final = in_path("workspace", "The workspace's id.", "ws_02tcRIyrxLXTR81B3dqdOx")
+WITHIN: Final = "/operator/v1/workspaces/{workspace}"
+"""The path below which an operator acts within one workspace."""
+
 # `read_page` parses the text of a limit, so that every list refuses the same ones.
 LIMIT: Final = in_query(
     "limit",
@@ -144,6 +148,8 @@ class Operation:
         slow_with: The query parameter that makes it a slow call.
         find_version: Finds the resource that the path names, because 404 and 412 come before 422; None: no resource.
         handler: The function that answers it.
+        takes: The class of call that the handler takes: `Call` acts within a workspace, which is the key's, or the one
+            in the path of an operator's call; `OperatorCall` acts on the installation.
     """
 
     method: str
@@ -172,6 +178,7 @@ class Operation:
     slow_with: str | None
     find_version: FindVersion | None
     handler: Handler
+    takes: type
 
 
 @dataclass(slots=True)
@@ -246,6 +253,7 @@ class Operations:
                 slow_with=slow_with,
                 find_version=(find_version or self.find_version) if named else None,
                 handler=handler,
+                takes=hints["call"],
             )
             self.listed.append(operation)
             return handler

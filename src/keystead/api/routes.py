@@ -14,6 +14,7 @@ from keystead.api.events import EVENTS
 from keystead.api.keys import KEYS
 from keystead.api.operations import Operation
 from keystead.api.operator.events import FEED
+from keystead.api.operator.keys import WORKSPACE_KEYS
 from keystead.api.operator.plans import PLANS
 from keystead.api.operator.portal_sessions import PORTAL_SESSIONS
 from keystead.api.operator.workspaces import MANAGED_WORKSPACES
@@ -34,6 +35,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = tuple(
         WEBHOOKS,
         DELIVERIES,
         MANAGED_WORKSPACES,
+        WORKSPACE_KEYS,
         PLANS,
         FEED,
         PORTAL_SESSIONS,

@@ -82,6 +82,7 @@ from keystead.client.results import (
 from keystead.domain.documents import DocumentDraft
 from keystead.domain.errors import FieldError
 from keystead.domain.keys import UNSET, Unset
+from keystead.domain.renewals import Renewal
 from keystead.domain.token import Secret, Token
 
 __all__ = [
@@ -141,6 +142,7 @@ __all__ = [
     "Quota",
     "RateLimited",
     "Refusal",
+    "Renewal",
     "RotationInProgress",
     "SearchPage",
     "Secret",

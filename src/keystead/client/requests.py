@@ -13,6 +13,7 @@ from keystead.client.errors import InvalidValue
 from keystead.domain.documents import DocumentDraft
 from keystead.domain.instants import NAIVE, format_instant, is_naive
 from keystead.domain.keys import Unset
+from keystead.domain.renewals import Renewal
 
 Text = TypeVar("Text", bound=str | None)
 
@@ -141,6 +142,8 @@ def _plain(name: str, value: object) -> Any:
             if is_naive(value):
                 raise InvalidValue(f"{name} {NAIVE}.")
             return format_instant(value)
+        case Renewal():
+            return {"until": _plain(f"{name}.until", value.until)}
         case Mapping():
             return dict(value)
         case _:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
+from keystead.domain.renewals import Renewal
 from keystead.domain.scopes import Scopes
 from keystead.domain.token import Secret, Token
 
@@ -65,6 +66,9 @@ class Key(Tagged):
     last_used_agent: str | None
     revoked_at: datetime | None
     rotated_to: str | None
+    networks: tuple[str, ...]
+    metadata: Mapping[str, str] = field(hash=False)
+    renewal: Renewal | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum, StrEnum
 from typing import Final
@@ -20,7 +20,10 @@ from keystead.domain.errors import (
 )
 from keystead.domain.ids import KeyId, WorkspaceId
 from keystead.domain.instants import NAIVE, is_naive
+from keystead.domain.key_metadata import Metadata, check_metadata, merge_metadata
+from keystead.domain.networks import ANYWHERE, Networks, parse_networks
 from keystead.domain.principals import Actor, Principal
+from keystead.domain.renewals import Renewal
 from keystead.domain.scopes import FULL, KEYS_WRITE, ScopeCatalog, Scopes
 from keystead.domain.step_up import SensitiveAction, is_wide
 from keystead.domain.text import check_line, is_one_line
@@ -80,6 +83,9 @@ class ApiKey:
     last_use: KeyUse | None = None
     creator_left: bool = False
     version: int = 1
+    networks: Networks = ANYWHERE
+    metadata: Metadata = field(default_factory=dict, hash=False)
+    renewal: Renewal | None = None
 
     def status(self, now: datetime) -> KeyStatus:
         """Return the status at `now`; the key is expired from `expires_at` on."""
@@ -99,15 +105,24 @@ class KeyDraft:
     description: str
     expires_at: datetime | None | Unset = UNSET
     scopes: Iterable[str] | Unset = UNSET
+    networks: Iterable[str] | Unset = UNSET
+    metadata: Mapping[str, str] | Unset = UNSET
+    renewal: Renewal | None | Unset = UNSET
 
 
 @dataclass(frozen=True, slots=True)
 class KeyPatch:
-    """The requested changes of a key. `UNSET` leaves a field as it is; `expires_at` None means never."""
+    """The requested changes of a key. `UNSET` leaves a field as it is; `expires_at` None means never.
+
+    `metadata` is merged: None removes a member. `renewal` None takes the permission away.
+    """
 
     description: str | Unset = UNSET
     expires_at: datetime | None | Unset = UNSET
     scopes: Iterable[str] | Unset = UNSET
+    networks: Iterable[str] | Unset = UNSET
+    metadata: Mapping[str, str | None] | Unset = UNSET
+    renewal: Renewal | None | Unset = UNSET
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +132,9 @@ class KeyGrant:
     description: str
     expires_at: datetime | None
     scopes: Scopes
+    networks: Networks = ANYWHERE
+    metadata: Metadata = field(default_factory=dict, hash=False)
+    renewal: Renewal | None = None
 
 
 def has_passed(end: datetime | None, now: datetime) -> bool:
@@ -151,22 +169,29 @@ def fold_for_search(text: str) -> str:
     return "".join(unicodedata.normalize("NFKD", character) for character in text).casefold()
 
 
-def check_expiry(expires_at: datetime | None, now: datetime) -> datetime | None:
+def check_expiry(
+    expires_at: datetime | None, now: datetime, pointer: str = "/expires_at"
+) -> datetime | None:
     """Return `expires_at` rounded down to the second. Invalid unless it is later than `now`, or None (never)."""
-    whole = whole_seconds(expires_at)
+    whole = whole_seconds(expires_at, pointer)
     # After rounding: an expiry within the current second would already have passed.
     if whole is not None and whole <= now:
-        raise Invalid.field("/expires_at", "must be later than now")
+        raise Invalid.field(pointer, "must be later than now")
     return whole
 
 
-def whole_seconds(expires_at: datetime | None) -> datetime | None:
-    """Return `expires_at` without its fraction of a second. Invalid for a naive one."""
-    if expires_at is None:
+def whole_seconds(time: datetime | None, pointer: str = "/expires_at") -> datetime | None:
+    """Return `time` without its fraction of a second. Invalid for a naive one."""
+    if time is None:
         return None
-    if is_naive(expires_at):
-        raise Invalid.field("/expires_at", NAIVE)
-    return expires_at.replace(microsecond=0)
+    if is_naive(time):
+        raise Invalid.field(pointer, NAIVE)
+    return time.replace(microsecond=0)
+
+
+def check_renewal(renewal: Renewal | None, now: datetime) -> Renewal | None:
+    """Return `renewal` with its end like an expiry: rounded down to the second, and later than `now`."""
+    return renewal and Renewal(check_expiry(renewal.until, now, "/renewal/until"))
 
 
 def check_scopes(scopes: Iterable[str], catalog: ScopeCatalog) -> Scopes:
@@ -187,12 +212,14 @@ def check_scopes(scopes: Iterable[str], catalog: ScopeCatalog) -> Scopes:
 def grant(draft: KeyDraft, creator: Principal, catalog: ScopeCatalog, now: datetime) -> KeyGrant:
     """Return the attributes of the key that `creator` may create for `draft`.
 
-    By default, a key passes on its own expiry and its own scopes except `keys:write`, and a person grants `*`.
+    By default, a key passes on its own expiry, its own networks and its own scopes except `keys:write`, and a person
+    grants `*` from anywhere. Renewal is granted only by name.
 
     Raises:
         Invalid: A value is malformed.
-        WouldWiden: The key would exceed its creator's scopes or expiry.
-        ReauthenticationRequired: The key would be a wide one, and the person's last sign-in is not recent.
+        WouldWiden: The key would exceed its creator's scopes, expiry, networks or renewal.
+        ReauthenticationRequired: The key would be a wide one or renewable without end, and the person's last sign-in
+            is not recent.
     """
     description = check_description(draft.description)
     default_scopes = creator.scopes.without(KEYS_WRITE) if creator.is_key else FULL
@@ -204,17 +231,41 @@ def grant(draft: KeyDraft, creator: Principal, catalog: ScopeCatalog, now: datet
     expires_at = (
         creator.expires_at if draft.expires_at is UNSET else check_expiry(draft.expires_at, now)
     )
-    require_within(creator, scopes, expires_at)
+    granted = KeyGrant(
+        description,
+        expires_at,
+        scopes,
+        creator.networks if draft.networks is UNSET else parse_networks(draft.networks),
+        {} if draft.metadata is UNSET else check_metadata(draft.metadata),
+        None if draft.renewal is UNSET else check_renewal(draft.renewal, now),
+    )
+    require_within(creator, granted)
+    require_renewal(creator, granted.renewal, now)
     require_recent_authentication(creator, scopes, now)
-    return KeyGrant(description, expires_at, scopes)
+    return granted
 
 
-def require_within(principal: Principal, scopes: Scopes, expires_at: datetime | None) -> None:
-    """Raise WouldWiden unless `principal` may grant these scopes until then."""
-    if not grantable(principal).cover(scopes):
+def require_within(principal: Principal, granted: KeyGrant | ApiKey) -> None:
+    """Raise WouldWiden unless `principal` may grant these scopes, until then, from these networks."""
+    if not grantable(principal).cover(granted.scopes):
         raise WouldWiden("A key can't grant scopes it doesn't have.")
-    if outlives(expires_at, principal.expires_at):
+    if outlives(granted.expires_at, principal.expires_at):
         raise WouldWiden("A key can't create or renew a key that expires later than itself.")
+    if not granted.networks.lie_within(principal.networks):
+        raise WouldWiden("A key can't grant networks outside its own.")
+
+
+def require_renewal(principal: Principal, renewal: Renewal | None, now: datetime) -> None:
+    """Raise WouldWiden unless `principal` may grant `renewal`: a key only what it holds itself.
+
+    ReauthenticationRequired for a person without a recent sign-in if the renewal is without end.
+    """
+    if renewal is None:
+        return
+    if principal.is_key and not (principal.renewal and principal.renewal.covers(renewal)):
+        raise WouldWiden("A key can't grant a renewal that it doesn't have.")
+    if renewal.until is None:
+        principal.require_recent_authentication(SensitiveAction.GRANT_WIDE_KEY, now)
 
 
 def require_recent_authentication(principal: Principal, scopes: Scopes, now: datetime) -> None:
@@ -251,33 +302,66 @@ def apply_patch(
 ) -> ApiKey:
     """Return the key after `patch`, equal to `key` if nothing changes. Scopes may only shrink.
 
-    A revoked key can't change, an expired one only its description. The overlap of a rotated key can't be extended.
+    A revoked key can't change, an expired one only its description and metadata. The overlap of a rotated key can't be
+    extended.
     """
     if key.revoked_at is not None:
         raise KeyRevoked("The key was revoked; that is final.")
-    changed = key
-    if patch.description is not UNSET:
-        changed = replace(changed, description=check_description(patch.description))
-    if patch.scopes is not UNSET:
-        scopes = check_scopes(patch.scopes, catalog)
-        if not key.scopes.cover(scopes):
-            raise WouldWiden("A key's scopes may only shrink; create a new key for more.")
-        changed = replace(changed, scopes=scopes)
-    if patch.expires_at is not UNSET and not _has_expiry(key, patch.expires_at):
-        changed = replace(changed, expires_at=check_expiry(patch.expires_at, now))
-    if (changed.scopes, changed.expires_at) != (key.scopes, key.expires_at):
+    changed = replace(
+        key,
+        description=key.description
+        if patch.description is UNSET
+        else check_description(patch.description),
+        scopes=_shrunk(key, patch, catalog),
+        expires_at=_new_expiry(key, patch, now),
+        networks=key.networks if patch.networks is UNSET else parse_networks(patch.networks),
+        metadata=key.metadata
+        if patch.metadata is UNSET
+        else merge_metadata(key.metadata, patch.metadata),
+        renewal=_new_renewal(key, patch, now),
+    )
+    if _access_of(changed) != _access_of(key):
         require_changeable(key, now)
         if key.rotated_to is not None and outlives(changed.expires_at, key.expires_at):
             raise RotationInProgress("The key was rotated; its overlap can't be extended.")
-    require_within(principal, changed.scopes, changed.expires_at)
+    require_within(principal, changed)
+    if changed.renewal != key.renewal:
+        require_renewal(principal, changed.renewal, now)
     if outlives(changed.expires_at, key.expires_at):
         require_recent_authentication(principal, changed.scopes, now)
     return changed
 
 
-def _has_expiry(key: ApiKey, expires_at: datetime | None) -> bool:
-    """Return whether the key already has that expiry: sending it again is not a change, even in the past."""
-    return key.expires_at in {expires_at, whole_seconds(expires_at)}
+def _access_of(key: ApiKey) -> tuple[object, ...]:
+    """Return what only a key that hasn't ended may change."""
+    return key.scopes, key.expires_at, key.networks, key.renewal
+
+
+def _shrunk(key: ApiKey, patch: KeyPatch, catalog: ScopeCatalog) -> Scopes:
+    if patch.scopes is UNSET:
+        return key.scopes
+    scopes = check_scopes(patch.scopes, catalog)
+    if not key.scopes.cover(scopes):
+        raise WouldWiden("A key's scopes may only shrink; create a new key for more.")
+    return scopes
+
+
+def _new_expiry(key: ApiKey, patch: KeyPatch, now: datetime) -> datetime | None:
+    sent = patch.expires_at
+    # Sending the same expiry again is not a change, even in the past.
+    if sent is UNSET or key.expires_at in {sent, whole_seconds(sent)}:
+        return key.expires_at
+    return check_expiry(sent, now)
+
+
+def _new_renewal(key: ApiKey, patch: KeyPatch, now: datetime) -> Renewal | None:
+    sent = patch.renewal
+    if sent is UNSET:
+        return key.renewal
+    # As with an expiry: the same end again is not a change.
+    if sent and key.renewal and key.renewal.until == whole_seconds(sent.until, "/renewal/until"):
+        return key.renewal
+    return check_renewal(sent, now)
 
 
 def earlier(first: datetime | None, second: datetime) -> datetime:

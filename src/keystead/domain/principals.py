@@ -8,6 +8,8 @@ from enum import StrEnum
 
 from keystead.domain.errors import Forbidden, InsufficientScope, ReauthenticationRequired
 from keystead.domain.ids import KeyId, WorkspaceId
+from keystead.domain.networks import ANYWHERE, Networks
+from keystead.domain.renewals import Renewal
 from keystead.domain.roles import PERMISSIONS, ROLE_SCOPES, Permission, may
 from keystead.domain.scopes import EVERYTHING, KEYS_WRITE, Scopes
 from keystead.domain.sessions import Authentication
@@ -35,7 +37,10 @@ class Actor:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who acts, in which workspace, with which scopes. Members have `role` and `authentication`, keys `expires_at`."""
+    """Who acts, in which workspace, with which scopes. Members have `role` and `authentication`, keys `expires_at`.
+
+    `networks` and `renewal` are what a key may grant. A verification leaves them out: `Authorization` reads them.
+    """
 
     kind: PrincipalKind
     id: str
@@ -45,6 +50,8 @@ class Principal:
     expires_at: datetime | None = None
     role: Role | None = None
     authentication: Authentication | None = None
+    networks: Networks = ANYWHERE
+    renewal: Renewal | None = None
 
     @property
     def actor(self) -> Actor:

@@ -21,7 +21,7 @@ _ALWAYS: Final[frozenset[str] | None] = None
 _NEVER: Final[frozenset[str] | None] = frozenset()
 REVOKING_CHANGES: Final[Mapping[EventType, frozenset[str] | None]] = {
     EventType.KEY_CREATED: _NEVER,
-    EventType.KEY_UPDATED: frozenset({"scopes", "expires_at"}),
+    EventType.KEY_UPDATED: frozenset({"scopes", "expires_at", "networks", "renewal"}),
     EventType.KEY_ROTATED: _ALWAYS,
     EventType.KEY_REVOKED: _ALWAYS,
     # Keys expire in a restored database too.

@@ -17,6 +17,7 @@ from keystead.domain.keys import (
     earlier,
     require_changeable,
     require_recent_authentication,
+    require_renewal,
     require_within,
 )
 from keystead.domain.principals import Principal
@@ -50,9 +51,10 @@ def plan_rotation(
     if key.rotated_to is not None:
         raise RotationInProgress("The key was rotated already; rotate its successor.")
     end = _same_lifetime(key, now) if expires_at is UNSET else check_expiry(expires_at, now)
-    require_within(principal, key.scopes, end)
+    successor = KeyGrant(key.description, end, key.scopes, key.networks, key.metadata, key.renewal)
+    require_within(principal, successor)
+    require_renewal(principal, successor.renewal, now)
     require_recent_authentication(principal, key.scopes, now)
-    successor = KeyGrant(key.description, end, key.scopes)
     if not overlap:
         return Rotation(successor, True, key.expires_at)
     old_end = earlier(key.expires_at, now + overlap)

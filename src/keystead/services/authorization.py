@@ -160,7 +160,13 @@ def _reread_key(tx: Tx, principal: Principal, now: datetime) -> Principal:
     access = keys.find_access(tx, principal.workspace_id, KeyId(principal.id))
     if access is None or access.has_ended(now):
         raise InvalidToken
-    return replace(principal, scopes=access.scopes, expires_at=access.expires_at)
+    return replace(
+        principal,
+        scopes=access.scopes,
+        expires_at=access.expires_at,
+        networks=access.networks,
+        renewal=access.renewal,
+    )
 
 
 def _reread_member(tx: Tx, principal: Principal) -> Principal:

@@ -49,6 +49,9 @@ class KeyIssuer:
             created_at=act.at,
             created_by=act.actor,
             expires_at=granted.expires_at,
+            networks=granted.networks,
+            metadata=granted.metadata,
+            renewal=granted.renewal,
         )
         rows.insert_key(tx, key, self._peppers.seal(token))
         return key, token

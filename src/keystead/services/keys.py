@@ -249,7 +249,7 @@ class Keys:
             room = plans.room_for_key(tx, principal.workspace_id, act.at)
             self._require_room("api_keys", room.plan, room.plan.limits.api_keys, room.used)
             key, token = self._issuer.issue(tx, principal.workspace_id, granted, act, room.newest)
-            record_key(tx, EventType.KEY_CREATED, key, act)
+            record_key(tx, EventType.KEY_CREATED, key, act, metadata=key.metadata)
             run.finish(tx, key.id)
         return CreatedKey(key, token)
 
@@ -290,8 +290,9 @@ class Keys:
         if changed != key:
             changed = replace(changed, version=key.version + 1)
             rows.update_key(tx, changed)
+            names = _changed_names(key, changed)
             record_key(
-                tx, EventType.KEY_UPDATED, changed, act, changed=_changed_names(key, changed)
+                tx, EventType.KEY_UPDATED, changed, act, changed=names, metadata=changed.metadata
             )
         return changed
 
@@ -326,5 +327,5 @@ def _describe_candidate(key: ApiKey) -> dict[str, object]:
 
 
 def _changed_names(before: ApiKey, after: ApiKey) -> tuple[str, ...]:
-    names = ("description", "scopes", "expires_at")
+    names = ("description", "scopes", "expires_at", "networks", "metadata", "renewal")
     return tuple(name for name in names if getattr(before, name) != getattr(after, name))

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, Field
 
 from keystead.domain import documents as texts
-from keystead.domain import events, plans, principals, workspaces
+from keystead.domain import events, plans, principals, renewals, workspaces
 from keystead.domain.events import EventType
 from keystead.domain.keys import ApiKey, KeyStatus
 from keystead.domain.principals import PrincipalKind
@@ -41,6 +41,17 @@ class Quota(Resource):
         return cls(limit=quota.limit, used=quota.used)
 
 
+class Renewal(Resource):
+    """The permission of a key to renew itself."""
+
+    until: Annotated[Instant | None, member("Null: without end.")]
+
+    @classmethod
+    def of(cls, renewal: renewals.Renewal) -> Self:
+        """Return the shape of the domain's value."""
+        return cls(until=renewal.until)
+
+
 class Key(Resource):
     """An API key, without its token."""
 
@@ -64,6 +75,15 @@ class Key(Resource):
     rotated_to: Annotated[
         str | None, member("The id of the successor. Null: the key was not rotated.")
     ]
+    networks: Annotated[
+        list[str],
+        member("The CIDR blocks that the key works from. Empty: anywhere.", ["203.0.113.0/24"]),
+    ]
+    metadata: Annotated[
+        Mapping[str, str],
+        member("Labels for the product. No access depends on them.", {"customer": "42"}),
+    ]
+    renewal: Annotated[Renewal | None, member("Null: the key can't renew itself.")]
 
     @classmethod
     def of(cls, key: ApiKey, now: datetime, **more: Any) -> Self:
@@ -83,6 +103,9 @@ class Key(Resource):
             last_used_agent=use.agent if use else None,
             revoked_at=key.revoked_at,
             rotated_to=key.rotated_to,
+            networks=list(key.networks),
+            metadata=key.metadata,
+            renewal=Renewal.of(key.renewal) if key.renewal else None,
             **more,
         )
 

@@ -13,6 +13,7 @@ from keystead.api.openapi.reference import sample_of
 from keystead.domain.principals import Actor, PrincipalKind
 from keystead.http.problems import STATUS
 from tests.support.api_client import BASE, ApiClient, Tenant, problem, safe_text
+from tests.support.described_calls import CALLS
 
 SAMPLE = "ws_02tcRIyrxLXTR81B3dqdOx"
 """The workspace of sample requests."""
@@ -94,7 +95,7 @@ def test_a_sample_request_of_the_page_is_valid(quick: Tenant, nobody: ApiClient)
     text = nobody.get("/docs").text + nobody.get("/operator/docs").text
     text = text.replace("&#39;", "'").replace("&#34;", '"')
     lines = re.findall(r"curl -X ([A-Z]+) (\S+)((?:[^<]|<(?!/code>))*)</code>", text)
-    assert len(lines) == 38
+    assert len(lines) == len(CALLS)
     client = quick.client()
     client.collection()
     actor = Actor(PrincipalKind.OPERATOR, "tests", "tests")

@@ -36,6 +36,7 @@ _WORKSPACE_TAGS: Final = {
 }
 _OPERATOR_TAGS: Final = {
     "managed workspaces": "The product's tenants and their plans.",
+    "workspace keys": "The keys of a workspace, with the bodies, rules and codes of `/v1/keys`.",
     "plans": "The plans of this installation.",
     "feed": "All events of all workspaces and of the installation, in one order.",
     "portal sessions": "Sign users in to the Developer area without a second account.",

@@ -91,14 +91,6 @@ _BY_TYPE: Final[dict[str, Any]] = {
     "string": "…",
 }
 _TOKEN: Final = "Authorization: Bearer $KEYSTEAD_TOKEN"
-_IDS: Final = {
-    "/v1/collections": "passwords",
-    "/v1/keys": "key_02tcRIyrxLXTR81B3dqdOx",
-    "/v1/webhooks": "wh_02tcRIyrxLXTR81B3dqdOx",
-    "/v1/deliveries": "dlv_02tcRIyrxLXTR81B3dqdOx",
-    "/operator/v1/workspaces": "ws_02tcRIyrxLXTR81B3dqdOx",
-}
-"""The sample for `{id}` in the paths below each root."""
 
 
 def sample_of(schema: dict[str, Any], schemas: Schemas) -> Any:
@@ -126,9 +118,10 @@ def name_of(schema: dict[str, Any]) -> str:
 
 def sample_request(call: dict[str, Any], server: str, schemas: Schemas) -> str:
     """Return the call as a curl command. The token comes from the environment, to stay out of the shell's history."""
-    path = call["path"].replace("{name}", "handbook")
-    id = next((id for root, id in _IDS.items() if path.startswith(root)), "")
-    path = path.replace("{id}", id)
+    path = call["path"]
+    for parameter in call.get("parameters", ()):
+        if parameter["in"] == "path":
+            path = path.replace(f"{{{parameter['name']}}}", sample_of(parameter["schema"], schemas))
     lines = [f"curl -X {call['method'].upper()} {shlex.quote(server + path)}", f'-H "{_TOKEN}"']
     if "requestBody" in call:
         schema = call["requestBody"]["content"]["application/json"]["schema"]

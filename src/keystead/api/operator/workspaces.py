@@ -7,7 +7,7 @@ from typing import Final
 
 from keystead.api.bodies import NewWorkspace, PlanAssignment, WorkspaceChange
 from keystead.api.calls import OperatorCall
-from keystead.api.operations import OPERATOR, PAGED, Operations, Reply, in_path, in_query
+from keystead.api.operations import OPERATOR, PAGED, WORKSPACE, Operations, Reply, in_query
 from keystead.domain.errors import InvalidCursor, NameTaken
 from keystead.domain.ids import WorkspaceId
 from keystead.domain.versions import require_match
@@ -16,14 +16,14 @@ from keystead.wire.operator import ManagedWorkspace, ManagedWorkspaceList, Works
 
 
 def _version(call: OperatorCall, path: Mapping[str, str]) -> int:
-    return call.services.workspaces.get(WorkspaceId(path["id"])).version
+    return call.services.workspaces.get(WorkspaceId(path["workspace"])).version
 
 
 MANAGED_WORKSPACES: Final = Operations(
     "/operator/v1/workspaces",
     "managed workspaces",
     OPERATOR,
-    path_parameters=(in_path("id", "The workspace's id.", "ws_02tcRIyrxLXTR81B3dqdOx"),),
+    path_parameters=(WORKSPACE,),
     find_version=_version,
 )
 
@@ -72,62 +72,66 @@ def list_workspaces(
     return Reply(ManagedWorkspaceList(items=items, next_cursor=page.next_cursor(rows.next)))
 
 
-@MANAGED_WORKSPACES.call("GET", "/{id}", "Get a workspace", has_etag=True)
-def get_workspace(call: OperatorCall, id: str) -> Reply[WorkspaceWithUse]:
+@MANAGED_WORKSPACES.call("GET", "/{workspace}", "Get a workspace", has_etag=True)
+def get_workspace(call: OperatorCall, workspace: str) -> Reply[WorkspaceWithUse]:
     """Return a workspace, its limits and their use."""
-    return _with_use(call, id)
+    return _with_use(call, workspace)
 
 
-@MANAGED_WORKSPACES.call("PATCH", "/{id}", "Rename a workspace", if_match=True, has_etag=True)
-def update_workspace(call: OperatorCall, id: str, body: WorkspaceChange) -> Reply[ManagedWorkspace]:
+@MANAGED_WORKSPACES.call(
+    "PATCH", "/{workspace}", "Rename a workspace", if_match=True, has_etag=True
+)
+def update_workspace(
+    call: OperatorCall, workspace: str, body: WorkspaceChange
+) -> Reply[ManagedWorkspace]:
     """Change the workspace's name."""
-    workspaces, workspace_id = call.services.workspaces, WorkspaceId(id)
+    workspaces, workspace_id = call.services.workspaces, WorkspaceId(workspace)
     if body.model_fields_set:
         acting = call.credential.within(workspace_id)
-        workspace = workspaces.rename(acting, body.name, call.origin, call.if_match)
+        changed = workspaces.rename(acting, body.name, call.origin, call.if_match)
     else:
-        workspace = workspaces.get(workspace_id)
-        require_match(call.if_match, workspace.version)
-    return Reply(ManagedWorkspace.of(workspace), workspace.version)
+        changed = workspaces.get(workspace_id)
+        require_match(call.if_match, changed.version)
+    return Reply(ManagedWorkspace.of(changed), changed.version)
 
 
-@MANAGED_WORKSPACES.call("POST", "/{id}/suspend", "Suspend a workspace")
-def suspend_workspace(call: OperatorCall, id: str) -> Reply[ManagedWorkspace]:
+@MANAGED_WORKSPACES.call("POST", "/{workspace}/suspend", "Suspend a workspace")
+def suspend_workspace(call: OperatorCall, workspace: str) -> Reply[ManagedWorkspace]:
     """Refuse all keys of the workspace, from this response on, until you resume it. Nothing is deleted or revoked."""
     actor, origin = call.credential.actor, call.origin
-    suspended = call.services.workspaces.suspend(WorkspaceId(id), actor, origin)
+    suspended = call.services.workspaces.suspend(WorkspaceId(workspace), actor, origin)
     return Reply(ManagedWorkspace.of(suspended))
 
 
-@MANAGED_WORKSPACES.call("POST", "/{id}/resume", "Resume a workspace")
-def resume_workspace(call: OperatorCall, id: str) -> Reply[ManagedWorkspace]:
+@MANAGED_WORKSPACES.call("POST", "/{workspace}/resume", "Resume a workspace")
+def resume_workspace(call: OperatorCall, workspace: str) -> Reply[ManagedWorkspace]:
     """Let the workspace's live keys work again."""
     actor, origin = call.credential.actor, call.origin
-    resumed = call.services.workspaces.resume(WorkspaceId(id), actor, origin)
+    resumed = call.services.workspaces.resume(WorkspaceId(workspace), actor, origin)
     return Reply(ManagedWorkspace.of(resumed))
 
 
 @MANAGED_WORKSPACES.call(
-    "PUT", "/{id}/plan", "Put a workspace on a plan", if_match=True, has_etag=True
+    "PUT", "/{workspace}/plan", "Put a workspace on a plan", if_match=True, has_etag=True
 )
 def set_workspace_plan(
-    call: OperatorCall, id: str, body: PlanAssignment
+    call: OperatorCall, workspace: str, body: PlanAssignment
 ) -> Reply[WorkspaceWithUse]:
     """Replace the workspace's plan and its own limits.
 
     A lowered limit only prevents new resources: existing ones keep working, and `used` may exceed `limit`.
     """
     call.services.workspaces.set_plan(
-        WorkspaceId(id),
+        WorkspaceId(workspace),
         body.plan,
         body.overrides,
         call.credential.actor,
         call.origin,
         call.if_match,
     )
-    return _with_use(call, id)
+    return _with_use(call, workspace)
 
 
-def _with_use(call: OperatorCall, id: str) -> Reply[WorkspaceWithUse]:
-    use = call.services.plans.of_workspace(WorkspaceId(id))
+def _with_use(call: OperatorCall, workspace: str) -> Reply[WorkspaceWithUse]:
+    use = call.services.plans.of_workspace(WorkspaceId(workspace))
     return Reply(WorkspaceWithUse.measured(use), use.workspace.version)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from datetime import datetime, timedelta
 from types import NoneType
 from typing import Final, Literal
@@ -13,6 +13,7 @@ from keystead.client._async.sending import AsyncResource
 from keystead.client.requests import PAGE_SIZE, Request, as_list, json_body, path_of
 from keystead.client.results import CreatedKey, Key, KeyPage
 from keystead.domain.keys import UNSET, Unset
+from keystead.domain.renewals import Renewal
 
 PATH: Final = "/v1/keys"
 Status = Literal["active", "expired", "revoked"]
@@ -48,14 +49,25 @@ class AsyncKeys(AsyncResource):
         *,
         scopes: Iterable[str] | Unset = UNSET,
         expires_at: Expiry = UNSET,
+        networks: Iterable[str] | Unset = UNSET,
+        metadata: Mapping[str, str] | Unset = UNSET,
+        renewal: Renewal | None | Unset = UNSET,
         idempotency_key: str | None = None,
     ) -> CreatedKey:
         """Create a key and return it with its token.
 
-        By default it has the caller's scopes except `keys:write`, and expires with the caller. Raises LimitReached,
-        WouldWiden, Invalid; TokenLost if the response with the token did not arrive.
+        By default it has the caller's scopes except `keys:write`, expires with the caller, works from the caller's
+        networks and can't renew itself. Raises LimitReached, WouldWiden, Invalid; TokenLost if the response with the
+        token did not arrive.
         """
-        body = json_body(description=description, scopes=as_list(scopes), expires_at=expires_at)
+        body = json_body(
+            description=description,
+            scopes=as_list(scopes),
+            expires_at=expires_at,
+            networks=as_list(networks),
+            metadata=metadata,
+            renewal=renewal,
+        )
         return await self._create(PATH, body, idempotency_key)
 
     async def update(
@@ -65,14 +77,24 @@ class AsyncKeys(AsyncResource):
         description: str | Unset = UNSET,
         scopes: Iterable[str] | Unset = UNSET,
         expires_at: Expiry = UNSET,
+        networks: Iterable[str] | Unset = UNSET,
+        metadata: Mapping[str, str | None] | Unset = UNSET,
+        renewal: Renewal | None | Unset = UNSET,
         if_match: str | None = None,
     ) -> Key:
-        """Change a key and return it. Scopes can only be removed.
+        """Change a key and return it. Scopes can only be removed. `metadata` is merged: None removes a member.
 
         `if_match` is the `etag` of the version to change. Raises ChangedMeanwhile for another version; KeyRevoked,
         KeyExpired, WouldWiden.
         """
-        body = json_body(description=description, scopes=as_list(scopes), expires_at=expires_at)
+        body = json_body(
+            description=description,
+            scopes=as_list(scopes),
+            expires_at=expires_at,
+            networks=as_list(networks),
+            metadata=metadata,
+            renewal=renewal,
+        )
         request = Request("PATCH", path_of(PATH, id), body=body, if_match=if_match)
         return await self._connection.send(request, Key)
 

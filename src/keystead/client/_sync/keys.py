@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from types import NoneType
 from typing import Final, Literal
@@ -12,6 +12,7 @@ from keystead.client._sync.sending import Resource
 from keystead.client.requests import PAGE_SIZE, Request, as_list, json_body, path_of
 from keystead.client.results import CreatedKey, Key, KeyPage
 from keystead.domain.keys import UNSET, Unset
+from keystead.domain.renewals import Renewal
 
 PATH: Final = "/v1/keys"
 Status = Literal["active", "expired", "revoked"]
@@ -47,14 +48,25 @@ class Keys(Resource):
         *,
         scopes: Iterable[str] | Unset = UNSET,
         expires_at: Expiry = UNSET,
+        networks: Iterable[str] | Unset = UNSET,
+        metadata: Mapping[str, str] | Unset = UNSET,
+        renewal: Renewal | None | Unset = UNSET,
         idempotency_key: str | None = None,
     ) -> CreatedKey:
         """Create a key and return it with its token.
 
-        By default it has the caller's scopes except `keys:write`, and expires with the caller. Raises LimitReached,
-        WouldWiden, Invalid; TokenLost if the response with the token did not arrive.
+        By default it has the caller's scopes except `keys:write`, expires with the caller, works from the caller's
+        networks and can't renew itself. Raises LimitReached, WouldWiden, Invalid; TokenLost if the response with the
+        token did not arrive.
         """
-        body = json_body(description=description, scopes=as_list(scopes), expires_at=expires_at)
+        body = json_body(
+            description=description,
+            scopes=as_list(scopes),
+            expires_at=expires_at,
+            networks=as_list(networks),
+            metadata=metadata,
+            renewal=renewal,
+        )
         return self._create(PATH, body, idempotency_key)
 
     def update(
@@ -64,14 +76,24 @@ class Keys(Resource):
         description: str | Unset = UNSET,
         scopes: Iterable[str] | Unset = UNSET,
         expires_at: Expiry = UNSET,
+        networks: Iterable[str] | Unset = UNSET,
+        metadata: Mapping[str, str | None] | Unset = UNSET,
+        renewal: Renewal | None | Unset = UNSET,
         if_match: str | None = None,
     ) -> Key:
-        """Change a key and return it. Scopes can only be removed.
+        """Change a key and return it. Scopes can only be removed. `metadata` is merged: None removes a member.
 
         `if_match` is the `etag` of the version to change. Raises ChangedMeanwhile for another version; KeyRevoked,
         KeyExpired, WouldWiden.
         """
-        body = json_body(description=description, scopes=as_list(scopes), expires_at=expires_at)
+        body = json_body(
+            description=description,
+            scopes=as_list(scopes),
+            expires_at=expires_at,
+            networks=as_list(networks),
+            metadata=metadata,
+            renewal=renewal,
+        )
         request = Request("PATCH", path_of(PATH, id), body=body, if_match=if_match)
         return self._connection.send(request, Key)
 

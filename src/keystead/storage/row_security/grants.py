@@ -67,6 +67,9 @@ _KEY_STATE: Final = (
     "revoked_at",
     "rotated_to",
     "version",
+    "networks",
+    "metadata",
+    "renewable_until",
 )
 
 _DIGEST: Final = (

@@ -31,7 +31,9 @@ from sqlalchemy.types import TypeDecorator
 from typing_extensions import override
 
 from keystead.domain.instants import from_microseconds, to_microseconds
+from keystead.domain.networks import Networks
 from keystead.domain.principals import Actor, PrincipalKind
+from keystead.domain.renewals import Renewal
 from keystead.domain.scopes import Scopes
 
 metadata = MetaData(
@@ -69,6 +71,8 @@ ABOVE_EVERY_ID: Final = "~"
 """A text that sorts after every id: where a list that is newest first begins."""
 ABOVE_EVERY_NUMBER: Final = 2**63 - 1
 """The same for a list in the order of a number."""
+NO_END: Final = 2**63 - 1
+"""The time, in microseconds, of an end that never comes."""
 _JSON: Final = json.JSONDecoder()
 _TO_JSON: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 CACHED: Final = 1_024
@@ -180,6 +184,38 @@ class ScopeSet(TypeDecorator[Scopes]):
         return _scopes
 
 
+class NetworkSet(TypeDecorator[Networks]):
+    """Networks as their text: canonical CIDR blocks, separated by spaces; empty is anywhere."""
+
+    impl = Text
+    cache_ok = True
+
+    @override
+    def process_bind_param(self, value: Networks | None, dialect: Dialect) -> str | None:
+        return None if value is None else value.text
+
+    @override
+    def result_processor(self, dialect: Dialect, coltype: Any) -> Any:
+        return Networks
+
+
+class RenewalEnd(TypeDecorator[Renewal]):
+    """A renewal as the time at which it ends; null if there is none, NO_END if it has no end."""
+
+    impl = Count
+    cache_ok = True
+
+    @override
+    def process_bind_param(self, value: Renewal | None, dialect: Dialect) -> int | None:
+        if value is None:
+            return None
+        return NO_END if value.until is None else to_microseconds(value.until)
+
+    @override
+    def result_processor(self, dialect: Dialect, coltype: Any) -> Any:
+        return _renewal
+
+
 class Json(TypeDecorator[Any]):
     """JSON as compact text: the same bytes on both engines, never queried by its members."""
 
@@ -203,6 +239,12 @@ def _instant(value: int | None) -> datetime | None:
 @lru_cache(CACHED)
 def _scopes(value: str | None) -> Scopes | None:
     return None if value is None else Scopes.parse(value)
+
+
+def _renewal(value: int | None) -> Renewal | None:
+    if value is None:
+        return None
+    return Renewal(None if value == NO_END else from_microseconds(value))
 
 
 def _json(value: str | None) -> Any:

@@ -27,6 +27,8 @@ from keystead.storage.schema.columns import (
     Identifier,
     Instant,
     Json,
+    NetworkSet,
+    RenewalEnd,
     ScopeSet,
     actor_columns,
 )
@@ -168,6 +170,9 @@ api_keys = Table(
     Column("revoked_at", Instant),
     Column("rotated_to", Identifier),
     _version(),
+    Column("networks", NetworkSet, nullable=False, server_default=""),
+    Column("metadata", Json, nullable=False, server_default="{}"),
+    Column("renewable_until", RenewalEnd),
     UniqueConstraint("workspace_id", "id"),
     ForeignKeyConstraint(
         ["workspace_id", "rotated_to"],

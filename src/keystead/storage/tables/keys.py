@@ -23,7 +23,9 @@ from keystead.domain.digest import Digest
 from keystead.domain.ids import KeyId, WorkspaceId
 from keystead.domain.key_hygiene import HygieneFinding
 from keystead.domain.keys import ApiKey, KeyStatus, KeyUse, fold_for_search, has_passed
+from keystead.domain.networks import Networks
 from keystead.domain.principals import PrincipalKind
+from keystead.domain.renewals import Renewal
 from keystead.domain.scopes import Scopes
 from keystead.domain.workspaces import Workspace
 from keystead.storage.database import Tx
@@ -60,6 +62,9 @@ _COLUMNS: Final = (
     _KEYS.revoked_at,
     _KEYS.rotated_to,
     _KEYS.version,
+    _KEYS.networks,
+    _KEYS.metadata,
+    _KEYS.renewable_until,
     key_use.c.last_used_at,
     key_use.c.last_used_ip,
     key_use.c.last_used_agent,
@@ -92,7 +97,14 @@ _WITH_WORKSPACE: Final = Query(
     .join(workspaces, workspaces.c.id == _KEYS.workspace_id)
 )
 _ACCESS: Final = Query(
-    select(_KEYS.scopes, _KEYS.expires_at, _KEYS.revoked_at, workspaces.c.suspended_at)
+    select(
+        _KEYS.scopes,
+        _KEYS.expires_at,
+        _KEYS.revoked_at,
+        _KEYS.networks,
+        _KEYS.renewable_until,
+        workspaces.c.suspended_at,
+    )
     .join(workspaces, workspaces.c.id == _KEYS.workspace_id)
     .where(_IS_KEY)
 )
@@ -173,11 +185,13 @@ _NEEDS_PEPPER: Final = (
 
 
 class KeyAccess(NamedTuple):
-    """What a key may still do: its scopes, its ends, and the suspension of its workspace."""
+    """What a key may still do: its scopes, ends, networks and renewal, and the suspension of its workspace."""
 
     scopes: Scopes
     expires_at: datetime | None
     revoked_at: datetime | None
+    networks: Networks
+    renewal: Renewal | None
     suspended_at: datetime | None
 
     def has_ended(self, now: datetime) -> bool:
@@ -202,6 +216,7 @@ def insert_key(tx: Tx, key: ApiKey, digest: Digest) -> None:
             "created_at": key.created_at,
             **actor_values("created_by", key.created_by),
             "expires_at": key.expires_at,
+            **_restrictions(key),
         },
     )
 
@@ -295,7 +310,7 @@ def keys_least_used(tx: Tx, workspace_id: WorkspaceId, now: datetime, limit: int
 
 
 def update_key(tx: Tx, key: ApiKey) -> None:
-    """Write what can change in a key: description, scopes, expiry, successor, version."""
+    """Write what can change in a key: all but its id, its creation and its digest."""
     _UPDATE.run(
         tx,
         {
@@ -307,6 +322,7 @@ def update_key(tx: Tx, key: ApiKey) -> None:
             "expires_at": key.expires_at,
             "rotated_to": key.rotated_to,
             "version": key.version,
+            **_restrictions(key),
         },
     )
 
@@ -355,6 +371,15 @@ def _forbid_sorting(tx: Tx) -> None:
         _FORBID_SORTING.first(tx)
 
 
+def _restrictions(key: ApiKey) -> dict[str, object]:
+    """Return the values of networks, metadata and renewal."""
+    return {
+        "networks": key.networks,
+        "metadata": key.metadata,
+        "renewable_until": key.renewal,
+    }
+
+
 def _from_row(row: Sequence[Any]) -> ApiKey:
     (
         id,
@@ -370,6 +395,9 @@ def _from_row(row: Sequence[Any]) -> ApiKey:
         revoked_at,
         rotated_to,
         version,
+        networks,
+        metadata,
+        renewal,
         used_at,
         address,
         agent,
@@ -389,4 +417,7 @@ def _from_row(row: Sequence[Any]) -> ApiKey:
         None if used_at is None else KeyUse(used_at, address, agent),
         creator_left,
         version,
+        networks,
+        metadata,
+        renewal,
     )

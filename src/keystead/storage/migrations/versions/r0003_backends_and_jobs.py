@@ -14,8 +14,18 @@ COUNT = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 def upgrade() -> None:
     """Add what is new. `api_keys` comes before `workspaces`: a verification locks them in that order."""
+    _members_of_keys()
     _positions_of_events()
     _use_by_the_hour()
+
+
+# Keys: networks, metadata and renewal.
+
+
+def _members_of_keys() -> None:
+    op.add_column("api_keys", sa.Column("networks", sa.Text(), nullable=False, server_default=""))
+    op.add_column("api_keys", sa.Column("metadata", sa.Text(), nullable=False, server_default="{}"))
+    op.add_column("api_keys", sa.Column("renewable_until", COUNT))
 
 
 # Events: their positions in the feed. Those of before get theirs after the migration, by the task of the feed.

@@ -9,8 +9,6 @@ from typing import Any
 import httpx2
 import pytest
 
-from keystead.domain.ids import WorkspaceId
-from keystead.domain.principals import Actor, PrincipalKind
 from tests.support.api_client import (
     ApiClient,
     ApiInstallation,
@@ -18,40 +16,14 @@ from tests.support.api_client import (
     open_api,
     pointers,
     problem,
-    safe_text,
 )
-
-PATH = "/operator/v1/workspaces"
-BY = Actor(PrincipalKind.OPERATOR, "tests", "tests")
+from tests.support.backends import PATH, backend, events_of, new_workspace, successful
 
 
 @pytest.fixture
 def operator(api: ApiInstallation) -> ApiClient:
     """The product's backend, with an active credential."""
     return backend(api)
-
-
-def backend(api: ApiInstallation) -> ApiClient:
-    """Return a client with a new operator's credential."""
-    _, token = api.services.credentials.create("billing", BY)
-    return api.client(token.reveal())
-
-
-def successful(answer: httpx2.Response, status: int = 200) -> dict[str, Any]:
-    """Return the body of a successful response."""
-    assert answer.status_code == status, safe_text(answer)
-    body: dict[str, Any] = answer.json()
-    return body
-
-
-def new_workspace(operator: ApiClient, name: str = "Acme", **more: Any) -> dict[str, Any]:
-    """Create a workspace."""
-    return successful(operator.post(PATH, {"name": name, **more}), 201)
-
-
-def events_of(api: ApiInstallation, workspace_id: WorkspaceId) -> list[Any]:
-    """Return the events of a workspace, newest first."""
-    return api.services.events.list(Tenant(api, workspace_id).principal).items
 
 
 def test_a_workspace_is_created_and_can_be_used(api: ApiInstallation, operator: ApiClient) -> None:

@@ -1,0 +1,32 @@
+"""Calls of the Operator API for the keys of a workspace: the same handlers as under `/v1`, with another caller."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Final
+
+from keystead.api.calls import KEY_ROOT
+from keystead.api.keys import KEYS
+from keystead.api.operations import OPERATOR, WITHIN, WORKSPACE, Operation
+from keystead.domain.errors import InsufficientScope
+
+_NOUN: Final = re.compile("(?=[A-Z])")
+
+
+def _for_operators(operation: Operation) -> Operation:
+    """Return the operation as an operator calls it: within the workspace that the path names, without scopes."""
+    return replace(
+        operation,
+        path=operation.path.replace(KEY_ROOT, WITHIN, 1),
+        name=_NOUN.sub("Workspace", operation.name, count=1),
+        tag="workspace keys",
+        security=OPERATOR,
+        scopes=(),
+        refusals=tuple(each for each in operation.refusals if each is not InsufficientScope),
+        path_parameters=(WORKSPACE, *operation.path_parameters),
+    )
+
+
+WORKSPACE_KEYS: Final = tuple(map(_for_operators, KEYS))
+"""Each call of keys, so that an operator and a key meet the same bodies, rules, codes and idempotency."""
