@@ -17,7 +17,9 @@ from keystead.api.operator.events import FEED
 from keystead.api.operator.keys import WORKSPACE_KEYS
 from keystead.api.operator.plans import PLANS
 from keystead.api.operator.portal_sessions import PORTAL_SESSIONS
+from keystead.api.operator.usage import ALL_USAGE
 from keystead.api.operator.workspaces import MANAGED_WORKSPACES
+from keystead.api.usage import USAGE
 from keystead.api.webhooks import DELIVERIES, WEBHOOKS
 from keystead.api.workspaces import WORKSPACES
 from keystead.domain.errors import NotFound
@@ -29,6 +31,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = tuple(
     for operations in (
         WORKSPACES,
         KEYS,
+        USAGE,
         COLLECTIONS,
         DOCUMENTS,
         EVENTS,
@@ -38,6 +41,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = tuple(
         WORKSPACE_KEYS,
         PLANS,
         FEED,
+        ALL_USAGE,
         PORTAL_SESSIONS,
     )
     for operation in operations

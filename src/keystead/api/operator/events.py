@@ -31,7 +31,7 @@ FEED: Final = Operations("/operator/v1/events", "feed", OPERATOR)
         LIMIT,
     ),
 )
-def read_feed(
+def list_feed_events(
     call: OperatorCall,
     after: str | None = None,
     workspace: str | None = None,
