@@ -95,7 +95,7 @@ def test_the_use_of_all_workspaces(api: ApiInstallation) -> None:
     ],
 )
 def test_wrong_periods(quick: Tenant, query: str, pointer: str) -> None:
-    """A day that is none, more than 366 days, the wrong order, and unknown parameters are 422 at every report."""
+    """A malformed day, more than 366 days, the wrong order, and unknown parameters are 422 at every report."""
     client, operator = quick.client(), backend(quick.api)
     for answer in (
         client.get(f"/v1/usage?{query}"),

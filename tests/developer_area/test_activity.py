@@ -101,6 +101,10 @@ TOLD: Mapping[EventType, tuple[dict[str, Any], str]] = {
         "changed their email from none to a@x.example",
     ),
     EventType.WORKSPACE_PLAN_CHANGED: ({"plan": "team"}, "moved the workspace to the plan team"),
+    EventType.WORKSPACE_POLICY_CHANGED: (
+        {"layer": "owner", "policy": {"max_lifetime_days": 90, "renewal_allowed": False}},
+        "set the policy: keys live at most 90 days, can't renew themselves",
+    ),
 }
 
 

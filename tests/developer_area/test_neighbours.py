@@ -39,7 +39,8 @@ def test_strangers_use_up_no_share_of_a_workspace(area: Area, names: str) -> Non
             assert await _open(member, "192.0.2.1", area.keys_url) == 200
             # Requests in progress give up after some seconds, and others take their places.
             assert sum(each.done() for each in requests) < MANY / 2
-        assert set(await asyncio.gather(*requests)) == {404}
+        # What waited too long for the writer was given up with 503; how many did is the machine's affair.
+        assert set(await asyncio.gather(*requests)) <= {404, 503}
 
     asyncio.run(run())
 

@@ -21,6 +21,7 @@ from keystead.domain.errors import (
 )
 from keystead.domain.ids import KeyId, UserId, WorkspaceId
 from keystead.domain.keys import UNSET, ApiKey, KeyDraft, KeyPatch, KeyStatus
+from keystead.domain.policies import NO_POLICY
 from keystead.domain.principals import Principal, of_key, operator
 from keystead.domain.scopes import BUILT_IN, FULL, KEYS_WRITE, ScopeCatalog, Scopes
 from keystead.domain.workspaces import Member, Role, User
@@ -114,10 +115,12 @@ def test_expiries_that_cannot_be_set(expires_at: datetime) -> None:
     """An expiry whose second is not later than now, or that has no time zone, is refused and never ignored."""
     for draft in (KeyDraft("sync", expires_at), KeyDraft("sync", expires_at, FULL)):
         with pytest.raises(Invalid) as refused:
-            rules.grant(draft, OPERATOR, CATALOG, NOON)
+            rules.grant(draft, OPERATOR, CATALOG, NO_POLICY, NOON)
         assert [error.pointer for error in refused.value.errors] == ["/expires_at"]
     assert _refusal(
-        lambda: rules.apply_patch(_key(), KeyPatch(expires_at=expires_at), OPERATOR, CATALOG, NOON)
+        lambda: rules.apply_patch(
+            _key(), KeyPatch(expires_at=expires_at), OPERATOR, CATALOG, NO_POLICY, NOON
+        )
     )
 
 
@@ -133,14 +136,15 @@ def test_expiries_that_cannot_be_set(expires_at: datetime) -> None:
 def test_expiries_that_can_be_set(expires_at: datetime | None) -> None:
     """An expiry from the next second to the end of the year 9999 is kept exactly; null is never."""
     assert (
-        rules.grant(KeyDraft("sync", expires_at), OPERATOR, CATALOG, NOON).expires_at == expires_at
+        rules.grant(KeyDraft("sync", expires_at), OPERATOR, CATALOG, NO_POLICY, NOON).expires_at
+        == expires_at
     )
 
 
 def test_a_naive_expiry_is_refused_in_words() -> None:
     """A time without a zone could be any of 26 hours: it is never read in the machine's zone."""
     with pytest.raises(Invalid, match="must have a time zone"):
-        rules.grant(KeyDraft("sync", datetime(2099, 1, 1)), OPERATOR, CATALOG, NOON)  # noqa: DTZ001
+        rules.grant(KeyDraft("sync", datetime(2099, 1, 1)), OPERATOR, CATALOG, NO_POLICY, NOON)  # noqa: DTZ001
 
 
 # --- creation ---
@@ -149,7 +153,7 @@ def test_a_naive_expiry_is_refused_in_words() -> None:
 def test_what_a_person_gives() -> None:
     """A key that a user creates without choices has `*` and never expires."""
     for person in (OPERATOR, _member(Role.OWNER), _member(Role.DEVELOPER)):
-        granted = rules.grant(KeyDraft("sync"), person, CATALOG, NOON)
+        granted = rules.grant(KeyDraft("sync"), person, CATALOG, NO_POLICY, NOON)
         assert (granted.scopes, granted.expires_at) == (FULL, None)
 
 
@@ -157,7 +161,11 @@ def test_what_a_key_gives() -> None:
     """A key that a key creates without choices has the caller's scopes without `keys:write`, and its expiry."""
     end = NOON + HOUR
     granted = rules.grant(
-        KeyDraft("sync"), _caller(Scopes([KEYS_WRITE, "events:read"]), end), CATALOG, NOON
+        KeyDraft("sync"),
+        _caller(Scopes([KEYS_WRITE, "events:read"]), end),
+        CATALOG,
+        NO_POLICY,
+        NOON,
     )
     assert (granted.scopes, granted.expires_at) == (Scopes(["events:read"]), end)
 
@@ -165,11 +173,11 @@ def test_what_a_key_gives() -> None:
 def test_a_key_with_no_scope_to_grant() -> None:
     """A key that only has `keys:write` must name the scopes to grant; no key without scopes is created."""
     with pytest.raises(Invalid):
-        rules.grant(KeyDraft("sync"), _caller(Scopes([KEYS_WRITE])), CATALOG, NOON)
+        rules.grant(KeyDraft("sync"), _caller(Scopes([KEYS_WRITE])), CATALOG, NO_POLICY, NOON)
     draft = KeyDraft("sync", scopes=[KEYS_WRITE])
-    assert set(rules.grant(draft, _caller(Scopes([KEYS_WRITE])), CATALOG, NOON).scopes) == {
-        KEYS_WRITE
-    }
+    assert set(
+        rules.grant(draft, _caller(Scopes([KEYS_WRITE])), CATALOG, NO_POLICY, NOON).scopes
+    ) == {KEYS_WRITE}
 
 
 @given(SETS, ENDS, SETS, ENDS)
@@ -180,7 +188,7 @@ def test_no_key_makes_a_wider_one(
     draft = KeyDraft("child", until, asked)
     within = held.cover(asked) and (end is None or (until is not None and until <= end))
     try:
-        granted = rules.grant(draft, _caller(held, end), CATALOG, NOON)
+        granted = rules.grant(draft, _caller(held, end), CATALOG, NO_POLICY, NOON)
     except WouldWiden:
         assert not within
     else:
@@ -191,10 +199,12 @@ def test_no_key_makes_a_wider_one(
 @given(SETS, ENDS)
 def test_defaults_are_never_wider(held: Scopes, end: datetime | None) -> None:
     """A key that a key creates without choices never manages keys, and never outlives it."""
-    if _refusal(lambda: rules.grant(KeyDraft("child"), _caller(held, end), CATALOG, NOON)):
+    if _refusal(
+        lambda: rules.grant(KeyDraft("child"), _caller(held, end), CATALOG, NO_POLICY, NOON)
+    ):
         assert set(held) == {KEYS_WRITE}
         return
-    granted = rules.grant(KeyDraft("child"), _caller(held, end), CATALOG, NOON)
+    granted = rules.grant(KeyDraft("child"), _caller(held, end), CATALOG, NO_POLICY, NOON)
     assert held.cover(granted.scopes)
     assert not granted.scopes.permit(KEYS_WRITE)
     assert granted.expires_at == end
@@ -204,16 +214,19 @@ def test_a_developers_keys_do_not_manage_keys() -> None:
     """A developer can't create a key that manages other people's keys."""
     draft = KeyDraft("sync", scopes=[KEYS_WRITE])
     assert (
-        _refusal(lambda: rules.grant(draft, _member(Role.DEVELOPER), CATALOG, NOON)) is WouldWiden
+        _refusal(lambda: rules.grant(draft, _member(Role.DEVELOPER), CATALOG, NO_POLICY, NOON))
+        is WouldWiden
     )
-    assert _refusal(lambda: rules.grant(draft, _member(Role.ADMIN), CATALOG, NOON)) is None
+    assert (
+        _refusal(lambda: rules.grant(draft, _member(Role.ADMIN), CATALOG, NO_POLICY, NOON)) is None
+    )
 
 
 def test_unknown_scopes_are_pointed_at() -> None:
     """Each unknown scope is named by its position in the request, and its text is not repeated."""
     draft = KeyDraft("sync", scopes=["events:read", "zzz:zzz", "documents:read", "aaa:aaa"])
     with pytest.raises(Invalid) as refused:
-        rules.grant(draft, OPERATOR, CATALOG, NOON)
+        rules.grant(draft, OPERATOR, CATALOG, NO_POLICY, NOON)
     assert [error.pointer for error in refused.value.errors] == ["/scopes/1", "/scopes/3"]
     assert "zzz" not in str(refused.value)
 
@@ -222,7 +235,7 @@ def test_unknown_scopes_are_pointed_at() -> None:
 def test_how_many_scopes(scopes: list[str]) -> None:
     """A request has 1-50 scopes: an empty list means neither all nor none."""
     with pytest.raises(Invalid) as refused:
-        rules.grant(KeyDraft("sync", scopes=scopes), OPERATOR, CATALOG, NOON)
+        rules.grant(KeyDraft("sync", scopes=scopes), OPERATOR, CATALOG, NO_POLICY, NOON)
     assert [error.pointer for error in refused.value.errors] == ["/scopes"]
 
 
@@ -233,7 +246,9 @@ def test_how_many_scopes(scopes: list[str]) -> None:
 def test_scopes_only_shrink(held: Scopes, asked: Scopes) -> None:
     """No principal, not even an operator, can widen a key's scopes."""
     patch = KeyPatch(scopes=asked)
-    widened = _refusal(lambda: rules.apply_patch(_key(held), patch, OPERATOR, CATALOG, NOON))
+    widened = _refusal(
+        lambda: rules.apply_patch(_key(held), patch, OPERATOR, CATALOG, NO_POLICY, NOON)
+    )
     assert (widened is WouldWiden) == (not held.cover(asked))
 
 
@@ -249,7 +264,9 @@ def test_no_key_changes_beyond_itself(
     """After a key changes another, that key is within its own scopes and its own lifetime."""
     principal, patch = _caller(held, end), KeyPatch(scopes=asked, expires_at=until)
     try:
-        changed = rules.apply_patch(_key(target, target_end), patch, principal, CATALOG, NOON)
+        changed = rules.apply_patch(
+            _key(target, target_end), patch, principal, CATALOG, NO_POLICY, NOON
+        )
     except WouldWiden:
         return
     assert held.cover(changed.scopes)
@@ -260,15 +277,17 @@ def test_no_key_changes_beyond_itself(
 def test_absent_fields_stay() -> None:
     """Fields that are absent from a patch are unchanged, and an empty patch changes nothing."""
     before = _key(Scopes(["events:read"]), NOON + HOUR)
-    assert rules.apply_patch(before, KeyPatch(), OPERATOR, CATALOG, NOON) == before
-    described = rules.apply_patch(before, KeyPatch(description="other"), OPERATOR, CATALOG, NOON)
+    assert rules.apply_patch(before, KeyPatch(), OPERATOR, CATALOG, NO_POLICY, NOON) == before
+    described = rules.apply_patch(
+        before, KeyPatch(description="other"), OPERATOR, CATALOG, NO_POLICY, NOON
+    )
     assert described == replace(before, description="other")
 
 
 def test_null_is_never() -> None:
     """A patch with a null expiry lets the key work for ever."""
     changed = rules.apply_patch(
-        _key(expires_at=NOON + HOUR), KeyPatch(expires_at=None), OPERATOR, CATALOG, NOON
+        _key(expires_at=NOON + HOUR), KeyPatch(expires_at=None), OPERATOR, CATALOG, NO_POLICY, NOON
     )
     assert changed.expires_at is None
 
@@ -278,20 +297,25 @@ def test_the_same_expiry_is_no_change() -> None:
     odd = _key(expires_at=NOON + HOUR + timedelta(microseconds=7))
     for now in (NOON, NOON + 2 * HOUR):
         patch = KeyPatch(expires_at=odd.expires_at)
-        assert rules.apply_patch(odd, patch, OPERATOR, CATALOG, now) == odd
+        assert rules.apply_patch(odd, patch, OPERATOR, CATALOG, NO_POLICY, now) == odd
 
 
 @pytest.mark.parametrize("fraction", [1, 500_000, 999_999])
 def test_a_fraction_of_a_second_is_rounded_down(fraction: int) -> None:
     """Created, changed or rotated, a key expires at a whole second; sending the same second again isn't a change."""
     chosen, whole = NOON + HOUR + timedelta(microseconds=fraction), NOON + HOUR
-    changed = rules.apply_patch(_key(), KeyPatch(expires_at=chosen), OPERATOR, CATALOG, NOON)
+    changed = rules.apply_patch(
+        _key(), KeyPatch(expires_at=chosen), OPERATOR, CATALOG, NO_POLICY, NOON
+    )
     assert changed.expires_at == whole
-    assert rules.grant(KeyDraft("sync", chosen), OPERATOR, CATALOG, NOON).expires_at == whole
+    assert (
+        rules.grant(KeyDraft("sync", chosen), OPERATOR, CATALOG, NO_POLICY, NOON).expires_at
+        == whole
+    )
     assert _rotation(_key(), expires_at=chosen).successor.expires_at == whole
     for now in (NOON, NOON + 2 * HOUR):
         patch = KeyPatch(expires_at=chosen)
-        assert rules.apply_patch(changed, patch, OPERATOR, CATALOG, now) == changed
+        assert rules.apply_patch(changed, patch, OPERATOR, CATALOG, NO_POLICY, now) == changed
 
 
 def test_a_revoked_key_cannot_be_changed() -> None:
@@ -299,7 +323,11 @@ def test_a_revoked_key_cannot_be_changed() -> None:
     ended = _key(revoked_at=NOON)
     for patch in (KeyPatch("other"), KeyPatch(expires_at=None), KeyPatch(scopes=["events:read"])):
         assert (
-            _refusal(lambda patch=patch: rules.apply_patch(ended, patch, OPERATOR, CATALOG, NOON))
+            _refusal(
+                lambda patch=patch: rules.apply_patch(
+                    ended, patch, OPERATOR, CATALOG, NO_POLICY, NOON
+                )
+            )
             is KeyRevoked
         )
 
@@ -308,10 +336,17 @@ def test_an_expired_key_can_be_described() -> None:
     """An expired key can be described, but neither extended nor narrowed: its expiry is final."""
     ended = _key(expires_at=NOON)
     later = NOON + HOUR
-    assert rules.apply_patch(ended, KeyPatch("old"), OPERATOR, CATALOG, NOON).description == "old"
+    assert (
+        rules.apply_patch(ended, KeyPatch("old"), OPERATOR, CATALOG, NO_POLICY, NOON).description
+        == "old"
+    )
     for patch in (KeyPatch(expires_at=later), KeyPatch(expires_at=None)):
         assert (
-            _refusal(lambda patch=patch: rules.apply_patch(ended, patch, OPERATOR, CATALOG, NOON))
+            _refusal(
+                lambda patch=patch: rules.apply_patch(
+                    ended, patch, OPERATOR, CATALOG, NO_POLICY, NOON
+                )
+            )
             is KeyExpired
         )
 
@@ -321,10 +356,16 @@ def test_an_overlap_cannot_be_made_longer() -> None:
     old = _key(expires_at=NOON + HOUR, rotated_to="key_2")
     for patch in (KeyPatch(expires_at=NOON + 2 * HOUR), KeyPatch(expires_at=None)):
         assert (
-            _refusal(lambda patch=patch: rules.apply_patch(old, patch, OPERATOR, CATALOG, NOON))
+            _refusal(
+                lambda patch=patch: rules.apply_patch(
+                    old, patch, OPERATOR, CATALOG, NO_POLICY, NOON
+                )
+            )
             is RotationInProgress
         )
-    cut = rules.apply_patch(old, KeyPatch(expires_at=NOON + SECOND), OPERATOR, CATALOG, NOON)
+    cut = rules.apply_patch(
+        old, KeyPatch(expires_at=NOON + SECOND), OPERATOR, CATALOG, NO_POLICY, NOON
+    )
     assert cut.expires_at == NOON + SECOND
 
 
@@ -347,7 +388,7 @@ def _rotation(
     principal: Principal = OPERATOR,
     now: datetime = NOON,
 ) -> rotations.Rotation:
-    return rotations.plan_rotation(old, overlap, expires_at, principal, now)
+    return rotations.plan_rotation(old, overlap, expires_at, principal, NO_POLICY, now)
 
 
 def test_without_overlap_the_old_key_ends_now() -> None:

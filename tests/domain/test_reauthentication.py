@@ -10,6 +10,7 @@ import pytest
 from keystead.domain.errors import ReauthenticationRequired
 from keystead.domain.ids import KeyId, SessionId, UserId, WorkspaceId
 from keystead.domain.keys import UNSET, ApiKey, KeyDraft, Unset, grant
+from keystead.domain.policies import NO_POLICY
 from keystead.domain.principals import Principal, of_key, of_member, operator
 from keystead.domain.rotations import plan_rotation
 from keystead.domain.scopes import FULL, KEYS_WRITE, ScopeCatalog, Scopes
@@ -81,15 +82,15 @@ def test_what_a_link_proves(purpose: LinkPurpose) -> None:
 def test_full_rights_need_a_recent_proof(scopes: list[str] | Unset) -> None:
     """15 minutes after a sign-in, a person can no longer create a full-access key; a moment earlier they can."""
     draft = KeyDraft("all", scopes=scopes)
-    grant(draft, _proven(REAUTHENTICATION_AGE - MOMENT), CATALOG, NOON)
+    grant(draft, _proven(REAUTHENTICATION_AGE - MOMENT), CATALOG, NO_POLICY, NOON)
     with pytest.raises(ReauthenticationRequired):
-        grant(draft, _proven(REAUTHENTICATION_AGE), CATALOG, NOON)
+        grant(draft, _proven(REAUTHENTICATION_AGE), CATALOG, NO_POLICY, NOON)
 
 
 def test_few_rights_need_none() -> None:
     """Creating a key with named scopes needs no recent authentication."""
     draft = KeyDraft("reads", scopes=["documents:read", "documents:write"])
-    granted = grant(draft, _proven(timedelta(hours=23)), CATALOG, NOON)
+    granted = grant(draft, _proven(timedelta(hours=23)), CATALOG, NO_POLICY, NOON)
     assert granted.scopes == Scopes(["documents:read", "documents:write"])
 
 
@@ -97,8 +98,8 @@ def test_rotation_grants_full_access_again() -> None:
     """A full-access successor needs recent authentication, as its token is new; one with few scopes does not."""
     late = _proven(REAUTHENTICATION_AGE)
     with pytest.raises(ReauthenticationRequired):
-        plan_rotation(_key(FULL), timedelta(), UNSET, late, NOON)
-    plan_rotation(_key(Scopes(["documents:read"])), timedelta(), UNSET, late, NOON)
+        plan_rotation(_key(FULL), timedelta(), UNSET, late, NO_POLICY, NOON)
+    plan_rotation(_key(Scopes(["documents:read"])), timedelta(), UNSET, late, NO_POLICY, NOON)
 
 
 def test_only_people_prove_themselves() -> None:
@@ -106,9 +107,9 @@ def test_only_people_prove_themselves() -> None:
     rights = Scopes(["*", KEYS_WRITE])
     caller = of_key(KeyId("key_9"), "caller", WORKSPACE, rights, None)
     for principal in (caller, operator("cli", WORKSPACE)):
-        grant(KeyDraft("all", scopes=["*"]), principal, CATALOG, NOON)
+        grant(KeyDraft("all", scopes=["*"]), principal, CATALOG, NO_POLICY, NOON)
     with pytest.raises(ReauthenticationRequired):
-        grant(KeyDraft("all", scopes=["*"]), of_member(MEMBER), CATALOG, NOON)
+        grant(KeyDraft("all", scopes=["*"]), of_member(MEMBER), CATALOG, NO_POLICY, NOON)
 
 
 def test_where_the_proof_is_given() -> None:
@@ -116,8 +117,14 @@ def test_where_the_proof_is_given() -> None:
     long_ago = NOON - timedelta(hours=1)
     portal = Authentication(long_ago, AuthenticationMethod.PORTAL, "https://app.example.com/back")
     with pytest.raises(ReauthenticationRequired, match="Come back from the product") as refused:
-        grant(KeyDraft("all"), of_member(replace(MEMBER, authentication=portal)), CATALOG, NOON)
+        grant(
+            KeyDraft("all"),
+            of_member(replace(MEMBER, authentication=portal)),
+            CATALOG,
+            NO_POLICY,
+            NOON,
+        )
     assert refused.value.extras()["return_url"] == "https://app.example.com/back"
     with pytest.raises(ReauthenticationRequired, match="Sign in again") as refused:
-        grant(KeyDraft("all"), acting(MEMBER, long_ago), CATALOG, NOON)
+        grant(KeyDraft("all"), acting(MEMBER, long_ago), CATALOG, NO_POLICY, NOON)
     assert refused.value.extras()["return_url"] is None

@@ -10,6 +10,7 @@ import pytest
 from keystead.domain.errors import ReauthenticationRequired
 from keystead.domain.ids import KeyId, UserId, WorkspaceId
 from keystead.domain.keys import ApiKey, KeyPatch, apply_patch
+from keystead.domain.policies import NO_POLICY
 from keystead.domain.principals import of_member, operator
 from keystead.domain.roles import Permission, may
 from keystead.domain.scopes import BUILT_IN, EVERYTHING, READ_ONLY, ScopeCatalog, Scopes
@@ -88,10 +89,10 @@ def test_a_longer_life_of_a_wide_key_asks(days: int | None, asks: bool) -> None:
         expires_at=NOON + timedelta(days=30),
     )
     patch = KeyPatch(expires_at=None if days is None else NOON + timedelta(days=days))
-    fresh = apply_patch(key, patch, acting(ADA), ScopeCatalog(), NOON)
+    fresh = apply_patch(key, patch, acting(ADA), ScopeCatalog(), NO_POLICY, NOON)
     assert fresh.expires_at == patch.expires_at
     if asks:
         with pytest.raises(ReauthenticationRequired):
-            apply_patch(key, patch, of_member(ADA), ScopeCatalog(), NOON)
+            apply_patch(key, patch, of_member(ADA), ScopeCatalog(), NO_POLICY, NOON)
     else:
-        assert apply_patch(key, patch, of_member(ADA), ScopeCatalog(), NOON) == fresh
+        assert apply_patch(key, patch, of_member(ADA), ScopeCatalog(), NO_POLICY, NOON) == fresh

@@ -52,7 +52,7 @@ def test_every_use_counts_on_its_day(uses: list[int]) -> None:
 
 @given(st.lists(INSTANTS), st.lists(INSTANTS))
 def test_every_hour_counts_uses_and_refusals_apart(uses: list[int], refusals: list[int]) -> None:
-    """Refusals count in the hour they happened too, beside the uses and never among them."""
+    """Refusals count in the hour they happened too, apart from the uses."""
     noted = _tally(uses)
     for at in refusals:
         noted.refuse(DenialReason.REVOKED, at, "192.0.2.1", None)

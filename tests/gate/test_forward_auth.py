@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from base64 import urlsafe_b64decode
 from datetime import timedelta
 from typing import Any
 
@@ -40,18 +42,31 @@ def refused(response: Response, status: int, code: str) -> Response:
 
 @pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS", "PROPFIND", "BREW", "get"])
 def test_a_good_key_may_pass(gate: GateApplication, method: str) -> None:
-    """Any method: 200 with workspace, key and scopes, an empty body, and no caching."""
+    """Any method: 200 with workspace, key, scopes and metadata, an empty body, and no caching."""
     tenant = gate.sandbox.tenant()
-    key = gate.sandbox.key(tenant, scopes=("documents:read", "plan:read"))
+    labels = {"customer": "Zoë <42>", "team": "?>?>"}
+    key = gate.sandbox.key(tenant, scopes=("documents:read", "plan:read"), metadata=labels)
     answer = gate.ask(READ, text_of(key), method=method)
     assert (answer.status, answer.body) == (200, b"")
     assert [answer.header(name) for name in IDENTITY] == [
         tenant.workspace_id,
         key.key.id,
         "documents:read plan:read",
+        "eyJjdXN0b21lciI6Ilpvw6sgPDQyPiIsInRlYW0iOiI_Pj8-In0=",
     ]
+    assert json.loads(urlsafe_b64decode(answer.header("x-keystead-metadata") or "")) == labels
     assert answer.header("cache-control") == "no-store"
     assert answer.header("server") == "keystead"
+
+
+def test_metadata_is_always_sent(gate: GateApplication) -> None:
+    """Without labels it is an empty object, so that a gateway overwrites its client's; a change is in the next one."""
+    tenant = gate.sandbox.tenant()
+    key = gate.sandbox.key(tenant)
+    for patch, labels in (({}, {}), ({"a": "1"}, {"a": "1"}), ({"a": None}, {})):
+        gate.sandbox.services.keys.update(tenant, key.key.id, KeyPatch(metadata=patch))
+        field = gate.ask("/any", text_of(key)).header("x-keystead-metadata")
+        assert json.loads(urlsafe_b64decode(field or "")) == labels
 
 
 def test_any_asks_for_a_live_key(gate: GateApplication) -> None:

@@ -11,6 +11,8 @@ import pytest
 
 from keystead.domain.credentials import CredentialKind
 from keystead.domain.instants import to_microseconds
+from keystead.domain.renewals import Renewal
+from keystead.domain.verification import DenialReason
 from keystead.gate import introspection
 from keystead.http.asgi import Header
 from keystead.http.client import record_of
@@ -47,6 +49,9 @@ def test_a_good_token(sandbox: SandboxInstallation, gate: GateApplication) -> No
         "exp": int(end.timestamp()),
         "token_type": "Bearer",
         "workspace": {"id": workspace.id, "name": workspace.name, "plan": workspace.plan_id},
+        "networks": [],
+        "metadata": {},
+        "renewal": None,
     }
     assert {type(answer.json()[name]) for name in ("exp", "iat")} == {int}
 
@@ -54,6 +59,55 @@ def test_a_good_token(sandbox: SandboxInstallation, gate: GateApplication) -> No
 def test_a_key_without_an_end(gate: GateApplication) -> None:
     """A key that never expires has no `exp`."""
     assert "exp" not in gate.introspect(gate.token(), gate.service()).json()
+
+
+def test_a_key_with_networks(sandbox: SandboxInstallation, gate: GateApplication) -> None:
+    """It is active only for an `ip` inside, also when it is recalled; the response has networks, labels, renewal."""
+    tenant, service = sandbox.tenant(), gate.service()
+    key = sandbox.key(
+        tenant,
+        networks=["192.0.2.0/24", "2001:db8::/32"],
+        metadata={"customer": "42"},
+        renewal=Renewal(NOON + timedelta(days=90)),
+    )
+    for _ in range(3):
+        for ip in ("198.51.100.1", "2001:db9::1", "::192.0.2.7", None):
+            assert gate.introspect(text_of(key), service, ip=ip).json() == INACTIVE
+        for ip in ("192.0.2.7", "::ffff:192.0.2.7", "2001:DB8::1"):
+            answer = gate.introspect(text_of(key), service, ip=ip).json()
+            assert answer["active"] is True
+            assert answer["networks"] == ["192.0.2.0/24", "2001:db8::/32"]
+            assert answer["metadata"] == {"customer": "42"}
+            assert answer["renewal"] == {"until": "2027-02-21T12:00:00Z"}
+
+
+def test_an_address_that_was_sent_is_recorded(
+    sandbox: SandboxInstallation, gate: GateApplication
+) -> None:
+    """Accepted and refused callers are those of `ip`, in its one spelling and without an agent."""
+    tenant, service = sandbox.tenant(), gate.service()
+    key = sandbox.key(tenant, networks=["192.0.2.0/24"])
+    for ip in ("::ffff:192.0.2.7", "198.51.100.1", "192.0.2.7", "198.51.100.1", None):
+        gate.introspect(text_of(key), service, ip=ip)
+    sandbox.flush()
+    callers = sandbox.services.usage.callers(tenant, key.key.id)
+    assert {(c.caller.reason, c.caller.address, c.caller.agent, c.times) for c in callers} == {
+        (None, "192.0.2.7", "", 2),
+        (DenialReason.NETWORK, "198.51.100.1", "", 2),
+    }
+    last = sandbox.services.keys.get(tenant, key.key.id).last_use
+    assert (last and last.address) == "192.0.2.7"
+
+
+@pytest.mark.parametrize(
+    "ip", ["", "x", "192.0.2.7:80", "192.0.2.0/24", "192.0.2.07", "[::1]", "fe80::1%eth0", "1" * 60_000]
+)  # fmt: skip
+@pytest.mark.parametrize("networks", [[], ["192.0.2.0/24"]])
+def test_a_malformed_address(gate: GateApplication, ip: str, networks: list[str]) -> None:
+    """400, whatever the key, and nothing is verified."""
+    answer = gate.introspect(gate.token(networks=networks), gate.service(), ip=ip)
+    assert (answer.status, answer.json()["error"]) == (400, "invalid_request")
+    assert "`ip`" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize("ended", ["revoked", "expired", "suspended"])

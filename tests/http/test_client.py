@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from keystead.http.client import AGENT_LENGTH, Client, parse_networks, read_client
+from keystead.http.client import AGENT_LENGTH, Client, parse_networks, read_address, read_client
 from keystead.http.head import Head
 from tests.support.asgi import HOST
 
@@ -49,6 +49,66 @@ def test_behind_a_proxy_the_last_stranger_is_the_client(
     assert client(x_forwarded_for=forwarded).address == address
 
 
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "source", "forwarded_source"),
+    [
+        ("10.0.0.9", "192.0.2.7", "192.0.2.7", "192.0.2.7"),
+        ("10.0.0.9", "6.6.6.6, 192.0.2.7, 10.1.1.1", "192.0.2.7", "192.0.2.7"),
+        ("10.0.0.9", "[2001:db8::7]:4711", "2001:db8::7", "2001:db8::7"),
+        ("10.0.0.9", "::ffff:192.0.2.7", "192.0.2.7", "192.0.2.7"),
+        ("10.0.0.9", "10.3.3.3, 10.1.1.1", "10.3.3.3", None),
+        ("10.0.0.9", "2001:db8:1::1", "2001:db8:1::1", None),
+        ("10.0.0.9", "192.0.2.7, garbage, 10.1.1.1", None, None),
+        ("10.0.0.9", "192.0.2.7,", None, None),
+        ("10.0.0.9", "unknown", None, None),
+        ("10.0.0.9", "", None, None),
+        ("10.0.0.9", "unix:", None, None),
+        ("10.0.0.9", None, "10.0.0.9", None),
+        ("198.51.100.1", "192.0.2.7", "198.51.100.1", None),
+        ("198.51.100.1", None, "198.51.100.1", None),
+        ("", "192.0.2.7", None, None),
+        ("socket", None, None, None),
+    ],
+)
+def test_a_source_is_known_for_certain(
+    peer: str, forwarded: str | None, source: str | None, forwarded_source: str | None
+) -> None:
+    """In any doubt there is none; behind a gateway only a configured proxy's report of a stranger counts."""
+    caller = client(peer, **({} if forwarded is None else {"x_forwarded_for": forwarded}))
+    assert (caller.source, caller.forwarded_source) == (source, forwarded_source)
+
+
+def test_a_proxy_that_names_only_the_protocol_hides_its_client() -> None:
+    """The peer is a proxy then, so its address isn't the client's."""
+    caller = client("10.0.0.9", x_forwarded_proto="https")
+    assert (caller.address, caller.source, caller.forwarded_source) == ("10.0.0.9", None, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::FFFF:192.0.2.7", "192.0.2.7"),
+        ("2001:DB8:0:0::7", "2001:db8::7"),
+        ("0000:0000:0000:0000:0000:ffff:192.100.200.255", "192.100.200.255"),
+        ("", None),
+        ("192.0.2.7:80", None),
+        ("[2001:db8::7]", None),
+        ("fe80::1%eth0", None),
+        ("192.0.2.0/24", None),
+        ("192.0.2.07", None),
+        ("192.0.2", None),
+        ("3221225991", None),
+        (" 192.0.2.7", None),
+        ("localhost", None),
+        ("1" * 60_000, None),
+    ],
+)
+def test_an_address_is_read_strictly(text: str, address: str | None) -> None:
+    """Only an IP address, without port, brackets, zone or prefix length; it has one spelling afterwards."""
+    assert read_address(text) == address
+
+
 def test_a_stranger_cannot_name_its_own_address() -> None:
     """From a peer that isn't a configured proxy, forwarded fields change nothing."""
     spoofed = client(
@@ -60,7 +120,15 @@ def test_a_stranger_cannot_name_its_own_address() -> None:
         x_request_id="chosen-by-me",
     )
     assert spoofed == client("198.51.100.1")
-    assert spoofed == Client("198.51.100.1", "", "req_fresh", secure=False, private=False)
+    assert spoofed == Client(
+        "198.51.100.1",
+        "",
+        "req_fresh",
+        secure=False,
+        private=False,
+        source="198.51.100.1",
+        forwarded_source=None,
+    )
 
 
 def test_other_spellings_of_forwarding_are_never_read() -> None:

@@ -19,6 +19,8 @@ from tests.support.callers import REQUIRED, ClientRequest, ServerWithKeys, beare
 from tests.support.guarded_products import PRODUCTS, Product
 from tests.support.server_process import HOST, free_port
 
+HERE = "192.0.2.7"
+
 
 @pytest.fixture
 def remote(api_server: ServerWithKeys) -> Iterator[Guard]:
@@ -124,10 +126,10 @@ def test_a_key_is_not_cached_beyond_its_expiry(api_server: ServerWithKeys, remot
     principal = remote.admit(RequestHead((bearer(api_server.tokens["good"]),)))
     cache = VerificationCache(3600)
     ended = api_server.ended(principal)
-    cache.put("token", ended)
-    assert cache.get("token") is None
-    cache.put("token", principal)
-    assert cache.get("token") is principal
+    cache.put("token", HERE, ended)
+    assert cache.get("token", HERE) is None
+    cache.put("token", HERE, principal)
+    assert cache.get("token", HERE) is principal
 
 
 def test_the_cache_is_bounded(api_server: ServerWithKeys, remote: Guard) -> None:
@@ -135,9 +137,9 @@ def test_the_cache_is_bounded(api_server: ServerWithKeys, remote: Guard) -> None
     principal = remote.admit(RequestHead((bearer(api_server.tokens["good"]),)))
     cache = VerificationCache(3600)
     for number in range(CACHE_SIZE + 1):
-        cache.put(str(number), principal)
-    assert cache.get("0") is None
-    assert cache.get(str(CACHE_SIZE)) is principal
+        cache.put(str(number), HERE, principal)
+    assert cache.get("0", HERE) is None
+    assert cache.get(str(CACHE_SIZE), HERE) is principal
 
 
 def test_the_credential_comes_from_a_private_file(

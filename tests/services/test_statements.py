@@ -95,9 +95,9 @@ COSTS: dict[str, tuple[Callable[[Caller], object], int, int]] = {
     "revocation": (lambda c: c.services.keys.revoke(c.principal, c.other), 1, 5),
     # As a revocation, without a check of the caller's rights.
     "its own end": (lambda c: c.services.keys.revoke(c.principal, KeyId(c.principal.id)), 1, 4),
-    # The caller's rights, the key, its predecessor, the newest id, the successor, the old key, its rate limit, the old
-    # key's end, the event's number, the event.
-    "rotation": (lambda c: c.services.rotations.rotate(c.principal, c.other), 1, 10),
+    # The caller's rights, the key, the policy, its predecessor, the newest id, the successor, the old key, its rate
+    # limit, the old key's end, the event's number, the event.
+    "rotation": (lambda c: c.services.rotations.rotate(c.principal, c.other), 1, 11),
     # As a creation; and the claim: delete old ones, look for one, replace it (two statements), complete it.
     "creation with an Idempotency-Key": (
         lambda c: c.services.keys.create(

@@ -36,7 +36,7 @@ def _of_key(sandbox: SandboxInstallation, created: CreatedKey) -> dict[date, Use
 
 
 def test_refusals_whose_secret_was_right_are_counted(sandbox: SandboxInstallation) -> None:
-    """Expired, revoked, suspended and without the scope: each is a refusal of the key. A wrong secret is none."""
+    """Expired, revoked, suspended and without the scope: each is a refusal of the key. A wrong secret isn't."""
     tenant, suspended = sandbox.tenant(), sandbox.tenant()
     revoked, narrow = sandbox.key(tenant), sandbox.key(tenant, scopes=["documents:read"])
     short = sandbox.key(tenant, expires_at=NOON + HOUR)
@@ -173,7 +173,7 @@ def test_reports_are_the_workspace_s_own(sandbox: SandboxInstallation) -> None:
 
 
 def test_the_use_of_a_key_that_is_gone_is_dropped(own_sandbox: SandboxInstallation) -> None:
-    """A key that was deleted between its use and the flush holds up no other key's use, and is no failure."""
+    """A key that was deleted between its use and the flush doesn't delay another key's use, and doesn't count as a failure."""
     sandbox = own_sandbox
     tenant = sandbox.tenant()
     gone, other = sandbox.key(tenant), sandbox.key(tenant)

@@ -19,7 +19,12 @@ from tests.support.installations import SandboxInstallation, text_of
 
 OPERATOR: Final = Actor(PrincipalKind.OPERATOR, "cli", "root")
 FORM: Final[Header] = (b"content-type", b"application/x-www-form-urlencoded")
-IDENTITY: Final = ("x-keystead-workspace", "x-keystead-key", "x-keystead-scopes")
+IDENTITY: Final = (
+    "x-keystead-workspace",
+    "x-keystead-key",
+    "x-keystead-scopes",
+    "x-keystead-metadata",
+)
 
 
 @dataclass
@@ -48,9 +53,10 @@ class GateApplication:
         fields = [HOST, FORM, *headers]
         return self.send(scope_of("POST", path, fields, **more), body)
 
-    def introspect(self, token: str, *headers: Header) -> Response:
-        """Return the answer about a token to the caller with that credential."""
-        return self.post("/introspect", [("token", token)], *headers)
+    def introspect(self, token: str, *headers: Header, ip: str | None = None) -> Response:
+        """Return the answer about a token, sent from `ip`, to the caller with that credential."""
+        form = [("token", token)] if ip is None else [("token", token), ("ip", ip)]
+        return self.post("/introspect", form, *headers)
 
     def revoke(self, token: str, **more: Any) -> Response:
         """Return the answer to a token that is sent to be revoked."""

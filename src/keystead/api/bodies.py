@@ -23,11 +23,19 @@ from keystead.domain.keys import (
 )
 from keystead.domain.networks import MAX_NETWORKS
 from keystead.domain.plans import LIMIT_NAMES, MAX_LIMIT
+from keystead.domain.policies import Policy
 from keystead.domain.portal import MAX_URL, MAX_USER_ID, PortalRequest, PortalUser
 from keystead.domain.renewals import Renewal
 from keystead.domain.rotations import MAX_OVERLAP
 from keystead.domain.webhooks import MAX_HEADERS, WebhookDraft, WebhookPatch, WebhookStatus
 from keystead.domain.workspaces import MAX_NAME, Role
+from keystead.wire.policies import (
+    DEFAULT_LIFETIME,
+    END_UNUSED,
+    EXPIRY_REQUIRED,
+    MAX_LIFETIME,
+    RENEWAL_ALLOWED,
+)
 from keystead.wire.schema import INSTANT_SCHEMA, Instant, member
 
 
@@ -420,6 +428,20 @@ class PlanAssignment(Body):
             },
         ),
     ] = Field(default_factory=dict)
+
+
+class NewPolicy(Body):
+    """A whole layer of a policy. Omitted or null: the layer says nothing about it."""
+
+    max_lifetime_days: Annotated[int | None, MAX_LIFETIME] = None
+    expiry_required: Annotated[bool | None, EXPIRY_REQUIRED] = None
+    default_lifetime_days: Annotated[int | None, DEFAULT_LIFETIME] = None
+    end_unused_days: Annotated[int | None, END_UNUSED] = None
+    renewal_allowed: Annotated[bool | None, RENEWAL_ALLOWED] = None
+
+    def policy(self) -> Policy:
+        """Return the domain's value. Raises Invalid for days out of bounds."""
+        return Policy.of(self.model_dump())
 
 
 class NewPortalUser(Body):

@@ -181,7 +181,11 @@ class Endpoint:
         idempotency_key = _read_idempotency_key(record.head) if operation.idempotent else None
         if_match = _read_if_match(record.head) if operation.if_match else None
         verdict = await self._services.verifier.verify_on_loop(
-            token, self._required, address=client.address or None, agent=client.agent or None
+            token,
+            self._required,
+            address=client.address or None,
+            agent=client.agent or None,
+            source=client.source,
         )
         if isinstance(verdict, Denied):
             record.key_id, record.workspace_id = verdict.key_id, verdict.workspace_id

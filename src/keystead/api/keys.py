@@ -11,6 +11,7 @@ from keystead.api.calls import Call, page_of
 from keystead.api.operations import PAGED, Operations, Reply, in_path, in_query
 from keystead.api.usage import PERIOD
 from keystead.domain.errors import (
+    AgainstPolicy,
     IdempotencyInProgress,
     IdempotencyMismatch,
     InsufficientScope,
@@ -50,7 +51,13 @@ _NO_BODY: Final = NewRotation()
     "Create a key",
     KEYS_WRITE,
     statuses=(201,),
-    refusals=(LimitReached, WouldWiden, IdempotencyInProgress, IdempotencyMismatch),
+    refusals=(
+        LimitReached,
+        WouldWiden,
+        IdempotencyInProgress,
+        IdempotencyMismatch,
+        AgainstPolicy,
+    ),
     idempotent=True,
     has_etag=True,
 )
@@ -115,7 +122,7 @@ def get_key(call: Call, id: str) -> Reply[Key]:
     "/{id}",
     "Update a key",
     KEYS_WRITE,
-    refusals=(KeyRevoked, KeyExpired, RotationInProgress, WouldWiden),
+    refusals=(KeyRevoked, KeyExpired, RotationInProgress, WouldWiden, AgainstPolicy),
     if_match=True,
     has_etag=True,
 )
@@ -158,6 +165,7 @@ def revoke_key(call: Call, id: str) -> Reply[None]:
         WouldWiden,
         IdempotencyInProgress,
         IdempotencyMismatch,
+        AgainstPolicy,
     ),
     idempotent=True,
     has_etag=True,

@@ -16,9 +16,11 @@ from keystead.api.operations import Operation
 from keystead.api.operator.events import FEED
 from keystead.api.operator.keys import WORKSPACE_KEYS
 from keystead.api.operator.plans import PLANS
+from keystead.api.operator.policies import MANAGED_POLICIES
 from keystead.api.operator.portal_sessions import PORTAL_SESSIONS
 from keystead.api.operator.usage import ALL_USAGE
 from keystead.api.operator.workspaces import MANAGED_WORKSPACES
+from keystead.api.policies import POLICY
 from keystead.api.usage import USAGE
 from keystead.api.webhooks import DELIVERIES, WEBHOOKS
 from keystead.api.workspaces import WORKSPACES
@@ -30,6 +32,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = tuple(
     operation
     for operations in (
         WORKSPACES,
+        POLICY,
         KEYS,
         USAGE,
         COLLECTIONS,
@@ -38,6 +41,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = tuple(
         WEBHOOKS,
         DELIVERIES,
         MANAGED_WORKSPACES,
+        MANAGED_POLICIES,
         WORKSPACE_KEYS,
         PLANS,
         FEED,

@@ -14,7 +14,7 @@ from keystead.settings import Settings
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database
 from keystead.storage.point_reads.by_id import PointReads
-from keystead.storage.schema.verification_reads import CREDENTIAL, KEY, KEY_METADATA
+from keystead.storage.schema.verification_reads import CREDENTIAL, KEY, KEY_DETAILS
 
 if TYPE_CHECKING:
     from keystead.operation.metrics import Metrics
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from keystead.services.notifications import NotificationDigests, NotificationPreferences
     from keystead.services.passwords import Passwords
     from keystead.services.plans import Plans
+    from keystead.services.policies import Policies
     from keystead.services.portal import PortalSessions
     from keystead.services.rate_limits import KeyRates, RateLimiter
     from keystead.services.revocation import Revocation
@@ -145,12 +146,17 @@ class Composition:
     def _feed(self) -> Feed:
         from keystead.services.feed import Feed
 
-        return Feed(self.database, self.clock)
+        return Feed(self.database, self.clock, self.on_failure)
 
     def _plans(self) -> Plans:
         from keystead.services.plans import Plans
 
         return Plans(self.database, self.clock)
+
+    def _policies(self) -> Policies:
+        from keystead.services.policies import Policies
+
+        return Policies(self.database, self.clock)
 
     def _workspaces(self) -> Workspaces:
         from keystead.services.workspaces import Workspaces
@@ -266,9 +272,9 @@ class Composition:
         from keystead.services.verification_cache import VerificationCache
         from keystead.services.verifier import Introspection
 
-        metadata, file = self.reads.lookup(KEY_METADATA), self._generation_file
+        details, file = self.reads.lookup(KEY_DETAILS), self._generation_file
         cache: IntrospectionCache | None = None if file is None else VerificationCache(file)
-        return Introspection(self._verifier_of(None), metadata, self.clock, cache)
+        return Introspection(self._verifier_of(None), details, self.clock, cache)
 
     def _revocation(self) -> Revocation:
         from keystead.services.revocation import Revocation

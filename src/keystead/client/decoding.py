@@ -15,6 +15,7 @@ from typing import Any, Final, TypeVar, Union, get_args, get_origin, get_type_hi
 from keystead.client.errors import TokenLost
 from keystead.client.results import CreatedKey, Introspection, Key, Workspace
 from keystead.domain.instants import parse_instant
+from keystead.domain.renewals import Renewal
 from keystead.domain.token import Secret, Token, parse
 
 T = TypeVar("T")
@@ -158,6 +159,9 @@ def _introspection(value: Any, path: str) -> Introspection:
         workspace=decode(Workspace, value.get("workspace"), "workspace"),
         expires_at=optional_seconds(value.get("exp"), "exp"),
         issued_at=optional_seconds(value.get("iat"), "iat"),
+        networks=_sequence(tuple, _DECODERS[str])(value.get("networks", []), "networks"),
+        metadata=_mapping(_DECODERS[str])(value.get("metadata", {}), "metadata"),
+        renewal=_optional(_dataclass(Renewal))(value.get("renewal"), "renewal"),
     )
 
 

@@ -294,6 +294,9 @@ class Introspection:
     workspace: Workspace | None = None
     expires_at: datetime | None = None
     issued_at: datetime | None = None
+    networks: tuple[str, ...] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict, hash=False)
+    renewal: Renewal | None = None
 
     def permits(self, scope: str) -> bool:
         """Return whether an active token grants `scope`. `*` grants every scope except `keys:write`."""

@@ -50,6 +50,7 @@ class EventType(StrEnum):
     WORKSPACE_SUSPENDED = "workspace.suspended"
     WORKSPACE_RESUMED = "workspace.resumed"
     WORKSPACE_PLAN_CHANGED = "workspace.plan_changed"
+    WORKSPACE_POLICY_CHANGED = "workspace.policy_changed"
 
 
 class InstallationEventType(StrEnum):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, NamedTuple
 
 from keystead.domain.errors import FeedExpired, FieldError, InvalidCursor
-from keystead.domain.events import Event, InstallationEvent
+from keystead.domain.events import Origin, Target
 from keystead.domain.ids import WorkspaceId
+from keystead.domain.principals import Actor
 
 START: Final = 0
 """The position before every event."""
@@ -19,8 +20,12 @@ _POSITION: Final = re.compile(r"0|[1-9][0-9]{0,17}")
 """It fits 64 bits, even in a forged `after`."""
 
 
+INSTALLATION: Final = WorkspaceId("")
+"""In the place of a workspace: the installation itself."""
+
+
 class NewEvent(NamedTuple):
-    """An event without a position. `workspace_id` is empty for an event of the installation, and its sequence 0."""
+    """An event without a position. The sequence of an event of the installation is 0."""
 
     workspace_id: WorkspaceId
     sequence: int
@@ -29,10 +34,28 @@ class NewEvent(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class FeedEvent:
+    """An event in the feed. `workspace_id` is None for an event of the installation itself.
+
+    `type`: an EventType or InstallationEventType, or a name that a later version of the server wrote. Such an event
+    must not hide all others from a server that is still to be upgraded.
+    """
+
+    workspace_id: WorkspaceId | None
+    id: str
+    type: str
+    occurred_at: datetime
+    actor: Actor
+    target: Target
+    origin: Origin
+    data: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
 class FeedPage:
     """Events in the order of the feed, and the position to continue after."""
 
-    items: list[Event | InstallationEvent]
+    items: list[FeedEvent]
     next_after: int
 
 
@@ -45,7 +68,7 @@ def in_order(events: Iterable[NewEvent]) -> list[NewEvent]:
     ranked: list[tuple[datetime, NewEvent]] = []
     for event in sorted(events):
         rank = event.occurred_at
-        if event.workspace_id:
+        if event.workspace_id != INSTALLATION:
             rank = max(rank, latest.get(event.workspace_id, rank))
             latest[event.workspace_id] = rank
         ranked.append((rank, event))
@@ -69,7 +92,7 @@ def format_position(position: int) -> str:
 def parse_position(text: str) -> int:
     """Return the position in the parameter `after`. Raises InvalidCursor."""
     if not _POSITION.fullmatch(text):
-        raise InvalidCursor([FieldError("query:after", "This is no position of the feed.")])
+        raise InvalidCursor([FieldError("query:after", "This is not a position of the feed.")])
     return int(text)
 
 

@@ -22,6 +22,7 @@ from keystead.domain.ids import KeyId, WorkspaceId
 from keystead.domain.instants import NAIVE, is_naive
 from keystead.domain.key_metadata import Metadata, check_metadata, merge_metadata
 from keystead.domain.networks import ANYWHERE, Networks, parse_networks
+from keystead.domain.policies import Policy, named_end, omitted_end, require_renewal_allowed
 from keystead.domain.principals import Actor, Principal
 from keystead.domain.renewals import Renewal
 from keystead.domain.scopes import FULL, KEYS_WRITE, ScopeCatalog, Scopes
@@ -124,6 +125,11 @@ class KeyPatch:
     metadata: Mapping[str, str | None] | Unset = UNSET
     renewal: Renewal | None | Unset = UNSET
 
+    @property
+    def may_extend(self) -> bool:
+        """Return whether it names what a policy bounds. All other changes need no policy."""
+        return self.expires_at is not UNSET or self.renewal is not UNSET
+
 
 @dataclass(frozen=True, slots=True)
 class KeyGrant:
@@ -209,14 +215,17 @@ def check_scopes(scopes: Iterable[str], catalog: ScopeCatalog) -> Scopes:
     return Scopes(listed)
 
 
-def grant(draft: KeyDraft, creator: Principal, catalog: ScopeCatalog, now: datetime) -> KeyGrant:
+def grant(
+    draft: KeyDraft, creator: Principal, catalog: ScopeCatalog, policy: Policy, now: datetime
+) -> KeyGrant:
     """Return the attributes of the key that `creator` may create for `draft`.
 
     By default, a key passes on its own expiry, its own networks and its own scopes except `keys:write`, and a person
-    grants `*` from anywhere. Renewal is granted only by name.
+    grants `*` from anywhere. Renewal is granted only by name. An omitted expiry lies within the effective policy.
 
     Raises:
         Invalid: A value is malformed.
+        AgainstPolicy: A named value is beyond the policy.
         WouldWiden: The key would exceed its creator's scopes, expiry, networks or renewal.
         ReauthenticationRequired: The key would be a wide one or renewable without end, and the person's last sign-in
             is not recent.
@@ -229,7 +238,9 @@ def grant(draft: KeyDraft, creator: Principal, catalog: ScopeCatalog, now: datet
             "/scopes", "must be chosen: the caller has only keys:write, which is never passed on"
         )
     expires_at = (
-        creator.expires_at if draft.expires_at is UNSET else check_expiry(draft.expires_at, now)
+        omitted_end(policy, now, creator.expires_at)
+        if draft.expires_at is UNSET
+        else check_expiry(draft.expires_at, now)
     )
     granted = KeyGrant(
         description,
@@ -242,6 +253,9 @@ def grant(draft: KeyDraft, creator: Principal, catalog: ScopeCatalog, now: datet
     require_within(creator, granted)
     require_renewal(creator, granted.renewal, now)
     require_recent_authentication(creator, scopes, now)
+    named_end(policy, expires_at, now)
+    if granted.renewal is not None:
+        require_renewal_allowed(policy)
     return granted
 
 
@@ -298,12 +312,18 @@ def require_changeable(key: ApiKey, now: datetime) -> None:
 
 
 def apply_patch(
-    key: ApiKey, patch: KeyPatch, principal: Principal, catalog: ScopeCatalog, now: datetime
+    key: ApiKey,
+    patch: KeyPatch,
+    principal: Principal,
+    catalog: ScopeCatalog,
+    policy: Policy,
+    now: datetime,
 ) -> ApiKey:
     """Return the key after `patch`, equal to `key` if nothing changes. Scopes may only shrink.
 
     A revoked key can't change, an expired one only its description and metadata. The overlap of a rotated key can't be
-    extended.
+    extended. The policy bounds a later expiry, counted from the key's creation, and a renewal; what a key has, it may
+    keep or shorten.
     """
     if key.revoked_at is not None:
         raise KeyRevoked("The key was revoked; that is final.")
@@ -329,6 +349,9 @@ def apply_patch(
         require_renewal(principal, changed.renewal, now)
     if outlives(changed.expires_at, key.expires_at):
         require_recent_authentication(principal, changed.scopes, now)
+        named_end(policy, changed.expires_at, key.created_at)
+    if changed.renewal is not None and changed.renewal != key.renewal:
+        require_renewal_allowed(policy)
     return changed
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Self
 
 from keystead.domain.errors import LimitReached
+from keystead.domain.policies import NO_POLICY, Policy
 from keystead.domain.rate_limits import NO_RATE_LIMITS, RateLimits
 
 
@@ -47,13 +48,14 @@ MAX_LIMIT = 1_000_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A named set of limits and rate limits. `position` orders plans from small to large."""
+    """A named set of limits and rate limits, and a layer of policy. `position` orders plans from small to large."""
 
     id: str
     name: str
     limits: Limits
     position: int = 0
     rate_limits: RateLimits = NO_RATE_LIMITS
+    policy: Policy = NO_POLICY
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,10 @@ class Policy:
         """Return the members by name, as JSON values."""
         return asdict(self)
 
+    def said(self) -> dict[str, int | bool]:
+        """Return the members that say something, as they are stored."""
+        return {name: value for name, value in self.members().items() if value is not None}
+
 
 POLICY_NAMES: Final = tuple(f.name for f in fields(Policy))
 NO_POLICY: Final = Policy()
@@ -80,6 +84,13 @@ class PolicyLayers:
         """Return the policy that holds."""
         return effective_policy(self.plan, self.operator, self.owner)
 
+    def layer(self, layer: PolicyLayer) -> Policy:
+        """Return one of the two layers that are set for the workspace."""
+        return self.operator if layer is PolicyLayer.OPERATOR else self.owner
+
+
+NO_LAYERS: Final = PolicyLayers()
+
 
 def effective_policy(plan: Policy, operator: Policy, owner: Policy) -> Policy:
     """Return the strictest of the layers. Its `expiry_required` and `renewal_allowed` are never None."""
@@ -94,6 +105,20 @@ def effective_policy(plan: Policy, operator: Policy, owner: Policy) -> Policy:
         end_unused_days=_least(layer.end_unused_days for layer in layers),
         renewal_allowed=all(layer.renewal_allowed is not False for layer in layers),
     )
+
+
+def describe(policy: Policy) -> list[str]:
+    """Return what a policy says about keys, in phrases for people; empty if it says nothing."""
+    longest, default = policy.max_lifetime_days, policy.default_lifetime_days
+    unused = policy.end_unused_days
+    phrases = {
+        f"live at most {_in_days(longest or 0)}": longest is not None,
+        "must expire": longest is None and policy.expiry_required,
+        f"live {_in_days(default or 0)} by default": default is not None,
+        f"are revoked after {_in_days(unused or 0)} without use": unused is not None,
+        "can't renew themselves": policy.renewal_allowed is False,
+    }
+    return [phrase for phrase, is_said in phrases.items() if is_said]
 
 
 def latest_end(policy: Policy, start: datetime) -> datetime | None:
@@ -165,7 +190,11 @@ def _bound_in_words(policy: Policy) -> str:
     days = policy.max_lifetime_days
     if days is None:
         return "must not be null: keys must expire"
-    return f"must be at most {days} {'day' if days == 1 else 'days'} after the key's creation"
+    return f"must be at most {_in_days(days)} after the key's creation"
+
+
+def _in_days(days: int) -> str:
+    return "1 day" if days == 1 else f"{days:,} days"
 
 
 def _after(start: datetime, days: int | None) -> datetime | None:

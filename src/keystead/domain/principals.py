@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from types import MappingProxyType
 
 from keystead.domain.errors import Forbidden, InsufficientScope, ReauthenticationRequired
 from keystead.domain.ids import KeyId, WorkspaceId
+from keystead.domain.key_metadata import Metadata
 from keystead.domain.networks import ANYWHERE, Networks
 from keystead.domain.renewals import Renewal
 from keystead.domain.roles import PERMISSIONS, ROLE_SCOPES, Permission, may
@@ -39,7 +41,7 @@ class Actor:
 class Principal:
     """Who acts, in which workspace, with which scopes. Members have `role` and `authentication`, keys `expires_at`.
 
-    `networks` and `renewal` are what a key may grant. A verification leaves them out: `Authorization` reads them.
+    `networks`, `renewal` and `metadata` are a key's. No decision depends on its metadata: it is a label.
     """
 
     kind: PrincipalKind
@@ -52,6 +54,7 @@ class Principal:
     authentication: Authentication | None = None
     networks: Networks = ANYWHERE
     renewal: Renewal | None = None
+    metadata: Metadata = field(default_factory=dict, hash=False)
 
     @property
     def actor(self) -> Actor:
@@ -115,9 +118,22 @@ def of_key(
     workspace_id: WorkspaceId,
     scopes: Scopes,
     expires_at: datetime | None,
+    networks: Networks = ANYWHERE,
+    metadata: Metadata = MappingProxyType({}),
+    renewal: Renewal | None = None,
 ) -> Principal:
     """Return the principal of a verified key."""
-    return Principal(PrincipalKind.KEY, key_id, description, workspace_id, scopes, expires_at)
+    return Principal(
+        PrincipalKind.KEY,
+        key_id,
+        description,
+        workspace_id,
+        scopes,
+        expires_at,
+        networks=networks,
+        metadata=dict(metadata),
+        renewal=renewal,
+    )
 
 
 def of_member(member: Member) -> Principal:

@@ -60,6 +60,8 @@ REVOKING_CHANGES: Final[Mapping[EventType, frozenset[str] | None]] = {
     # Resuming ends a suspension before it: both are repeated, in order.
     EventType.WORKSPACE_RESUMED: _ALWAYS,
     EventType.WORKSPACE_PLAN_CHANGED: _NEVER,
+    # It binds later acts; a key that it ends has an event of its own.
+    EventType.WORKSPACE_POLICY_CHANGED: _NEVER,
 }
 """The changed attributes that revoke access, by type of event: None for any, an empty set if no change does."""
 _LINE: Final = re.compile(r"(\S+) ([a-z._]+) (\S+) (\d+) (\S+)(?: (\S+))? ;")

@@ -24,6 +24,7 @@ class Permission(StrEnum):
     RENAME_WORKSPACE = "rename_workspace"
     MANAGE_OWNERS = "manage_owners"
     CHOOSE_PLAN = "choose_plan"
+    SET_POLICY = "set_policy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,7 @@ PERMISSIONS: Final[Mapping[Permission, PermissionInfo]] = {
     Permission.RENAME_WORKSPACE: PermissionInfo("Rename the workspace", _ADMINS),
     Permission.MANAGE_OWNERS: PermissionInfo("Make owners, and change or remove them", _OWNERS),
     Permission.CHOOSE_PLAN: PermissionInfo("Choose the plan", _OWNERS),
+    Permission.SET_POLICY: PermissionInfo("Set the policy of keys", _OWNERS),
 }
 """From the permissions of all roles to those of owners only."""
 

@@ -20,6 +20,7 @@ from keystead.domain.keys import (
     require_renewal,
     require_within,
 )
+from keystead.domain.policies import Policy, named_end, omitted_end
 from keystead.domain.principals import Principal
 
 MAX_OVERLAP: Final = timedelta(seconds=604_800)
@@ -39,10 +40,12 @@ def plan_rotation(
     overlap: timedelta,
     expires_at: datetime | None | Unset,
     principal: Principal,
+    policy: Policy,
     now: datetime,
 ) -> Rotation:
     """Return the plan of a rotation. By default the successor gets the old key's lifetime, counted from now.
 
+    The caller's expiry and the policy shorten that; an expiry that was named is refused beyond them.
     Both keys expire at whole seconds, as all keys do.
     """
     if not timedelta() <= overlap <= MAX_OVERLAP:
@@ -50,11 +53,16 @@ def plan_rotation(
     require_changeable(key, now)
     if key.rotated_to is not None:
         raise RotationInProgress("The key was rotated already; rotate its successor.")
-    end = _same_lifetime(key, now) if expires_at is UNSET else check_expiry(expires_at, now)
+    end = (
+        omitted_end(policy, now, _same_lifetime(key, now), principal.expires_at)
+        if expires_at is UNSET
+        else check_expiry(expires_at, now)
+    )
     successor = KeyGrant(key.description, end, key.scopes, key.networks, key.metadata, key.renewal)
     require_within(principal, successor)
     require_renewal(principal, successor.renewal, now)
     require_recent_authentication(principal, key.scopes, now)
+    named_end(policy, end, now)
     if not overlap:
         return Rotation(successor, True, key.expires_at)
     old_end = earlier(key.expires_at, now + overlap)

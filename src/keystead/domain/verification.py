@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from enum import StrEnum
 from functools import lru_cache
 from typing import NamedTuple
@@ -11,8 +12,10 @@ from keystead.domain.digest import Peppers
 from keystead.domain.errors import InsufficientScope, InvalidToken, KeysteadError, RateLimited
 from keystead.domain.ids import KeyId, WorkspaceId
 from keystead.domain.instants import from_microseconds
+from keystead.domain.networks import ANYWHERE, Networks
 from keystead.domain.principals import Principal
 from keystead.domain.rate_limits import RateExceeded
+from keystead.domain.renewals import renewal_until
 from keystead.domain.scopes import Scopes
 from keystead.domain.token import Token
 
@@ -25,12 +28,13 @@ class DenialReason(StrEnum):
     EXPIRED = "expired"
     REVOKED = "revoked"
     SUSPENDED = "suspended"
+    NETWORK = "network"
     INSUFFICIENT_SCOPE = "insufficient_scope"
     RATE_LIMITED = "rate_limited"
 
 
 class KeyRecord(NamedTuple):
-    """The row that verification reads of a key. Times in microseconds since 1970, scopes as one text."""
+    """The row that verification reads of a key. Times in microseconds since 1970, scopes and networks as one text."""
 
     workspace_id: str
     description: str
@@ -39,6 +43,9 @@ class KeyRecord(NamedTuple):
     scopes: str
     expires_at: int | None
     revoked_at: int | None
+    networks: str
+    metadata: str
+    renewable_until: int | None
     suspended_at: int | None
 
     def ended(self, now: int) -> DenialReason | None:
@@ -83,9 +90,23 @@ UNKNOWN = Denied(DenialReason.UNKNOWN)
 
 
 def judge(
-    token: Token, record: KeyRecord | None, required: str | None, now: int, peppers: Peppers
+    token: Token,
+    record: KeyRecord | None,
+    required: str | None,
+    now: int,
+    peppers: Peppers,
+    source: str | None = None,
 ) -> Verification:
-    """Return the decision on a token at `now` (microseconds since 1970). `required` None accepts any scope."""
+    """Return the decision on a token.
+
+    Args:
+        token: The token, parsed.
+        record: The row of its id, if there is one.
+        required: The scope that the key must have; None accepts any.
+        now: The time, in microseconds since 1970.
+        peppers: What digests are computed with.
+        source: The caller's address; None, if it isn't known for certain, is outside of all networks.
+    """
     # The digest comes first: without the secret, every key looks unknown, whatever its state.
     if record is None or not peppers.match(token, record.pepper_id, record.digest):
         return UNKNOWN
@@ -93,11 +114,26 @@ def judge(
     if reason is not None:
         return _denied(reason, token, record)
     verified = _verified(
-        token.key_id, record.description, record.workspace_id, record.scopes, record.expires_at
+        token.key_id,
+        record.description,
+        record.workspace_id,
+        record.scopes,
+        record.expires_at,
+        record.networks,
+        record.metadata,
+        record.renewable_until,
     )
+    if is_outside(verified.principal, source):
+        return _denied(DenialReason.NETWORK, token, record)
     if required is not None and not verified.principal.scopes.permit(required):
         return _denied(DenialReason.INSUFFICIENT_SCOPE, token, record)
     return verified
+
+
+def is_outside(key: Principal, source: str | None) -> bool:
+    """Return whether a caller at `source` (None: unknown) is outside of the key's networks."""
+    # `is` costs less than a call, at every verification of a key that works from anywhere.
+    return key.networks is not ANYWHERE and not key.networks.contains(source)
 
 
 def _denied(reason: DenialReason, token: Token, record: KeyRecord) -> Denied:
@@ -106,7 +142,14 @@ def _denied(reason: DenialReason, token: Token, record: KeyRecord) -> Denied:
 
 @lru_cache(maxsize=16_384)
 def _verified(
-    key_id: KeyId, description: str, workspace_id: str, scopes: str, expires_at: int | None
+    key_id: KeyId,
+    description: str,
+    workspace_id: str,
+    scopes: str,
+    expires_at: int | None,
+    networks: str,
+    metadata: str,
+    renewable_until: int | None,
 ) -> Verified:
     # Cached by the columns of the row, so that a key which calls again isn't parsed again.
     principal = principals.of_key(
@@ -115,6 +158,9 @@ def _verified(
         WorkspaceId(workspace_id),
         _scopes(scopes),
         None if expires_at is None else from_microseconds(expires_at),
+        Networks(networks) if networks else ANYWHERE,
+        json.loads(metadata),
+        renewal_until(renewable_until),
     )
     return Verified(principal)
 

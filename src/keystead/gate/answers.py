@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import urlsafe_b64encode
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final
@@ -11,6 +12,7 @@ from typing_extensions import override
 
 from keystead.domain.errors import InvalidRequest, InvalidToken, KeysteadError, Unauthenticated
 from keystead.domain.instants import format_instant
+from keystead.domain.key_metadata import compact_json
 from keystead.domain.keys import EXPIRES_SOON
 from keystead.domain.principals import Principal
 from keystead.http.asgi import NO_STORE, SERVER, Header, Message, Receive, Scope, Send
@@ -21,7 +23,7 @@ from keystead.http.problems import STATUS, Problems
 from keystead.services.verifier import ActiveToken
 
 MAX_CACHED: Final = 10_000
-"""Keys whose answers are cached, some 10 MB. A full cache is cleared."""
+"""Keys whose answers are cached, some 10 MB, or 40 MB with the longest metadata. A full cache is cleared."""
 MAX_FIELDS: Final = 20
 
 _Starts = tuple[Principal, datetime | None, Message, Message]
@@ -50,10 +52,10 @@ _CREDENTIAL: Final = {
 
 
 class ForwardAuthAnswers:
-    """The header fields of accepted requests: workspace, key and scopes.
+    """The header fields of accepted requests: workspace, key, scopes and metadata.
 
-    An answer always has all three, so a gateway that copies them overwrites whatever its client sent under these names.
-    Their values are ids and scopes, whose characters are safe in a header field.
+    An answer always has all four, so a gateway that copies them overwrites whatever its client sent under these names.
+    The characters of ids and scopes are safe in a header field; metadata is encoded (RFC 4648 section 5, padded).
     """
 
     def __init__(self, now: Callable[[], datetime]) -> None:
@@ -82,6 +84,7 @@ class ForwardAuthAnswers:
             (b"x-keystead-workspace", principal.workspace_id.encode("ascii")),
             (b"x-keystead-key", principal.id.encode("ascii")),
             (b"x-keystead-scopes", str(principal.scopes).encode("ascii")),
+            (b"x-keystead-metadata", urlsafe_b64encode(compact_json(principal.metadata))),
             NO_STORE,
             SERVER,
         ]
@@ -129,23 +132,30 @@ def _response(body: bytes) -> _Response:
 
 def _introspection(token: ActiveToken) -> bytes:
     """Return the body of an active token: times in whole seconds, `exp` only if the key expires."""
-    key, metadata = token
+    key, details = token
     members: dict[str, object] = {
         "active": True,
         "scope": str(key.scopes),
         "client_id": key.id,
         "sub": key.workspace_id,
-        "iat": metadata.created_at // 1_000_000,
+        "iat": details.created_at // 1_000_000,
         "token_type": "Bearer",
         "workspace": {
             "id": key.workspace_id,
-            "name": metadata.workspace_name,
-            "plan": metadata.plan_id,
+            "name": details.workspace_name,
+            "plan": details.plan_id,
         },
+        "networks": list(key.networks),
+        "metadata": key.metadata,
+        "renewal": None if key.renewal is None else {"until": _instant(key.renewal.until)},
     }
     if key.expires_at is not None:
         members["exp"] = int(key.expires_at.timestamp())
     return json.dumps(members, separators=(",", ":")).encode("ascii")
+
+
+def _instant(time: datetime | None) -> str | None:
+    return None if time is None else format_instant(time)
 
 
 class OAuthProblems(Problems):
@@ -157,8 +167,8 @@ class OAuthProblems(Problems):
         return super().body(error) | _CREDENTIAL.get(error.code, {}) | {"error": code}
 
 
-async def read_token(scope: Scope, receive: Receive) -> str:
-    """Return the field `token` of the posted form.
+async def read_form(scope: Scope, receive: Receive) -> dict[str, str]:
+    """Return the posted form, whose field `token` is not empty.
 
     Raises:
         TooLarge, UnsupportedMediaType, InvalidRequest: The body is not a form with this field.
@@ -169,7 +179,7 @@ async def read_token(scope: Scope, receive: Receive) -> str:
         require_unencoded(scope["headers"])
         types = head.values(b"content-type")
         require_form(types[-1] if types else None)
-    token = unique_fields(decode_form(data, MAX_FIELDS)).get("token")
-    if not token:
+    form = unique_fields(decode_form(data, MAX_FIELDS))
+    if not form.get("token"):
         raise InvalidRequest("The form needs the field `token`.")
-    return token
+    return form

@@ -33,10 +33,10 @@ MAX_ORIGINS: Final = 4096
 _BEARER: Final = re.compile(rb"Bearer ([0-9A-Za-z_]{1,128})")
 """A credential that both paths read alike, and no other: a token of ours has only these characters."""
 
-_Client = tuple[str | None, str | None]
-"""Address and agent, as far as they are known."""
-PlainRequest = tuple[str, str | None, str | None, str | None]
-"""A token, the required scope (None: any valid key), and the caller's address and agent."""
+_Client = tuple[str | None, str | None, str | None]
+"""Address, agent, and the address that a key's networks are compared with, as far as they are known."""
+PlainRequest = tuple[str, str | None, _Client]
+"""A token, the required scope (None: any valid key), and the caller."""
 
 
 class RequiredScopes(dict[bytes, str | None]):
@@ -68,7 +68,7 @@ class Origins:
         self._cached = lru_cache(MAX_ORIGINS)(self._read)
 
     def find(self, scope: Scope, fields: dict[bytes, bytes], agent: bytes | None) -> _Client | None:
-        """Return address and agent; None to leave the request to the stack. KeyError without a Host field."""
+        """Return the client; None to leave the request to the stack. KeyError without a Host field."""
         host = fields[b"host"]
         size = len(host) + (len(agent) if agent else 0)
         hops = protocol = None
@@ -100,7 +100,7 @@ class Origins:
         client = read_client(peer, scheme, head, self._proxies, "")
         if not (client.private and is_host(host) and head.is_clean):
             return None
-        return client.address or None, client.agent or None
+        return client.address or None, client.agent or None, client.forwarded_source
 
 
 def _is_ordinary(fields: dict[bytes, bytes], headers: Sequence[Header]) -> bool:
@@ -143,4 +143,4 @@ class ForwardAuthFastPath:
             or not _is_ordinary(fields, headers)
         ):
             return None
-        return bearer[1].decode("ascii"), required, client[0], client[1]
+        return bearer[1].decode("ascii"), required, client

@@ -69,12 +69,12 @@ class ForwardAuth:
         start: Message | None = None
         request = self._fast_path.read(scope)
         if request is not None:
-            token, required, address, agent = request
+            token, required, (address, agent, source) = request
             # A token is verified once: each verification counts as a use and against the rate limit. So a denial or a
             # failure goes to the stack with the request, and `_outcome` takes it from there.
             try:
                 verdict = await self._verifier.verify_on_loop(
-                    token, required, address=address, agent=agent
+                    token, required, address=address, agent=agent, source=source
                 )
                 if isinstance(verdict, Denied):
                     scope["state"][_OUTCOME] = token, verdict
@@ -124,7 +124,12 @@ class ForwardAuth:
             return verdict
         client = client_of(scope)
         return await self._verifier.verify_on_loop(
-            token, required, address=client.address or None, agent=client.agent or None
+            token,
+            required,
+            address=client.address or None,
+            agent=client.agent or None,
+            # The peer is the gateway, so the client is only what a configured proxy reports.
+            source=client.forwarded_source,
         )
 
     def _refuse(self, scope: Scope, error: KeysteadError) -> Answer:

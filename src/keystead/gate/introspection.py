@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from time import monotonic
 from typing import Final
 
 from keystead.domain.credentials import ActingCredential, CredentialKind
-from keystead.domain.errors import InvalidToken, KeysteadError, NotFound, Unauthenticated
-from keystead.gate.answers import IntrospectionAnswers, OAuthProblems, read_token
+from keystead.domain.errors import (
+    InvalidRequest,
+    InvalidToken,
+    KeysteadError,
+    NotFound,
+    Unauthenticated,
+)
+from keystead.gate.answers import IntrospectionAnswers, OAuthProblems, read_form
 from keystead.http import basic
 from keystead.http.asgi import Answer, Receive, Scope, Send, send_answer
-from keystead.http.client import Network, note_route, record_of
+from keystead.http.client import Network, note_route, read_address, record_of
 from keystead.http.problems import MethodNotAllowed
 from keystead.http.stack import OnResponse, Stack
 from keystead.services import Services
@@ -59,8 +65,8 @@ class Introspection:
             return
         record = record_of(scope)
         record.key_id, record.is_routine = caller.id, not self._is_due(caller)
-        token = await read_token(scope, receive)
-        active = await self._services.introspection.introspect(token)
+        form = await read_form(scope, receive)
+        active = await self._services.introspection.introspect(form["token"], _address(form))
         await self._answers.send(active, send)
 
     async def _authenticate(self, scope: Scope) -> ActingCredential:
@@ -82,3 +88,12 @@ class Introspection:
         """Return the answer with a challenge for Basic as well, which only this call accepts."""
         answer = self._problems.answer(refusal)
         return replace(answer, headers=(*answer.headers, basic.CHALLENGE))
+
+
+def _address(form: Mapping[str, str]) -> str | None:
+    """Return the field `ip`: the address of the service's own caller, None if it was not sent."""
+    text = form.get("ip")
+    address = None if text is None else read_address(text)
+    if text is not None and address is None:
+        raise InvalidRequest("The field `ip` must be an IPv4 or IPv6 address.")
+    return address

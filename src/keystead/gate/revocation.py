@@ -9,7 +9,7 @@ from typing import Final
 from keystead.domain.errors import NotFound
 from keystead.domain.events import Origin
 from keystead.domain.throttle import address_subject
-from keystead.gate.answers import OAuthProblems, read_token
+from keystead.gate.answers import OAuthProblems, read_form
 from keystead.http.asgi import NO_STORE, Answer, Receive, Scope, Send, send_answer
 from keystead.http.client import Network, client_of, note_route
 from keystead.http.problems import MethodNotAllowed
@@ -56,7 +56,7 @@ class Revocation:
         note_route(scope, PATH)
         if scope["method"] != "POST":
             raise MethodNotAllowed("POST")
-        token = await read_token(scope, receive)
+        token = (await read_form(scope, receive))["token"]
         client = client_of(scope)
         origin = Origin(client.address or None, client.request_id)
         # The token's workspace isn't known yet, so each address has its share.

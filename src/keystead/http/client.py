@@ -24,6 +24,7 @@ Network = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address
 
 AGENT_LENGTH = 200
+_LONGEST_ADDRESS = len("0000:0000:0000:0000:0000:ffff:255.255.255.255")
 _KEY = "keystead"
 # What proxies call TLS; some say wss of a websocket.
 _TLS = frozenset({b"https", b"wss"})
@@ -40,7 +41,7 @@ class Client(NamedTuple):
 
     `address` is "" if the server does not know it; `agent` has at most 200 printable characters. `secure`: the request
     came over TLS, as far as the server or a configured proxy knows. `private`: it may carry credentials, because it is
-    secure or never left this machine.
+    secure or never left this machine. `source` and `forwarded_source`: see `Sender`.
     """
 
     address: str
@@ -48,6 +49,21 @@ class Client(NamedTuple):
     request_id: str
     secure: bool
     private: bool
+    source: str | None = None
+    forwarded_source: str | None = None
+
+
+class Sender(NamedTuple):
+    """The source of a request.
+
+    `address` is the best guess, for records and limits; "" without any. The two others are what a key's networks are
+    compared with, so they are None in every doubt. `source`: the client's address. `forwarded_source`: the same as a
+    configured proxy reports it; the address of a proxy is not one.
+    """
+
+    address: str
+    source: str | None
+    forwarded_source: str | None
 
 
 @dataclass(slots=True)
@@ -78,18 +94,34 @@ def read_client(
     """
     near = _peer(peer)
     trusted = _within(near.address, proxies)
-    forwarded = trusted and bool(
-        head.values(b"x-forwarded-for") or head.values(b"x-forwarded-proto")
-    )
+    forwarded = trusted and _is_forwarded(head)
     secure = scheme == "https" or (trusted and _forwarded_https(head))
+    sender = _forwarded(head, near, proxies) if forwarded else _direct(near)
     return Client(
-        address=_forwarded(head, near, proxies) if forwarded else near.text,
+        address=sender.address,
         agent=_agent(head.joined(b"user-agent", b" ")[: 4 * AGENT_LENGTH]),
         request_id=sent_id(head.joined(b"x-request-id"), fresh_id) if trusted else fresh_id,
         secure=secure,
         # A proxy on this machine is on loopback too, but the request it forwards crossed a network.
         private=secure or (near.is_loopback and not forwarded),
+        source=sender.source,
+        forwarded_source=sender.forwarded_source,
     )
+
+
+def read_sender(peer: str, head: Head, proxies: Sequence[Network]) -> Sender:
+    """Return the source of a request from `peer`."""
+    near = _peer(peer)
+    if _within(near.address, proxies) and _is_forwarded(head):
+        return _forwarded(head, near, proxies)
+    return _direct(near)
+
+
+def read_address(text: str) -> str | None:
+    """Return an IP address in its canonical form, an IPv4-mapped one as IPv4; None if it is malformed or has a zone."""
+    # The length first: the cache would keep a stranger's long text.
+    address = _address(text) if len(text) <= _LONGEST_ADDRESS and "%" not in text else None
+    return None if address is None else str(address)
 
 
 def fresh_id() -> str:
@@ -141,7 +173,15 @@ def _within(address: Address | None, networks: Sequence[Network]) -> bool:
     return address is not None and any(address in network for network in networks)
 
 
-def _forwarded(head: Head, peer: _Peer, proxies: Sequence[Network]) -> str:
+def _is_forwarded(head: Head) -> bool:
+    return bool(head.values(b"x-forwarded-for") or head.values(b"x-forwarded-proto"))
+
+
+def _direct(peer: _Peer) -> Sender:
+    return Sender(peer.text, peer.text or None, None)
+
+
+def _forwarded(head: Head, peer: _Peer, proxies: Sequence[Network]) -> Sender:
     # From the right, where each proxy appended its peer, to the first address that is not one of our proxies. A client
     # may have written anything further left.
     nearest = peer.text
@@ -149,11 +189,12 @@ def _forwarded(head: Head, peer: _Peer, proxies: Sequence[Network]) -> str:
         match = _HOP.fullmatch(hop.strip())
         address = _address(match[1] or match[2] or match[3]) if match else None
         if address is None:
-            break
+            # A proxy that doesn't know its peer, or doesn't report it: the client could be anyone.
+            return Sender(nearest, None, None)
         nearest = str(address)
         if not _within(address, proxies):
-            break
-    return nearest
+            return Sender(nearest, nearest, nearest)
+    return Sender(nearest, nearest, None)
 
 
 def _forwarded_https(head: Head) -> bool:

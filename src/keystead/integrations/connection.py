@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from keystead.integrations.guard import Guard
@@ -18,6 +18,7 @@ def connect(
     public_url: str | None = None,
     token_file: Path | str | None = None,
     remember_seconds: float = 0.0,
+    trusted_proxies: Iterable[str] = (),
 ) -> Guard:
     """Return the guard over a database in process, or over a Keystead server.
 
@@ -27,20 +28,22 @@ def connect(
         public_url: The URL of Keystead for the links of problems, in process.
         token_file: A file (mode 0600) with a service's credential; by default KEYSTEAD_SERVICE_TOKEN has it.
         remember_seconds: How long a verified key is cached. A revocation takes effect that much later.
+        trusted_proxies: Networks of the proxies in front of the application, such as `["10.0.0.0/8"]`. Only their
+            X-Forwarded-For says where a request comes from; without them, the peer is the client.
 
     Raises:
-        ValueError: `to` is of another kind.
+        ValueError: `to` is of another kind, or a network is malformed.
         ConfigurationError: The configuration is unsafe or incomplete; one line says why.
     """
     target = to or _target(os.environ)
     if target.startswith(_DATABASES):
         if remember_seconds:
             raise ValueError("over a database nothing is gained by remembering: leave it out")
-        return _in_process(target, data, public_url)
+        return _in_process(target, data, public_url, trusted_proxies)
     if target.startswith(("https://", "http://")):
         from keystead.integrations.remote import Remote, read_token
 
-        return Remote(target, read_token(token_file), remember_seconds)
+        return Remote(target, read_token(token_file), remember_seconds, trusted_proxies)
     raise ValueError("connect needs sqlite:///…, postgresql://… or the https:// URL of a server")
 
 
@@ -55,10 +58,12 @@ def _target(environment: Mapping[str, str]) -> str:
     return environment[names[0]]
 
 
-def _in_process(url: str, data: Path | str | None, public_url: str | None) -> Guard:
+def _in_process(
+    url: str, data: Path | str | None, public_url: str | None, trusted_proxies: Iterable[str]
+) -> Guard:
     from keystead.bootstrap import read_settings
     from keystead.integrations.in_process import InProcess
 
     if data is None and url.startswith("sqlite:///"):
         data = Path(url.removeprefix("sqlite:///").partition("?")[0]).parent
-    return InProcess(read_settings(database=url, data=data, public_url=public_url))
+    return InProcess(read_settings(database=url, data=data, public_url=public_url), trusted_proxies)

@@ -6,7 +6,7 @@ import os
 import re
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, Protocol, TypeVar
 
@@ -15,6 +15,8 @@ from keystead.domain.principals import Principal
 from keystead.domain.scopes import is_scope
 from keystead.http.asgi import Answer, Header
 from keystead.http.bearer import bearer_of
+from keystead.http.client import Sender, parse_networks, read_sender
+from keystead.http.head import Head
 from keystead.http.problems import Problems
 from keystead.http.redaction import places, type_names
 from keystead.logger import Logger
@@ -24,6 +26,12 @@ SCOPE_KEY: Final = "keystead"
 """The key of the principal in an ASGI scope."""
 
 _IDENTITY = re.compile(rb"x[-_.]keystead[-_.].*", re.IGNORECASE | re.DOTALL)
+
+_READ_VARIABLES: Final = {
+    "HTTP_AUTHORIZATION": b"authorization",
+    "HTTP_X_FORWARDED_FOR": b"x-forwarded-for",
+    "HTTP_X_FORWARDED_PROTO": b"x-forwarded-proto",
+}
 
 _log = Logger("keystead.integrations")
 
@@ -46,9 +54,19 @@ class RequestHead:
 class Guard(ABC):
     """Decides which principal a request acts for. If anything goes wrong, the request is refused."""
 
-    def __init__(self, base_url: str) -> None:
-        """Take the URL of the problems' pages, without a slash at the end."""
+    def __init__(self, base_url: str, trusted_proxies: Iterable[str] = ()) -> None:
+        """Take the URL of the problems' pages, without a slash at the end, and the networks of the proxies.
+
+        Raises:
+            ValueError: One of `trusted_proxies` is neither an address nor a CIDR block.
+        """
         self.problems = Problems(base_url)
+        self._proxies = parse_networks(trusted_proxies)
+
+    def sender(self, head: RequestHead) -> Sender:
+        """Return the source of a request: X-Forwarded-For counts only if the peer is a trusted proxy."""
+        fields = [(name.lower(), value) for name, value in head.headers] if self._proxies else ()
+        return read_sender(head.address or "", Head(fields), self._proxies)
 
     def admit(self, head: RequestHead, required: str | None = None) -> Principal:
         """Return the key that acts. Blocks until the decision is made.
@@ -154,8 +172,11 @@ def valid_scope(required: str | None) -> str | None:
 
 def wsgi_head(environ: Mapping[str, object]) -> RequestHead:
     """Return the head of a WSGI request (PEP 3333), where repeated fields are already joined by commas."""
-    credential = environ.get("HTTP_AUTHORIZATION")
-    headers = [] if credential is None else [(b"authorization", _latin(credential))]
+    headers = [
+        (name, _latin(environ[variable]))
+        for variable, name in _READ_VARIABLES.items()
+        if environ.get(variable) is not None
+    ]
     address, agent = environ.get("REMOTE_ADDR"), environ.get("HTTP_USER_AGENT")
     return RequestHead(
         headers,

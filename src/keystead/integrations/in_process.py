@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+from collections.abc import Iterable
 from typing import Final
 
 from keystead import bootstrap
@@ -17,24 +18,35 @@ FLUSH_SECONDS: Final = 2.0
 class InProcess(Guard):
     """A guard over the database. The use of keys is written every two seconds, and when the process ends."""
 
-    def __init__(self, settings: bootstrap.Settings) -> None:
-        super().__init__(settings.base_url)
+    def __init__(self, settings: bootstrap.Settings, trusted_proxies: Iterable[str] = ()) -> None:
+        # Not those of the settings: the server's proxies aren't the application's.
+        super().__init__(settings.base_url, trusted_proxies)
         self.installation = PerProcess(lambda: _OpenInstallation(settings))
         atexit.register(self.close)
 
     def decide(self, head: RequestHead, token: str, required: str | None) -> Principal:
         """Return the principal. Raises InvalidToken, InsufficientScope or Unavailable."""
-        verifier = self.installation.get().services.verifier
-        verdict = verifier.verify(token, required, address=head.address, agent=head.agent)
+        verifier, sender = self.installation.get().services.verifier, self.sender(head)
+        verdict = verifier.verify(
+            token,
+            required,
+            address=sender.address or None,
+            agent=head.agent,
+            source=sender.source,
+        )
         return _principal(verdict, required)
 
     async def decide_on_loop(
         self, head: RequestHead, token: str, required: str | None
     ) -> Principal:
         """Like `decide`, without blocking the event loop."""
-        verifier = self.installation.get().services.verifier
+        verifier, sender = self.installation.get().services.verifier, self.sender(head)
         verdict = await verifier.verify_on_loop(
-            token, required, address=head.address, agent=head.agent
+            token,
+            required,
+            address=sender.address or None,
+            agent=head.agent,
+            source=sender.source,
         )
         return _principal(verdict, required)
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 import threading
 import time
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
@@ -22,6 +23,7 @@ from keystead.client import (
 )
 from keystead.domain.errors import InsufficientScope, InvalidToken, ServerUnreachable, Unavailable
 from keystead.domain.ids import KeyId, WorkspaceId
+from keystead.domain.networks import Networks
 from keystead.domain.principals import Principal, of_key
 from keystead.domain.scopes import Scopes
 from keystead.domain.token import parse, trim
@@ -42,9 +44,15 @@ _log: Final = Logger("keystead.integrations")
 class Remote(Guard):
     """A guard that asks the server about every request, unless it may cache. Malformed tokens are not sent."""
 
-    def __init__(self, url: str, token: str, remember_seconds: float = 0.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        remember_seconds: float = 0.0,
+        trusted_proxies: Iterable[str] = (),
+    ) -> None:
         """Take a service's credential as `token`. Raises ConfigurationError for an unsafe URL or a malformed token."""
-        super().__init__(url.rstrip("/"))
+        super().__init__(url.rstrip("/"), trusted_proxies)
         self._url = url
         self._cache = VerificationCache(remember_seconds) if remember_seconds else None
         self._pool = PerProcess(lambda: _Pool(url, token))
@@ -55,35 +63,37 @@ class Remote(Guard):
 
     def decide(self, head: RequestHead, token: str, required: str | None) -> Principal:
         """Return the principal. Raises InvalidToken, InsufficientScope, Unavailable or ConfigurationError."""
-        return _permitted(self._cached(token) or self._ask(token), required)
+        source = self.sender(head).source
+        return _permitted(self._cached(token, source) or self._ask(token, source), required)
 
     async def decide_on_loop(
         self, head: RequestHead, token: str, required: str | None
     ) -> Principal:
         """Like `decide`. A thread waits for the response, so that all event loops share the connections."""
-        principal = self._cached(token)
+        source = self.sender(head).source
+        principal = self._cached(token, source)
         if principal is None:
-            loop = asyncio.get_running_loop()
-            principal = await loop.run_in_executor(self._pool.get().threads, self._ask, token)
+            loop, threads = asyncio.get_running_loop(), self._pool.get().threads
+            principal = await loop.run_in_executor(threads, self._ask, token, source)
         return _permitted(principal, required)
 
     def close(self) -> None:
         """Close the connections. The next request opens them again."""
         self._pool.close()
 
-    def _cached(self, token: str) -> Principal | None:
+    def _cached(self, token: str, source: str | None) -> Principal | None:
         if parse(token) is None:
             raise InvalidToken
-        return None if self._cache is None else self._cache.get(token)
+        return None if self._cache is None else self._cache.get(token, source)
 
-    def _ask(self, token: str) -> Principal:
+    def _ask(self, token: str, source: str | None) -> Principal:
         try:
-            introspection = self._pool.get().client.introspect(token)
+            introspection = self._pool.get().client.introspect(token, ip=source)
         except ClientError as error:
             raise self._failure(error) from None
         principal = _principal(introspection)
         if self._cache is not None:
-            self._cache.put(token, principal)
+            self._cache.put(token, source, principal)
         return principal
 
     def _failure(self, error: ClientError) -> Unavailable | ConfigurationError:
@@ -123,22 +133,22 @@ class _Pool:
 
 
 class VerificationCache:
-    """Verified keys by the SHA-256 of their tokens. A revocation takes effect at most `seconds` later.
+    """Verified keys by the SHA-256 of their tokens and the address. A revocation takes effect at most `seconds` later.
 
-    Refusals are not cached.
+    Refusals are not cached. The server compared the address with the key's networks, so it is a part of the name.
     """
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._entries: dict[bytes, tuple[float, Principal]] = {}
+        self._entries: dict[tuple[bytes, str | None], tuple[float, Principal]] = {}
         self._lock = threading.Lock()
 
-    def get(self, token: str) -> Principal | None:
-        """Return the principal of a token, if it was verified recently and has not expired."""
-        until, principal = self._entries.get(_fingerprint(token), (0.0, None))
+    def get(self, token: str, source: str | None) -> Principal | None:
+        """Return the principal of a token, if it was verified recently for this address and has not expired."""
+        until, principal = self._entries.get((_fingerprint(token), source), (0.0, None))
         return principal if time.monotonic() < until else None
 
-    def put(self, token: str, principal: Principal) -> None:
+    def put(self, token: str, source: str | None, principal: Principal) -> None:
         """Cache a verified key. A full cache is emptied first."""
         seconds = self._seconds
         if principal.expires_at is not None:
@@ -146,7 +156,8 @@ class VerificationCache:
         with self._lock:
             if len(self._entries) >= CACHE_SIZE:
                 self._entries = {}
-            self._entries[_fingerprint(token)] = (time.monotonic() + seconds, principal)
+            entry = time.monotonic() + seconds, principal
+            self._entries[_fingerprint(token), source] = entry
 
 
 def read_token(file: Path | str | None) -> str:
@@ -174,6 +185,9 @@ def _principal(introspection: Introspection) -> Principal:
         WorkspaceId(workspace.id),
         Scopes(introspection.scopes),
         introspection.expires_at,
+        Networks(" ".join(introspection.networks)),
+        introspection.metadata,
+        introspection.renewal,
     )
 
 

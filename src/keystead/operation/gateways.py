@@ -24,7 +24,12 @@ ANY: Final = "any"
 CERTIFICATES: Final = "/etc/ssl/certs/ca-certificates.crt"
 METHOD_OVERRIDES: Final = ("X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override")
 """Header fields with which some applications let a client override the method that the gateway authorized."""
-IDENTITY: Final = ("X-Keystead-Workspace", "X-Keystead-Key", "X-Keystead-Scopes")
+IDENTITY: Final = (
+    "X-Keystead-Workspace",
+    "X-Keystead-Key",
+    "X-Keystead-Scopes",
+    "X-Keystead-Metadata",
+)
 
 # Escapes of characters that need none (letters, digits, `-._~`), that split a path (`/;?#%\`) or are controls; overlong
 # and invalid UTF-8; malformed escapes; and the two non-ASCII characters whose other case is `k` or `s`.

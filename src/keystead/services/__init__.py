@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from keystead.services.members import Members
     from keystead.services.notifications import NotificationDigests, NotificationPreferences
     from keystead.services.plans import Plans
+    from keystead.services.policies import Policies
     from keystead.services.portal import PortalSessions
     from keystead.services.rate_limits import KeyRates
     from keystead.services.revocation import Revocation
@@ -51,6 +52,7 @@ class Services:
     events: Events
     feed: Feed
     plans: Plans
+    policies: Policies
     workspaces: Workspaces
     sign_in: SignIn
     documents: Documents

@@ -59,7 +59,8 @@ class Authorization:
             own_key: Whether a key revokes itself. Its token is the proof (RFC 7009), so nothing else is checked.
 
         Raises:
-            InvalidToken: The key or the credential was revoked or expired, or the workspace is suspended.
+            InvalidToken: The key or the credential was revoked or expired, the workspace is suspended, or the key's
+                networks no longer contain the caller.
             InsufficientScope: A scope is missing; Forbidden for a member.
         """
         needed = () if own_key else scopes
@@ -74,7 +75,7 @@ class Authorization:
             now = self._clock.now()
             # The caller may have lost its rights while it waited for the lock. Without this second check a key
             # that was just revoked could still create another one, which keeps working.
-            current = principal if own_key else _reread(tx, principal, now)
+            current = principal if own_key else _reread(tx, principal, origin, now)
             _require(current, *needed)
             yield tx, AuthorizedAct(principal.actor, now, origin, principal=current)
 
@@ -143,10 +144,10 @@ def _require(principal: Principal, *scopes: str) -> None:
             principal.require(scope)
 
 
-def _reread(tx: Tx, principal: Principal, now: datetime) -> Principal:
+def _reread(tx: Tx, principal: Principal, origin: Origin, now: datetime) -> Principal:
     match principal.kind:
         case PrincipalKind.KEY:
-            return _reread_key(tx, principal, now)
+            return _reread_key(tx, principal, origin, now)
         case PrincipalKind.MEMBER:
             return _reread_member(tx, principal)
         case PrincipalKind.OPERATOR:
@@ -156,9 +157,9 @@ def _reread(tx: Tx, principal: Principal, now: datetime) -> Principal:
             return principal
 
 
-def _reread_key(tx: Tx, principal: Principal, now: datetime) -> Principal:
+def _reread_key(tx: Tx, principal: Principal, origin: Origin, now: datetime) -> Principal:
     access = keys.find_access(tx, principal.workspace_id, KeyId(principal.id))
-    if access is None or access.has_ended(now):
+    if access is None or access.has_ended(now) or not access.networks.contains(origin.address):
         raise InvalidToken
     return replace(
         principal,

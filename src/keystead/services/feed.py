@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from operator import itemgetter
 from typing import Final
 
 from keystead.domain.events import InstallationEventType
-from keystead.domain.feed import FeedPage, in_order, next_position, require_kept
+from keystead.domain.feed import FeedPage, NewEvent, in_order, next_position, require_kept
 from keystead.domain.ids import WorkspaceId
 from keystead.domain.instants import to_microseconds
+from keystead.services.isolation import Isolation, OnFailure
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.engine.roles import Purpose
@@ -25,23 +27,28 @@ SCAN: Final = 5_000
 class Feed:
     """One order of all events. A position is given once, after the commit of the event, and never changes.
 
-    Events get their number within the workspace when they are written, under the workspace's lock. An order over all
+    An event gets its number within the workspace when it is written, under the workspace's lock. An order over all
     workspaces would need one lock for all writes, so this one is given afterward, under a lock of its own.
     """
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, on_failure: OnFailure | None = None
+    ) -> None:
         self._database = database
         self._clock = clock
+        self._isolation = Isolation[WorkspaceId](TASK, clock, on_failure)
 
     def place(self) -> int:
-        """Give positions to all events that have none yet. Returns how many.
+        """Give positions to all events without one. Returns how many were new.
 
-        Any number of servers may run it: each waits for the other's lock, and then finds what is left.
+        Any number of servers may run it. A workspace whose events can't be placed doesn't delay the others'.
         """
-        total, placed = 0, BATCH
-        while placed >= BATCH:
-            placed = self._place_some() if self._has_new() else 0
+        total = 0
+        while new := self._new():
+            placed = self._place_all(new)
             total += placed
+            if not placed or len(new) < BATCH:
+                break
         return total
 
     @retry_on_conflict
@@ -75,22 +82,32 @@ class Feed:
         return FeedPage([event for _, event in placed], next_after)
 
     @retry_on_conflict
-    def _has_new(self) -> bool:
+    def _new(self) -> list[NewEvent]:
         with self._database.read_across(Purpose.WORKER) as tx:
-            return rows.has_unplaced(tx)
+            return rows.unplaced_events(tx, self._isolation.held_back(), BATCH)
+
+    def _place_all(self, new: Sequence[NewEvent]) -> int:
+        placed = 0
+
+        def place(owners: Sequence[WorkspaceId]) -> None:
+            nonlocal placed
+            theirs = set(owners)
+            events = in_order(event for event in new if event.workspace_id in theirs)
+            self._place(events)
+            placed += len(events)
+
+        self._isolation.together(list(dict.fromkeys(event.workspace_id for event in new)), place)
+        return placed
 
     @retry_on_conflict
-    def _place_some(self) -> int:
+    def _place(self, ordered: Sequence[NewEvent]) -> None:
         with self._database.write_across(Purpose.WORKER, keeps_access=True) as tx:
-            # The lock first. An event that commits later than its neighbors gets a later position: nobody has read
-            # beyond the last one, which moves in this transaction.
+            # The lock first. An event that commits later than its neighbors gets a later position, and no reader has
+            # gone beyond the last one, which moves in this transaction. Events that another server has placed since
+            # they were found keep their positions: of each workspace the next ones were found, so none is overtaken.
             now = self._clock.now()
             last = rows.lock_feed(tx, now)
-            ordered = in_order(rows.unplaced_events(tx, BATCH))
-            if ordered:
-                first = next_position(last, to_microseconds(now))
-                rows.place_events(tx, ordered, first, now)
-            return len(ordered)
+            rows.place_events(tx, ordered, next_position(last, to_microseconds(now)), now)
 
 
 def _events(

@@ -16,6 +16,7 @@ from keystead.domain.instants import format_instant
 from keystead.domain.key_hygiene import HygieneFinding
 from keystead.domain.keys import ApiKey, KeyDraft, KeyPatch, KeyStatus
 from keystead.domain.plans import Plan, Quota
+from keystead.domain.policies import NO_LAYERS, Policy
 from keystead.domain.principals import Principal
 from keystead.domain.scopes import KEYS_READ, KEYS_WRITE, ScopeCatalog
 from keystead.domain.versions import IfMatch, require_match
@@ -28,7 +29,7 @@ from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.retry import retry_on_conflict
 from keystead.storage.tables import keys as rows
-from keystead.storage.tables import plans
+from keystead.storage.tables import plans, policies
 
 CANDIDATES: Final = 5
 BATCH: Final = 100
@@ -172,7 +173,8 @@ class Keys:
             key = require_key(tx, principal.workspace_id, key_id)
             rules.require_manager(act.principal, key)
             require_match(if_match, key.version)
-            return self._patch(tx, key, patch, act)
+            layers = policies.find_layers(tx, key.workspace_id) if patch.may_extend else NO_LAYERS
+            return self._patch(tx, key, patch, layers.effective, act)
 
     @retry_on_conflict
     def revoke(
@@ -245,8 +247,8 @@ class Keys:
             tx,
             act,
         ):
-            granted = rules.grant(draft, act.principal, self.catalog, act.at)
             room = plans.room_for_key(tx, principal.workspace_id, act.at)
+            granted = rules.grant(draft, act.principal, self.catalog, room.policy, act.at)
             self._require_room("api_keys", room.plan, room.plan.limits.api_keys, room.used)
             key, token = self._issuer.issue(tx, principal.workspace_id, granted, act, room.newest)
             record_key(tx, EventType.KEY_CREATED, key, act, metadata=key.metadata)
@@ -273,9 +275,10 @@ class Keys:
     ) -> int:
         patch, changed = KeyPatch(expires_at=expires_at), 0
         with self._authorization.changing(principal, origin, KEYS_WRITE) as (tx, act):
+            policy = policies.find_layers(tx, principal.workspace_id).effective
             for key in _managed(tx, act.principal, key_ids):
                 if key.status(act.at) is KeyStatus.ACTIVE:
-                    changed += self._patch(tx, key, patch, act) != key
+                    changed += self._patch(tx, key, patch, policy, act) != key
         return changed
 
     @retry_on_conflict
@@ -284,9 +287,11 @@ class Keys:
         with self._database.read_once(workspace_id) as tx:
             return rows.keys_least_used(tx, workspace_id, now, CANDIDATES)
 
-    def _patch(self, tx: Tx, key: ApiKey, patch: KeyPatch, act: AuthorizedAct) -> ApiKey:
+    def _patch(
+        self, tx: Tx, key: ApiKey, patch: KeyPatch, policy: Policy, act: AuthorizedAct
+    ) -> ApiKey:
         """Return the key after the patch. If nothing changes, nothing is written, and there is no event."""
-        changed = rules.apply_patch(key, patch, act.principal, self.catalog, act.at)
+        changed = rules.apply_patch(key, patch, act.principal, self.catalog, policy, act.at)
         if changed != key:
             changed = replace(changed, version=key.version + 1)
             rows.update_key(tx, changed)

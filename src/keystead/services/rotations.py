@@ -21,7 +21,7 @@ from keystead.services.key_issuer import CreatedKey, KeyIssuer, record_key, requ
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.retry import retry_on_conflict
-from keystead.storage.tables import key_counts, plans
+from keystead.storage.tables import key_counts, plans, policies
 from keystead.storage.tables import keys as rows
 
 
@@ -77,7 +77,8 @@ class Rotations:
         with self._authorization.changing(principal, origin, KEYS_WRITE) as (tx, act):
             old = require_key(tx, principal.workspace_id, key_id)
             require_manager(act.principal, old)
-            rotation = rules.plan_rotation(old, overlap, expires_at, act.principal, act.at)
+            policy = policies.find_layers(tx, principal.workspace_id).effective
+            rotation = rules.plan_rotation(old, overlap, expires_at, act.principal, policy, act.at)
             self._require_no_chain(tx, old, rotation, act.at)
             newest = rows.newest_key_id(tx, principal.workspace_id)
             key, token = self._issuer.issue(

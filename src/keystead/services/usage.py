@@ -125,6 +125,7 @@ class Usage:
                 raise
             self._write({key_id: taken[key_id] for key_id in existing})
 
+    @retry_on_conflict
     def _existing(self, taken: Mapping[KeyId, UsageBuffer]) -> set[KeyId]:
         with self._database.read_across(Purpose.USE) as tx:
             return rows.existing_keys(tx, list(taken))

@@ -28,6 +28,7 @@ from keystead.domain.verification import (
     KeyRecord,
     Verification,
     Verified,
+    is_outside,
     judge,
 )
 from keystead.services.rate_limits import RateLimiter
@@ -35,7 +36,7 @@ from keystead.services.usage import Usage
 from keystead.services.verification_cache import VerificationCache
 from keystead.storage.clock import Clock
 from keystead.storage.point_reads.by_id import Lookup
-from keystead.storage.schema.verification_reads import KeyMetadata
+from keystead.storage.schema.verification_reads import KeyDetails
 
 CachedKey = tuple[Verified, Denied]
 """The two verdicts on an active key: with the required scope, and without it."""
@@ -75,17 +76,25 @@ class Verifier:
         *,
         address: str | None = None,
         agent: str | None = None,
+        source: str | None = None,
     ) -> Verification:
-        """Verify a token. `required` None asks for an active key of any scope.
+        """Verify a token.
+
+        Args:
+            text: What was sent as a token.
+            required: The scope that the key must have; None asks for an active key of any scope.
+            address: The caller's address, as its use is recorded.
+            agent: The caller's User-Agent, as its use is recorded.
+            source: The address that the key's networks must contain; None if it isn't known for certain.
 
         Raises:
             Unavailable: The database doesn't answer, or this server lacks the pepper of an active key.
         """
         try:
             now = 0 if self._cache is None else self._clock.microseconds()
-            verdict = self._recall(text, required, now)
+            verdict = self._recall(text, required, source, now)
             if verdict is None:
-                verdict, now = self._decide(text, required)
+                verdict, now = self._decide(text, required, source)
             # Rate limits come last: a revoked key, or a missing scope, is reported as such however often it comes.
             if self._rates is not None and isinstance(verdict, Verified):
                 verdict = self._rates.take(verdict.principal) or verdict
@@ -102,13 +111,14 @@ class Verifier:
         *,
         address: str | None = None,
         agent: str | None = None,
+        source: str | None = None,
     ) -> Verification:
         """Like `verify`, for a task of an event loop. With a cache the read runs inline: SQLite's is that fast."""
         try:
             now = 0 if self._cache is None else self._clock.microseconds()
-            verdict = self._recall(text, required, now)
+            verdict = self._recall(text, required, source, now)
             if verdict is None:
-                verdict, now = await self._decide_on_loop(text, required)
+                verdict, now = await self._decide_on_loop(text, required, source)
             if self._rates is not None and isinstance(verdict, Verified):
                 verdict = await self._rates.take_on_loop(verdict.principal) or verdict
                 now = self._clock.microseconds()
@@ -117,39 +127,53 @@ class Verifier:
             raise
         return self._note(verdict, now, address, agent)
 
-    def _recall(self, text: str, required: str | None, now: int) -> Verification | None:
+    def _recall(
+        self, text: str, required: str | None, source: str | None, now: int
+    ) -> Verification | None:
         cached = None if self._cache is None else self._cache.get(text, now)
         if cached is None:
             return None
         verified, too_narrow = cached
+        # An entry says nothing about where this request comes from.
+        if is_outside(verified.principal, source):
+            return _outside(verified.principal)
         if required is None or verified.principal.scopes.permit(required):
             return verified
         return too_narrow
 
-    def _decide(self, text: str, required: str | None) -> tuple[Verification, int]:
+    def _decide(
+        self, text: str, required: str | None, source: str | None
+    ) -> tuple[Verification, int]:
         token = parse(text)
         if token is None:
             return MALFORMED, 0
         # The generation before the row, never after it: see there.
         generation = 0 if self._cache is None else self._cache.generation()
-        return self._judge(token, self._lookup.find(token.key_id), generation, required)
+        return self._judge(token, self._lookup.find(token.key_id), generation, required, source)
 
-    async def _decide_on_loop(self, text: str, required: str | None) -> tuple[Verification, int]:
+    async def _decide_on_loop(
+        self, text: str, required: str | None, source: str | None
+    ) -> tuple[Verification, int]:
         if self._cache is not None:
-            return self._decide(text, required)
+            return self._decide(text, required, source)
         token = parse(text)
         if token is None:
             return MALFORMED, 0
         record = await self._lookup.find_on_loop(token.key_id)
-        return self._judge(token, record, 0, required)
+        return self._judge(token, record, 0, required, source)
 
     def _judge(
-        self, token: Token, record: KeyRecord | None, generation: int, required: str | None
+        self,
+        token: Token,
+        record: KeyRecord | None,
+        generation: int,
+        required: str | None,
+        source: str | None,
     ) -> tuple[Verification, int]:
         if record is None:
             return UNKNOWN, 0
         now = self._clock.microseconds()
-        verdict = judge(token, record, required, now, self._peppers)
+        verdict = judge(token, record, required, now, self._peppers, source)
         if verdict is UNKNOWN and not record.ended(now):
             require_pepper(self._peppers, record.pepper_id)
         if self._cache is not None and isinstance(verdict, Verified):
@@ -169,13 +193,19 @@ class Verifier:
             self._on_verdict(verdict.reason if isinstance(verdict, Denied) else "verified")
         return verdict
 
-    def note_accepted(self, principal: Principal, now: int) -> None:
-        """Note that a key without a known caller was accepted at `now`, for a cache in front of this verifier."""
-        self._note(Verified(principal), now, None, None)
+    def verify_recalled(self, principal: Principal, now: int, address: str | None) -> Verification:
+        """Verify at `now` a key from a cache in front of this verifier: only its networks are compared."""
+        outside = is_outside(principal, address)
+        verdict = _outside(principal) if outside else Verified(principal)
+        return self._note(verdict, now, address, None)
 
     def _report_failure(self) -> None:
         if self._on_verdict is not None:
             self._on_verdict("unavailable")
+
+
+def _outside(key: Principal) -> Denied:
+    return Denied(DenialReason.NETWORK, KeyId(key.id), key.workspace_id)
 
 
 class CredentialVerifier:
@@ -235,10 +265,10 @@ class CredentialVerifier:
 
 
 class ActiveToken(NamedTuple):
-    """An active key: its principal, and the metadata that introspection adds."""
+    """An active key: its principal, and the details that introspection adds."""
 
     principal: Principal
-    metadata: KeyMetadata
+    details: KeyDetails
 
 
 IntrospectionCache = VerificationCache[ActiveToken]
@@ -250,39 +280,42 @@ class Introspection:
     def __init__(
         self,
         verifier: Verifier,
-        metadata: Lookup[KeyMetadata],
+        details: Lookup[KeyDetails],
         clock: Clock,
         cache: IntrospectionCache | None = None,
     ) -> None:
         """Omit `cache` to read the rows at every introspection. `verifier` has no cache of its own."""
         self._verifier = verifier
-        self._metadata = metadata
+        self._details = details
         self._clock = clock
         self._cache = cache
 
-    async def introspect(self, text: str) -> ActiveToken | None:
-        """Return the key of that token, or None if it isn't active. It counts as a use without a caller."""
+    async def introspect(self, text: str, address: str | None = None) -> ActiveToken | None:
+        """Return the key of that token, or None if it isn't active for a caller at `address` (None: unknown).
+
+        It counts as a use from that address, without an agent.
+        """
         cache = self._cache
         if cache is None:
-            return await self._read(text)
+            return await self._read(text, address)
         now = self._clock.microseconds()
         active = cache.get(text, now)
         if active is not None:
-            self._verifier.note_accepted(active.principal, now)
-            return active
+            verdict = self._verifier.verify_recalled(active.principal, now, address)
+            return None if isinstance(verdict, Denied) else active
         # The generation before the rows, as for a verification.
         generation = cache.generation()
-        active = await self._read(text)
+        active = await self._read(text, address)
         if active is not None:
             cache.put(text, generation, active, now, active.principal.expires_at)
         return active
 
-    async def _read(self, text: str) -> ActiveToken | None:
-        verdict = await self._verifier.verify_on_loop(text)
+    async def _read(self, text: str, address: str | None) -> ActiveToken | None:
+        verdict = await self._verifier.verify_on_loop(text, address=address, source=address)
         if isinstance(verdict, Denied):
             return None
-        metadata = await self._metadata.find_on_loop(verdict.principal.id)
-        return None if metadata is None else ActiveToken(verdict.principal, metadata)
+        details = await self._details.find_on_loop(verdict.principal.id)
+        return None if details is None else ActiveToken(verdict.principal, details)
 
 
 def require_pepper(peppers: Peppers, pepper_id: str) -> None:

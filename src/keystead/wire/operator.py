@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Annotated, Any, Self
 
-from keystead.domain import events, plans, workspaces
+from keystead.domain import feed, plans, workspaces
 from keystead.services.plans import WorkspaceUse
 from keystead.wire.resources import Actor, Event, Quotas, Target
 from keystead.wire.schema import Instant, NextCursor, Resource, member
@@ -64,7 +64,7 @@ class ManagedWorkspaceList(Resource):
 class FeedEvent(Event):
     """An audit record in the feed, with its workspace."""
 
-    type: Annotated[  # type: ignore[assignment] # the installation's own are no type of a workspace's
+    type: Annotated[  # type: ignore[assignment] # wider than a workspace's own types
         str, member("The type. New versions of Keystead add some.", "key.created", "plans.changed")
     ]
     workspace: Annotated[
@@ -76,21 +76,18 @@ class FeedEvent(Event):
     ]
 
     @classmethod
-    def of_any(cls, event: events.Event | events.InstallationEvent) -> Self:
-        """Return the shape of the domain's value, of a workspace's event or of the installation's."""
-        workspace, origin = None, events.NO_ORIGIN
-        if isinstance(event, events.Event):
-            workspace, origin = event.workspace_id, event.origin
+    def of_feed(cls, event: feed.FeedEvent) -> Self:
+        """Return the shape of the domain's value."""
         return cls(
             id=event.id,
             type=event.type,
             occurred_at=event.occurred_at,
             actor=Actor.of(event.actor),
             target=Target(type=event.target.type, id=event.target.id),
-            address=origin.address,
-            request_id=origin.request_id,
+            address=event.origin.address,
+            request_id=event.origin.request_id,
             data=event.data,
-            workspace=workspace,
+            workspace=event.workspace_id,
         )
 
 

@@ -27,7 +27,7 @@ from keystead.storage.point_reads.by_id import (
     point_reads_of,
 )
 from keystead.storage.point_reads.postgresql import CONNECTIONS, PostgresqlPointReads
-from keystead.storage.schema.verification_reads import CREDENTIAL, KEY, KEY_METADATA
+from keystead.storage.schema.verification_reads import CREDENTIAL, KEY, KEY_DETAILS
 from tests.support.installations import (
     SandboxInstallation,
     fresh_sandbox,
@@ -59,7 +59,7 @@ def test_the_columns_are_the_records(
     sandbox: SandboxInstallation, lookup: Lookup[KeyRecord]
 ) -> None:
     """The columns are the fields of the record: the digest as bytes, times as whole microseconds."""
-    for query in (KEY, KEY_METADATA, CREDENTIAL):
+    for query in (KEY, KEY_DETAILS, CREDENTIAL):
         fields = [*getattr(query.record, "_fields")]  # noqa: B009 - of every named tuple
         assert [column.name for column in query.one.selected_columns] == fields
         assert [column.name for column in query.many.selected_columns] == [*fields, "id"]
@@ -75,6 +75,9 @@ def test_the_columns_are_the_records(
         record.digest,
         "documents:read keys:read",
         None,
+        None,
+        "",
+        "{}",
         None,
         None,
     )

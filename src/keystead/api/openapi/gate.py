@@ -59,28 +59,43 @@ _ACTIVE: Final = {
             "required": ["id", "name", "plan"],
             "properties": {name: {"type": "string"} for name in ("id", "name", "plan")},
         },
+        "networks": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "The CIDR blocks that the key works from. Empty: anywhere.",
+        },
+        "metadata": {
+            "type": "object",
+            "additionalProperties": {"type": "string"},
+            "description": "The key's labels. No access depends on them.",
+        },
+        "renewal": {
+            "type": ["object", "null"],
+            "required": ["until"],
+            "properties": {"until": {"type": ["string", "null"], "format": "date-time"}},
+            "description": "Until when the key may renew itself. `until` null: without end. Null: it can't.",
+        },
     },
 }
-_FORM: Final = {
-    "required": True,
-    "description": "At most 65,536 bytes. Other fields are ignored.",
-    "content": {
-        "application/x-www-form-urlencoded": {
-            "schema": {
-                "type": "object",
-                "required": ["token"],
-                "properties": {
-                    "token": {**_member("The token to check or revoke."), "minLength": 1},
-                    "token_type_hint": _member("Ignored."),
-                },
-            }
-        }
-    },
-}
+
+
+def _form(**more: dict[str, Any]) -> dict[str, Any]:
+    """Return the description of a form with a token and these further fields."""
+    token = {**_member("The token to check or revoke."), "minLength": 1}
+    properties = {"token": token, "token_type_hint": _member("Ignored."), **more}
+    schema = {"type": "object", "required": ["token"], "properties": properties}
+    return {
+        "required": True,
+        "description": "At most 65,536 bytes. Other fields are ignored.",
+        "content": {"application/x-www-form-urlencoded": {"schema": schema}},
+    }
+
+
 _IDENTITY: Final = {
     "X-Keystead-Workspace": "The workspace's id.",
     "X-Keystead-Key": "The key's id.",
     "X-Keystead-Scopes": "The key's scopes, separated by spaces.",
+    "X-Keystead-Metadata": "The key's labels: a JSON object, in base64url with padding. No access depends on them.",
 }
 
 
@@ -116,11 +131,14 @@ def _introspect() -> dict[str, Any]:
         "introspectToken",
         "Introspect a token",
         "RFC 7662. Verifies the token as any call does, with a read that is never older than the request. Credentials"
-        " of services and operators are not active. It counts as a use of the key, without address and agent.",
+        " of services and operators are not active. It counts as a use of the key, from the address `ip` if that is"
+        " sent, without an agent. A key with networks is active only if they contain `ip`.",
         {"description": "The token's state.", "content": {"application/json": {"schema": _ACTIVE}}},
         ("unauthenticated", "invalid-token", *_FORM_REFUSALS),
         security=[{name: []} for name in SECURITY_SCHEMES],
-        requestBody=_FORM,
+        requestBody=_form(
+            ip=_member("The address of your own caller. Absent: a key with networks is not active.")
+        ),
     )
 
 
@@ -134,7 +152,7 @@ def _revoke() -> dict[str, Any]:
         {"description": "The token is not valid, whatever it was before."},
         (*_FORM_REFUSALS, "rate-limited", "outcome-unknown", "disk-full"),
         security=[{}],
-        requestBody=_FORM,
+        requestBody=_form(),
     )
 
 
@@ -146,7 +164,7 @@ def _forward_auth() -> dict[str, Any]:
         " scope: only the first raw segment counts. With `X-Keystead-Gateway: nginx`, every error except 401 becomes"
         " 403, with the original status in `X-Keystead-Denied-Status`. A malformed request gets 401 here, not 400.",
         {
-            "description": "The request may pass. All three headers are always present.",
+            "description": "The request may pass. All four headers are always present.",
             "headers": {
                 name: {"description": text, "required": True, "schema": {"type": "string"}}
                 for name, text in _IDENTITY.items()

@@ -52,5 +52,5 @@ def list_feed_events(
         workspace_id=None if workspace is None else WorkspaceId(workspace),
         type=type,
     )
-    items = [FeedEvent.of_any(event) for event in page.items]
+    items = [FeedEvent.of_feed(event) for event in page.items]
     return Reply(Feed(items=items, next_after=format_position(page.next_after)))

@@ -13,9 +13,10 @@ from keystead.client._async.documents import AsyncCollections, AsyncDocuments
 from keystead.client._async.keys import AsyncKeys
 from keystead.client._async.sending import AsyncSender
 from keystead.client._async.webhooks import AsyncDeliveries, AsyncEvents, AsyncWebhooks
+from keystead.client._async.workspaces import PATH as WORKSPACES
 from keystead.client._async.workspaces import AsyncWorkspaces
 from keystead.client.exchange import AGENT, TIMEOUT, Patience
-from keystead.client.requests import FORM, Request, form_body, json_body
+from keystead.client.requests import FORM, Request, form_body, json_body, path_of
 from keystead.client.results import (
     Introspection,
     Page,
@@ -84,9 +85,13 @@ class AsyncBaseClient:
         """The server's URL."""
         return self._connection.url
 
-    async def introspect(self, token: str) -> Introspection:
-        """Return the state of a token (RFC 7662). Needs a credential of a service or an operator."""
-        request = Request("POST", "/introspect", body=form_body(token=token), media_type=FORM)
+    async def introspect(self, token: str, *, ip: str | None = None) -> Introspection:
+        """Return the state of a token (RFC 7662). Needs a credential of a service or an operator.
+
+        Without `ip`, the address of your caller, a key with networks is not active.
+        """
+        body = form_body(token=token) if ip is None else form_body(token=token, ip=ip)
+        request = Request("POST", "/introspect", body=body, media_type=FORM)
         return await self._connection.send(request, Introspection)
 
     async def revoke_token(self, token: str) -> None:
@@ -169,6 +174,10 @@ class AsyncOperator(AsyncBaseClient):
     def workspaces(self) -> AsyncWorkspaces:
         """The workspaces of the installation."""
         return AsyncWorkspaces(self._connection)
+
+    def keys(self, workspace_id: str) -> AsyncKeys:
+        """Return the keys of a workspace, with the calls that one of its keys has."""
+        return AsyncKeys(self._connection, path_of(WORKSPACES, workspace_id))
 
     async def plans(self) -> Sequence[PlanWithLimits]:
         """Return every plan, from the smallest to the largest."""

@@ -9,24 +9,29 @@ from types import NoneType
 from typing import Final, Literal
 from uuid import uuid4
 
-from keystead.client._async.sending import AsyncResource
+from keystead.client._async.sending import AsyncResource, AsyncSender
 from keystead.client.requests import PAGE_SIZE, Request, as_list, json_body, path_of
 from keystead.client.results import CreatedKey, Key, KeyPage
 from keystead.domain.keys import UNSET, Unset
 from keystead.domain.renewals import Renewal
 
-PATH: Final = "/v1/keys"
+ROOT: Final = "/v1"
 Status = Literal["active", "expired", "revoked"]
 Expiry = datetime | None | Unset
 """The time at which a key expires: None is never, UNSET is the server's default."""
 
 
 class AsyncKeys(AsyncResource):
-    """The keys of the workspace. `create` and `rotate` send an Idempotency-Key of their own, unless one is given."""
+    """The keys of a workspace. `create` and `rotate` send an Idempotency-Key of their own, unless one is given."""
+
+    def __init__(self, sender: AsyncSender, root: str = ROOT) -> None:
+        """`root` is the path of the workspace: of the key's own, or of the one that an operator names."""
+        super().__init__(sender)
+        self._path = f"{root}/keys"
 
     def list(self, *, status: Status | None = None, query: str = "") -> AsyncIterator[Key]:
         """Yield every key of the status with `query` in its description, newest first."""
-        return self._connection.paginate(_page(status, query, PAGE_SIZE), KeyPage)
+        return self._connection.paginate(self._page(status, query, PAGE_SIZE), KeyPage)
 
     async def page(
         self,
@@ -37,11 +42,11 @@ class AsyncKeys(AsyncResource):
         cursor: str | None = None,
     ) -> KeyPage:
         """Return a page of keys with the use of the plan's limit."""
-        return await self._connection.send(_page(status, query, limit, cursor), KeyPage)
+        return await self._connection.send(self._page(status, query, limit, cursor), KeyPage)
 
     async def get(self, id: str) -> Key:
         """Return a key in any status. Raises NotFound."""
-        return await self._connection.send(Request("GET", path_of(PATH, id)), Key)
+        return await self._connection.send(Request("GET", path_of(self._path, id)), Key)
 
     async def create(
         self,
@@ -68,7 +73,7 @@ class AsyncKeys(AsyncResource):
             metadata=metadata,
             renewal=renewal,
         )
-        return await self._create(PATH, body, idempotency_key)
+        return await self._create(self._path, body, idempotency_key)
 
     async def update(
         self,
@@ -95,12 +100,12 @@ class AsyncKeys(AsyncResource):
             metadata=metadata,
             renewal=renewal,
         )
-        request = Request("PATCH", path_of(PATH, id), body=body, if_match=if_match)
+        request = Request("PATCH", path_of(self._path, id), body=body, if_match=if_match)
         return await self._connection.send(request, Key)
 
     async def revoke(self, id: str, *, if_match: str | None = None) -> None:
         """Revoke a key, immediately and permanently. Revoking it again changes nothing."""
-        request = Request("DELETE", path_of(PATH, id), if_match=if_match)
+        request = Request("DELETE", path_of(self._path, id), if_match=if_match)
         await self._connection.send(request, NoneType)
 
     async def rotate(
@@ -118,7 +123,7 @@ class AsyncKeys(AsyncResource):
         """
         seconds = int(overlap.total_seconds())
         body = json_body(overlap_seconds=seconds, expires_at=expires_at)
-        return await self._create(f"{path_of(PATH, id)}/rotate", body, idempotency_key)
+        return await self._create(f"{path_of(self._path, id)}/rotate", body, idempotency_key)
 
     async def _create(self, path: str, body: bytes, idempotency_key: str | None) -> CreatedKey:
         key = idempotency_key or str(uuid4())
@@ -126,7 +131,8 @@ class AsyncKeys(AsyncResource):
             Request("POST", path, body=body, idempotency_key=key), CreatedKey
         )
 
-
-def _page(status: Status | None, query: str, limit: int, cursor: str | None = None) -> Request:
-    parameters = {"status": status, "query": query or None, "limit": str(limit), "cursor": cursor}
-    return Request("GET", PATH, parameters)
+    def _page(
+        self, status: Status | None, query: str, limit: int, cursor: str | None = None
+    ) -> Request:
+        parameters = {"status": status, "query": query or None, "limit": str(limit)}
+        return Request("GET", self._path, {**parameters, "cursor": cursor})

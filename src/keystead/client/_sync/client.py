@@ -12,9 +12,10 @@ from keystead.client._sync.documents import Collections, Documents
 from keystead.client._sync.keys import Keys
 from keystead.client._sync.sending import Sender
 from keystead.client._sync.webhooks import Deliveries, Events, Webhooks
+from keystead.client._sync.workspaces import PATH as WORKSPACES
 from keystead.client._sync.workspaces import Workspaces
 from keystead.client.exchange import AGENT, TIMEOUT, Patience
-from keystead.client.requests import FORM, Request, form_body, json_body
+from keystead.client.requests import FORM, Request, form_body, json_body, path_of
 from keystead.client.results import (
     Introspection,
     Page,
@@ -83,9 +84,13 @@ class BaseClient:
         """The server's URL."""
         return self._connection.url
 
-    def introspect(self, token: str) -> Introspection:
-        """Return the state of a token (RFC 7662). Needs a credential of a service or an operator."""
-        request = Request("POST", "/introspect", body=form_body(token=token), media_type=FORM)
+    def introspect(self, token: str, *, ip: str | None = None) -> Introspection:
+        """Return the state of a token (RFC 7662). Needs a credential of a service or an operator.
+
+        Without `ip`, the address of your caller, a key with networks is not active.
+        """
+        body = form_body(token=token) if ip is None else form_body(token=token, ip=ip)
+        request = Request("POST", "/introspect", body=body, media_type=FORM)
         return self._connection.send(request, Introspection)
 
     def revoke_token(self, token: str) -> None:
@@ -168,6 +173,10 @@ class Operator(BaseClient):
     def workspaces(self) -> Workspaces:
         """The workspaces of the installation."""
         return Workspaces(self._connection)
+
+    def keys(self, workspace_id: str) -> Keys:
+        """Return the keys of a workspace, with the calls that one of its keys has."""
+        return Keys(self._connection, path_of(WORKSPACES, workspace_id))
 
     def plans(self) -> Sequence[PlanWithLimits]:
         """Return every plan, from the smallest to the largest."""

@@ -8,24 +8,29 @@ from types import NoneType
 from typing import Final, Literal
 from uuid import uuid4
 
-from keystead.client._sync.sending import Resource
+from keystead.client._sync.sending import Resource, Sender
 from keystead.client.requests import PAGE_SIZE, Request, as_list, json_body, path_of
 from keystead.client.results import CreatedKey, Key, KeyPage
 from keystead.domain.keys import UNSET, Unset
 from keystead.domain.renewals import Renewal
 
-PATH: Final = "/v1/keys"
+ROOT: Final = "/v1"
 Status = Literal["active", "expired", "revoked"]
 Expiry = datetime | None | Unset
 """The time at which a key expires: None is never, UNSET is the server's default."""
 
 
 class Keys(Resource):
-    """The keys of the workspace. `create` and `rotate` send an Idempotency-Key of their own, unless one is given."""
+    """The keys of a workspace. `create` and `rotate` send an Idempotency-Key of their own, unless one is given."""
+
+    def __init__(self, sender: Sender, root: str = ROOT) -> None:
+        """`root` is the path of the workspace: of the key's own, or of the one that an operator names."""
+        super().__init__(sender)
+        self._path = f"{root}/keys"
 
     def list(self, *, status: Status | None = None, query: str = "") -> Iterator[Key]:
         """Yield every key of the status with `query` in its description, newest first."""
-        return self._connection.paginate(_page(status, query, PAGE_SIZE), KeyPage)
+        return self._connection.paginate(self._page(status, query, PAGE_SIZE), KeyPage)
 
     def page(
         self,
@@ -36,11 +41,11 @@ class Keys(Resource):
         cursor: str | None = None,
     ) -> KeyPage:
         """Return a page of keys with the use of the plan's limit."""
-        return self._connection.send(_page(status, query, limit, cursor), KeyPage)
+        return self._connection.send(self._page(status, query, limit, cursor), KeyPage)
 
     def get(self, id: str) -> Key:
         """Return a key in any status. Raises NotFound."""
-        return self._connection.send(Request("GET", path_of(PATH, id)), Key)
+        return self._connection.send(Request("GET", path_of(self._path, id)), Key)
 
     def create(
         self,
@@ -67,7 +72,7 @@ class Keys(Resource):
             metadata=metadata,
             renewal=renewal,
         )
-        return self._create(PATH, body, idempotency_key)
+        return self._create(self._path, body, idempotency_key)
 
     def update(
         self,
@@ -94,12 +99,12 @@ class Keys(Resource):
             metadata=metadata,
             renewal=renewal,
         )
-        request = Request("PATCH", path_of(PATH, id), body=body, if_match=if_match)
+        request = Request("PATCH", path_of(self._path, id), body=body, if_match=if_match)
         return self._connection.send(request, Key)
 
     def revoke(self, id: str, *, if_match: str | None = None) -> None:
         """Revoke a key, immediately and permanently. Revoking it again changes nothing."""
-        request = Request("DELETE", path_of(PATH, id), if_match=if_match)
+        request = Request("DELETE", path_of(self._path, id), if_match=if_match)
         self._connection.send(request, NoneType)
 
     def rotate(
@@ -117,7 +122,7 @@ class Keys(Resource):
         """
         seconds = int(overlap.total_seconds())
         body = json_body(overlap_seconds=seconds, expires_at=expires_at)
-        return self._create(f"{path_of(PATH, id)}/rotate", body, idempotency_key)
+        return self._create(f"{path_of(self._path, id)}/rotate", body, idempotency_key)
 
     def _create(self, path: str, body: bytes, idempotency_key: str | None) -> CreatedKey:
         key = idempotency_key or str(uuid4())
@@ -125,7 +130,8 @@ class Keys(Resource):
             Request("POST", path, body=body, idempotency_key=key), CreatedKey
         )
 
-
-def _page(status: Status | None, query: str, limit: int, cursor: str | None = None) -> Request:
-    parameters = {"status": status, "query": query or None, "limit": str(limit), "cursor": cursor}
-    return Request("GET", PATH, parameters)
+    def _page(
+        self, status: Status | None, query: str, limit: int, cursor: str | None = None
+    ) -> Request:
+        parameters = {"status": status, "query": query or None, "limit": str(limit)}
+        return Request("GET", self._path, {**parameters, "cursor": cursor})

@@ -142,7 +142,8 @@ class KeyChanges(KeyPages):
             raise RotationInProgress(
                 f"Its predecessor {predecessor.hint} still works. Revoke that key first."
             )
-        return plan_rotation(key, timedelta(), UNSET, visit.principal, now)
+        policy = self._services.policies.get(visit.principal).effective
+        return plan_rotation(key, timedelta(), UNSET, visit.principal, policy, now)
 
     def _edit_page(
         self,

@@ -36,6 +36,7 @@ _REASONS: Final[Mapping[DenialReason, str]] = {
     DenialReason.REVOKED: "revoked",
     DenialReason.EXPIRED: "expired",
     DenialReason.SUSPENDED: "workspace suspended",
+    DenialReason.NETWORK: "outside its networks",
     DenialReason.INSUFFICIENT_SCOPE: "scope missing",
     DenialReason.RATE_LIMITED: "rate limit exceeded",
 }

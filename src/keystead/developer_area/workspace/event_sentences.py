@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from keystead.developer_area.web.labels import plural
+from keystead.domain import policies
 from keystead.domain.events import Event, EventType
 
 NOUNS: Final[Mapping[str, str]] = {
@@ -195,6 +196,14 @@ def _plan_changed(facts: _Facts) -> Sentence:
     return Sentence("moved the workspace to the plan", facts.text("plan"))
 
 
+def _policy_changed(facts: _Facts) -> Sentence:
+    members = facts.data.get("policy", {})
+    # A later version may write members that this one doesn't know.
+    policy = policies.Policy(*(members.get(name) for name in policies.POLICY_NAMES))
+    phrases = policies.describe(policy)
+    return Sentence("set the policy:", "", f"keys {', '.join(phrases) or 'have no bounds'}")
+
+
 _REASONS: Final = {
     "failing": "after all attempts of a delivery failed",
     "gone": "because its receiver responded 410 Gone",
@@ -235,4 +244,5 @@ _SENTENCES: Final[Mapping[EventType, _Describe]] = {
     EventType.WORKSPACE_SUSPENDED: _only("suspended the workspace"),
     EventType.WORKSPACE_RESUMED: _only("resumed the workspace"),
     EventType.WORKSPACE_PLAN_CHANGED: _plan_changed,
+    EventType.WORKSPACE_POLICY_CHANGED: _policy_changed,
 }

@@ -15,7 +15,7 @@ from sqlalchemy import Column, Connection, Engine, Table, event
 from sqlalchemy.sql import visitors
 
 from keystead.storage.freshness.generation_file import GenerationFile
-from keystead.storage.schema.verification_reads import CREDENTIAL, KEY, KEY_METADATA
+from keystead.storage.schema.verification_reads import CREDENTIAL, KEY, KEY_DETAILS
 
 KEEPS_ACCESS: Final = "keystead_keeps_access"
 """The key of a connection's `info` under which is whether its transaction keeps access."""
@@ -45,7 +45,7 @@ def _tables_read() -> frozenset[str]:
     """Return the tables that a verification reads."""
     return frozenset(
         element.table.name
-        for query in (KEY, KEY_METADATA, CREDENTIAL)
+        for query in (KEY, KEY_DETAILS, CREDENTIAL)
         for element in visitors.iterate(query.one)
         if isinstance(element, Column) and isinstance(element.table, Table)
     )

@@ -95,6 +95,13 @@ _PLACES_EVENTS: Final = (
     _update(schema.installation_events, "position"),
 )
 """To give events their position in the feed, the only part of an event that is ever written again."""
+_READS_POLICIES: Final = (
+    _select(schema.plans, "id", "policy"),
+    _select(
+        schema.workspaces, "id", "plan_id", "operator_policy", "owner_policy", "policy_version"
+    ),
+)
+"""To find the keys that a policy ends when they are not used."""
 
 _APPLIES_RETENTION: Final = (
     _select(schema.workspaces, "id"),
@@ -123,6 +130,9 @@ GRANTS: Final[Mapping[str, tuple[Grant, ...]]] = {
             "created_at",
             "expires_at",
             "revoked_at",
+            "networks",
+            "metadata",
+            "renewable_until",
         ),
         _select(schema.workspaces, "id", "name", "plan_id", "suspended_at"),
         _select(schema.credentials, "id", "name", "pepper_id", "digest", "revoked_at"),
@@ -132,6 +142,7 @@ GRANTS: Final[Mapping[str, tuple[Grant, ...]]] = {
         _select(schema.plans),
         _select(schema.workspaces),
         _update(schema.workspaces, "name", "last_event", "version"),
+        _update(schema.workspaces, "owner_policy", "policy_version"),
         _select_but(schema.users, "password_hash"),
         _insert(schema.users),
         _update(schema.users, "name", "email", "email_confirmed_at"),
@@ -229,6 +240,7 @@ GRANTS: Final[Mapping[str, tuple[Grant, ...]]] = {
         _select(schema.key_use, "key_id", "last_used_at"),
         _select(schema.key_callers, "workspace_id", "key_id", "reason", "last_at"),
         _select(schema.key_lifecycle_marks, "workspace_id", "key_id", "kind", "mark"),
+        *_READS_POLICIES,
         *_all(schema.watermarks),
         _select(schema.installation_events),
         *_PLACES_EVENTS,
@@ -239,6 +251,7 @@ GRANTS: Final[Mapping[str, tuple[Grant, ...]]] = {
         _select(schema.workspaces),
         _insert(schema.workspaces),
         _update(schema.workspaces, "plan_id", "limit_overrides", "suspended_at", "version"),
+        _update(schema.workspaces, "operator_policy", "policy_version"),
         _select_but(schema.users, "password_hash"),
         _insert(schema.users),
         _select(schema.members),

@@ -33,7 +33,7 @@ from typing_extensions import override
 from keystead.domain.instants import from_microseconds, to_microseconds
 from keystead.domain.networks import Networks
 from keystead.domain.principals import Actor, PrincipalKind
-from keystead.domain.renewals import Renewal
+from keystead.domain.renewals import NO_END, Renewal, renewal_until
 from keystead.domain.scopes import Scopes
 
 metadata = MetaData(
@@ -71,8 +71,6 @@ ABOVE_EVERY_ID: Final = "~"
 """A text that sorts after every id: where a list that is newest first begins."""
 ABOVE_EVERY_NUMBER: Final = 2**63 - 1
 """The same for a list in the order of a number."""
-NO_END: Final = 2**63 - 1
-"""The time, in microseconds, of an end that never comes."""
 _JSON: Final = json.JSONDecoder()
 _TO_JSON: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 CACHED: Final = 1_024
@@ -213,7 +211,7 @@ class RenewalEnd(TypeDecorator[Renewal]):
 
     @override
     def result_processor(self, dialect: Dialect, coltype: Any) -> Any:
-        return _renewal
+        return renewal_until
 
 
 class Json(TypeDecorator[Any]):
@@ -239,12 +237,6 @@ def _instant(value: int | None) -> datetime | None:
 @lru_cache(CACHED)
 def _scopes(value: str | None) -> Scopes | None:
     return None if value is None else Scopes.parse(value)
-
-
-def _renewal(value: int | None) -> Renewal | None:
-    if value is None:
-        return None
-    return Renewal(None if value == NO_END else from_microseconds(value))
 
 
 def _json(value: str | None) -> Any:

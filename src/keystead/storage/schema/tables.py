@@ -91,6 +91,7 @@ plans = Table(
     Column("name", Text, nullable=False),
     Column("position", Integer, nullable=False),
     *(Column(name, Count) for name in (*LIMIT_NAMES, *RATE_NAMES)),
+    Column("policy", Json, nullable=False, server_default="{}"),
     **_STRICT,
 )
 
@@ -105,6 +106,9 @@ workspaces = Table(
     Column("suspended_at", Instant),
     Column("last_event", Count, nullable=False, server_default="0"),
     _version(),
+    Column("operator_policy", Json, nullable=False, server_default="{}"),
+    Column("owner_policy", Json, nullable=False, server_default="{}"),
+    Column("policy_version", Count, nullable=False, server_default="1"),
     Index("workspaces_by_name", "name"),
     _partial("workspaces_suspended", "suspended_at IS NOT NULL", "id", "suspended_at"),
     **_CLUSTERED,

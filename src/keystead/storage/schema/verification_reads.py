@@ -1,4 +1,4 @@
-"""The rows that verification reads: a key, its metadata, a credential, each by its id.
+"""The rows that verification reads: a key, its details, a credential, each by its id.
 
 The tables that these queries name are those whose changes invalidate cached verifications: see `freshness.write_watch`.
 """
@@ -38,7 +38,7 @@ class ById(Generic[Record]):
         return self.rows.add_columns(self.id).where(self.id == any_(ids))
 
 
-class KeyMetadata(NamedTuple):
+class KeyDetails(NamedTuple):
     """A key's time of creation (microseconds since 1970), and its workspace's name and plan."""
 
     created_at: int
@@ -69,12 +69,15 @@ KEY: Final = ById(
         api_keys.c.scopes,
         api_keys.c.expires_at,
         api_keys.c.revoked_at,
+        api_keys.c.networks,
+        api_keys.c.metadata,
+        api_keys.c.renewable_until,
         _suspended_at().label("suspended_at"),
     ),
     api_keys.c.id,
 )
-KEY_METADATA: Final = ById(
-    KeyMetadata,
+KEY_DETAILS: Final = ById(
+    KeyDetails,
     select(
         api_keys.c.created_at,
         workspaces.c.name.label("workspace_name"),

@@ -37,7 +37,7 @@ from keystead.storage.tables.notification_digests import make_digest_due
 
 EVENT: Final = tuple(column for column in events.c if column is not events.c.position)
 """The columns of an event. Its position belongs to the feed, and is known only later."""
-INSTALLATION_EVENT: Final = tuple(
+_INSTALLATION_EVENT: Final = tuple(
     column for column in installation_events.c if column is not installation_events.c.position
 )
 
@@ -58,13 +58,13 @@ _PAGE: Final = (
 )
 _INSERT_INSTALLATION: Final = insert(installation_events)
 _PAGE_OF_INSTALLATION: Final = Query(
-    select(*INSTALLATION_EVENT)
+    select(*_INSTALLATION_EVENT)
     .where(installation_events.c.id < bindparam("before"))
     .order_by(installation_events.c.id.desc())
     .limit(LIMIT)
 )
 _INSTALLATION_AFTER: Final = Query(
-    select(*INSTALLATION_EVENT)
+    select(*_INSTALLATION_EVENT)
     .where(installation_events.c.id > bindparam("mark"))
     .order_by(installation_events.c.id)
     .limit(LIMIT)
@@ -242,17 +242,16 @@ def page_of_installation_events(
 ) -> list[InstallationEvent]:
     """Return at most `limit` events, newest first, with an id below `before`."""
     values = {"before": before or ABOVE_EVERY_ID, "limit": limit}
-    return [installation_event_of(row) for row in _PAGE_OF_INSTALLATION.all(tx, values)]
+    return [_installation_event(row) for row in _PAGE_OF_INSTALLATION.all(tx, values)]
 
 
 def installation_events_after(tx: Tx, mark: str, limit: int) -> list[InstallationEvent]:
     """Return at most `limit` events, oldest first, with an id above `mark`."""
     rows = _INSTALLATION_AFTER.all(tx, {"mark": mark, "limit": limit})
-    return [installation_event_of(row) for row in rows]
+    return [_installation_event(row) for row in rows]
 
 
-def installation_event_of(row: Sequence[Any]) -> InstallationEvent:
-    """Return the event of a row with the columns INSTALLATION_EVENT."""
+def _installation_event(row: Sequence[Any]) -> InstallationEvent:
     id, type, occurred_at, actor_kind, actor_id, actor_name, target_type, target_id, data = row
     return InstallationEvent(
         id,

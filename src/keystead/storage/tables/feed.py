@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from functools import cache
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import Integer, bindparam, cast, literal, select, update
+from sqlalchemy import Integer, Select, Table, bindparam, cast, select, update
 
-from keystead.domain.events import Event, InstallationEvent
-from keystead.domain.feed import START, NewEvent
+from keystead.domain.events import Origin, Target
+from keystead.domain.feed import INSTALLATION, START, FeedEvent, NewEvent
 from keystead.domain.ids import WorkspaceId
 from keystead.storage.database import Tx
 from keystead.storage.queries import Query
-from keystead.storage.schema.columns import LIMIT, upsert
+from keystead.storage.schema.columns import LIMIT, actor_of, upsert
 from keystead.storage.schema.tables import events, installation_events, watermarks
-from keystead.storage.tables.events import (
-    EVENT,
-    INSTALLATION_EVENT,
-    event_of,
-    installation_event_of,
-)
 from keystead.storage.tables.key_lifecycle import find_watermark
 
 LAST: Final = "feed"
@@ -31,17 +25,15 @@ EXPIRED: Final = "feed expired"
 
 _UNPLACED: Final = Query(
     select(events.c.workspace_id, events.c.sequence, events.c.id, events.c.occurred_at)
-    .where(events.c.position.is_(None))
+    .where(
+        events.c.position.is_(None),
+        events.c.workspace_id.not_in(bindparam("but", expanding=True)),
+    )
     .order_by(events.c.workspace_id, events.c.sequence)
     .limit(LIMIT)
 )
 _UNPLACED_OF_INSTALLATION: Final = Query(
-    select(
-        literal("").label("workspace_id"),
-        literal(0).label("sequence"),
-        installation_events.c.id,
-        installation_events.c.occurred_at,
-    )
+    select(installation_events.c.id, installation_events.c.occurred_at)
     .where(installation_events.c.position.is_(None))
     .order_by(installation_events.c.id)
     .limit(LIMIT)
@@ -51,12 +43,13 @@ _PLACE: Final = (
     .where(
         events.c.workspace_id == bindparam("of_workspace"),
         events.c.sequence == bindparam("of_sequence"),
+        events.c.position.is_(None),
     )
     .values(position=bindparam("next_position"))
 )
 _PLACE_OF_INSTALLATION: Final = (
     update(installation_events)
-    .where(installation_events.c.id == bindparam("of_id"))
+    .where(installation_events.c.id == bindparam("of_id"), installation_events.c.position.is_(None))
     .values(position=bindparam("next_position"))
 )
 _LOCK: Final = upsert(
@@ -74,10 +67,26 @@ _EXPIRE: Final = upsert(
         where=fresh.excluded.mark > watermarks.c.mark,
     ),
 )
-_NEXT: Final = (events.c.position > bindparam("after"), events.c.position <= bindparam("until"))
-_PAGE: Final = (
-    select(events.c.position, *EVENT).where(*_NEXT).order_by(events.c.position).limit(LIMIT)
+_COLUMNS: Final = (
+    *("id", "type", "occurred_at"),
+    *("actor_kind", "actor_id", "actor_name"),
+    *("target_type", "target_id"),
+    "data",
 )
+"""The columns that both tables of events have."""
+
+
+def _next(table: Table, *more: Any) -> Select[Any]:
+    return (
+        select(table.c.position, *(table.c[name] for name in _COLUMNS), *more)
+        .where(table.c.position > bindparam("after"), table.c.position <= bindparam("until"))
+        .order_by(table.c.position)
+        .limit(LIMIT)
+    )
+
+
+_PAGE: Final = _next(events, events.c.workspace_id, events.c.address, events.c.request_id)
+_PAGE_OF_INSTALLATION: Final = _next(installation_events)
 _NTH: Final = Query(
     select(events.c.position)
     .where(events.c.position > bindparam("after"))
@@ -85,24 +94,9 @@ _NTH: Final = Query(
     .offset(cast(bindparam("places", type_=Integer), Integer))
     .limit(1)
 )
-_OF_INSTALLATION: Final = installation_events.c
-_PAGE_OF_INSTALLATION: Final = (
-    select(_OF_INSTALLATION.position, *INSTALLATION_EVENT)
-    .where(
-        _OF_INSTALLATION.position > bindparam("after"),
-        _OF_INSTALLATION.position <= bindparam("until"),
-    )
-    .order_by(_OF_INSTALLATION.position)
-    .limit(LIMIT)
-)
 
-Placed = tuple[int, Event | InstallationEvent]
+Placed = tuple[int, FeedEvent]
 """An event and its position."""
-
-
-def has_unplaced(tx: Tx) -> bool:
-    """Return whether an event has no position yet."""
-    return any(query.all(tx, {"limit": 1}) for query in (_UNPLACED, _UNPLACED_OF_INSTALLATION))
 
 
 def lock_feed(tx: Tx, now: datetime) -> int:
@@ -114,28 +108,34 @@ def lock_feed(tx: Tx, now: datetime) -> int:
     return int(tx.execute(_LOCK[tx.dialect.name], row).scalar_one())
 
 
-def unplaced_events(tx: Tx, limit: int) -> list[NewEvent]:
+def unplaced_events(tx: Tx, but: Collection[WorkspaceId], limit: int) -> list[NewEvent]:
     """Return at most `limit` events without a position of workspaces, and as many of the installation.
 
-    Of each workspace they are the next ones, without gaps.
+    Of each workspace they are the next ones, without gaps; of those in `but` there are none.
     """
-    values = {"limit": limit}
-    rows = [*_UNPLACED.all(tx, values), *_UNPLACED_OF_INSTALLATION.all(tx, values)]
-    return [NewEvent(*row) for row in rows]
+    rows = _UNPLACED.all(tx, {"but": list(but), "limit": limit})
+    found = [NewEvent(*row) for row in rows]
+    if INSTALLATION not in but:
+        own = _UNPLACED_OF_INSTALLATION.all(tx, {"limit": limit})
+        found += [NewEvent(INSTALLATION, 0, *row) for row in own]
+    return found
 
 
 def place_events(tx: Tx, ordered: Sequence[NewEvent], first: int, now: datetime) -> None:
-    """Give these events the positions from `first` on. The caller holds the lock of `lock_feed`."""
+    """Give these events the positions from `first` on, unless they have one.
+
+    The caller holds the lock of `lock_feed`.
+    """
     placed = list(enumerate(ordered, first))
     of_workspaces = [
         {"of_workspace": new.workspace_id, "of_sequence": new.sequence, "next_position": position}
         for position, new in placed
-        if new.workspace_id
+        if new.workspace_id != INSTALLATION
     ]
     of_installation = [
         {"of_id": new.id, "next_position": position}
         for position, new in placed
-        if not new.workspace_id
+        if new.workspace_id == INSTALLATION
     ]
     for statement, rows in (
         (_PLACE, of_workspaces),
@@ -183,7 +183,7 @@ def events_between(
         "type": type,
     }
     page = _page(workspace_id is not None, type is not None)
-    return [(position, event_of(row)) for position, *row in page.all(tx, values)]
+    return [_placed(*row) for row in page.all(tx, values)]
 
 
 def installation_events_between(
@@ -192,7 +192,7 @@ def installation_events_between(
     """Return at most `limit` of the installation's own events behind `after`, up to `until`."""
     values = {"after": after, "until": until, "limit": limit, "type": type}
     page = _page_of_installation(type is not None)
-    return [(position, installation_event_of(row)) for position, *row in page.all(tx, values)]
+    return [_placed(*row) for row in page.all(tx, values)]
 
 
 @cache
@@ -205,12 +205,35 @@ def _page(of_workspace: bool, of_type: bool) -> Query:
     return Query(page)
 
 
+def _placed(
+    position: int,
+    id: str,
+    type: str,
+    occurred_at: datetime,
+    actor_kind: str,
+    actor_id: str,
+    actor_name: str,
+    target_type: str,
+    target_id: str,
+    data: Mapping[str, object],
+    workspace_id: WorkspaceId | None = None,
+    address: str | None = None,
+    request_id: str | None = None,
+) -> Placed:
+    actor = actor_of(actor_kind, actor_id, actor_name)
+    target, origin = Target(target_type, target_id), Origin(address, request_id)
+    event = FeedEvent(workspace_id, id, type, occurred_at, actor, target, origin, data)
+    return position, event
+
+
 @cache
 def _page_of_installation(of_type: bool) -> Query:
     page = _PAGE_OF_INSTALLATION
-    return Query(page.where(_OF_INSTALLATION.type == bindparam("type")) if of_type else page)
+    if of_type:
+        page = page.where(installation_events.c.type == bindparam("type"))
+    return Query(page)
 
 
 def _mark(position: int) -> str:
-    # Of one length, so that the texts have the order of the numbers.
+    # All of the same length, so that the texts have the order of the numbers.
     return f"{position:018}"

@@ -12,6 +12,7 @@ from sqlalchemy import and_, bindparam, delete, func, insert, select, text, upda
 from keystead.domain.errors import NotFound
 from keystead.domain.ids import KeyId, WorkspaceId
 from keystead.domain.plans import LIMIT_NAMES, Limits, Plan
+from keystead.domain.policies import Policy
 from keystead.domain.rate_limits import RATE_NAMES, RateLimits
 from keystead.storage.database import Tx
 from keystead.storage.queries import Query
@@ -27,15 +28,17 @@ from keystead.storage.schema.tables import (
     workspaces,
 )
 from keystead.storage.tables.key_counts import COUNT_COLUMNS, SETTLED_AT, count_at, settle_count
+from keystead.storage.tables.policies import POLICY_COLUMNS, layers_of
 
 _COLUMNS: Final = (
     plans.c.id,
     plans.c.name,
     plans.c.position,
     *(plans.c[name] for name in (*LIMIT_NAMES, *RATE_NAMES)),
+    plans.c.policy,
 )
 _WIDTH: Final = len(_COLUMNS)
-_RATES_FROM: Final = _WIDTH - len(RATE_NAMES)
+_RATES_FROM: Final = _WIDTH - 1 - len(RATE_NAMES)
 _LIMITS_FROM: Final = _RATES_FROM - len(LIMIT_NAMES)
 
 _ALL: Final = Query(select(*_COLUMNS).order_by(plans.c.position, plans.c.id))
@@ -54,7 +57,8 @@ _BEFORE_A_KEY: Final = Query(
         .where(api_keys.c.workspace_id == workspaces.c.id)
         .order_by(age(api_keys.c.id).desc())
         .limit(1)
-        .scalar_subquery()
+        .scalar_subquery(),
+        *POLICY_COLUMNS,
     )
 )
 _WITH_KEYS: Final = Query(_KEYS_OF_WORKSPACE)
@@ -114,11 +118,12 @@ _INSERT_KEY_RATE: Final = insert(key_rates)
 
 @dataclass(frozen=True, slots=True)
 class RoomForKey:
-    """What a workspace's next key depends on: the plan, the keys that count towards its limit, and the newest id."""
+    """What a workspace's next key depends on: plan, keys that count towards its limit, newest id, effective policy."""
 
     plan: Plan
     used: int
     newest: KeyId | None
+    policy: Policy
 
 
 def all_plans(tx: Tx) -> list[Plan]:
@@ -158,11 +163,11 @@ def room_for_key(tx: Tx, workspace_id: WorkspaceId, now: datetime) -> RoomForKey
     Writes the count of keys again if many have expired since it was written.
     """
     row = _require(tx, _BEFORE_A_KEY, {"workspace": workspace_id, "now": now})
-    counted, at, expired, newest = row[_WIDTH + 1 :]
+    counted, at, expired, newest, *layers = row[_WIDTH + 1 :]
     used = count_at(now, counted, at, expired)
     if expired >= SETTLED_AT:
         settle_count(tx, workspace_id, used, now)
-    return RoomForKey(_own_plan(row), used, newest)
+    return RoomForKey(_own_plan(row), used, newest, layers_of(layers).effective)
 
 
 def replace_plans(tx: Tx, wanted: Sequence[Plan]) -> None:
@@ -219,7 +224,14 @@ def _require(tx: Tx, query: Query, values: dict[str, Any]) -> Sequence[Any]:
 def _to_row(plan: Plan) -> dict[str, Any]:
     limits = {name: plan.limits.get(name) for name in LIMIT_NAMES}
     rates = {name: plan.rate_limits.get(name) for name in RATE_NAMES}
-    return {"id": plan.id, "name": plan.name, "position": plan.position, **limits, **rates}
+    return {
+        "id": plan.id,
+        "name": plan.name,
+        "position": plan.position,
+        **limits,
+        **rates,
+        "policy": plan.policy.said(),
+    }
 
 
 def _own_plan(row: Sequence[Any]) -> Plan:
@@ -230,5 +242,5 @@ def _own_plan(row: Sequence[Any]) -> Plan:
 
 def _from_row(row: Sequence[Any]) -> Plan:
     limits = Limits(*row[_LIMITS_FROM:_RATES_FROM])
-    rates = RateLimits(*row[_RATES_FROM:_WIDTH])
-    return Plan(row[0], row[1], limits, row[2], rates)
+    rates = RateLimits(*row[_RATES_FROM : _WIDTH - 1])
+    return Plan(row[0], row[1], limits, row[2], rates, Policy(**row[_WIDTH - 1]))

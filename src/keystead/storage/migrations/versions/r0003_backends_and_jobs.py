@@ -17,6 +17,7 @@ def upgrade() -> None:
     _members_of_keys()
     _positions_of_events()
     _use_by_the_hour()
+    _policies()
 
 
 # Keys: networks, metadata and renewal.
@@ -74,3 +75,18 @@ def _use_by_the_hour() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("key_use_hours_by_hour", "key_use_hours", ["hour"])
+
+
+# Policies: the plan's layer, and those of a workspace.
+
+
+def _policies() -> None:
+    layers = (
+        ("plans", "policy"),
+        ("workspaces", "operator_policy"),
+        ("workspaces", "owner_policy"),
+    )
+    for table, name in layers:
+        op.add_column(table, sa.Column(name, sa.Text(), nullable=False, server_default="{}"))
+    version = sa.Column("policy_version", COUNT, nullable=False, server_default="1")
+    op.add_column("workspaces", version)
