@@ -8,7 +8,9 @@ from itertools import cycle
 from typing import Final
 
 from keystead.bootstrap import Installation
+from keystead.domain.device_logins import DeviceRequest
 from keystead.domain.documents import CollectionDraft, DocumentDraft, Push
+from keystead.domain.events import Origin
 from keystead.domain.ids import UserId, WorkspaceId, new_id
 from keystead.domain.instants import to_microseconds
 from keystead.domain.keys import ApiKey, KeyDraft
@@ -87,6 +89,13 @@ class SampleWorkspace:
         [email] = services.confirmations.claim()[-1].emails
         [link] = [line for line in email.text.splitlines() if "?link=" in line]
         return link.removeprefix(self.installation.settings.base_url)
+
+    def terminal(self) -> str:
+        """Start a sign-in at a terminal. Returns the link with its code."""
+        asked = DeviceRequest("ci-runner", Scopes(["documents:read"]), "build-7.internal")
+        logins = self.installation.services.device_logins
+        started = logins.start(asked, Origin("203.0.113.99"), "keystead-cli/1.0")
+        return f"/device?user_code={started.user_code}"
 
     def person(self, role: Role, name: str, email: str | None = None) -> Member:
         """Return the link of a new confirmation email to a viewer."""

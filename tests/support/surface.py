@@ -30,6 +30,7 @@ from tests.support.markup import Element
 from tests.support.sample_workspace import PASSWORD, SampleWorkspace, furnish
 
 MOST: Final = 3
+CODE_FORM: Final = "/device"
 TEXTUAL: Final = frozenset({"", "text", "search", "email", "url", "tel", "password"})
 _OFFERED: Final = {"email": "somebody@keys.example", "password": PASSWORD, "date": "2027-03-01"}
 
@@ -94,9 +95,9 @@ class Walk:
     def look(self, url: str) -> Page:
         """Open one page, and note its forms."""
         seen = self.browser.open(url)
-        self.pages.append(seen)
-        if is_html(seen):
-            self._note_forms(seen)
+        self._note(seen, url)
+        if is_html(seen) and seen.tree.all("form", action=CODE_FORM):
+            self._look_behind_the_code(seen, url)
         return seen
 
     def patterns(self) -> set[str]:
@@ -120,11 +121,18 @@ class Walk:
         self._counts[kind] += 1
         return self._counts[kind] <= (MOST if _workspace(url) == self._home else 1)
 
-    def _note_forms(self, seen: Page) -> None:
-        for element in seen.tree.all("form", method="post"):
+    def _look_behind_the_code(self, seen: Page, url: str) -> None:
+        """Send the code that the address filled in: only then is there a form to approve or deny it."""
+        fields = list(_filled(seen.form(CODE_FORM), {}))
+        if dict(fields)["user_code"] in url:
+            self._note(self.browser.post(CODE_FORM, fields), url)
+
+    def _note(self, seen: Page, url: str) -> None:
+        self.pages.append(seen)
+        for element in seen.tree.all("form", method="post") if is_html(seen) else ():
             action = element.attributes["action"]
             names = tuple(sorted({e.attributes["name"] for e in _controls(element)}))
-            found = FoundForm(seen.path, action, self.pattern_of(action), names, element)
+            found = FoundForm(url, action, self.pattern_of(action), names, element)
             self.forms.setdefault(found.kind, found)
 
 
@@ -323,7 +331,7 @@ def _starts(
     home = [f"/w/{id}/keys" for id in (sample.owner.workspace_id, sample.full, sample.suspended)]
     home.insert(1, f"{home[0]}?show=endless")  # the only list from which keys get an expiry
     return {
-        "owner": (_signed_in(area, sample.link()), NOON, home),
+        "owner": (_signed_in(area, sample.link()), NOON, [*home, sample.terminal()]),
         "viewer": (_signed_in(area, sample.link(viewer)), NOON, home[:1]),
         "stranger": (area.browser(), NOON, list(_entry_pages(area, sample))),
         "owner who was away": (_signed_in(area, sample.link()), later, home),

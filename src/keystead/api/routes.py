@@ -13,13 +13,14 @@ from keystead.api.documents import DOCUMENTS
 from keystead.api.events import EVENTS
 from keystead.api.keys import KEYS
 from keystead.api.operations import Operation
+from keystead.api.operator.deletion import DELETION
 from keystead.api.operator.events import FEED
 from keystead.api.operator.keys import WORKSPACE_KEYS
 from keystead.api.operator.plans import PLANS
 from keystead.api.operator.policies import MANAGED_POLICIES
 from keystead.api.operator.portal_sessions import PORTAL_SESSIONS
 from keystead.api.operator.usage import ALL_USAGE
-from keystead.api.operator.workspaces import MANAGED_WORKSPACES
+from keystead.api.operator.workspaces import EXTERNAL_WORKSPACES, MANAGED_WORKSPACES
 from keystead.api.policies import POLICY
 from keystead.api.usage import USAGE
 from keystead.api.webhooks import DELIVERIES, WEBHOOKS
@@ -40,7 +41,10 @@ OPERATIONS: Final[tuple[Operation, ...]] = tuple(
         EVENTS,
         WEBHOOKS,
         DELIVERIES,
+        # Before the paths of one workspace: an external id may be called "plan".
+        EXTERNAL_WORKSPACES,
         MANAGED_WORKSPACES,
+        DELETION,
         MANAGED_POLICIES,
         WORKSPACE_KEYS,
         PLANS,

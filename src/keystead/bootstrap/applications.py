@@ -35,7 +35,7 @@ def import_applications() -> None:
 
 def application(installation: Installation, metrics: Metrics | None) -> App:
     """Return the application with all APIs and pages; its lifespan runs the background work."""
-    from keystead.gate import introspection, revocation
+    from keystead.gate import device_login, introspection, revocation
     from keystead.gate.forward_auth import PREFIX, ForwardAuth
     from keystead.http.problems import Problems
     from keystead.http.stack import Stack
@@ -68,13 +68,18 @@ def application(installation: Installation, metrics: Metrics | None) -> App:
     revoking = revocation.Revocation(
         installation.services, settings.base_url, proxies=proxies, on_response=on_response
     )
-    rest = mount(introspection.PATH, introspecting, mount(revocation.PATH, revoking, stack))
+    logging_in = device_login.DeviceLogins(
+        installation.services, settings.base_url, proxies=proxies, on_response=on_response
+    )
+    rest = mount(device_login.PREFIX, logging_in, stack)
+    rest = mount(introspection.PATH, introspecting, mount(revocation.PATH, revoking, rest))
     return mount(PREFIX, forward_auth, rest)
 
 
 def _apps(installation: Installation) -> dict[str, App]:
     from keystead.api.app import Api
     from keystead.developer_area.app import create_developer_area
+    from keystead.gate.discovery import Discovery
     from keystead.operation.health import PATHS, Health
 
     settings, services = installation.settings, installation.services
@@ -87,7 +92,8 @@ def _apps(installation: Installation) -> dict[str, App]:
     )
     health = Health(installation.database.ping)
     of_api = dict.fromkeys(("/v1", "/operator", "/openapi.json", "/docs", "/problems"), api)
-    return {"/": area, **of_api, **dict.fromkeys(PATHS, health)}
+    discovery = Discovery(settings.public_url, settings.catalog)
+    return {"/": area, **of_api, **dict.fromkeys(PATHS, health), "/.well-known": discovery}
 
 
 def read_brand(settings: Settings) -> Brand:

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from keystead.services.accounts import Accounts
     from keystead.services.confirmations import Confirmations
     from keystead.services.credentials import Credentials
+    from keystead.services.deletion import Deletion
     from keystead.services.deliveries import Deliveries
+    from keystead.services.device_logins import DeviceLogins
     from keystead.services.documents import Documents
     from keystead.services.events import Events
     from keystead.services.execution import Execution
@@ -163,6 +165,11 @@ class Composition:
 
         return Workspaces(self.database, self.clock)
 
+    def _deletion(self) -> Deletion:
+        from keystead.services.deletion import Deletion
+
+        return Deletion(self.database, self.clock, self.on_failure)
+
     def _sign_in(self) -> SignIn:
         from keystead.services.sign_in import SignIn
 
@@ -177,6 +184,11 @@ class Composition:
             plans_url=self.settings.plans_url,
             on_failure=self.on_failure,
         )
+
+    def _device_logins(self) -> DeviceLogins:
+        from keystead.services.device_logins import DeviceLogins
+
+        return DeviceLogins(self.database, self.clock, self.services.keys, self._throttle())
 
     def _accounts(self) -> Accounts:
         from keystead.services.accounts import Accounts

@@ -17,6 +17,7 @@ from keystead.developer_area.keys.listing import KeyList
 from keystead.developer_area.keys.selected import SelectedKeys
 from keystead.developer_area.keys.views import KeyViews
 from keystead.developer_area.people.account import AccountPages, NotificationPages
+from keystead.developer_area.people.device import DevicePages
 from keystead.developer_area.people.invitations import AcceptInvitationPages, InvitationPages
 from keystead.developer_area.people.members import MemberPages
 from keystead.developer_area.sign_in.confirm_email import ConfirmEmailPages
@@ -96,6 +97,7 @@ def create_developer_area(
     _add_webhook_routes(routes, dependencies)
     _add_workspace_routes(routes, dependencies)
     _add_people_routes(routes, dependencies)
+    _add_device_routes(routes, dependencies)
     static = Route("/static/{digest}/{name}", render.assets.serve)
     app = Starlette(routes=[*routes.routes, static])
     app.router.redirect_slashes = False
@@ -186,6 +188,12 @@ def _add_people_routes(routes: _Routes, dependencies: Dependencies) -> None:
     routes.member(f"{invitation}/revoke", get=invitations.revoke_form, post=invitations.revoke)
     routes.member(f"{member}/role", get=members.role_form, post=members.change_role)
     routes.member(f"{member}/remove", get=members.remove_form, post=members.remove)
+
+
+def _add_device_routes(routes: _Routes, dependencies: Dependencies) -> None:
+    devices = DevicePages(dependencies)
+    routes.visitor("/device", get=devices.code_form, post=devices.check_code)
+    routes.member("/device", get=devices.start_again, post=devices.decide)
 
 
 class _Routes:

@@ -220,6 +220,13 @@ class WebhookDisabled(Conflict):
     title = "The webhook is disabled"
 
 
+class NotSuspended(Conflict):
+    """Only a suspended workspace can be deleted."""
+
+    code = "not-suspended"
+    title = "The workspace is not suspended"
+
+
 class FeedExpired(KeysteadError):
     """Events after that position of the feed were deleted at the end of their retention."""
 

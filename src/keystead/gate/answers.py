@@ -167,11 +167,11 @@ class OAuthProblems(Problems):
         return super().body(error) | _CREDENTIAL.get(error.code, {}) | {"error": code}
 
 
-async def read_form(scope: Scope, receive: Receive) -> dict[str, str]:
-    """Return the posted form, whose field `token` is not empty.
+async def read_form(scope: Scope, receive: Receive, *needed: str) -> dict[str, str]:
+    """Return the posted form, in which no `needed` field is empty.
 
     Raises:
-        TooLarge, UnsupportedMediaType, InvalidRequest: The body is not a form with this field.
+        TooLarge, UnsupportedMediaType, InvalidRequest: The body is not a form with these fields, each once.
     """
     head = record_of(scope).head
     data = await read_body(receive, FORM_LIMIT, head.body_length)
@@ -180,6 +180,7 @@ async def read_form(scope: Scope, receive: Receive) -> dict[str, str]:
         types = head.values(b"content-type")
         require_form(types[-1] if types else None)
     form = unique_fields(decode_form(data, MAX_FIELDS))
-    if not form.get("token"):
-        raise InvalidRequest("The form needs the field `token`.")
+    for name in needed:
+        if not form.get(name):
+            raise InvalidRequest(f"The form needs the field `{name}`.")
     return form

@@ -65,7 +65,7 @@ class Introspection:
             return
         record = record_of(scope)
         record.key_id, record.is_routine = caller.id, not self._is_due(caller)
-        form = await read_form(scope, receive)
+        form = await read_form(scope, receive, "token")
         active = await self._services.introspection.introspect(form["token"], _address(form))
         await self._answers.send(active, send)
 

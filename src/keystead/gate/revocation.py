@@ -56,7 +56,7 @@ class Revocation:
         note_route(scope, PATH)
         if scope["method"] != "POST":
             raise MethodNotAllowed("POST")
-        token = (await read_form(scope, receive))["token"]
+        token = (await read_form(scope, receive, "token"))["token"]
         client = client_of(scope)
         origin = Origin(client.address or None, client.request_id)
         # The token's workspace isn't known yet, so each address has its share.

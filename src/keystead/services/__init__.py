@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from keystead.services.accounts import Accounts
     from keystead.services.confirmations import Confirmations
     from keystead.services.credentials import Credentials
+    from keystead.services.deletion import Deletion
     from keystead.services.deliveries import Deliveries
+    from keystead.services.device_logins import DeviceLogins
     from keystead.services.documents import Documents
     from keystead.services.events import Events
     from keystead.services.execution import Execution
@@ -54,7 +56,9 @@ class Services:
     plans: Plans
     policies: Policies
     workspaces: Workspaces
+    deletion: Deletion
     sign_in: SignIn
+    device_logins: DeviceLogins
     documents: Documents
     accounts: Accounts
     members: Members

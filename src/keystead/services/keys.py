@@ -14,8 +14,8 @@ from keystead.domain.events import NO_ORIGIN, EventType, Origin
 from keystead.domain.ids import KeyId, WorkspaceId
 from keystead.domain.instants import format_instant
 from keystead.domain.key_hygiene import HygieneFinding
-from keystead.domain.keys import ApiKey, KeyDraft, KeyPatch, KeyStatus
-from keystead.domain.plans import Plan, Quota
+from keystead.domain.keys import ApiKey, KeyDraft, KeyGrant, KeyPatch, KeyStatus
+from keystead.domain.plans import Quota
 from keystead.domain.policies import NO_LAYERS, Policy
 from keystead.domain.principals import Principal
 from keystead.domain.scopes import KEYS_READ, KEYS_WRITE, ScopeCatalog
@@ -83,6 +83,23 @@ class Keys:
                 candidates = self._candidates(principal.workspace_id)
                 refusal.candidates = tuple(map(_describe_candidate, candidates))
                 raise
+
+    def create_in(self, tx: Tx, act: AuthorizedAct, draft: KeyDraft, **data: object) -> CreatedKey:
+        """Create a key within an open change. `data` goes to its event. Raises what `create` does."""
+        granted, newest = self.grant_in(tx, act, draft)
+        key, token = self._issuer.issue(tx, act.principal.workspace_id, granted, act, newest)
+        record_key(tx, EventType.KEY_CREATED, key, act, metadata=key.metadata, **data)
+        return CreatedKey(key, token)
+
+    def grant_in(
+        self, tx: Tx, act: AuthorizedAct, draft: KeyDraft
+    ) -> tuple[KeyGrant, KeyId | None]:
+        """Return the attributes of the key that `create_in` would create, and the workspace's newest key."""
+        room = plans.room_for_key(tx, act.principal.workspace_id, act.at)
+        granted = rules.grant(draft, act.principal, self.catalog, room.policy, act.at)
+        quota = Quota(room.plan.limits.api_keys, room.used)
+        plan_rules.require_room("api_keys", quota, room.plan, plans_url=self._plans_url)
+        return granted, room.newest
 
     @retry_on_conflict
     def list(
@@ -247,13 +264,9 @@ class Keys:
             tx,
             act,
         ):
-            room = plans.room_for_key(tx, principal.workspace_id, act.at)
-            granted = rules.grant(draft, act.principal, self.catalog, room.policy, act.at)
-            self._require_room("api_keys", room.plan, room.plan.limits.api_keys, room.used)
-            key, token = self._issuer.issue(tx, principal.workspace_id, granted, act, room.newest)
-            record_key(tx, EventType.KEY_CREATED, key, act, metadata=key.metadata)
-            run.finish(tx, key.id)
-        return CreatedKey(key, token)
+            created = self.create_in(tx, act, draft)
+            run.finish(tx, created.key.id)
+        return created
 
     @retry_on_conflict
     def _revoke_batch(self, principal: Principal, key_ids: Sequence[KeyId], origin: Origin) -> int:
@@ -304,9 +317,6 @@ class Keys:
     def _quota(self, tx: Tx, workspace_id: WorkspaceId, now: datetime) -> Quota:
         plan, used = plans.plan_with_keys(tx, workspace_id, now)
         return Quota(plan.limits.api_keys, used)
-
-    def _require_room(self, name: str, plan: Plan, limit: int | None, used: int) -> None:
-        plan_rules.require_room(name, Quota(limit, used), plan, plans_url=self._plans_url)
 
 
 def _managed(tx: Tx, principal: Principal, key_ids: Collection[KeyId]) -> Sequence[ApiKey]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Final
@@ -51,8 +51,15 @@ class Throttle:
         try:
             yield before
         except RateLimited:
-            self._take_back(allowances)
+            self.take_back(allowances)
             raise
+
+    @retry_on_conflict
+    def take_back(self, subjects: Iterable[Subject]) -> None:
+        """Subtract the failure that `attempt` counted: the attempt was a right one, or was refused."""
+        with self._database.write_across(Purpose.PEOPLE, keeps_access=True) as tx:
+            for subject in sorted(subjects):
+                rows.take_back_failure(tx, subject)
 
     @retry_on_conflict
     def require_rate(self, subject: Subject, rate: WindowLimit, what: str) -> None:
@@ -78,12 +85,6 @@ class Throttle:
             for subject, allowance in allowances.items():
                 rows.set_failures(tx, subject, count_failure(before[subject], allowance, now))
         return before
-
-    @retry_on_conflict
-    def _take_back(self, allowances: Mapping[Subject, BackoffPolicy]) -> None:
-        with self._database.write_across(Purpose.PEOPLE, keeps_access=True) as tx:
-            for subject in sorted(allowances):
-                rows.take_back_failure(tx, subject)
 
 
 def _require(

@@ -101,7 +101,7 @@ def test_each_document_has_its_own_calls() -> None:
         for file, document in DOCUMENTS.items()
     }
     assert roots == {
-        "openapi.json": {"v1", "introspect", "revoke", "forward-auth"},
+        "openapi.json": {"v1", "introspect", "revoke", "forward-auth", "oauth", ".well-known"},
         "openapi-operator.json": {"operator"},
     }
     ids = [

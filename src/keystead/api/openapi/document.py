@@ -12,6 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
+from keystead.api.openapi import device_login
 from keystead.api.openapi.gate import SECURITY_SCHEMES, TAG, TAG_DESCRIPTION, bearer, gate_paths
 from keystead.api.openapi.operations import HEADERS, Schemas, operation_object
 from keystead.api.openapi.refusals import REFUSAL_HEADERS, examples
@@ -34,6 +35,7 @@ _WORKSPACE_TAGS: Final = {
     "events": "The audit log of the workspace.",
     "webhooks": "Events sent to your URLs, signed as in Standard Webhooks 1.0.",
     TAG: TAG_DESCRIPTION,
+    device_login.TAG: device_login.TAG_DESCRIPTION,
 }
 _OPERATOR_TAGS: Final = {
     "managed workspaces": "The product's tenants and their plans.",
@@ -61,7 +63,7 @@ _MOST_OF_31_BITS: Final = 2**31 - 1
 def workspace_document(server: str = EXAMPLE) -> dict[str, Any]:
     """Return the document of the workspace API and the gate. `server` is the URL that clients use to reach it."""
     document = _document("workspace", KEY, _WORKSPACE_TAGS, server, Problem, WebhookPayload)
-    document["paths"] |= gate_paths()
+    document["paths"] |= gate_paths() | device_login.device_login_paths()
     document["webhooks"] = webhooks()
     document["components"]["parameters"] = PARAMETERS
     document["components"]["securitySchemes"] |= SECURITY_SCHEMES

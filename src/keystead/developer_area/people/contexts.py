@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from keystead.developer_area.keys.contexts import KeyFormPage, LimitNotice
 from keystead.developer_area.web.contexts import (
     Choice,
     ChoiceGroup,
@@ -219,3 +220,36 @@ class InvitationPage:
     min_length: int
     sign_in_url: str
     problems: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceCodePage:
+    """The form for the code that a terminal shows. `workspaces`: the choice, if the user has several."""
+
+    template: ClassVar[str] = "device_code.html"
+    form_token: str
+    person: str
+    user_code: str
+    workspaces: Sequence[Choice]
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class ApproveDevicePage(KeyFormPage):
+    """The question whether a terminal gets a key, and which one.
+
+    `host`, `agent`, `asked_description` and `asked_scopes` are the terminal's own words, empty if it sent none.
+    `is_same_address`: the request came from the address that the person uses now.
+    """
+
+    template: ClassVar[str] = "approve_device.html"
+    url: str
+    user_code: str
+    host: str
+    agent: str
+    address: str
+    is_same_address: bool
+    started: Timestamp
+    asked_description: str
+    asked_scopes: Sequence[str]
+    limit: LimitNotice | None

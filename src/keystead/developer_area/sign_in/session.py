@@ -13,6 +13,7 @@ from keystead.developer_area.web.error_pages import SignedOut
 from keystead.developer_area.web.navigation import see_other
 from keystead.developer_area.web.render import Renderer
 from keystead.domain.errors import NotFound
+from keystead.domain.workspaces import Member
 from keystead.http.client import note_caller
 from keystead.services import Services
 from keystead.services.sessions import Visitor
@@ -30,7 +31,11 @@ class Sessions:
 
     def member_visit(self, visit: Visit) -> MemberVisit:
         """Return the visit of the member of the workspace in the path. SignedOut without a session, else NotFound."""
-        visitor, member = visit.visitor, visit.membership()
+        return self.visit_of(visit, visit.membership())
+
+    def visit_of(self, visit: Visit, member: Member | None) -> MemberVisit:
+        """Return the visit of that member, one of the signed-in user's. Raises as `member_visit` does."""
+        visitor = visit.visitor
         if visitor is None or not visitor.members:
             raise SignedOut
         if member is None:

@@ -26,7 +26,7 @@ _SIDEBAR: Final = (
 )
 """Labels and path segments below the workspace, in display order."""
 _OWN_PATH: Final = re.compile(
-    r"/(?:w(?:/[A-Za-z0-9_~.%-]+)+|invitation)(?:\?[A-Za-z0-9_~.%&=+-]*)?", re.ASCII
+    r"/(?:w(?:/[A-Za-z0-9_~.%-]+)+|invitation|device)(?:\?[A-Za-z0-9_~.%&=+-]*)?", re.ASCII
 )
 """A path of the Developer area. No `//`, no backslash, no scheme, no control character that browsers drop."""
 _PRINTABLE: Final = bytes(range(0x21, 0x7F)).decode()

@@ -20,6 +20,7 @@ from sqlalchemy import (
 
 from keystead.domain.plans import LIMIT_NAMES
 from keystead.domain.rate_limits import RATE_NAMES
+from keystead.storage.schema import columns, device_login_tables
 from keystead.storage.schema.columns import (
     BY_AGE,
     Bytes,
@@ -34,9 +35,12 @@ from keystead.storage.schema.columns import (
 )
 from keystead.storage.schema.columns import CLUSTERED as _CLUSTERED
 from keystead.storage.schema.columns import STRICT as _STRICT
-from keystead.storage.schema.columns import metadata as metadata  # noqa: PLC0414 - with all tables
 from keystead.storage.schema.key_count_triggers import create_key_count_triggers
 from keystead.storage.schema.search import Words, create_search
+
+metadata = columns.metadata
+device_logins = device_login_tables.device_logins
+"""Declared in a file of its own. This module has all tables."""
 
 
 def _version() -> Column[int]:
@@ -49,9 +53,9 @@ def _version() -> Column[int]:
     )
 
 
-def _partial(name: str, condition: str, *columns: str) -> Index:
+def _partial(name: str, condition: str, *columns: str, unique: bool = False) -> Index:
     where = text(condition)
-    return Index(name, *columns, sqlite_where=where, postgresql_where=where)
+    return Index(name, *columns, unique=unique, sqlite_where=where, postgresql_where=where)
 
 
 def _position() -> Column[int]:
@@ -105,14 +109,30 @@ workspaces = Table(
     Column("created_at", Instant, nullable=False),
     Column("suspended_at", Instant),
     Column("last_event", Count, nullable=False, server_default="0"),
+    Column("deleted_at", Instant, comment="deleted, except rows still to be purged"),
+    Column("external_id", Identifier, comment="the product's own id"),
+    *(Column(name, Count, comment="instead of the plan's") for name in RATE_NAMES),
     _version(),
+    # Partial: a change of a column that foreign keys could refer to would block all inserts into the workspace.
+    _partial("workspaces_by_external_id", "external_id IS NOT NULL", "external_id", unique=True),
     Column("operator_policy", Json, nullable=False, server_default="{}"),
     Column("owner_policy", Json, nullable=False, server_default="{}"),
     Column("policy_version", Count, nullable=False, server_default="1"),
     Index("workspaces_by_name", "name"),
     _partial("workspaces_suspended", "suspended_at IS NOT NULL", "id", "suspended_at"),
+    _partial("workspaces_deleted", "deleted_at IS NOT NULL", "id"),
     **_CLUSTERED,
 )
+
+deleted_workspaces = Table(
+    "deleted_workspaces",
+    metadata,
+    Column("id", Identifier, primary_key=True),
+    Column("external_id", Identifier, comment="the product's own id, free again"),
+    Column("deleted_at", Instant, nullable=False),
+    **_CLUSTERED,
+)
+"""Tombstones: all that stays of a deleted workspace."""
 
 users = Table(
     "users",
@@ -465,6 +485,7 @@ invitations = Table(
     Column("revoked_at", Instant),
     UniqueConstraint("digest"),
     Index("invitations_by_workspace", "workspace_id", "id"),
+    _partial("invitations_by_user", "accepted_by IS NOT NULL", "accepted_by"),
     **_CLUSTERED,
 )
 

@@ -17,7 +17,10 @@ def upgrade() -> None:
     _members_of_keys()
     _positions_of_events()
     _use_by_the_hour()
+    _deletion_of_workspaces()
+    _workspaces_of_backends()
     _policies()
+    _sign_ins_from_terminals()
 
 
 # Keys: networks, metadata and renewal.
@@ -77,6 +80,60 @@ def _use_by_the_hour() -> None:
     op.create_index("key_use_hours_by_hour", "key_use_hours", ["hour"])
 
 
+# Workspaces: their deletion, and the tombstones that stay.
+
+
+def _deletion_of_workspaces() -> None:
+    deleted_at = sa.Column("deleted_at", COUNT, comment="deleted, except rows still to be purged")
+    op.add_column("workspaces", deleted_at)
+    is_deleted = sa.text("deleted_at IS NOT NULL")
+    op.create_index(
+        "workspaces_deleted",
+        "workspaces",
+        ["id"],
+        sqlite_where=is_deleted,
+        postgresql_where=is_deleted,
+    )
+    op.create_table(
+        "deleted_workspaces",
+        sa.Column("id", IDENTIFIER, nullable=False),
+        sa.Column("external_id", IDENTIFIER, comment="the product's own id, free again"),
+        sa.Column("deleted_at", COUNT, nullable=False),
+        sa.PrimaryKeyConstraint("id", name="deleted_workspaces_pk"),
+        sqlite_strict=True,
+        sqlite_with_rowid=False,
+    )
+    is_accepted = sa.text("accepted_by IS NOT NULL")
+    op.create_index(
+        "invitations_by_user",
+        "invitations",
+        ["accepted_by"],
+        sqlite_where=is_accepted,
+        postgresql_where=is_accepted,
+    )
+
+
+# Workspaces: the product's own id, and rate limits of their own.
+
+
+def _workspaces_of_backends() -> None:
+    for column in (
+        sa.Column("external_id", IDENTIFIER, comment="the product's own id"),
+        sa.Column("workspace_per_minute", COUNT, comment="instead of the plan's"),
+        sa.Column("key_per_minute", COUNT, comment="instead of the plan's"),
+    ):
+        op.add_column("workspaces", column)
+    is_given = sa.text("external_id IS NOT NULL")
+    op.create_index(
+        "workspaces_by_external_id",
+        "workspaces",
+        ["external_id"],
+        unique=True,
+        sqlite_where=is_given,
+        postgresql_where=is_given,
+    )
+
+
 # Policies: the plan's layer, and those of a workspace.
 
 
@@ -90,3 +147,49 @@ def _policies() -> None:
         op.add_column(table, sa.Column(name, sa.Text(), nullable=False, server_default="{}"))
     version = sa.Column("policy_version", COUNT, nullable=False, server_default="1")
     op.add_column("workspaces", version)
+
+
+# Signing in from a terminal (RFC 8628).
+
+
+def _sign_ins_from_terminals() -> None:
+    op.create_table(
+        "device_logins",
+        sa.Column("digest", sa.LargeBinary(), nullable=False, comment="of the device code"),
+        sa.Column("user_code_digest", sa.LargeBinary(), nullable=False),
+        sa.Column("subject", IDENTIFIER, nullable=False, comment="the address as it is counted"),
+        sa.Column("address", sa.Text()),
+        sa.Column("agent", sa.Text()),
+        sa.Column("host", sa.Text(), comment="as the terminal calls its computer"),
+        sa.Column("description", sa.Text(), comment="requested; a person decides"),
+        sa.Column("scopes", sa.Text(), comment="requested; a person decides"),
+        sa.Column("created_at", COUNT, nullable=False),
+        sa.Column("expires_at", COUNT, nullable=False),
+        sa.Column("polled_at", COUNT),
+        sa.Column("denied_at", COUNT),
+        sa.Column("approved_at", COUNT),
+        sa.Column("approved_from", sa.Text(), comment="the address of the person who approved it"),
+        sa.Column("workspace_id", IDENTIFIER),
+        sa.Column("user_id", IDENTIFIER, comment="who approved it"),
+        sa.Column("key_description", sa.Text()),
+        sa.Column("key_scopes", sa.Text()),
+        sa.Column("key_expires_at", COUNT, comment="null: never"),
+        sa.PrimaryKeyConstraint("digest", name="device_logins_pk"),
+        sa.UniqueConstraint("user_code_digest", name="device_logins_user_code_digest_key"),
+        sa.ForeignKeyConstraint(
+            ["workspace_id"],
+            ["workspaces.id"],
+            name="device_logins_workspace_id_fk",
+            ondelete="CASCADE",
+        ),
+        sa.CheckConstraint(
+            "denied_at IS NULL OR approved_at IS NULL", name="device_logins_decided_once_check"
+        ),
+        sa.CheckConstraint(
+            "(approved_at IS NULL) = (workspace_id IS NULL)", name="device_logins_approved_check"
+        ),
+        sqlite_strict=True,
+        sqlite_with_rowid=False,
+    )
+    op.create_index("device_logins_by_subject", "device_logins", ["subject"])
+    op.create_index("device_logins_by_expiry", "device_logins", ["expires_at"])
