@@ -14,6 +14,7 @@ from keystead.api.events import EVENTS
 from keystead.api.keys import KEYS
 from keystead.api.operations import Operation
 from keystead.api.operator.keys import WORKSPACE_KEYS
+from keystead.api.operator.members import MEMBERS
 from keystead.api.operator.plans import PLANS
 from keystead.api.operator.policies import MANAGED_POLICIES
 from keystead.api.operator.portal_sessions import PORTAL_SESSIONS
@@ -41,6 +42,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = tuple(
         MANAGED_WORKSPACES,
         MANAGED_POLICIES,
         WORKSPACE_KEYS,
+        MEMBERS,
         PLANS,
         PORTAL_SESSIONS,
     )
