@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from keystead.api.calls import Endpoint
 from keystead.api.openapi.reference import ReferencePages
-from keystead.api.routes import OPERATIONS, Routes
+from keystead.api.routes import OPERATIONS, Routes, routed_path
 from keystead.http.asgi import Receive, Scope, Send, send_answer
 from keystead.http.body import LargeBodies
 from keystead.http.client import note_route
@@ -40,5 +40,5 @@ class Api:
                 raise MethodNotAllowed("GET, HEAD")
             await send_answer(send, page)
         else:
-            endpoint, parameters = self._routes.find(method, path)
+            endpoint, parameters = self._routes.find(method, routed_path(scope))
             await endpoint.answer(scope, receive, send, parameters)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from typing import Final, Generic, NamedTuple, TypeVar
+from urllib.parse import unquote_to_bytes
 
 from starlette.routing import compile_path
 
@@ -23,6 +24,7 @@ from keystead.api.policies import POLICY
 from keystead.api.webhooks import DELIVERIES, WEBHOOKS
 from keystead.api.workspaces import WORKSPACES
 from keystead.domain.errors import NotFound
+from keystead.http.asgi import Scope
 from keystead.http.head import METHODS
 from keystead.http.problems import MethodNotAllowed
 
@@ -51,6 +53,19 @@ OPERATIONS: Final[tuple[Operation, ...]] = tuple(
 """All calls, in the order of the OpenAPI document."""
 
 E = TypeVar("E")
+
+
+_SLASH: Final = "\0"
+"""What stands for a slash within a segment. No request has one in its path: control characters are refused."""
+_ENCODED_SLASH: Final = re.compile(b"%2[Ff]")
+
+
+def routed_path(scope: Scope) -> str:
+    """Return the path to find a call by: a percent-encoded slash belongs to its segment, and separates nothing."""
+    path: str = scope["path"]
+    raw: bytes = scope.get("raw_path") or b""
+    encoded, count = _ENCODED_SLASH.subn(_SLASH.encode(), raw)
+    return unquote_to_bytes(encoded).decode("utf-8", "replace") if count else path
 
 
 class _Template(NamedTuple, Generic[E]):
@@ -90,7 +105,10 @@ class Routes(Generic[E]):
             match = pattern.match(path)
             if match is not None:
                 if method in methods:
-                    return methods[method], match.groupdict()
+                    return methods[method], {
+                        name: value.replace(_SLASH, "/")
+                        for name, value in match.groupdict().items()
+                    }
                 allowed |= methods.keys()
         if allowed:
             raise MethodNotAllowed(", ".join(each for each in METHODS if each in allowed))
