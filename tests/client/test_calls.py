@@ -17,7 +17,15 @@ import pytest
 
 from keystead import client as sdk
 from keystead.api.openapi.reference import sample_of
-from keystead.client import AsyncClient, AsyncOperator, Client, DocumentDraft, Operator, TokenLost
+from keystead.client import (
+    AsyncClient,
+    AsyncOperator,
+    Client,
+    DocumentDraft,
+    Operator,
+    Policy,
+    TokenLost,
+)
 from keystead.client._async.client import AsyncBaseClient
 from keystead.client._sync.client import BaseClient
 from keystead.domain.renewals import Renewal
@@ -30,6 +38,7 @@ from tests.support.stub_server import TOKEN
 OPERATIONS = {call[2]["operationId"]: call for call in DESCRIBED}
 URL = "https://keys.example.com"
 END = datetime(2027, 1, 31, 12, tzinfo=UTC)
+POLICY = Policy(90, True, 30, 180, False)
 DRAFT = DocumentDraft("a", "text", title="A", url="https://example.com/a", attributes={"n": 1})
 
 Ask = Callable[[Any], Any]
@@ -41,6 +50,7 @@ MEMBERS: dict[str, Any] = {
 WORKSPACE_CALLS: dict[str, Ask] = {
     "whoami": lambda c: c.whoami(),
     "getPlan": lambda c: c.plan(),
+    "getPolicy": lambda c: c.policy(),
     "createKey": lambda c: c.keys.create("d", scopes=["*"], expires_at=END, **MEMBERS),
     "listKeys": lambda c: c.keys.page(status="active", query="q", limit=3, cursor="c"),
     "getKey": lambda c: c.keys.get("key_1"),
@@ -108,7 +118,9 @@ OPERATOR_CALLS: dict[str, Ask] = {within(id): by_operator(ask) for id, ask in KE
     "listMembers": lambda c: c.members("ws_1").page(limit=3, cursor="c"),
     "putMember": lambda c: c.members("ws_1").put("u|1", name="Ada", role="owner", email="a@b.cd"),
     "updateMember": lambda c: c.members("ws_1").update("usr_1", role="viewer"),
-    "removeMember": lambda c: c.members("ws_1").remove("usr_1"),
+    "deleteMember": lambda c: c.members("ws_1").remove("usr_1"),
+    "getWorkspacePolicy": lambda c: c.workspaces.policy("ws_1"),
+    "setWorkspacePolicy": lambda c: c.workspaces.set_policy("ws_1", POLICY),
     "listPlans": lambda c: c.plans(),
     "createPortalSession": lambda c: c.portal_session(
         "ws_1",

@@ -26,7 +26,12 @@ from tests.support.clocks import NOON
 from tests.support.installations import SandboxInstallation
 
 MANY = 1_000
-ONLY_ON_POSTGRESQL = {"credentials._HOLD", "credentials._LOCK", "keys._FORBID_SORTING"}
+ONLY_ON_POSTGRESQL = {
+    "credentials._HOLD",
+    "credentials._LOCK",
+    "deletion._TRY_LOCK",
+    "keys._FORBID_SORTING",
+}
 """Those call functions that SQLite lacks, for what they do and not for their rows."""
 
 

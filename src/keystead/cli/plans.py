@@ -61,11 +61,15 @@ def apply(
         api_keys = 5
         [plans.rate_limits]
         key_per_minute = 600
+        [plans.policy]
+        max_lifetime_days = 90
 
     Limits are api_keys, collections, documents, webhooks and members. A lowered
     limit only prevents new resources. Rate limits, in requests per minute, are
     workspace_per_minute and key_per_minute; they have an effect if servers
-    have the setting rate_limits. A plan in use can't be removed.
+    have the setting rate_limits. A policy says what keys may be:
+    max_lifetime_days, expiry_required, default_lifetime_days, end_unused_days
+    and renewal_allowed. A plan in use can't be removed.
 
     Parameters
     ----------
@@ -102,13 +106,13 @@ def _confirm(differences: list[str]) -> None:
     """Raise Failure unless the user agrees to changes that let workspaces do more than before."""
     if not render.is_interactive():
         raise Failure(
-            "This removes a plan or raises a limit. Pass --yes to confirm.",
+            "This removes a plan, raises a limit or loosens a policy. Pass --yes to confirm.",
             Exit.USAGE,
             {"code": "would-loosen", "title": "Limits would be loosened", "changes": differences},
         )
     for line in differences:
         render.note(line)
-    if not render.confirmed("This removes a plan or raises a limit. Apply it?"):
+    if not render.confirmed("This removes a plan, raises a limit or loosens a policy. Apply it?"):
         raise Failure("Nothing was saved.")
 
 

@@ -73,13 +73,19 @@ def workspace(record: Workspace, **more: object) -> Shape:
 
 
 def plan(record: Plan) -> Shape:
-    """A plan with all its limits and rate limits; null is unlimited."""
+    """A plan with all its limits and rate limits, where null is unlimited, and its policy."""
     from keystead.domain.plans import LIMIT_NAMES
     from keystead.domain.rate_limits import RATE_NAMES
 
     limits = {name: record.limits.get(name) for name in LIMIT_NAMES}
     rates = {name: record.rate_limits.get(name) for name in RATE_NAMES}
-    return {"id": record.id, "name": record.name, "limits": limits, "rate_limits": rates}
+    return {
+        "id": record.id,
+        "name": record.name,
+        "limits": limits,
+        "rate_limits": rates,
+        "policy": record.policy.members(),
+    }
 
 
 def quotas(found: Mapping[str, Quota]) -> Shape:

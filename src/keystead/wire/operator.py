@@ -7,6 +7,7 @@ from typing import Annotated, Any, Self
 
 from keystead.domain import plans, workspaces
 from keystead.services.plans import WorkspaceUse
+from keystead.wire.policies import Policy
 from keystead.wire.resources import Quotas
 from keystead.wire.schema import AsText, Instant, NextCursor, Resource, member
 
@@ -122,6 +123,7 @@ class PlanWithLimits(Resource):
     name: Annotated[str, member("The name to display.", "Team")]
     limits: Limits
     rate_limits: RateLimits
+    policy: Annotated[Policy, member("What keys of workspaces on this plan may be.")]
 
     @classmethod
     def of(cls, plan: plans.Plan) -> Self:
@@ -130,8 +132,13 @@ class PlanWithLimits(Resource):
             workspace_per_minute=plan.rate_limits.workspace_per_minute,
             key_per_minute=plan.rate_limits.key_per_minute,
         )
-        limits = Limits(**asdict(plan.limits))
-        return cls(id=plan.id, name=plan.name, limits=limits, rate_limits=rates)
+        return cls(
+            id=plan.id,
+            name=plan.name,
+            limits=Limits(**asdict(plan.limits)),
+            rate_limits=rates,
+            policy=Policy.of(plan.policy),
+        )
 
 
 class PlanList(Resource):

@@ -1,4 +1,4 @@
-"""The people of a workspace for the product's backend: by its own ids, in any role, out at once."""
+"""The people of a workspace for the product's backend: by its own ids, in any role, removed with their sessions."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_a_user_is_put_and_put_again(
 def test_a_portal_session_is_of_the_same_user(
     api: ApiInstallation, operator: ApiClient, tenant: Tenant
 ) -> None:
-    """The id of a portal session and that of a put are of one namespace in a workspace, and of none in another."""
+    """A portal session and a put with one id mean one user of a workspace, and another user of the next workspace."""
     user = {"id": "shared/1", "name": "Ada"}
     session = {"workspace_id": tenant.id, "user": user, "role": "viewer"}
     successful(operator.post("/operator/v1/portal-sessions", session), 201)
@@ -72,7 +72,7 @@ def test_a_portal_session_is_of_the_same_user(
 
 
 def test_a_role_is_changed(operator: ApiClient, tenant: Tenant) -> None:
-    """PATCH sets any role, owner too; the same again is the same; a version protects it."""
+    """PATCH sets any role, owner too; a repeated one changes nothing; a version protects it."""
     member = put(operator, tenant, "u1")
     path = f"{members_of(tenant)}/{member['id']}"
     changed = operator.patch(path, {"role": "owner"})
@@ -192,7 +192,7 @@ def test_any_line_is_an_id(sqlite_api: ApiInstallation, id: str) -> None:
 def test_what_is_wrong_is_named(
     sqlite_api: ApiInstallation, id: str, body: Any, expected: list[str]
 ) -> None:
-    """422 with the pointer of the value, and nobody is added."""
+    """422 with the pointer of the value, and no member is added."""
     operator, tenant = backend(sqlite_api), sqlite_api.tenant()
     assert pointers(operator.put(f"{members_of(tenant)}/by-external-id/{id}", body)) == expected
     assert successful(operator.get(members_of(tenant)))["items"] == []

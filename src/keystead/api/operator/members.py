@@ -117,7 +117,7 @@ def update_member(call: Call, id: str, body: MemberChange) -> Reply[ManagedMembe
     revokes=True,
     find_version=_version,
 )
-def remove_member(call: Call, id: str) -> Reply[None]:
+def delete_member(call: Call, id: str) -> Reply[None]:
     """End the membership immediately, with its sessions and sign-in links. The keys that the member created stay."""
     call.services.members.remove(call.principal, UserId(id), call.origin, call.if_match)
     return Reply(None)

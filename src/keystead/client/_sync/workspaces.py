@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from typing import Final
 
 from keystead.client._sync.sending import Resource
 from keystead.client.requests import PAGE_SIZE, Request, json_body, path_of
-from keystead.client.results import ManagedWorkspace, Page, WorkspaceWithUse
+from keystead.client.results import ManagedWorkspace, Page, Policy, PolicyLayers, WorkspaceWithUse
 from keystead.domain.keys import UNSET, Unset
 
 PATH: Final = "/operator/v1/workspaces"
@@ -102,6 +103,16 @@ class Workspaces(Resource):
         body = json_body(plan=plan, overrides=overrides or {})
         request = Request("PUT", f"{path_of(PATH, id)}/plan", body=body, if_match=if_match)
         return self._connection.send(request, WorkspaceWithUse)
+
+    def policy(self, id: str) -> PolicyLayers:
+        """Return what a workspace's keys may be. Raises NotFound."""
+        return self._connection.send(Request("GET", f"{path_of(PATH, id)}/policy"), PolicyLayers)
+
+    def set_policy(self, id: str, policy: Policy, *, if_match: str | None = None) -> PolicyLayers:
+        """Replace the operator's whole layer of a workspace's policy. Raises Invalid for days out of bounds."""
+        body = json_body(**asdict(policy))
+        request = Request("PUT", f"{path_of(PATH, id)}/policy", body=body, if_match=if_match)
+        return self._connection.send(request, PolicyLayers)
 
 
 def _page(query: str, limit: int, cursor: str | None = None) -> Request:

@@ -250,5 +250,6 @@ _SENTENCES: Final[Mapping[EventType, _Describe]] = {
     EventType.WORKSPACE_SUSPENDED: _only("suspended the workspace"),
     EventType.WORKSPACE_RESUMED: _only("resumed the workspace"),
     EventType.WORKSPACE_PLAN_CHANGED: _plan_changed,
+    EventType.WORKSPACE_EXPORTED: _only("exported the workspace's data"),
     EventType.WORKSPACE_POLICY_CHANGED: _policy_changed,
 }

@@ -87,6 +87,7 @@ workspaces = Table(
     Column("created_at", Instant, nullable=False),
     Column("suspended_at", Instant),
     Column("last_event", Count, nullable=False, server_default="0"),
+    Column("deleted_at", Instant, comment="deleted, except rows still to be purged"),
     Column("external_id", Identifier, comment="the product's own id"),
     *(Column(name, Count, comment="instead of the plan's") for name in RATE_NAMES),
     _version(),
@@ -97,8 +98,19 @@ workspaces = Table(
     Column("policy_version", Count, nullable=False, server_default="1"),
     Index("workspaces_by_name", "name"),
     _partial("workspaces_suspended", "suspended_at IS NOT NULL", "id", "suspended_at"),
+    _partial("workspaces_deleted", "deleted_at IS NOT NULL", "id"),
     **_CLUSTERED,
 )
+
+deleted_workspaces = Table(
+    "deleted_workspaces",
+    metadata,
+    Column("id", Identifier, primary_key=True),
+    Column("external_id", Identifier, comment="the product's own id, free again"),
+    Column("deleted_at", Instant, nullable=False),
+    **_CLUSTERED,
+)
+"""Tombstones: all that stays of a deleted workspace."""
 
 users = Table(
     "users",
@@ -432,6 +444,7 @@ invitations = Table(
     Column("revoked_at", Instant),
     UniqueConstraint("digest"),
     Index("invitations_by_workspace", "workspace_id", "id"),
+    _partial("invitations_by_user", "accepted_by IS NOT NULL", "accepted_by"),
     **_CLUSTERED,
 )
 

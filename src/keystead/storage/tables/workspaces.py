@@ -40,7 +40,9 @@ WORKSPACE_COLUMNS: Final = (
 )
 _ASCII_LOWER: Final = str.maketrans(ascii_uppercase, ascii_lowercase)
 
-_WORKSPACES: Final = select(*WORKSPACE_COLUMNS)
+_IS_KEPT: Final = workspaces.c.deleted_at.is_(None)
+_WORKSPACES: Final = select(*WORKSPACE_COLUMNS).where(_IS_KEPT)
+"""Without deleted ones, whose rows are still to be purged: no list and no caller may see them."""
 _ONE: Final = Query(_WORKSPACES.where(workspaces.c.id == bindparam("workspace")))
 _BY_EXTERNAL_ID: Final = Query(
     _WORKSPACES.where(workspaces.c.external_id == bindparam("external_id"))
@@ -81,9 +83,19 @@ _INSERT: Final = insert(workspaces)
 _UPDATE: Final = update(workspaces).where(workspaces.c.id == bindparam("workspace"))
 _EDIT: Final = _UPDATE.values(version=workspaces.c.version + 1)
 
-_MEMBERS: Final = select(
-    members.c.workspace_id, members.c.role, members.c.joined_at, members.c.version, *USER_COLUMNS
-).join(users, users.c.id == members.c.user_id)
+_MEMBER_COLUMNS: Final = (
+    members.c.workspace_id,
+    members.c.role,
+    members.c.joined_at,
+    members.c.version,
+    *USER_COLUMNS,
+)
+_MEMBERS: Final = (
+    select(*_MEMBER_COLUMNS)
+    .join(users, users.c.id == members.c.user_id)
+    .join(workspaces, workspaces.c.id == members.c.workspace_id)
+    .where(_IS_KEPT)
+)
 _OF_WORKSPACE: Final = members.c.workspace_id == bindparam("workspace")
 _IS_MEMBER: Final = and_(_OF_WORKSPACE, members.c.user_id == bindparam("user"))
 _MEMBER: Final = Query(_MEMBERS.where(_IS_MEMBER))
