@@ -36,7 +36,7 @@ from keystead.domain.mail import check_sender, mail_server_of
 from keystead.domain.scopes import ScopeCatalog
 from keystead.domain.text import is_one_line, is_visible
 from keystead.domain.token import check_prefix
-from keystead.http.client import Network, parse_networks
+from keystead.http.client import Network, parse_proxies
 from keystead.operation.files import ConfigurationError, require_private
 
 FILE_NAME: Final = "keystead.toml"
@@ -64,10 +64,7 @@ def _listed(value: object, what: str) -> list[str]:
 
 
 def _networks(value: object) -> tuple[Network, ...]:
-    networks = parse_networks(_listed(value, "networks such as 10.0.0.0/8"))
-    if any(network.prefixlen == 0 for network in networks):
-        raise ValueError("a network of all addresses would let every client forge its address")
-    return networks
+    return parse_proxies(_listed(value, "networks such as 10.0.0.0/8"))
 
 
 def _origins(value: object) -> tuple[str, ...]:

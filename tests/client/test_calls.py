@@ -42,6 +42,16 @@ POLICY = Policy(90, True, 30, 180, False)
 DRAFT = DocumentDraft("a", "text", title="A", url="https://example.com/a", attributes={"n": 1})
 
 Ask = Callable[[Any], Any]
+FILTERS: dict[str, Any] = {
+    "status": "active",
+    "query": "q",
+    "created_by": "key_1",
+    "unused_for": timedelta(days=30),
+    "expiring_within": timedelta(days=14),
+    "outside_policy": True,
+    "sort": "expires_at",
+    "order": "asc",
+}
 MEMBERS: dict[str, Any] = {
     "networks": ["203.0.113.0/24"],
     "metadata": {"customer": "42"},
@@ -52,7 +62,7 @@ WORKSPACE_CALLS: dict[str, Ask] = {
     "getPlan": lambda c: c.plan(),
     "getPolicy": lambda c: c.policy(),
     "createKey": lambda c: c.keys.create("d", scopes=["*"], expires_at=END, **MEMBERS),
-    "listKeys": lambda c: c.keys.page(status="active", query="q", limit=3, cursor="c"),
+    "listKeys": lambda c: c.keys.page(**FILTERS, limit=3, cursor="c"),
     "getKey": lambda c: c.keys.get("key_1"),
     "updateKey": lambda c: c.keys.update(
         "key_1", description="d", scopes=["*"], expires_at=None, **MEMBERS

@@ -74,7 +74,7 @@ class KeyLifecycle:
     @retry_on_conflict
     def _search_expiring(self, days: int) -> int:
         """Find keys that have expired, or will within so many days."""
-        name, ahead, now = f"ends in {days}", timedelta(days=days), self._clock.now()
+        name, ahead, now = f"expiring in {days}", timedelta(days=days), self._clock.now()
         watermark = self._watermark(name)
         kind = LifecycleKind.EXPIRING if days else LifecycleKind.EXPIRED
         at, last = _parse_watermark(watermark, now - OVERLAP + ahead)
@@ -94,7 +94,7 @@ class KeyLifecycle:
     @retry_on_conflict
     def _search_refused(self) -> int:
         """Find ended keys that were used lately."""
-        name, now = "refusals", self._clock.now()
+        name, now = "refused callers", self._clock.now()
         watermark = self._watermark(name)
         at, _ = _parse_watermark(watermark, now - OVERLAP)
         total = 0
@@ -114,7 +114,7 @@ class KeyLifecycle:
     @retry_on_conflict
     def _walk_for_disuse(self) -> int:
         """Continue the walk over all keys, which starts again once a day."""
-        name, now, total = "disuse", self._clock.now(), 0
+        name, now, total = "unused keys", self._clock.now(), 0
         with self._database.read_across(Purpose.WORKER) as tx:
             before = rows.find_watermark(tx, name)
         if before is not None and before[0] == "" and now - before[1] < WALK_EVERY:

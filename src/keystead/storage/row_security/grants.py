@@ -158,6 +158,7 @@ GRANTS: Final[Mapping[str, tuple[Grant, ...]]] = {
     ),
     APPLICATION: (
         _select(schema.plans),
+        _select(schema.watermarks, "name", "moved_at"),
         _select(schema.workspaces),
         _update(schema.workspaces, "name", "last_event", "version"),
         _update(schema.workspaces, "owner_policy", "policy_version"),

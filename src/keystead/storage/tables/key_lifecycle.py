@@ -10,6 +10,7 @@ from sqlalchemy import (
     ColumnElement,
     and_,
     bindparam,
+    func,
     literal_column,
     or_,
     select,
@@ -20,7 +21,7 @@ from keystead.domain.ids import KeyId, WorkspaceId
 from keystead.domain.key_lifecycle import LifecycleKind
 from keystead.storage.database import Tx
 from keystead.storage.queries import Query
-from keystead.storage.schema.columns import LIMIT, upsert
+from keystead.storage.schema.columns import LIMIT, Instant, upsert
 from keystead.storage.schema.tables import (
     api_keys,
     key_callers,
@@ -88,6 +89,12 @@ _WATERMARK: Final = Query(
         watermarks.c.name == bindparam("of_name")
     )
 )
+_OLDER_SERVER: Final = Query(
+    select(func.max(watermarks.c.moved_at, type_=Instant)).where(
+        watermarks.c.name.in_([literal_column("'ends in 0'"), literal_column("'refusals'")])
+    )
+)
+"""The scans of servers whose revision is 0002 or before. Each of them moves them once a minute."""
 _CREATE_WATERMARK: Final = upsert(
     watermarks, lambda fresh: fresh.on_conflict_do_nothing().returning(watermarks.c.name)
 )
@@ -119,6 +126,12 @@ def find_watermark(tx: Tx, name: str) -> tuple[str, datetime] | None:
     """Return the position of that scan, and when it last moved."""
     row = _WATERMARK.first(tx, {"of_name": name})
     return None if row is None else (row[0], row[1])
+
+
+def older_server_seen_at(tx: Tx) -> datetime | None:
+    """Return when a server that doesn't know this revision's schema last worked; None: never."""
+    seen_at: datetime | None = _OLDER_SERVER.scalar(tx)
+    return seen_at
 
 
 def move_watermark(tx: Tx, name: str, before: str | None, mark: str, now: datetime) -> bool:
