@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Annotated, Any, Self
 
-from keystead.domain import feed, plans, workspaces
+from keystead.domain import plans, workspaces
 from keystead.services.plans import WorkspaceUse
 from keystead.wire.policies import Policy
-from keystead.wire.resources import Actor, Event, Quotas, Target
-from keystead.wire.schema import Instant, NextCursor, Resource, member
+from keystead.wire.resources import Quotas
+from keystead.wire.schema import AsText, Instant, NextCursor, Resource, member
 
 
 class ManagedWorkspace(Resource):
@@ -66,43 +66,37 @@ class ManagedWorkspaceList(Resource):
     next_cursor: NextCursor
 
 
-class FeedEvent(Event):
-    """An audit record in the feed, with its workspace."""
+class ManagedMember(Resource):
+    """A person of a workspace, as the operator of the installation sees them."""
 
-    type: Annotated[  # type: ignore[assignment] # wider than a workspace's own types
-        str, member("The type. New versions of Keystead add some.", "key.created", "plans.changed")
-    ]
-    workspace: Annotated[
+    id: Annotated[str, member("The user's id.", "usr_02tcRIyrxLXTR81B3dqdOx")]
+    external_id: Annotated[
         str | None,
-        member(
-            "The workspace's id. Null: an event of the installation itself.",
-            "ws_02tcRIyrxLXTR81B3dqdOx",
-        ),
+        member("The product's own id of the user. Null: they have an account here.", "user-4711"),
     ]
+    name: Annotated[str, member("The name to display.", "Ada")]
+    email: Annotated[str | None, member("The address for notices.", "ada@example.com")]
+    role: Annotated[workspaces.Role, AsText]
+    joined_at: Instant | None
 
     @classmethod
-    def of_feed(cls, event: feed.FeedEvent) -> Self:
+    def of(cls, member: workspaces.Member) -> Self:
         """Return the shape of the domain's value."""
         return cls(
-            id=event.id,
-            type=event.type,
-            occurred_at=event.occurred_at,
-            actor=Actor.of(event.actor),
-            target=Target(type=event.target.type, id=event.target.id),
-            address=event.origin.address,
-            request_id=event.origin.request_id,
-            data=event.data,
-            workspace=event.workspace_id,
+            id=member.user.id,
+            external_id=member.user.portal_user_id,
+            name=member.user.name,
+            email=member.user.email,
+            role=member.role,
+            joined_at=member.joined_at,
         )
 
 
-class Feed(Resource):
-    """A part of the feed, oldest first."""
+class ManagedMemberList(Resource):
+    """A page of members, newest first."""
 
-    items: list[FeedEvent]
-    next_after: Annotated[
-        str, member("The `after` of the next request. Opaque; store it.", "1796126400000000")
-    ]
+    items: list[ManagedMember]
+    next_cursor: NextCursor
 
 
 class Limits(Resource):

@@ -40,6 +40,7 @@ _WORKSPACE_TAGS: Final = {
 _OPERATOR_TAGS: Final = {
     "managed workspaces": "The product's tenants and their plans.",
     "workspace keys": "The keys of a workspace, with the bodies, rules and codes of `/v1/keys`.",
+    "members": "The people of a workspace.",
     "plans": "The plans of this installation.",
     "usage": "How often the keys of each workspace were used, for billing.",
     "feed": "All events of all workspaces and of the installation, in one order.",

@@ -11,7 +11,7 @@ from keystead.domain.events import EventType, InstallationEventType
 from keystead.domain.feed import format_position, parse_position
 from keystead.domain.ids import WorkspaceId
 from keystead.http.paging import read_limit
-from keystead.wire.operator import Feed, FeedEvent
+from keystead.wire.feed import Feed, FeedEvent
 
 FEED: Final = Operations("/operator/v1/events", "feed", OPERATOR)
 
