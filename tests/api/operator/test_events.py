@@ -10,7 +10,7 @@ import pytest
 from keystead.domain.events import RetentionPolicy
 from keystead.domain.principals import Actor, PrincipalKind
 from keystead.services.cleanup import Retention
-from tests.support.api_client import ApiClient, ApiInstallation, Tenant, pointers, problem
+from tests.support.api_client import ApiClient, ApiInstallation, Tenant, open_api, pointers, problem
 from tests.support.backends import backend, successful
 
 PATH = "/operator/v1/events"
@@ -122,8 +122,13 @@ def test_wrong_parameters(sqlite_api: ApiInstallation, query: str, pointer: str)
         assert pointers(answer) == [pointer]
 
 
-def test_a_reader_that_comes_too_late(operator: ApiClient) -> None:
+def test_a_reader_that_comes_too_late(database_url: str) -> None:
     """410 with `oldest`, which is where the feed goes on."""
+    with open_api(database_url) as api:  # with a clock of its own
+        _come_too_late(backend(api))
+
+
+def _come_too_late(operator: ApiClient) -> None:
     api = operator.api
     before = _end(operator)
     Tenant(api, api.tenant().id).client()
