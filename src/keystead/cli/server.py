@@ -83,7 +83,7 @@ def connected(server: Server) -> Iterator[Client]:
     with client_errors():
         token = read_token(server.token_file, server.url)
         _require_kind(token, None)
-        with Client(server.url, token, agent=_agent()) as client:
+        with Client(server.url, token, agent=agent()) as client:
             yield client
         if client.key_expires_at is not None:
             note(f"This key expires {at(client.key_expires_at)}. Rotate it before then.")
@@ -97,7 +97,7 @@ def operating(server: Server) -> Iterator[Operator]:
     with client_errors():
         token = read_token(server.token_file, server.url, operator=True)
         _require_kind(token, CredentialKind.OPERATOR)
-        with Operator(server.url, token, agent=_agent()) as operator:
+        with Operator(server.url, token, agent=agent()) as operator:
             yield operator
 
 
@@ -163,7 +163,8 @@ def failure_of(problem: Problem) -> Failure:
     return Failure(detail, _EXITS.get(problem.status, Exit.REFUSED), members)
 
 
-def _agent() -> str:
+def agent() -> str:
+    """Return the command line's User-Agent."""
     from keystead import __version__
 
     return f"keystead-cli/{__version__}"
