@@ -13,6 +13,7 @@ from keystead.cli.outcome import Exit
 from keystead.cli.plan_file import changes, loosens, read_plans
 from keystead.domain.errors import Invalid
 from keystead.domain.plans import DEFAULT_PLANS, Limits, Plan
+from keystead.domain.policies import Policy
 from keystead.domain.rate_limits import RateLimits
 from tests.cli.conftest import Keystead, one_engine
 from tests.support.terminal import at_terminal
@@ -60,6 +61,11 @@ def test_a_file_is_read_in_its_order() -> None:
         (
             '[[plans]]\nid = "a"\nname = "X"\nrate_limits = {key_per_minute = 0, workspace_per_minute = true}',
             ["plans[1].rate_limits.workspace_per_minute", "plans[1].rate_limits.key_per_minute"],
+        ),
+        ('[[plans]]\nid = "a"\nname = "X"\npolicy = 5', ["plans[1].policy"]),
+        (
+            '[[plans]]\nid = "a"\nname = "X"\npolicy = {end_unused_days = 29, days = 3}',
+            ["plans[1].policy.end_unused_days", "plans[1].policy.days"],
         ),
         ('[[plans]]\nid = "a"\nname = "X"\n' * 2, ["plans[2].id"]),
         ('version = 1\n[[plans]]\nid = "a"\nname = "X"', ["version"]),
@@ -132,6 +138,23 @@ def test_rate_limits_are_of_the_plan(keystead: Keystead, tmp_path: Path) -> None
     )
 
 
+def test_a_policy_is_of_the_plan(keystead: Keystead, tmp_path: Path) -> None:
+    """A policy in a file is applied, stored and shown in the differences; left out, it says nothing again."""
+    file = tmp_path / "plans.toml"
+    file.write_text(f"{FILE}[plans.policy]\nmax_lifetime_days = 90\nrenewal_allowed = false\n")
+    applied = keystead("plans", "apply", str(file), "--yes")
+    assert "max_lifetime_days 90, renewal_allowed false" in applied.out
+    (free, pro) = keystead("plans", "list", "--json").json["items"]
+    assert set(free["policy"].values()) == {None}
+    assert (pro["policy"]["max_lifetime_days"], pro["policy"]["renewal_allowed"]) == (90, False)
+    file.write_text(FILE)
+    assert keystead("plans", "apply", str(file)).code == Exit.USAGE
+    assert (
+        keystead("plans", "apply", str(file), "--yes").out
+        == "~ pro: max_lifetime_days 90 -> unset, renewal_allowed false -> unset\n"
+    )
+
+
 def test_a_plan_in_use_does_not_go(keystead: Keystead, tmp_path: Path) -> None:
     """A file without a plan that is in use is refused with the plan's name, and nothing changes."""
     file = tmp_path / "plans.toml"
@@ -144,6 +167,7 @@ def test_a_plan_in_use_does_not_go(keystead: Keystead, tmp_path: Path) -> None:
 
 
 FREE, TEAM, SCALE = DEFAULT_PLANS
+BOUND = replace(FREE, policy=Policy(90))
 RATED = replace(FREE, rate_limits=RateLimits(key_per_minute=60))
 LOOSE: dict[str, tuple[list[Plan], list[Plan]]] = {
     "a plan goes": ([FREE, TEAM], [FREE]),
@@ -151,6 +175,9 @@ LOOSE: dict[str, tuple[list[Plan], list[Plan]]] = {
     "a limit is left out": ([FREE], [replace(FREE, limits=replace(FREE.limits, members=None))]),
     "a rate is raised": ([RATED], [replace(FREE, rate_limits=RateLimits(key_per_minute=61))]),
     "a rate is left out": ([RATED], [FREE]),
+    "a policy is left out": ([BOUND], [FREE]),
+    "keys may live longer": ([BOUND], [replace(FREE, policy=Policy(91))]),
+    "keys may renew again": ([replace(FREE, policy=Policy(renewal_allowed=False))], [BOUND]),
 }
 TIGHT: dict[str, tuple[list[Plan], list[Plan]]] = {
     "nothing changes": ([*DEFAULT_PLANS], [*DEFAULT_PLANS]),
@@ -158,6 +185,9 @@ TIGHT: dict[str, tuple[list[Plan], list[Plan]]] = {
     "a limit is lowered": ([FREE], [replace(FREE, limits=replace(FREE.limits, members=0))]),
     "a limit is new": ([SCALE], [replace(SCALE, limits=FREE.limits)]),
     "a rate is new": ([FREE], [RATED]),
+    "a policy is new": ([FREE], [BOUND]),
+    "a policy is stricter": ([BOUND], [replace(FREE, policy=Policy(89, default_lifetime_days=7))]),
+    "what a maximum implies is said": ([BOUND], [replace(FREE, policy=Policy(90, True))]),
     "a name and the order change": ([FREE, TEAM], [TEAM, replace(FREE, name="Trial")]),
 }
 

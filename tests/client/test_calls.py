@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -16,7 +17,15 @@ import pytest
 
 from keystead import client as sdk
 from keystead.api.openapi.reference import sample_of
-from keystead.client import AsyncClient, AsyncOperator, Client, DocumentDraft, Operator, TokenLost
+from keystead.client import (
+    AsyncClient,
+    AsyncOperator,
+    Client,
+    DocumentDraft,
+    Operator,
+    Policy,
+    TokenLost,
+)
 from keystead.client._async.client import AsyncBaseClient
 from keystead.client._sync.client import BaseClient
 from keystead.domain.renewals import Renewal
@@ -29,9 +38,20 @@ from tests.support.stub_server import TOKEN
 OPERATIONS = {call[2]["operationId"]: call for call in DESCRIBED}
 URL = "https://keys.example.com"
 END = datetime(2027, 1, 31, 12, tzinfo=UTC)
+POLICY = Policy(90, True, 30, 180, False)
 DRAFT = DocumentDraft("a", "text", title="A", url="https://example.com/a", attributes={"n": 1})
 
 Ask = Callable[[Any], Any]
+FILTERS: dict[str, Any] = {
+    "status": "active",
+    "query": "q",
+    "created_by": "key_1",
+    "unused_for": timedelta(days=30),
+    "expiring_within": timedelta(days=14),
+    "outside_policy": True,
+    "sort": "expires_at",
+    "order": "asc",
+}
 MEMBERS: dict[str, Any] = {
     "networks": ["203.0.113.0/24"],
     "metadata": {"customer": "42"},
@@ -40,8 +60,9 @@ MEMBERS: dict[str, Any] = {
 WORKSPACE_CALLS: dict[str, Ask] = {
     "whoami": lambda c: c.whoami(),
     "getPlan": lambda c: c.plan(),
+    "getPolicy": lambda c: c.policy(),
     "createKey": lambda c: c.keys.create("d", scopes=["*"], expires_at=END, **MEMBERS),
-    "listKeys": lambda c: c.keys.page(status="active", query="q", limit=3, cursor="c"),
+    "listKeys": lambda c: c.keys.page(**FILTERS, limit=3, cursor="c"),
     "getKey": lambda c: c.keys.get("key_1"),
     "updateKey": lambda c: c.keys.update(
         "key_1", description="d", scopes=["*"], expires_at=None, **MEMBERS
@@ -79,16 +100,33 @@ WORKSPACE_CALLS: dict[str, Ask] = {
     "getDelivery": lambda c: c.deliveries.get("dlv_1"),
     "resendDelivery": lambda c: c.deliveries.redeliver("dlv_1"),
 }
-OPERATOR_CALLS: dict[str, Ask] = {
+
+
+def within(id: str) -> str:
+    """Return the name of the operators' twin of a call about keys."""
+    return re.sub("(?=[A-Z])", "Workspace", id, count=1)
+
+
+def by_operator(ask: Ask) -> Ask:
+    """Return a call about keys as an operator makes it within a workspace."""
+    return lambda client: ask(SimpleNamespace(keys=client.keys("ws_1")))
+
+
+KEY_CALLS = {id: ask for id, ask in WORKSPACE_CALLS.items() if id.endswith(("Key", "Keys"))}
+OPERATOR_CALLS: dict[str, Ask] = {within(id): by_operator(ask) for id, ask in KEY_CALLS.items()} | {
     "createWorkspace": lambda c: c.workspaces.create(
         "Acme", plan="team", owner="Ann", email="ann@example.com"
     ),
     "listWorkspaces": lambda c: c.workspaces.page(query="acme", limit=3, cursor="c"),
     "getWorkspace": lambda c: c.workspaces.get("ws_1"),
-    "updateWorkspace": lambda c: c.workspaces.rename("ws_1", "Acme"),
+    "updateWorkspace": lambda c: c.workspaces.update("ws_1", name="Acme", external_id="a:1"),
+    "putWorkspace": lambda c: c.workspaces.put("a:1", "Acme", plan="team"),
+    "getWorkspaceByExternalId": lambda c: c.workspaces.by_external_id("a:1"),
     "suspendWorkspace": lambda c: c.workspaces.suspend("ws_1"),
     "resumeWorkspace": lambda c: c.workspaces.resume("ws_1"),
     "setWorkspacePlan": lambda c: c.workspaces.put_on_plan("ws_1", "team", overrides={"keys": 1}),
+    "getWorkspacePolicy": lambda c: c.workspaces.policy("ws_1"),
+    "setWorkspacePolicy": lambda c: c.workspaces.set_policy("ws_1", POLICY),
     "listPlans": lambda c: c.plans(),
     "createPortalSession": lambda c: c.portal_session(
         "ws_1",
@@ -253,6 +291,7 @@ def test_lists_go_on_to_the_end() -> None:
         "listWebhooks": lambda c: c.webhooks.list(),
         "listDeliveries": lambda c: c.deliveries.list("wh_1", status="failed"),
         "listWorkspaces": lambda c: c.workspaces.list(query="acme"),
+        "listWorkspaceKeys": lambda c: c.keys("ws_1").list(status="active", query="q"),
     }
     lists = {id for id, (_, _, o) in OPERATIONS.items() if "cursor" in str(o.get("parameters"))}
     assert set(walks) == lists
@@ -316,7 +355,7 @@ def test_both_kinds_have_the_same_methods(waiting: type[Any], awaiting: type[Any
         if inspect.iscoroutinefunction(other):
             assert given == other_given, name
         elif name != "__repr__":
-            assert other_given == given.replace("Iterator[", "AsyncIterator["), name
+            assert other_given in {given.replace("Iterator[", "AsyncIterator["), f"Async{given}"}
 
 
 def names(kind: type[Any]) -> set[str]:

@@ -24,11 +24,11 @@ from tests.support.problems import error_classes
 
 PROBLEMS = Problems("https://keys.example.com/")
 
-CONTRACT = """invalid-request 400; unauthenticated, invalid-token 401; insufficient-scope, would-widen 403;
-not-found 404; method-not-allowed 405; limit-reached, key-revoked, key-expired, rotation-in-progress, name-taken,
-collection-not-empty, idempotency-in-progress 409; changed-meanwhile 412; too-large 413; unsupported-media-type 415;
-invalid, invalid-cursor, idempotency-mismatch, against-policy 422; rate-limited 429;
-header-too-large 431; unavailable, outcome-unknown 503; disk-full 507"""
+CONTRACT = """invalid-request 400; unauthenticated, invalid-token 401; insufficient-scope, would-widen 403; not-found
+404; method-not-allowed 405; limit-reached, key-revoked, key-expired, rotation-in-progress, name-taken,
+collection-not-empty, idempotency-in-progress, not-suspended 409; changed-meanwhile 412; too-large 413;
+unsupported-media-type 415; invalid, invalid-cursor, idempotency-mismatch, against-policy 422;
+rate-limited 429; header-too-large 431; unavailable, outcome-unknown 503; disk-full 507"""
 
 
 def contract() -> dict[str, int]:

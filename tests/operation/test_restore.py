@@ -14,11 +14,15 @@ import pytest
 
 from keystead import bootstrap
 from keystead.cli.installation import actor
+from keystead.domain.errors import NotFound
+from keystead.domain.keys import KeyDraft
+from keystead.domain.principals import operator
 from keystead.domain.revocation_log import parse_entries
 from keystead.operation.files import ConfigurationError
 from keystead.settings import Settings
 from keystead.storage.maintenance import backup
 from tests.support.acknowledged_changes import DEAD, LIVE, at_work, verify
+from tests.support.installations import text_of
 from tests.support.postgres import PostgresServer
 from tests.support.processes import CommandResult, run_apart
 from tests.support.server_process import ServerProcess, serving
@@ -225,6 +229,77 @@ def test_an_older_postgresql_is_refused_until_restored(
         server.start()
         assert verify(server, doomed["token"]) == DEAD
         assert verify(server, spared["token"]) == LIVE
+
+
+@pytest.mark.slow
+def test_a_deleted_workspace_is_not_revived(embedded: ServerProcess, tmp_path: Path) -> None:
+    """A backup from before a deletion: restoring it deletes the workspace again, and its key stays dead."""
+    installation = bootstrap.open_safely(embedded.settings)
+    services = installation.services
+    ended, spared = (services.workspaces.create(name, plan_id="scale") for name in ("A", "B"))
+    keys = [
+        services.keys.create(operator("tests", each.id), KeyDraft("key"))
+        for each in (ended, spared)
+    ]
+    tokens = [text_of(key) for key in keys]
+    file = tmp_path / "backup"
+    assert embedded.cli("backup", str(file)).returncode == 0
+    services.keys.revoke(operator("tests", ended.id), keys[0].key.id)
+    services.workspaces.suspend(ended.id)
+    services.deletion.delete(ended.id)
+    services.deletion.purge()
+    installation.close()
+    # The database knows the deletion: what happened in the workspace before isn't missed.
+    embedded.stop()
+    embedded.start()
+    embedded.stop()
+    report = restore(embedded, str(file))
+    assert report["done_again"]["workspaces deleted"] == 1
+    assert report["to_look_at"] == []
+    embedded.start()
+    assert [verify(embedded, token) for token in tokens] == [DEAD, LIVE]
+    installation = bootstrap.open_safely(embedded.settings)
+    with pytest.raises(NotFound):
+        installation.services.workspaces.get(ended.id)
+    installation.services.deletion.purge()
+    installation.close()
+    embedded.stop()
+    embedded.start()
+    assert restore_again(embedded) == {}
+
+
+@pytest.mark.slow
+def test_an_older_postgresql_does_not_revive_a_workspace(
+    postgres: PostgresServer, tmp_path: Path
+) -> None:
+    """A dump from before a deletion is refused by the server that deleted, until the deletion is repeated."""
+    name = postgres.create_database()
+    with serving(postgres.dsn(name)) as server:
+        installation = bootstrap.open_safely(server.settings)
+        ended = installation.services.workspaces.create("A", plan_id="scale")
+        installation.close()
+        server.stop()
+        old = postgres.create_database(template=name)
+        installation = bootstrap.open_safely(server.settings)
+        installation.services.workspaces.suspend(ended.id)
+        installation.services.deletion.delete(ended.id)
+        installation.services.deletion.purge()
+        installation.close()
+        server.database_url = server.database_url.replace(name, old)
+        assert begin(server).code == CONFIGURATION
+        assert restore(server)["done_again"]["workspaces deleted"] == 1
+        server.start()
+        installation = bootstrap.open_safely(server.settings)
+        with pytest.raises(NotFound):
+            installation.services.workspaces.get(ended.id)
+        installation.close()
+
+
+def restore_again(server: ServerProcess) -> dict[str, Any]:
+    """Stop the server, and return what a restore in place finds to repeat."""
+    server.stop()
+    done: dict[str, Any] = restore(server)["done_again"]
+    return done
 
 
 def test_the_journal_is_written_before_the_answer(embedded: ServerProcess) -> None:

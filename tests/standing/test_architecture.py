@@ -104,6 +104,7 @@ WRITES_ACROSS = {
     "services/reauthentication.py": "what a password proves, and failures",
     "services/restoration.py": "a restored backup, by the command line",
     "services/cleanup.py": "the worker's sweep",
+    "services/deletion.py": "the purge of deleted workspaces",
     "services/sign_in.py": "people, by the link, the password or the session that acts",
     "services/throttle.py": "counts of attempts",
     "services/usage.py": "what keys were used for",

@@ -22,16 +22,19 @@ class BlockingClient:
 
     def __getattr__(self, name: str) -> Any:
         member = getattr(self.inner, name)
-        if callable(member):
-            return self._blocking(member)
-        return BlockingClient(member, self._runner) if is_resource(member) else member
+        return self._blocking(member) if callable(member) else self._part(member)
+
+    def _part(self, value: Any) -> Any:
+        return BlockingClient(value, self._runner) if is_resource(value) else value
 
     def _blocking(self, method: Callable[..., Any]) -> Callable[..., Any]:
         def call(*values: Any, **named: Any) -> Any:
             result = method(*values, **named)
             if inspect.iscoroutine(result):
                 return self._runner.run(result)
-            return self._runner.run(collect_items(result)) if is_async_list(result) else result
+            if is_async_list(result):
+                return self._runner.run(collect_items(result))
+            return self._part(result)
 
         return call
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.dialects import postgresql
 
 from keystead.domain.errors import Unavailable
 from keystead.domain.ids import WorkspaceId
@@ -34,6 +35,8 @@ CHOSEN: Final[dict[tuple[str, str], Any]] = {
 ALSO: Final = {
     "webhook_endpoints": ["sealed"],
     "users": ["portal_workspace_id", "portal_user_id"],
+    "api_keys": ["rotated_to"],
+    "invitations": ["accepted_by"],
     "device_logins": ["workspace_id", "approved_at"],
 }
 """Nullable columns that have a value in a generated row."""
@@ -55,7 +58,7 @@ def fill(database: Database) -> None:
 
 def _insert(tx: Tx, table: str, workspace_id: str) -> None:
     """Insert a row whose every name is the workspace's, so that it refers only to rows of its own workspace."""
-    row = row_of(table, needed_columns(tx, table), workspace_id)
+    row = row_of(table, needed_columns(table), workspace_id)
     names, values = ", ".join(row), ", ".join(f":{name}" for name in row)
     tx.execute(text(f"INSERT INTO {table} ({names}) VALUES ({values}) ON CONFLICT DO NOTHING"), row)
 
@@ -65,14 +68,14 @@ def row_of(table: str, needed: list[tuple[str, str]], workspace_id: str) -> dict
     return {name: _value(table, name, type, workspace_id) for name, type in needed}
 
 
-def needed_columns(tx: Tx, table: str) -> list[tuple[str, str]]:
-    """Return the columns that require a value, with their types."""
-    query = (
-        "SELECT column_name, data_type FROM information_schema.columns WHERE table_name = :table"
-        " AND table_schema = 'public' AND is_nullable = 'NO' AND column_default IS NULL AND is_identity = 'NO'"
-    )
-    needed = [(row.column_name, row.data_type) for row in tx.execute(text(query), {"table": table})]
-    return needed + [(name, "text") for name in ALSO.get(table, [])]
+def needed_columns(table: str) -> list[tuple[str, str]]:
+    """Return the columns that require a value, with PostgreSQL's names of their types."""
+    also = ALSO.get(table, [])
+    return [
+        (column.name, column.type.compile(dialect=postgresql.dialect()).lower())  # type: ignore[no-untyped-call]
+        for column in schema.metadata.tables[table].columns
+        if column.name in also or not (column.nullable or column.server_default or column.identity)
+    ]
 
 
 def _value(table: str, column: str, type: str, workspace_id: str) -> Any:

@@ -168,6 +168,16 @@ def forget_deleted_webhooks(scene: Scene) -> Check:
     return lambda: scene.rows(schema.webhook_endpoints, scene.honest) == 0
 
 
+def purge(scene: Scene) -> Check:
+    """Fail to delete an event of a deleted workspace."""
+    services = scene.sandbox.services
+    scene.poison("DELETE", "events", "workspace_id", scene.poisoned.workspace_id)
+    for tenant in scene.both:
+        services.workspaces.suspend(tenant.workspace_id)
+        services.deletion.delete(tenant.workspace_id)
+    return lambda: scene.rows(schema.events, scene.honest) == 0
+
+
 def send_digests(scene: Scene) -> Check:
     """Fail to compose a digest; the other admin and the other workspace get theirs, once."""
     services = scene.sandbox.services
@@ -227,6 +237,7 @@ USE_CASES: Final[Mapping[str, Callable[[Scene], Check]]] = {
     "retention": forget,
     "collection_deletions": finish_deletions,
     "webhook_deletions": forget_deleted_webhooks,
+    "workspace_deletions": purge,
     "notification_digests": send_digests,
     "email_confirmations": send_confirmations,
     DELIVER: deliver,

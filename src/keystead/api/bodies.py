@@ -28,7 +28,7 @@ from keystead.domain.portal import MAX_URL, MAX_USER_ID, PortalRequest, PortalUs
 from keystead.domain.renewals import Renewal
 from keystead.domain.rotations import MAX_OVERLAP
 from keystead.domain.webhooks import MAX_HEADERS, WebhookDraft, WebhookPatch, WebhookStatus
-from keystead.domain.workspaces import MAX_NAME, Role
+from keystead.domain.workspaces import EXTERNAL_ID_PATTERN, MAX_NAME, Role
 from keystead.wire.policies import (
     DEFAULT_LIFETIME,
     END_UNUSED,
@@ -404,10 +404,31 @@ class NewWorkspace(Body):
     ] = None
 
 
+class PutWorkspace(Body):
+    """The name and the plan of the workspace with an id of the product's own."""
+
+    name: Annotated[str, _name("The name to display. It need not be unique.", "Acme")]
+    plan: Annotated[
+        str | None,
+        member(
+            "The plan's id. Omitted or null: the smallest plan for a new workspace, else unchanged.",
+            "team",
+        ),
+    ] = None
+
+
 class WorkspaceChange(Body):
     """Changes to a workspace. Omitted members stay as they are."""
 
     name: Annotated[str, _name("The name to display.", "Acme")] = ""
+    external_id: Annotated[
+        str,
+        member(
+            "The product's own id of the workspace, unique in the installation.",
+            "customer-0815",
+            pattern=f"^{EXTERNAL_ID_PATTERN}$",
+        ),
+    ] = ""
 
 
 class PlanAssignment(Body):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import Final
+from datetime import timedelta
+from enum import StrEnum
+from typing import Final, Literal
 
 from keystead.api.bodies import Body, KeyChange, NewKey, NewRotation
 from keystead.api.calls import Call, page_of
@@ -22,6 +24,7 @@ from keystead.domain.errors import (
     WouldWiden,
 )
 from keystead.domain.ids import KeyId
+from keystead.domain.key_lists import DAYS_PATTERN, KeySelection, KeySort, parse_days
 from keystead.domain.keys import KeyStatus
 from keystead.domain.scopes import KEYS_READ, KEYS_WRITE
 from keystead.services import key_issuer as service
@@ -40,6 +43,14 @@ KEYS: Final = Operations(
     find_version=_version,
 )
 _NO_BODY: Final = NewRotation()
+_DAYS: Final = {"type": "string", "pattern": f"^{DAYS_PATTERN}$"}
+
+
+class Order(StrEnum):
+    """The direction of a sorted list."""
+
+    ASCENDING = "asc"
+    DESCENDING = "desc"
 
 
 @KEYS.call(
@@ -81,6 +92,29 @@ def create_key(call: Call, body: NewKey) -> Reply[CreatedKey]:
             "query",
             "A part of the description, the exact id, or the token's last four characters.",
         ),
+        in_query("created_by", "Only keys that the key, member or operator with this id created."),
+        in_query(
+            "unused_for",
+            "Only keys without a use for so long, such as `30d`; a key that was never used counts from its creation.",
+            schema=_DAYS,
+        ),
+        in_query(
+            "expiring_within",
+            "Only active keys that expire within this time, such as `14d`.",
+            schema=_DAYS,
+        ),
+        in_query(
+            "outside_policy",
+            "`true`: only keys that the workspace's policy would not allow as they are. Omitted: all.",
+            Literal["true"],
+        ),
+        in_query(
+            "sort",
+            "What orders the list, by the values at the time of each page; ids decide between equal values."
+            " Never used comes before every use, never expiring after every expiry. Omitted: `created_at`.",
+            KeySort,
+        ),
+        in_query("order", "`asc`: the lowest value first. Omitted: `desc`.", Order),
         *PAGED,
     ),
 )
@@ -88,15 +122,49 @@ def list_keys(
     call: Call,
     status: KeyStatus | None = None,
     query: str | None = None,
+    created_by: str | None = None,
+    unused_for: str | None = None,
+    expiring_within: str | None = None,
+    outside_policy: Literal["true"] | None = None,
+    sort: KeySort = KeySort.CREATED_AT,
+    order: Order = Order.DESCENDING,
     limit: str | None = None,
     cursor: str | None = None,
 ) -> Reply[KeyList]:
-    """Return the workspace's keys, newest first, expired and revoked ones included, and the quota of keys."""
-    page = page_of(call, str, limit, cursor, status=status, query=query)
+    """Return the workspace's keys, newest first, expired and revoked ones included, and the quota of keys.
+
+    All filters combine. A cursor continues the list with the same filters and order.
+    """
+    wanted = KeySelection(
+        status,
+        query or "",
+        created_by=created_by or "",
+        unused_for=_days("unused_for", unused_for),
+        expiring_within=_days("expiring_within", expiring_within),
+        sort=sort,
+        ascending=order is Order.ASCENDING,
+    )
+    page = page_of(
+        call,
+        str,
+        limit,
+        cursor,
+        status=status,
+        query=query,
+        created_by=created_by,
+        unused_for=unused_for,
+        expiring_within=expiring_within,
+        outside_policy=outside_policy,
+        sort=sort,
+        order=order,
+    )
     keys = call.services.keys
-    before = None if page.after is None else KeyId(page.after)
     rows = keys.list(
-        call.principal, status=status, query=query or "", limit=page.limit, before=before
+        call.principal,
+        wanted,
+        outside_policy=outside_policy is not None,
+        limit=page.limit,
+        after=page.after,
     )
     now = keys.now()
     answer = KeyList(
@@ -181,6 +249,10 @@ def rotate_key(call: Call, id: str, body: NewRotation = _NO_BODY) -> Reply[Creat
         once=_once(call, body),
     )
     return _created(call, created)
+
+
+def _days(name: str, text: str | None) -> timedelta | None:
+    return None if text is None else parse_days(text, f"query:{name}")
 
 
 def _created(call: Call, created: service.CreatedKey) -> Reply[CreatedKey]:

@@ -23,6 +23,7 @@ FLUSH_SECONDS: Final = 2.0
 WATCH_SECONDS: Final = 60.0
 DIGEST_SECONDS: Final = 60.0
 CONFIRMATION_SECONDS: Final = 5.0
+PURGE_SECONDS: Final = 10.0
 SWEEP_SECONDS: Final = 3600.0
 MAIL_FOLDER: Final = "mail"
 SENDER: Final = "Keystead <keystead@localhost>"
@@ -62,6 +63,7 @@ def background_of(
 def _tasks(installation: Installation) -> list[Task]:
     from keystead.services import (
         cleanup,
+        deletion,
         deliveries,
         device_logins,
         documents,
@@ -86,6 +88,7 @@ def _tasks(installation: Installation) -> list[Task]:
         Task(cleanup.EXPIRED_TASK, SWEEP_SECONDS, expired_rows.run),
         Task(cleanup.RETENTION_TASK, SWEEP_SECONDS, retention.run),
         Task(documents.DELETIONS, SWEEP_SECONDS, services.documents.finish_deletions),
+        Task(deletion.TASK, PURGE_SECONDS, services.deletion.purge),
         Task(deliveries.DELETIONS, SWEEP_SECONDS, services.deliveries.finish_deletions),
         Task(device_logins.TASK, WATCH_SECONDS, services.device_logins.purge),
         *_mail_tasks(installation),

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from keystead.services.accounts import Accounts
     from keystead.services.confirmations import Confirmations
     from keystead.services.credentials import Credentials
+    from keystead.services.deletion import Deletion
     from keystead.services.deliveries import Deliveries
     from keystead.services.device_logins import DeviceLogins
     from keystead.services.documents import Documents
@@ -151,6 +152,11 @@ class Composition:
         from keystead.services.workspaces import Workspaces
 
         return Workspaces(self.database, self.clock)
+
+    def _deletion(self) -> Deletion:
+        from keystead.services.deletion import Deletion
+
+        return Deletion(self.database, self.clock, self.on_failure)
 
     def _sign_in(self) -> SignIn:
         from keystead.services.sign_in import SignIn

@@ -118,6 +118,7 @@ def _make_safe(
         database,
         services.keys,
         services.workspaces,
+        services.deletion,
         services.members,
         services.credentials,
         services.invitations,

@@ -24,7 +24,6 @@ from keystead.cli.server import (
     client_errors,
     connected,
 )
-from keystead.cli.shapes import answered
 from keystead.cli.token_file import LARGEST, login_file, remove_token, store_token
 
 if TYPE_CHECKING:
@@ -103,7 +102,7 @@ def whoami(*, server: Server = DEFAULT_SERVER, json: Json = False) -> None:
     with connected(server) as client:
         caller = client.whoami()
     if json:
-        render.print_json(answered(caller))
+        render.print_json(caller)
         return
     key, workspace = caller.key, caller.workspace
     render.print_fields(

@@ -7,13 +7,15 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from keystead.domain import policies
 from keystead.domain.errors import FieldError, Invalid
 from keystead.domain.plans import LIMIT_NAMES, MAX_LIMIT, Limits, Plan
+from keystead.domain.policies import POLICY_NAMES, Policy
 from keystead.domain.rate_limits import MAX_RATE, RATE_NAMES, RateLimits, is_rate
 from keystead.domain.workspaces import check_name
 
 _ID: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
-_MEMBERS: Final = ("id", "name", "limits", "rate_limits")
+_MEMBERS: Final = ("id", "name", "limits", "rate_limits", "policy")
 
 
 def read_plans(text: str) -> list[Plan]:
@@ -51,7 +53,7 @@ def changes(current: Sequence[Plan], new: Sequence[Plan]) -> list[str]:
 
 
 def loosens(current: Sequence[Plan], new: Sequence[Plan]) -> bool:
-    """Return whether applying `new` removes a plan, or raises or lifts a limit of one."""
+    """Return whether applying `new` removes a plan, raises or lifts a limit of one, or loosens its policy."""
     after = {plan.id: plan for plan in new}
     return any(plan.id not in after or _grows(plan, after[plan.id]) for plan in current)
 
@@ -63,7 +65,8 @@ def number_of(limit: int | None) -> str:
 
 def _plan(entry: Mapping[str, Any], position: int) -> Plan:
     limits, rates = Limits.of(entry.get("limits", {})), RateLimits.of(entry.get("rate_limits", {}))
-    return Plan(entry["id"], entry["name"].strip(), limits, position, rates)
+    policy = Policy.of(entry.get("policy", {}))
+    return Plan(entry["id"], entry["name"].strip(), limits, position, rates, policy)
 
 
 def _entry_errors(entry: Any, place: str) -> Iterator[FieldError]:
@@ -74,7 +77,11 @@ def _entry_errors(entry: Any, place: str) -> Iterator[FieldError]:
     if not isinstance(entry.get("id"), str) or not _ID.fullmatch(entry["id"]):
         yield FieldError(f"{place}.id", "must be 1-40 of a-z, 0-9, _ and -")
     yield from _name_errors(entry.get("name"), f"{place}.name")
-    for name, errors_of in (("limits", _limit_errors), ("rate_limits", _rate_errors)):
+    for name, errors_of in (
+        ("limits", _limit_errors),
+        ("rate_limits", _rate_errors),
+        ("policy", _policy_errors),
+    ):
         numbers = entry.get(name, {})
         if isinstance(numbers, dict):
             yield from errors_of(numbers, f"{place}.{name}")
@@ -104,6 +111,14 @@ def _rate_errors(rates: Mapping[str, Any], place: str) -> Iterator[FieldError]:
             yield FieldError(f"{place}.{name}", _must_be_from(1, MAX_RATE))
 
 
+def _policy_errors(policy: Mapping[str, Any], place: str) -> Iterator[FieldError]:
+    try:
+        Policy.of(policy)
+    except Invalid as error:
+        for each in error.errors:
+            yield FieldError(f"{place}.{each.pointer[1:]}", each.detail)
+
+
 def _must_be_from(least: int, largest: int) -> str:
     return f"must be a whole number from {least} to {largest}; leave it out for unlimited"
 
@@ -128,11 +143,21 @@ def _differences(before: Plan, after: Plan) -> Iterator[str]:
     for name, old, new in _pairs(before, after):
         if old != new:
             yield f"{name} {number_of(old)} -> {number_of(new)}"
+    before_said, after_said = before.policy.members(), after.policy.members()
+    for name in POLICY_NAMES:
+        if before_said[name] != after_said[name]:
+            yield f"{name} {_said(before_said[name])} -> {_said(after_said[name])}"
 
 
 def _grows(before: Plan, after: Plan) -> bool:
     pairs = _pairs(before, after)
-    return any(old is not None and (new is None or new > old) for _, old, new in pairs)
+    return policies.loosens(before.policy, after.policy) or any(
+        old is not None and (new is None or new > old) for _, old, new in pairs
+    )
+
+
+def _said(value: int | bool | None) -> str:
+    return "unset" if value is None else str(value).lower()
 
 
 def _pairs(before: Plan, after: Plan) -> Iterator[tuple[str, int | None, int | None]]:
@@ -145,4 +170,5 @@ def _pairs(before: Plan, after: Plan) -> Iterator[tuple[str, int | None, int | N
 def _described(plan: Plan) -> str:
     limits = [f"{name} {number_of(plan.limits.get(name))}" for name in LIMIT_NAMES]
     rates = [f"{name} {number}" for name in RATE_NAMES if (number := plan.rate_limits.get(name))]
-    return ", ".join((*limits, *rates))
+    policy = [f"{name} {_said(value)}" for name, value in plan.policy.said().items()]
+    return ", ".join((*limits, *rates, *policy))

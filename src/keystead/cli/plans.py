@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from cyclopts import App
 
@@ -16,6 +17,9 @@ from keystead.cli.server import DEFAULT_SERVER, Server, connected, operating, se
 from keystead.cli.shapes import Shape
 from keystead.domain.plans import LIMIT_NAMES
 from keystead.domain.rate_limits import NO_RATE_LIMITS, RATE_NAMES
+
+if TYPE_CHECKING:
+    from keystead.client import Quota
 
 app = App(name="plans", help="List plans and their limits, and change them with a file.")
 
@@ -61,11 +65,15 @@ def apply(
         api_keys = 5
         [plans.rate_limits]
         key_per_minute = 600
+        [plans.policy]
+        max_lifetime_days = 90
 
     Limits are api_keys, collections, documents, webhooks and members. A lowered
     limit only prevents new resources. Rate limits, in requests per minute, are
     workspace_per_minute and key_per_minute; they have an effect if servers
-    have the setting rate_limits. A plan in use can't be removed.
+    have the setting rate_limits. A policy says what keys may be:
+    max_lifetime_days, expiry_required, default_lifetime_days, end_unused_days
+    and renewal_allowed. A plan in use can't be removed.
 
     Parameters
     ----------
@@ -102,21 +110,21 @@ def _confirm(differences: list[str]) -> None:
     """Raise Failure unless the user agrees to changes that let workspaces do more than before."""
     if not render.is_interactive():
         raise Failure(
-            "This removes a plan or raises a limit. Pass --yes to confirm.",
+            "This removes a plan, raises a limit or loosens a policy. Pass --yes to confirm.",
             Exit.USAGE,
             {"code": "would-loosen", "title": "Limits would be loosened", "changes": differences},
         )
     for line in differences:
         render.note(line)
-    if not render.confirmed("This removes a plan or raises a limit. Apply it?"):
+    if not render.confirmed("This removes a plan, raises a limit or loosens a policy. Apply it?"):
         raise Failure("Nothing was saved.")
 
 
 def _plans(where: Where) -> list[Shape]:
     server = server_of(where)
     if server is not None:
-        with operating(server) as operator:
-            return [shapes.answered(plan) for plan in operator.plans()]
+        with operating(where) as operator:
+            return [render.plain(plan) for plan in operator.plans()]
 
     with opened(where.place) as installation:
         return [shapes.plan(plan) for plan in installation.services.plans.all()]
@@ -143,9 +151,19 @@ def _text(file: Path) -> str:
 def plan(*, server: Server = DEFAULT_SERVER, json: Json = False) -> None:
     """Show the plan of the key's workspace, its limits and their use."""
     with connected(server) as client:
-        use = shapes.answered(client.plan())
+        use = client.plan()
     if json:
         render.print_json(use)
         return
-    name = {"plan": f"{use['plan']['name']} ({use['plan']['id']})"}
-    render.print_fields(name | shapes.bounds(use["quotas"]))
+    name = {"plan": f"{use.plan.name} ({use.plan.id})"}
+    render.print_fields(name | bounds(use.quotas, {}))
+
+
+def bounds(quotas: Mapping[str, Quota], overrides: Mapping[str, int | None]) -> dict[str, str]:
+    """Return quotas for people: how much of how many, by the limit's name, and whether the limit is its own."""
+    told = {}
+    for name, quota in quotas.items():
+        limit = "unlimited" if quota.limit is None else quota.limit
+        own = " (its own)" if name in overrides else ""
+        told[name.replace("_", " ")] = f"{quota.used} of {limit}{own}"
+    return told

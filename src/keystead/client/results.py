@@ -120,11 +120,33 @@ class PlanUse:
 
 
 @dataclass(frozen=True, slots=True)
+class Policy:
+    """What keys may be; None says nothing. `expiry_required`: keys must expire."""
+
+    max_lifetime_days: int | None = None
+    expiry_required: bool | None = None
+    default_lifetime_days: int | None = None
+    end_unused_days: int | None = None
+    renewal_allowed: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyLayers(Tagged):
+    """A workspace's policy: what holds, and the layers of which the strictest holds."""
+
+    effective: Policy
+    plan: Policy
+    operator: Policy
+    owner: Policy
+
+
+@dataclass(frozen=True, slots=True)
 class PlanWithLimits(Plan):
-    """A plan with its limits and rate limits by name; None is unlimited."""
+    """A plan with its limits and rate limits by name, where None is unlimited, and its layer of policy."""
 
     limits: Mapping[str, int | None]
     rate_limits: Mapping[str, int | None] = field(default_factory=dict)
+    policy: Policy = Policy()
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,8 +284,9 @@ class SentDelivery(Delivery):
 
 @dataclass(frozen=True, slots=True)
 class ManagedWorkspace(Workspace):
-    """A workspace as operators see it. The keys of a suspended workspace are refused."""
+    """A workspace as operators see it. The keys of a suspended workspace are refused. `external_id` is your own id."""
 
+    external_id: str | None
     created_at: datetime
     suspended_at: datetime | None
 

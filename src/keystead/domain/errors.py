@@ -220,6 +220,13 @@ class WebhookDisabled(Conflict):
     title = "The webhook is disabled"
 
 
+class NotSuspended(Conflict):
+    """Only a suspended workspace can be deleted."""
+
+    code = "not-suspended"
+    title = "The workspace is not suspended"
+
+
 class ChangedMeanwhile(KeysteadError):
     """The resource has another version than the change was made for."""
 

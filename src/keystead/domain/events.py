@@ -50,6 +50,7 @@ class EventType(StrEnum):
     WORKSPACE_SUSPENDED = "workspace.suspended"
     WORKSPACE_RESUMED = "workspace.resumed"
     WORKSPACE_PLAN_CHANGED = "workspace.plan_changed"
+    WORKSPACE_EXPORTED = "workspace.exported"
     WORKSPACE_POLICY_CHANGED = "workspace.policy_changed"
 
 
@@ -58,6 +59,7 @@ class InstallationEventType(StrEnum):
 
     CREDENTIAL_CREATED = "credential.created"
     CREDENTIAL_REVOKED = "credential.revoked"
+    WORKSPACE_DELETED = "workspace.deleted"
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,6 +107,13 @@ def effective_policy(plan: Policy, operator: Policy, owner: Policy) -> Policy:
     )
 
 
+def loosens(before: Policy, after: Policy) -> bool:
+    """Return whether a layer `after` allows more than `before` did."""
+    alone, replaced = (effective_policy(p, NO_POLICY, NO_POLICY) for p in (before, after))
+    # Together they are stricter than the new layer alone exactly if the old one forbade more.
+    return effective_policy(alone, replaced, NO_POLICY) != replaced
+
+
 def describe(policy: Policy) -> list[str]:
     """Return what a policy says about keys, in phrases for people; empty if it says nothing."""
     longest, default = policy.max_lifetime_days, policy.default_lifetime_days

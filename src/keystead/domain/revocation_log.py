@@ -16,7 +16,8 @@ from keystead.domain.ids import WorkspaceId
 from keystead.domain.instants import format_instant, parse_instant
 
 CREDENTIAL_REVOKED: Final = InstallationEventType.CREDENTIAL_REVOKED
-"""The only revoking change that is not an event of a workspace."""
+WORKSPACE_DELETED: Final = InstallationEventType.WORKSPACE_DELETED
+"""With CREDENTIAL_REVOKED the only revoking changes that are not events of a workspace."""
 _ALWAYS: Final[frozenset[str] | None] = None
 _NEVER: Final[frozenset[str] | None] = frozenset()
 REVOKING_CHANGES: Final[Mapping[EventType, frozenset[str] | None]] = {
@@ -60,6 +61,7 @@ REVOKING_CHANGES: Final[Mapping[EventType, frozenset[str] | None]] = {
     # Resuming ends a suspension before it: both are repeated, in order.
     EventType.WORKSPACE_RESUMED: _ALWAYS,
     EventType.WORKSPACE_PLAN_CHANGED: _NEVER,
+    EventType.WORKSPACE_EXPORTED: _NEVER,
     # It binds later acts; a key that it ends has an event of its own.
     EventType.WORKSPACE_POLICY_CHANGED: _NEVER,
 }
@@ -71,8 +73,8 @@ _LINE: Final = re.compile(r"(\S+) ([a-z._]+) (\S+) (\d+) (\S+)(?: (\S+))? ;")
 class RevocationEntry:
     """One entry: the type of change, its target, the workspace, and the sequence of its event.
 
-    The sequence is 0 if it has no meaning in this database: for a credential, and for a change that an earlier restore
-    repeated. `detail` is the new role after a change of role.
+    The sequence is 0 if it has no meaning in this database: for a credential or a deleted workspace, and for a change
+    that an earlier restore repeated. `detail` is the new role after a change of role.
     """
 
     at: datetime

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
+from keystead.domain.errors import Invalid
 from keystead.domain.ids import UserId, WorkspaceId
 from keystead.domain.sessions import Authentication
 from keystead.domain.text import check_line
 
-MAX_NAME = 100
+MAX_NAME: Final = 100
+EXTERNAL_ID_PATTERN: Final = "[A-Za-z0-9][A-Za-z0-9._:-]{0,127}"
+_EXTERNAL_ID: Final = re.compile(EXTERNAL_ID_PATTERN)
 
 
 class Role(StrEnum):
@@ -24,7 +29,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """A tenant. While it is suspended, its keys are refused."""
+    """A tenant. While it is suspended, its keys are refused. `external_id` is the product's own id."""
 
     id: WorkspaceId
     name: str
@@ -32,6 +37,7 @@ class Workspace:
     created_at: datetime
     suspended_at: datetime | None = None
     version: int = 1
+    external_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +78,15 @@ class Member:
     joined_at: datetime | None = field(default=None, compare=False)
     authentication: Authentication | None = field(default=None, compare=False)
     version: int = field(default=1, compare=False)
+
+
+def check_external_id(text: str, pointer: str = "/external_id") -> str:
+    """Return `text`. Invalid unless it is 1-128 of `[A-Za-z0-9._:-]`, a letter or digit first."""
+    if not _EXTERNAL_ID.fullmatch(text):
+        raise Invalid.field(
+            pointer, "must be 1-128 of A-Z, a-z, 0-9 and ._:-, a letter or digit first"
+        )
+    return text
 
 
 def check_name(name: str, pointer: str = "/name") -> str:

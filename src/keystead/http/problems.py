@@ -37,6 +37,7 @@ STATUS = MappingProxyType(
         "collection-not-empty": 409,
         "idempotency-in-progress": 409,
         "webhook-disabled": 409,
+        "not-suspended": 409,
         "changed-meanwhile": 412,
         "too-large": 413,
         "unsupported-media-type": 415,

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from keystead.services.accounts import Accounts
     from keystead.services.confirmations import Confirmations
     from keystead.services.credentials import Credentials
+    from keystead.services.deletion import Deletion
     from keystead.services.deliveries import Deliveries
     from keystead.services.device_logins import DeviceLogins
     from keystead.services.documents import Documents
@@ -51,6 +52,7 @@ class Services:
     plans: Plans
     policies: Policies
     workspaces: Workspaces
+    deletion: Deletion
     sign_in: SignIn
     device_logins: DeviceLogins
     documents: Documents

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Final, TypeVar
 
-from keystead.domain.errors import StorageError
+from keystead.domain.errors import NotFound, StorageError
 from keystead.domain.events import Event
 from keystead.domain.ids import WebhookId, WorkspaceId
 from keystead.domain.principals import system
@@ -257,6 +257,8 @@ class Deliveries:
             return [work()]
         except StorageError:
             raise
+        except NotFound:
+            return []  # the workspace was deleted meanwhile
         except Exception as error:  # noqa: BLE001 - the other queues are not at fault
             self._set_aside(id, error)
             return []

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Generic, TypeVar
 
-from keystead.domain.errors import StorageError
+from keystead.domain.errors import NotFound, StorageError
 from keystead.storage.clock import Clock
 
 GIVEN_UP_AFTER: Final = 5
@@ -83,6 +83,8 @@ class Isolation(Generic[T]):
                 continue
             try:
                 results.append(work(item))
+            except NotFound:
+                self.forgive([item])  # it is gone, mostly with its whole workspace
             except StorageError as error:
                 # One busy or slow workspace must not stop the others; a dead database must.
                 self.fail(item, error)

@@ -13,7 +13,7 @@ from keystead.domain.errors import LimitReached, NotFound
 from keystead.domain.events import NO_ORIGIN, EventType, Origin
 from keystead.domain.ids import KeyId, WorkspaceId
 from keystead.domain.instants import format_instant
-from keystead.domain.key_hygiene import HygieneFinding
+from keystead.domain.key_lists import ALL_KEYS, KeySelection
 from keystead.domain.keys import ApiKey, KeyDraft, KeyGrant, KeyPatch, KeyStatus
 from keystead.domain.plans import Quota
 from keystead.domain.policies import NO_LAYERS, Policy
@@ -28,8 +28,8 @@ from keystead.services.paging import QuotaPage, page_of
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.retry import retry_on_conflict
+from keystead.storage.tables import key_pages, plans, policies
 from keystead.storage.tables import keys as rows
-from keystead.storage.tables import plans, policies
 
 CANDIDATES: Final = 5
 BATCH: Final = 100
@@ -105,30 +105,26 @@ class Keys:
     def list(
         self,
         principal: Principal,
+        wanted: KeySelection = ALL_KEYS,
         *,
-        status: KeyStatus | None = None,
-        query: str = "",
-        finding: HygieneFinding | None = None,
+        outside_policy: bool = False,
         limit: int = 50,
-        before: KeyId | None = None,
-    ) -> QuotaPage[ApiKey, KeyId]:
-        """Return one page of keys, newest first, and the use of the limit. `finding`: only keys with this one."""
+        after: str | None = None,
+    ) -> QuotaPage[ApiKey, str]:
+        """Return one page of the wanted keys, and the use of the limit. InvalidCursor for a malformed position.
+
+        `outside_policy`: only keys that the workspace's policy would not allow as they are.
+        """
         principal.require(KEYS_READ)
-        rules.check_query(query)
+        rules.check_query(wanted.query)
         workspace_id, now = principal.workspace_id, self._clock.now()
         with self._database.read(workspace_id) as tx:
-            keys = rows.page_of_keys(
-                tx,
-                workspace_id,
-                now=now,
-                limit=limit + 1,
-                before=before,
-                status=status,
-                query=query,
-                finding=finding,
-            )
+            if outside_policy:
+                wanted = replace(wanted, outside=policies.find_layers(tx, workspace_id).effective)
+            keys = key_pages.page_of_keys(tx, workspace_id, wanted, now, limit + 1, after)
             quota = self._quota(tx, workspace_id, now)
-        return page_of(keys, limit, lambda key: key.id).with_quota(quota)
+        page = page_of(keys, limit, lambda key: key_pages.position_of(key, wanted.sort))
+        return page.with_quota(quota)
 
     @retry_on_conflict
     def quota(self, principal: Principal) -> Quota:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from keystead.domain import notification_digests as rules
-from keystead.domain.errors import Forbidden
+from keystead.domain.errors import Forbidden, NotFound
 from keystead.domain.events import Event
 from keystead.domain.ids import KeyId, UserId
 from keystead.domain.keys import ApiKey
@@ -100,6 +100,8 @@ class NotificationDigests:
         for claimed in self._claim(now):
             try:
                 digests.append(self._compose(claimed, now))
+            except NotFound:
+                pass  # the workspace was deleted meanwhile, and its digest with it
             except Exception as error:  # noqa: BLE001 - the other workspaces are not at fault
                 # A StorageError too: the database may cancel what takes too long in one workspace. If it
                 # is away altogether, this write fails as well, and the run ends.
@@ -155,8 +157,7 @@ class NotificationDigests:
             sent = rows.letters_sent(tx, workspace_id)
             unreported = _unreported(tx, claimed, min([begin, *sent.values()]))
             through = max(begin, unreported[-1].sequence) if unreported else begin
-            workspace = workspaces.find_workspace(tx, workspace_id)
-            assert workspace is not None  # noqa: S101 - its digest's row refers to it
+            workspace = NotFound.unless(workspaces.find_workspace(tx, workspace_id), "workspace")
             chosen = rows.topics_chosen(tx, workspace_id)
             members = workspaces.members_of(tx, workspace_id)
             # Members who are ahead got this digest's email at an earlier attempt.

@@ -13,7 +13,11 @@ from keystead.domain.events import Act, EventType, Target
 from keystead.domain.ids import CredentialId, KeyId, UserId, WebhookId, WorkspaceId
 from keystead.domain.invitations import Invitation
 from keystead.domain.principals import Actor, Principal, operator
-from keystead.domain.revocation_log import CREDENTIAL_REVOKED, RevocationEntry
+from keystead.domain.revocation_log import (
+    CREDENTIAL_REVOKED,
+    WORKSPACE_DELETED,
+    RevocationEntry,
+)
 from keystead.domain.webhooks import WebhookPatch, WebhookStatus
 from keystead.domain.workspaces import Member, Role
 from keystead.storage.clock import Clock
@@ -25,6 +29,7 @@ from keystead.storage.tables import events, invitations, sessions, users, worksp
 
 if TYPE_CHECKING:
     from keystead.services.credentials import Credentials
+    from keystead.services.deletion import Deletion
     from keystead.services.invitations import Invitations
     from keystead.services.keys import Keys
     from keystead.services.members import Members
@@ -55,16 +60,27 @@ def forgotten(database: Database, entries: Sequence[RevocationEntry]) -> list[Re
     """
     newest = entries[-LOOKED_AT:]
     with database.read_across(Purpose.OPERATOR) as tx:
-        numbers = rows.last_events(tx, (entry.workspace_id for entry in entries if entry.sequence))
+        numbered = {entry.workspace_id for entry in entries if entry.sequence}
+        numbers = rows.last_events(tx, numbered)
+        deleted = rows.deleted_among(tx, numbered)
+        undeleted = rows.undeleted_workspaces(tx, entries)
         credentials = rows.unrevoked_credentials(tx, newest)
     with database.read_across(Purpose.SERVER) as tx:
         keys = rows.unrevoked_keys(tx, newest)
-    alive: dict[str, set[str]] = {EventType.KEY_REVOKED: keys, CREDENTIAL_REVOKED: credentials}
+    alive: dict[str, set[str]] = {
+        EventType.KEY_REVOKED: keys,
+        CREDENTIAL_REVOKED: credentials,
+        WORKSPACE_DELETED: undeleted,
+    }
     return [
         entry
         for entry in entries
-        if entry.target_id in alive.get(entry.type, ())
-        or entry.sequence > numbers.get(entry.workspace_id, 0)
+        # A tombstone stands for all that happened in its workspace, whose events are gone.
+        if entry.workspace_id not in deleted
+        and (
+            entry.target_id in alive.get(entry.type, ())
+            or entry.sequence > numbers.get(entry.workspace_id, 0)
+        )
     ]
 
 
@@ -76,6 +92,7 @@ class Restoration:
         database: Database,
         keys: Keys,
         workspaces: Workspaces,
+        deletion: Deletion,
         members: Members,
         credentials: Credentials,
         invitations: Invitations,
@@ -85,6 +102,7 @@ class Restoration:
         self._database = database
         self._keys = keys
         self._workspaces = workspaces
+        self._deletion = deletion
         self._members = members
         self._credentials = credentials
         self._invitations = invitations
@@ -149,6 +167,14 @@ class Restoration:
     def _resume(self, principal: Principal, entry: RevocationEntry, redone: Redone) -> None:
         self._workspaces.resume(WorkspaceId(entry.target_id), principal.actor)
         redone.done["workspaces suspended"] -= 1
+
+    def _delete_workspace(
+        self, principal: Principal, entry: RevocationEntry, redone: Redone
+    ) -> None:
+        workspace_id = WorkspaceId(entry.target_id)
+        self._workspaces.suspend(workspace_id, principal.actor)
+        self._deletion.delete(workspace_id, principal.actor)
+        redone.done["workspaces deleted"] += 1
 
     def _remove_member(self, principal: Principal, entry: RevocationEntry, redone: Redone) -> None:
         self._members.remove(principal, UserId(entry.target_id))
@@ -274,6 +300,7 @@ _REPEAT: Final[Mapping[str, Callable[[Restoration, Principal, RevocationEntry, R
     EventType.WEBHOOK_SECRET_ROTATED: Restoration._disable_webhook,
     EventType.WEBHOOK_DISABLED: Restoration._disable_webhook,
     CREDENTIAL_REVOKED: Restoration._revoke_credential,
+    WORKSPACE_DELETED: Restoration._delete_workspace,
 }
 """What repeats each type of entry."""
 

@@ -1,23 +1,32 @@
-"""Workspaces: create, list, rename, suspend, resume, and change plans, mostly by the operator."""
+"""Workspaces: create, put, list, change, suspend, resume, and set plans, mostly by the operator."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Final
 
-from keystead.domain.errors import Invalid, NotFound
+from keystead.domain.errors import Invalid, NameTaken, NotFound
 from keystead.domain.events import NO_ORIGIN, Act, EventType, Origin, Target
 from keystead.domain.ids import UserId, WorkspaceId, new_id
+from keystead.domain.keys import UNSET, Unset
 from keystead.domain.plans import DEFAULT_PLANS, Limits
 from keystead.domain.principals import Actor, Principal, PrincipalKind
 from keystead.domain.roles import Permission
 from keystead.domain.users import check_email
 from keystead.domain.versions import IfMatch, require_match
-from keystead.domain.workspaces import Member, Role, User, Workspace, check_name
+from keystead.domain.workspaces import (
+    Member,
+    Role,
+    User,
+    Workspace,
+    check_external_id,
+    check_name,
+)
 from keystead.services.authorization import Authorization
 from keystead.services.paging import Page, page_of
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
+from keystead.storage.engine.errors import RolledBack
 from keystead.storage.engine.roles import Purpose
 from keystead.storage.retry import retry_on_conflict
 from keystead.storage.tables import events, plans, users
@@ -55,6 +64,72 @@ class Workspaces:
                 address = email and check_email(email, "/owner/email")
                 _add_owner(tx, workspace.id, check_name(owner, "/owner/name"), address, act)
         return workspace
+
+    @retry_on_conflict
+    def put(
+        self,
+        external_id: str,
+        name: str,
+        plan_id: str | None = None,
+        actor: Actor = OPERATOR,
+        origin: Origin = NO_ORIGIN,
+        if_match: IfMatch | None = None,
+    ) -> tuple[Workspace, bool]:
+        """Create the workspace with the product's own id, or update its name and plan (None: unchanged).
+
+        Returns the workspace, and whether it was created. If nothing changes, there is no event.
+        """
+        check_external_id(external_id)
+        with self._database.read_across(Purpose.OPERATOR) as tx:
+            known = rows.find_by_external_id(tx, external_id)
+        locks = None if known is None else known.id
+        with self._authorization.operating(actor, origin, locks) as (tx, act):
+            plans.lock_plans(tx)
+            before = rows.find_by_external_id(tx, external_id)
+            if (None if before is None else before.id) != locks:
+                raise RolledBack("Another workspace got the external id.")
+            require_match(if_match, None if before is None else before.version)
+            check_name(name)
+            if before is None:
+                chosen = _choose_plan(tx, plan_id)
+                return _add_workspace(tx, name, chosen, act, external_id), True
+            _rename(tx, before, name, act)
+            if plan_id is not None:
+                _put_on_plan(tx, before, plan_id, rows.overrides_of(tx, before.id), act)
+            return _find(tx, before.id), False
+
+    @retry_on_conflict
+    def by_external_id(self, external_id: str) -> Workspace:
+        """Return the workspace with that id of the product's own."""
+        with self._database.read_across(Purpose.OPERATOR) as tx:
+            return NotFound.unless(rows.find_by_external_id(tx, external_id), "workspace")
+
+    @retry_on_conflict
+    def update(
+        self,
+        workspace_id: WorkspaceId,
+        *,
+        name: str | Unset = UNSET,
+        external_id: str | Unset = UNSET,
+        actor: Actor = OPERATOR,
+        origin: Origin = NO_ORIGIN,
+        if_match: IfMatch | None = None,
+    ) -> Workspace:
+        """Change the name or the product's own id. Raises NameTaken if another workspace has the id."""
+        with self._authorization.operating(actor, origin, workspace_id) as (tx, act):
+            before = _find(tx, workspace_id)
+            require_match(if_match, before.version)
+            if external_id is not UNSET and external_id != before.external_id:
+                # The lock decides between two workspaces that want the same id.
+                plans.lock_plans(tx)
+                if rows.find_by_external_id(tx, check_external_id(external_id)) is not None:
+                    raise NameTaken("Another workspace has that external id.")
+                rows.set_external_id(tx, workspace_id, external_id)
+                data = {"changed": ("external_id",), "external_id": external_id}
+                _record(tx, EventType.WORKSPACE_UPDATED, workspace_id, act, data)
+            if name is not UNSET:
+                _rename(tx, before, check_name(name), act)
+            return _find(tx, workspace_id)
 
     @retry_on_conflict
     def first(self) -> Member:
@@ -110,11 +185,7 @@ class Workspaces:
         ):
             before = _find(tx, principal.workspace_id)
             require_match(if_match, before.version)
-            check_name(name)
-            if before.name != name:
-                rows.set_name(tx, before.id, name)
-                data = {"from": before.name, "to": name}
-                _record(tx, EventType.WORKSPACE_UPDATED, before.id, act, data)
+            _rename(tx, before, check_name(name), act)
             return _find(tx, before.id)
 
     def suspend(
@@ -147,13 +218,7 @@ class Workspaces:
             plans.lock_plans(tx)
             before = _find(tx, workspace_id)
             require_match(if_match, before.version)
-            own_limits = _check_overrides(overrides or {})
-            if plans.find_plan(tx, plan_id) is None:
-                raise Invalid.field("/plan", "is not a plan of this installation")
-            if (before.plan_id, rows.overrides_of(tx, workspace_id)) != (plan_id, own_limits):
-                rows.set_plan(tx, workspace_id, plan_id, own_limits)
-                data = {"plan": plan_id, "overrides": own_limits}
-                _record(tx, EventType.WORKSPACE_PLAN_CHANGED, workspace_id, act, data)
+            _put_on_plan(tx, before, plan_id, _check_overrides(overrides or {}), act)
             return _find(tx, workspace_id)
 
     @retry_on_conflict
@@ -187,10 +252,31 @@ def _find(tx: Tx, workspace_id: WorkspaceId) -> Workspace:
     return NotFound.unless(rows.find_workspace(tx, workspace_id), "workspace")
 
 
-def _add_workspace(tx: Tx, name: str, plan_id: str, act: Act) -> Workspace:
-    workspace = Workspace(WorkspaceId(new_id("ws", act.at)), name, plan_id, act.at)
+def _rename(tx: Tx, before: Workspace, name: str, act: Act) -> None:
+    if before.name != name:
+        rows.set_name(tx, before.id, name)
+        _record(tx, EventType.WORKSPACE_UPDATED, before.id, act, {"from": before.name, "to": name})
+
+
+def _put_on_plan(
+    tx: Tx, before: Workspace, plan_id: str, overrides: dict[str, int | None], act: Act
+) -> None:
+    if plans.find_plan(tx, plan_id) is None:
+        raise Invalid.field("/plan", "is not a plan of this installation")
+    if (before.plan_id, rows.overrides_of(tx, before.id)) != (plan_id, overrides):
+        rows.set_plan(tx, before.id, plan_id, overrides)
+        data = {"plan": plan_id, "overrides": overrides}
+        _record(tx, EventType.WORKSPACE_PLAN_CHANGED, before.id, act, data)
+
+
+def _add_workspace(
+    tx: Tx, name: str, plan_id: str, act: Act, external_id: str | None = None
+) -> Workspace:
+    id = WorkspaceId(new_id("ws", act.at))
+    workspace = Workspace(id, name, plan_id, act.at, external_id=external_id)
     rows.insert_workspace(tx, workspace)
-    _record(tx, EventType.WORKSPACE_CREATED, workspace.id, act, {"name": name})
+    data = {"name": name} if external_id is None else {"name": name, "external_id": external_id}
+    _record(tx, EventType.WORKSPACE_CREATED, workspace.id, act, data)
     return workspace
 
 

@@ -82,7 +82,9 @@ the disk, whatever the server or the role is set to.
 # FOR NO KEY UPDATE: a plain FOR UPDATE would block every insert of a row that refers to the workspace.
 _LOCK: Final = Query(
     select(schema.workspaces.c.id)
-    .where(schema.workspaces.c.id == bindparam("workspace"))
+    .where(
+        schema.workspaces.c.id == bindparam("workspace"), schema.workspaces.c.deleted_at.is_(None)
+    )
     .with_for_update(key_share=True)
 )
 
@@ -205,7 +207,7 @@ class Database:
                 its statements is checked; AccessChange if one may change access after all.
 
         Raises:
-            NotFound: The workspace does not exist.
+            NotFound: The workspace does not exist, or was deleted.
         """
         self._require_disk_space(revokes)
         work = _Work("write", APPLICATION, workspace_id, workspace_id, keeps_access)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Self
 
 from keystead.domain import plans, workspaces
 from keystead.services.plans import WorkspaceUse
+from keystead.wire.policies import Policy
 from keystead.wire.resources import Quotas
 from keystead.wire.schema import Instant, NextCursor, Resource, member
 
@@ -17,6 +18,9 @@ class ManagedWorkspace(Resource):
     id: Annotated[str, member("The workspace's id.", "ws_02tcRIyrxLXTR81B3dqdOx")]
     name: Annotated[str, member("The name to display. It need not be unique.", "Acme")]
     plan: Annotated[str, member("The plan's id.", "team")]
+    external_id: Annotated[
+        str | None, member("The product's own id of the workspace. Null: none.", "customer-4711")
+    ]
     created_at: Instant
     suspended_at: Annotated[
         Instant | None, member("Since when the workspace's keys are refused. Null: it is active.")
@@ -29,6 +33,7 @@ class ManagedWorkspace(Resource):
             id=workspace.id,
             name=workspace.name,
             plan=workspace.plan_id,
+            external_id=workspace.external_id,
             created_at=workspace.created_at,
             suspended_at=workspace.suspended_at,
             **more,
@@ -85,6 +90,7 @@ class PlanWithLimits(Resource):
     name: Annotated[str, member("The name to display.", "Team")]
     limits: Limits
     rate_limits: RateLimits
+    policy: Annotated[Policy, member("What keys of workspaces on this plan may be.")]
 
     @classmethod
     def of(cls, plan: plans.Plan) -> Self:
@@ -93,8 +99,13 @@ class PlanWithLimits(Resource):
             workspace_per_minute=plan.rate_limits.workspace_per_minute,
             key_per_minute=plan.rate_limits.key_per_minute,
         )
-        limits = Limits(**asdict(plan.limits))
-        return cls(id=plan.id, name=plan.name, limits=limits, rate_limits=rates)
+        return cls(
+            id=plan.id,
+            name=plan.name,
+            limits=Limits(**asdict(plan.limits)),
+            rate_limits=rates,
+            policy=Policy.of(plan.policy),
+        )
 
 
 class PlanList(Resource):

@@ -31,7 +31,7 @@ def test_a_workspace_is_created_and_can_be_used(api: ApiInstallation, operator: 
     owner = {"name": "Ann", "email": "ann.made@example.com"}
     answer = operator.post(PATH, {"name": "Acme", "plan": "team", "owner": owner})
     created = successful(answer, 201)
-    assert set(created) == {"id", "name", "plan", "created_at", "suspended_at"}
+    assert set(created) == {"id", "name", "plan", "external_id", "created_at", "suspended_at"}
     assert (created["name"], created["plan"], created["suspended_at"]) == ("Acme", "team", None)
     assert answer.headers["location"] == f"{PATH}/{created['id']}"
     assert api.services.workspaces.owner(created["id"]).user.email == "ann.made@example.com"

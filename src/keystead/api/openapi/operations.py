@@ -33,7 +33,12 @@ HEADERS: Final = {
         "schema": {"type": "string", "format": "uri-reference"},
     },
 }
-_DONE: Final = {200: "OK.", 201: "Created.", 204: "Done. The response has no body."}
+_DONE: Final = {
+    200: "OK.",
+    201: "Created.",
+    202: "Accepted.",
+    204: "Done. The response has no body.",
+}
 _Use = tuple[Any, JsonSchemaMode]
 
 

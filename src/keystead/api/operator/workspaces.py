@@ -1,16 +1,17 @@
-"""Calls of the Operator API for workspaces: create, list, rename, suspend, resume, and set the plan."""
+"""Calls of the Operator API for workspaces: create, put, list, update, suspend, resume, and set the plan."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Final
 
-from keystead.api.bodies import NewWorkspace, PlanAssignment, WorkspaceChange
+from keystead.api.bodies import NewWorkspace, PlanAssignment, PutWorkspace, WorkspaceChange
 from keystead.api.calls import OperatorCall
-from keystead.api.operations import OPERATOR, PAGED, WORKSPACE, Operations, Reply, in_query
-from keystead.domain.errors import InvalidCursor, NameTaken
+from keystead.api.operations import OPERATOR, PAGED, WORKSPACE, Operations, Reply, in_path, in_query
+from keystead.domain.errors import InvalidCursor, NameTaken, NotFound
 from keystead.domain.ids import WorkspaceId
-from keystead.domain.versions import require_match
+from keystead.domain.workspaces import EXTERNAL_ID_PATTERN
 from keystead.http.paging import read_page
 from keystead.wire.operator import ManagedWorkspace, ManagedWorkspaceList, WorkspaceWithUse
 
@@ -79,19 +80,25 @@ def get_workspace(call: OperatorCall, workspace: str) -> Reply[WorkspaceWithUse]
 
 
 @MANAGED_WORKSPACES.call(
-    "PATCH", "/{workspace}", "Rename a workspace", if_match=True, has_etag=True
+    "PATCH",
+    "/{workspace}",
+    "Update a workspace",
+    refusals=(NameTaken,),
+    if_match=True,
+    has_etag=True,
 )
 def update_workspace(
     call: OperatorCall, workspace: str, body: WorkspaceChange
 ) -> Reply[ManagedWorkspace]:
-    """Change the workspace's name."""
-    workspaces, workspace_id = call.services.workspaces, WorkspaceId(workspace)
-    if body.model_fields_set:
-        acting = call.credential.within(workspace_id)
-        changed = workspaces.rename(acting, body.name, call.origin, call.if_match)
-    else:
-        changed = workspaces.get(workspace_id)
-        require_match(call.if_match, changed.version)
+    """Change the workspace's name or external id. `name-taken`: another workspace has the external id."""
+    changed = call.services.workspaces.update(
+        WorkspaceId(workspace),
+        name=body.sent("name"),
+        external_id=body.sent("external_id"),
+        actor=call.credential.actor,
+        origin=call.origin,
+        if_match=call.if_match,
+    )
     return Reply(ManagedWorkspace.of(changed), changed.version)
 
 
@@ -130,6 +137,60 @@ def set_workspace_plan(
         call.if_match,
     )
     return _with_use(call, workspace)
+
+
+def _put_version(call: OperatorCall, path: Mapping[str, str]) -> int | None:
+    """Return the version of a workspace that PUT may also create."""
+    with suppress(NotFound):
+        return call.services.workspaces.by_external_id(path["external_id"]).version
+    return None
+
+
+EXTERNAL_WORKSPACES: Final = Operations(
+    f"{MANAGED_WORKSPACES.root}/by-external-id/{{external_id}}",
+    MANAGED_WORKSPACES.tag,
+    OPERATOR,
+    path_parameters=(
+        in_path(
+            "external_id",
+            "The product's own id of the workspace.",
+            "customer-4711",
+            {"pattern": f"^{EXTERNAL_ID_PATTERN}$"},
+        ),
+    ),
+)
+
+
+@EXTERNAL_WORKSPACES.call(
+    "PUT",
+    "",
+    "Put a workspace by your own id",
+    statuses=(200, 201),
+    if_match=True,
+    has_etag=True,
+    find_version=_put_version,
+)
+def put_workspace(
+    call: OperatorCall, external_id: str, body: PutWorkspace
+) -> Reply[ManagedWorkspace]:
+    """Create the workspace with that external id, or change its name and plan. Repeating the call changes nothing."""
+    workspace, is_new = call.services.workspaces.put(
+        external_id,
+        body.name,
+        body.plan,
+        actor=call.credential.actor,
+        origin=call.origin,
+        if_match=call.if_match,
+    )
+    location = f"{MANAGED_WORKSPACES.root}/{workspace.id}" if is_new else None
+    status = 201 if is_new else 200
+    return Reply(ManagedWorkspace.of(workspace), workspace.version, location, status)
+
+
+@EXTERNAL_WORKSPACES.call("GET", "", "Get a workspace by your own id", has_etag=True)
+def get_workspace_by_external_id(call: OperatorCall, external_id: str) -> Reply[WorkspaceWithUse]:
+    """Return a workspace, its limits and their use."""
+    return _with_use(call, call.services.workspaces.by_external_id(external_id).id)
 
 
 def _with_use(call: OperatorCall, workspace: str) -> Reply[WorkspaceWithUse]:

@@ -22,6 +22,7 @@ from keystead.client.results import (
     Page,
     PlanUse,
     PlanWithLimits,
+    PolicyLayers,
     PortalSession,
     Whoami,
 )
@@ -165,6 +166,10 @@ class AsyncClient(AsyncBaseClient):
     async def plan(self) -> PlanUse:
         """Return the workspace's plan with the use of each limit."""
         return await self._connection.send(Request("GET", "/v1/plan"), PlanUse)
+
+    async def policy(self) -> PolicyLayers:
+        """Return what the workspace's keys may be."""
+        return await self._connection.send(Request("GET", "/v1/policy"), PolicyLayers)
 
 
 class AsyncOperator(AsyncBaseClient):

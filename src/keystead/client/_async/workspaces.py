@@ -4,14 +4,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import asdict
 from typing import Final
 
 from keystead.client._async.sending import AsyncResource
 from keystead.client.requests import PAGE_SIZE, Request, json_body, path_of
-from keystead.client.results import ManagedWorkspace, Page, WorkspaceWithUse
-from keystead.domain.keys import UNSET
+from keystead.client.results import ManagedWorkspace, Page, Policy, PolicyLayers, WorkspaceWithUse
+from keystead.domain.keys import UNSET, Unset
 
 PATH: Final = "/operator/v1/workspaces"
+BY_EXTERNAL_ID: Final = f"{PATH}/by-external-id"
 
 
 class AsyncWorkspaces(AsyncResource):
@@ -48,9 +50,32 @@ class AsyncWorkspaces(AsyncResource):
         request = Request("POST", PATH, body=body, repeatable=False)
         return await self._connection.send(request, ManagedWorkspace)
 
-    async def rename(self, id: str, name: str, *, if_match: str | None = None) -> ManagedWorkspace:
-        """Rename a workspace."""
-        body = json_body(name=name)
+    async def put(
+        self, external_id: str, name: str, *, plan: str | None = None, if_match: str | None = None
+    ) -> ManagedWorkspace:
+        """Create or update the workspace with this id of your product's own.
+
+        By default a new workspace gets the smallest plan, and another keeps its plan.
+        """
+        path, body = path_of(BY_EXTERNAL_ID, external_id), json_body(name=name, plan=plan)
+        request = Request("PUT", path, body=body, if_match=if_match)
+        return await self._connection.send(request, ManagedWorkspace)
+
+    async def by_external_id(self, external_id: str) -> WorkspaceWithUse:
+        """Return the workspace with this id of your product's own. Raises NotFound."""
+        request = Request("GET", path_of(BY_EXTERNAL_ID, external_id))
+        return await self._connection.send(request, WorkspaceWithUse)
+
+    async def update(
+        self,
+        id: str,
+        *,
+        name: str | Unset = UNSET,
+        external_id: str | Unset = UNSET,
+        if_match: str | None = None,
+    ) -> ManagedWorkspace:
+        """Change the name or your product's own id of a workspace. Raises NameTaken if another one has that id."""
+        body = json_body(name=name, external_id=external_id)
         request = Request("PATCH", path_of(PATH, id), body=body, if_match=if_match)
         return await self._connection.send(request, ManagedWorkspace)
 
@@ -79,6 +104,20 @@ class AsyncWorkspaces(AsyncResource):
         body = json_body(plan=plan, overrides=overrides or {})
         request = Request("PUT", f"{path_of(PATH, id)}/plan", body=body, if_match=if_match)
         return await self._connection.send(request, WorkspaceWithUse)
+
+    async def policy(self, id: str) -> PolicyLayers:
+        """Return what a workspace's keys may be. Raises NotFound."""
+        return await self._connection.send(
+            Request("GET", f"{path_of(PATH, id)}/policy"), PolicyLayers
+        )
+
+    async def set_policy(
+        self, id: str, policy: Policy, *, if_match: str | None = None
+    ) -> PolicyLayers:
+        """Replace the operator's whole layer of a workspace's policy. Raises Invalid for days out of bounds."""
+        body = json_body(**asdict(policy))
+        request = Request("PUT", f"{path_of(PATH, id)}/policy", body=body, if_match=if_match)
+        return await self._connection.send(request, PolicyLayers)
 
 
 def _page(query: str, limit: int, cursor: str | None = None) -> Request:

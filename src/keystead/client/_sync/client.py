@@ -21,6 +21,7 @@ from keystead.client.results import (
     Page,
     PlanUse,
     PlanWithLimits,
+    PolicyLayers,
     PortalSession,
     Whoami,
 )
@@ -164,6 +165,10 @@ class Client(BaseClient):
     def plan(self) -> PlanUse:
         """Return the workspace's plan with the use of each limit."""
         return self._connection.send(Request("GET", "/v1/plan"), PlanUse)
+
+    def policy(self) -> PolicyLayers:
+        """Return what the workspace's keys may be."""
+        return self._connection.send(Request("GET", "/v1/policy"), PolicyLayers)
 
 
 class Operator(BaseClient):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from typing import Final
 
 from keystead.client._sync.sending import Resource
 from keystead.client.requests import PAGE_SIZE, Request, json_body, path_of
-from keystead.client.results import ManagedWorkspace, Page, WorkspaceWithUse
-from keystead.domain.keys import UNSET
+from keystead.client.results import ManagedWorkspace, Page, Policy, PolicyLayers, WorkspaceWithUse
+from keystead.domain.keys import UNSET, Unset
 
 PATH: Final = "/operator/v1/workspaces"
+BY_EXTERNAL_ID: Final = f"{PATH}/by-external-id"
 
 
 class Workspaces(Resource):
@@ -47,9 +49,32 @@ class Workspaces(Resource):
         request = Request("POST", PATH, body=body, repeatable=False)
         return self._connection.send(request, ManagedWorkspace)
 
-    def rename(self, id: str, name: str, *, if_match: str | None = None) -> ManagedWorkspace:
-        """Rename a workspace."""
-        body = json_body(name=name)
+    def put(
+        self, external_id: str, name: str, *, plan: str | None = None, if_match: str | None = None
+    ) -> ManagedWorkspace:
+        """Create or update the workspace with this id of your product's own.
+
+        By default a new workspace gets the smallest plan, and another keeps its plan.
+        """
+        path, body = path_of(BY_EXTERNAL_ID, external_id), json_body(name=name, plan=plan)
+        request = Request("PUT", path, body=body, if_match=if_match)
+        return self._connection.send(request, ManagedWorkspace)
+
+    def by_external_id(self, external_id: str) -> WorkspaceWithUse:
+        """Return the workspace with this id of your product's own. Raises NotFound."""
+        request = Request("GET", path_of(BY_EXTERNAL_ID, external_id))
+        return self._connection.send(request, WorkspaceWithUse)
+
+    def update(
+        self,
+        id: str,
+        *,
+        name: str | Unset = UNSET,
+        external_id: str | Unset = UNSET,
+        if_match: str | None = None,
+    ) -> ManagedWorkspace:
+        """Change the name or your product's own id of a workspace. Raises NameTaken if another one has that id."""
+        body = json_body(name=name, external_id=external_id)
         request = Request("PATCH", path_of(PATH, id), body=body, if_match=if_match)
         return self._connection.send(request, ManagedWorkspace)
 
@@ -78,6 +103,16 @@ class Workspaces(Resource):
         body = json_body(plan=plan, overrides=overrides or {})
         request = Request("PUT", f"{path_of(PATH, id)}/plan", body=body, if_match=if_match)
         return self._connection.send(request, WorkspaceWithUse)
+
+    def policy(self, id: str) -> PolicyLayers:
+        """Return what a workspace's keys may be. Raises NotFound."""
+        return self._connection.send(Request("GET", f"{path_of(PATH, id)}/policy"), PolicyLayers)
+
+    def set_policy(self, id: str, policy: Policy, *, if_match: str | None = None) -> PolicyLayers:
+        """Replace the operator's whole layer of a workspace's policy. Raises Invalid for days out of bounds."""
+        body = json_body(**asdict(policy))
+        request = Request("PUT", f"{path_of(PATH, id)}/policy", body=body, if_match=if_match)
+        return self._connection.send(request, PolicyLayers)
 
 
 def _page(query: str, limit: int, cursor: str | None = None) -> Request:

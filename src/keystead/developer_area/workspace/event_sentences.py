@@ -72,7 +72,11 @@ class _Facts:
 
 
 _Describe = Callable[[_Facts], Sentence]
-_FIELDS: Final = {"expires_at": "expiry"}
+_FIELDS: Final = {
+    "expires_at": "expiry",
+    "external_id": "external ID",
+    "rate_limits": "rate limits",
+}
 _METHODS: Final = {
     "link": "by a one-time link",
     "password": "by password",
@@ -162,7 +166,9 @@ def _email_changed(facts: _Facts) -> Sentence:
     return Sentence("changed their email", details=change)
 
 
-def _renamed(facts: _Facts) -> Sentence:
+def _workspace_updated(facts: _Facts) -> Sentence:
+    if changed := facts.listed("changed"):
+        return Sentence("changed the workspace", details=f"({changed})")
     change = f"from {facts.text('from')} to {facts.text('to')}"
     return Sentence("renamed the workspace", details=change)
 
@@ -240,9 +246,10 @@ _SENTENCES: Final[Mapping[EventType, _Describe]] = {
     EventType.MEMBER_PASSWORD_CHANGED: _only("changed their password"),
     EventType.MEMBER_EMAIL_CHANGED: _email_changed,
     EventType.WORKSPACE_CREATED: _only("created the workspace"),
-    EventType.WORKSPACE_UPDATED: _renamed,
+    EventType.WORKSPACE_UPDATED: _workspace_updated,
     EventType.WORKSPACE_SUSPENDED: _only("suspended the workspace"),
     EventType.WORKSPACE_RESUMED: _only("resumed the workspace"),
     EventType.WORKSPACE_PLAN_CHANGED: _plan_changed,
+    EventType.WORKSPACE_EXPORTED: _only("exported the workspace's data"),
     EventType.WORKSPACE_POLICY_CHANGED: _policy_changed,
 }

@@ -17,6 +17,8 @@ class Purpose(StrEnum):
     """Background work: sweeping, finishing deletions, delivering."""
     OPERATOR = "operator"
     """Running the installation: workspaces, plans, the credentials of the product's own services."""
+    DELETION = "deletion"
+    """Purging deleted workspaces. No other role may delete keys, users or workspaces."""
     SERVER = "server"
     """What a process reads before and around its work: schema, peppers, clock. Runs as the login itself."""
     OWNER = "owner"
@@ -26,7 +28,13 @@ class Purpose(StrEnum):
 APPLICATION: Final = "application"
 """The role for work within one workspace, which the transaction names in SETTING."""
 SETTING: Final = "keystead.workspace"
-PURPOSES: Final = (Purpose.PEOPLE, Purpose.USE, Purpose.WORKER, Purpose.OPERATOR)
+PURPOSES: Final = (
+    Purpose.PEOPLE,
+    Purpose.USE,
+    Purpose.WORKER,
+    Purpose.OPERATOR,
+    Purpose.DELETION,
+)
 """Those with a role of their own; the others run as the login."""
 ROLES: Final = (APPLICATION, *PURPOSES)
 

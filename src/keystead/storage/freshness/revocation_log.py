@@ -9,10 +9,15 @@ from sqlalchemy import Connection, Table, delete, select
 
 from keystead.domain.events import EventType
 from keystead.domain.ids import WorkspaceId
-from keystead.domain.revocation_log import CREDENTIAL_REVOKED, RevocationEntry
+from keystead.domain.revocation_log import (
+    CREDENTIAL_REVOKED,
+    WORKSPACE_DELETED,
+    RevocationEntry,
+)
 from keystead.storage.schema.tables import (
     api_keys,
     credentials,
+    deleted_workspaces,
     email_confirmations,
     sessions,
     sign_in_links,
@@ -41,6 +46,21 @@ def last_events(tx: Connection, ids: Iterable[WorkspaceId]) -> dict[WorkspaceId,
         query = select(workspaces.c.id, workspaces.c.last_event).where(workspaces.c.id.in_(batch))
         numbers.update((row.id, row.last_event) for row in tx.execute(query))
     return numbers
+
+
+def deleted_among(tx: Connection, ids: Iterable[WorkspaceId]) -> set[WorkspaceId]:
+    """Return those of these workspaces that have a tombstone in this database."""
+    deleted: set[WorkspaceId] = set()
+    for batch in _batches(ids):
+        query = select(deleted_workspaces.c.id).where(deleted_workspaces.c.id.in_(batch))
+        deleted.update(tx.execute(query).scalars())
+    return deleted
+
+
+def undeleted_workspaces(tx: Connection, entries: Sequence[RevocationEntry]) -> set[str]:
+    """Return the workspaces among these entries that exist in this database, and are not deleted."""
+    ids = {WorkspaceId(e.target_id) for e in entries if e.type == WORKSPACE_DELETED}
+    return set(last_events(tx, ids - deleted_among(tx, ids)))
 
 
 def unrevoked_keys(tx: Connection, entries: Sequence[RevocationEntry]) -> set[str]:

@@ -13,6 +13,7 @@ from typing import Final
 
 from sqlalchemy import TableClause
 
+from keystead.domain.rate_limits import RATE_NAMES
 from keystead.storage.engine.roles import APPLICATION, SETTING, Purpose
 from keystead.storage.schema import tables as schema
 from keystead.storage.schema.search import document_words
@@ -108,6 +109,30 @@ _APPLIES_RETENTION: Final = (
     _delete(schema.key_callers),
 )
 """To delete what is past its retention period. No other role may delete events."""
+
+_PURGES: Final = (
+    *(
+        grant
+        for table in schema.metadata.sorted_tables
+        if "workspace_id" in table.c
+        for grant in (_select(table), _delete(table))
+    ),
+    _select(schema.workspaces, "id", "deleted_at"),
+    _delete(schema.workspaces),
+    _update(schema.api_keys, "rotated_to"),
+    _update(schema.key_counts, "counted"),
+    _update(schema.invitations, "accepted_by"),
+    _select(schema.users, "id", "sign_in_email", "portal_workspace_id"),
+    _delete(schema.users),
+    _select(schema.sessions, "digest", "id", "user_id"),
+    _delete(schema.sessions),
+    _select(schema.known_devices, "digest", "user_id"),
+    _select(schema.throttles, "subject"),
+    _delete(schema.throttles),
+    _select(document_words),
+    _delete(document_words),
+)
+"""To delete every row of a workspace. No other role may delete keys, users or workspaces."""
 
 GRANTS: Final[Mapping[str, tuple[Grant, ...]]] = {
     LOGIN: (
@@ -239,7 +264,12 @@ GRANTS: Final[Mapping[str, tuple[Grant, ...]]] = {
         *_all(schema.plans),
         _select(schema.workspaces),
         _insert(schema.workspaces),
-        _update(schema.workspaces, "plan_id", "limit_overrides", "suspended_at", "version"),
+        _update(
+            schema.workspaces,
+            *("name", "external_id", "plan_id", "limit_overrides"),
+            *("suspended_at", "deleted_at", "version"),
+            *RATE_NAMES,
+        ),
         _update(schema.workspaces, "operator_policy", "policy_version"),
         _select_but(schema.users, "password_hash"),
         _insert(schema.users),
@@ -251,7 +281,13 @@ GRANTS: Final[Mapping[str, tuple[Grant, ...]]] = {
         _update(schema.credentials, "revoked_at", "revoked_by"),
         _select(schema.installation_events),
         _insert(schema.installation_events),
+        _select(schema.deleted_workspaces),
+        _insert(schema.deleted_workspaces),
+        _update(schema.webhook_endpoints, "sealed", "deleted_at"),
+        _delete(schema.webhook_queues),
+        _delete(schema.notification_digests),
     ),
+    Purpose.DELETION: _PURGES,
 }
 """For each role its grants. Several append events; none may update them."""
 
@@ -290,6 +326,7 @@ OPEN_TABLES: Final[Mapping[str, str]] = {
     schema.throttles.name: "counts by address and user before anyone is signed in; of workspaces, just a count",
     schema.credentials.name: "the installation's own",
     schema.installation_events.name: "the installation's own",
+    schema.deleted_workspaces.name: "the installation's own: tombstones",
     schema.watermarks.name: "the positions of scans over all workspaces",
     document_words.name: "an index: its terms are prefixed by collection, and lead to rows under row security",
 }

@@ -20,6 +20,7 @@ from sqlalchemy import (
 
 from keystead.domain.plans import LIMIT_NAMES
 from keystead.domain.rate_limits import RATE_NAMES
+from keystead.domain.renewals import NO_END
 from keystead.storage.schema import columns, device_login_tables
 from keystead.storage.schema.columns import (
     BY_AGE,
@@ -53,16 +54,17 @@ def _version() -> Column[int]:
     )
 
 
-def _partial(name: str, condition: str, *columns: str) -> Index:
+def _partial(name: str, condition: str, *columns: str, unique: bool = False) -> Index:
     where = text(condition)
-    return Index(name, *columns, sqlite_where=where, postgresql_where=where)
+    return Index(name, *columns, unique=unique, sqlite_where=where, postgresql_where=where)
 
 
-def _by_age(name: str, condition: str) -> tuple[Index, Index]:
+def _by_age(name: str, condition: str | None, *columns: str) -> tuple[Index, Index]:
     """Return the index of a workspace's keys of one kind in the order of their ids, for each engine."""
-    on_sqlite = _partial(name, condition, "workspace_id", "id")
+    where = None if condition is None else text(condition)
+    on_sqlite = Index(name, "workspace_id", *columns, "id", sqlite_where=where)
     age = text(f'id COLLATE "{BY_AGE}"')
-    on_postgresql = Index(name, "workspace_id", age, postgresql_where=text(condition))
+    on_postgresql = Index(name, "workspace_id", *columns, age, postgresql_where=where)
     return on_sqlite.ddl_if(dialect="sqlite"), on_postgresql.ddl_if(dialect="postgresql")
 
 
@@ -87,14 +89,30 @@ workspaces = Table(
     Column("created_at", Instant, nullable=False),
     Column("suspended_at", Instant),
     Column("last_event", Count, nullable=False, server_default="0"),
+    Column("deleted_at", Instant, comment="deleted, except rows still to be purged"),
+    Column("external_id", Identifier, comment="the product's own id"),
+    *(Column(name, Count, comment="instead of the plan's") for name in RATE_NAMES),
     _version(),
+    # Partial: a change of a column that foreign keys could refer to would block all inserts into the workspace.
+    _partial("workspaces_by_external_id", "external_id IS NOT NULL", "external_id", unique=True),
     Column("operator_policy", Json, nullable=False, server_default="{}"),
     Column("owner_policy", Json, nullable=False, server_default="{}"),
     Column("policy_version", Count, nullable=False, server_default="1"),
     Index("workspaces_by_name", "name"),
     _partial("workspaces_suspended", "suspended_at IS NOT NULL", "id", "suspended_at"),
+    _partial("workspaces_deleted", "deleted_at IS NOT NULL", "id"),
     **_CLUSTERED,
 )
+
+deleted_workspaces = Table(
+    "deleted_workspaces",
+    metadata,
+    Column("id", Identifier, primary_key=True),
+    Column("external_id", Identifier, comment="the product's own id, free again"),
+    Column("deleted_at", Instant, nullable=False),
+    **_CLUSTERED,
+)
+"""Tombstones: all that stays of a deleted workspace."""
 
 users = Table(
     "users",
@@ -187,6 +205,8 @@ api_keys = Table(
     ),
     *_by_age("api_keys_unrevoked", "revoked_at IS NULL"),
     *_by_age("api_keys_revoked", "revoked_at IS NOT NULL"),
+    *_by_age("api_keys_by_creator", None, "created_by_id"),
+    Index("api_keys_by_end", "workspace_id", text(f"coalesce(expires_at, {NO_END})"), "id"),
     **_CLUSTERED,
 )
 
@@ -209,6 +229,7 @@ key_use = Table(
     Column("last_used_ip", Text),
     Column("last_used_agent", Text),
     ForeignKeyConstraint(["workspace_id", "key_id"], ["api_keys.workspace_id", "api_keys.id"]),
+    Index("key_use_by_time", "workspace_id", "last_used_at", "key_id"),
     **_CLUSTERED,
 )
 
@@ -428,6 +449,7 @@ invitations = Table(
     Column("revoked_at", Instant),
     UniqueConstraint("digest"),
     Index("invitations_by_workspace", "workspace_id", "id"),
+    _partial("invitations_by_user", "accepted_by IS NOT NULL", "accepted_by"),
     **_CLUSTERED,
 )
 

@@ -97,8 +97,8 @@ _LOCK: Final = Query(select(plans.c.id).order_by(plans.c.id).with_for_update())
 _IN_USE: Final = Query(select(workspaces.c.plan_id).distinct())
 _RATE_LIMITS: Final = Query(
     select(
-        plans.c.workspace_per_minute,
-        func.coalesce(key_rates.c.per_minute, plans.c.key_per_minute),
+        func.coalesce(workspaces.c.workspace_per_minute, plans.c.workspace_per_minute),
+        func.coalesce(key_rates.c.per_minute, workspaces.c.key_per_minute, plans.c.key_per_minute),
     )
     .select_from(workspaces)
     .join(plans, workspaces.c.plan_id == plans.c.id)

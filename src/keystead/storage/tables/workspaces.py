@@ -36,11 +36,17 @@ WORKSPACE_COLUMNS: Final = (
     workspaces.c.created_at,
     workspaces.c.suspended_at,
     workspaces.c.version,
+    workspaces.c.external_id,
 )
 _ASCII_LOWER: Final = str.maketrans(ascii_uppercase, ascii_lowercase)
 
-_WORKSPACES: Final = select(*WORKSPACE_COLUMNS)
+_IS_KEPT: Final = workspaces.c.deleted_at.is_(None)
+_WORKSPACES: Final = select(*WORKSPACE_COLUMNS).where(_IS_KEPT)
+"""Without deleted ones, whose rows are still to be purged: no list and no caller may see them."""
 _ONE: Final = Query(_WORKSPACES.where(workspaces.c.id == bindparam("workspace")))
+_BY_EXTERNAL_ID: Final = Query(
+    _WORKSPACES.where(workspaces.c.external_id == bindparam("external_id"))
+)
 _OF_USER: Final = Query(
     _WORKSPACES.join(members, workspaces.c.id == members.c.workspace_id)
     .where(members.c.user_id == bindparam("user"))
@@ -77,9 +83,19 @@ _INSERT: Final = insert(workspaces)
 _UPDATE: Final = update(workspaces).where(workspaces.c.id == bindparam("workspace"))
 _EDIT: Final = _UPDATE.values(version=workspaces.c.version + 1)
 
-_MEMBERS: Final = select(
-    members.c.workspace_id, members.c.role, members.c.joined_at, members.c.version, *USER_COLUMNS
-).join(users, users.c.id == members.c.user_id)
+_MEMBER_COLUMNS: Final = (
+    members.c.workspace_id,
+    members.c.role,
+    members.c.joined_at,
+    members.c.version,
+    *USER_COLUMNS,
+)
+_MEMBERS: Final = (
+    select(*_MEMBER_COLUMNS)
+    .join(users, users.c.id == members.c.user_id)
+    .join(workspaces, workspaces.c.id == members.c.workspace_id)
+    .where(_IS_KEPT)
+)
 _OF_WORKSPACE: Final = members.c.workspace_id == bindparam("workspace")
 _IS_MEMBER: Final = and_(_OF_WORKSPACE, members.c.user_id == bindparam("user"))
 _MEMBER: Final = Query(_MEMBERS.where(_IS_MEMBER))
@@ -121,6 +137,7 @@ def insert_workspace(tx: Tx, workspace: Workspace) -> None:
             "plan_id": workspace.plan_id,
             "created_at": workspace.created_at,
             "suspended_at": workspace.suspended_at,
+            "external_id": workspace.external_id,
         },
     )
 
@@ -128,6 +145,12 @@ def insert_workspace(tx: Tx, workspace: Workspace) -> None:
 def find_workspace(tx: Tx, workspace_id: WorkspaceId) -> Workspace | None:
     """Return the workspace of that id."""
     row = _ONE.first(tx, {"workspace": workspace_id})
+    return None if row is None else workspace_of(row)
+
+
+def find_by_external_id(tx: Tx, external_id: str) -> Workspace | None:
+    """Return the workspace with that id of the product's own."""
+    row = _BY_EXTERNAL_ID.first(tx, {"external_id": external_id})
     return None if row is None else workspace_of(row)
 
 
@@ -164,6 +187,11 @@ def set_suspension(tx: Tx, workspace_id: WorkspaceId, suspended_at: datetime | N
 def set_name(tx: Tx, workspace_id: WorkspaceId, name: str) -> None:
     """Set the name, and raise the version."""
     tx.execute(_EDIT, {"workspace": workspace_id, "name": name})
+
+
+def set_external_id(tx: Tx, workspace_id: WorkspaceId, external_id: str) -> None:
+    """Set the product's own id, and raise the version."""
+    tx.execute(_EDIT, {"workspace": workspace_id, "external_id": external_id})
 
 
 def set_plan(

@@ -15,6 +15,8 @@ COUNT = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 def upgrade() -> None:
     """Add what is new. `api_keys` comes before `workspaces`: a verification locks them in that order."""
     _members_of_keys()
+    _deletion_of_workspaces()
+    _workspaces_of_backends()
     _policies()
     _sign_ins_from_terminals()
 
@@ -26,6 +28,66 @@ def _members_of_keys() -> None:
     op.add_column("api_keys", sa.Column("networks", sa.Text(), nullable=False, server_default=""))
     op.add_column("api_keys", sa.Column("metadata", sa.Text(), nullable=False, server_default="{}"))
     op.add_column("api_keys", sa.Column("renewable_until", COUNT))
+    is_sqlite = op.get_bind().dialect.name == "sqlite"
+    age = sa.text("id" if is_sqlite else 'id COLLATE "POSIX"')
+    op.create_index("api_keys_by_creator", "api_keys", ["workspace_id", "created_by_id", age])
+    end = sa.text("coalesce(expires_at, 9223372036854775807)")
+    op.create_index("api_keys_by_end", "api_keys", ["workspace_id", end, "id"])
+    op.create_index("key_use_by_time", "key_use", ["workspace_id", "last_used_at", "key_id"])
+
+
+# Workspaces: their deletion, and the tombstones that stay.
+
+
+def _deletion_of_workspaces() -> None:
+    deleted_at = sa.Column("deleted_at", COUNT, comment="deleted, except rows still to be purged")
+    op.add_column("workspaces", deleted_at)
+    is_deleted = sa.text("deleted_at IS NOT NULL")
+    op.create_index(
+        "workspaces_deleted",
+        "workspaces",
+        ["id"],
+        sqlite_where=is_deleted,
+        postgresql_where=is_deleted,
+    )
+    op.create_table(
+        "deleted_workspaces",
+        sa.Column("id", IDENTIFIER, nullable=False),
+        sa.Column("external_id", IDENTIFIER, comment="the product's own id, free again"),
+        sa.Column("deleted_at", COUNT, nullable=False),
+        sa.PrimaryKeyConstraint("id", name="deleted_workspaces_pk"),
+        sqlite_strict=True,
+        sqlite_with_rowid=False,
+    )
+    is_accepted = sa.text("accepted_by IS NOT NULL")
+    op.create_index(
+        "invitations_by_user",
+        "invitations",
+        ["accepted_by"],
+        sqlite_where=is_accepted,
+        postgresql_where=is_accepted,
+    )
+
+
+# Workspaces: the product's own id, and rate limits of their own.
+
+
+def _workspaces_of_backends() -> None:
+    for column in (
+        sa.Column("external_id", IDENTIFIER, comment="the product's own id"),
+        sa.Column("workspace_per_minute", COUNT, comment="instead of the plan's"),
+        sa.Column("key_per_minute", COUNT, comment="instead of the plan's"),
+    ):
+        op.add_column("workspaces", column)
+    is_given = sa.text("external_id IS NOT NULL")
+    op.create_index(
+        "workspaces_by_external_id",
+        "workspaces",
+        ["external_id"],
+        unique=True,
+        sqlite_where=is_given,
+        postgresql_where=is_given,
+    )
 
 
 # Policies: the plan's layer, and those of a workspace.
