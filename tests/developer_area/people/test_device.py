@@ -175,7 +175,7 @@ def test_a_code_that_expires_meanwhile(area: Area) -> None:
 
 
 def test_the_person_chooses_the_workspace(area: Area) -> None:
-    """Of several workspaces one is chosen; those in which the person can't create keys are not offered."""
+    """The person chooses one of several workspaces, and is offered only those in which they can create keys."""
     other = area.services.workspaces.create("Other").id
     third = area.services.workspaces.create("Read only").id
     with write_behind(area.installation.database) as tx:
@@ -188,8 +188,8 @@ def test_the_person_chooses_the_workspace(area: Area) -> None:
     shown = asked(browser, login.user_code, workspace=other)
     assert shown.tree.all("form", action=f"/w/{other}/device")
     assert "Other" in shown.heading
-    fields = dict(filled(page.form("/device"), {"workspace": other}))
-    forged = {**fields, "user_code": login.user_code, "workspace": third}
+    entered = {"user_code": login.user_code, "workspace": other}
+    forged = {**dict(filled(page.form("/device"), entered)), "workspace": third}
     assert browser.post("/device", forged.items()).status == 404
 
 
