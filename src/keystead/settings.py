@@ -242,6 +242,12 @@ class Settings(BaseSettings):
     portal_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_origins)] = Field(
         (), description="Origins of the product to which portal users may be redirected"
     )
+    renewal_overlap_seconds: int = Field(
+        3600,
+        ge=0,
+        le=604_800,
+        description="Seconds that a key which renewed itself works after the first use of its successor",
+    )
     trusted_proxies: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)] = Field(
         (), description="Networks whose X-Forwarded-* headers are trusted"
     )
