@@ -10,13 +10,17 @@ from keystead.api.events import EVENTS
 from keystead.api.keys import KEYS
 from keystead.api.operations import Operation
 from keystead.api.operator.deletion import DELETION
+from keystead.api.operator.events import FEED
 from keystead.api.operator.keys import WORKSPACE_KEYS
+from keystead.api.operator.members import MEMBERS
 from keystead.api.operator.plans import PLANS
 from keystead.api.operator.policies import MANAGED_POLICIES
 from keystead.api.operator.portal_sessions import PORTAL_SESSIONS
+from keystead.api.operator.usage import ALL_USAGE
 from keystead.api.operator.workspaces import EXTERNAL_WORKSPACES, MANAGED_WORKSPACES
 from keystead.api.policies import POLICY
 from keystead.api.renewals import RENEWALS
+from keystead.api.usage import USAGE
 from keystead.api.webhooks import DELIVERIES, WEBHOOKS
 from keystead.api.workspaces import WORKSPACES
 
@@ -27,6 +31,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = tuple(
         POLICY,
         KEYS,
         RENEWALS,
+        USAGE,
         COLLECTIONS,
         DOCUMENTS,
         EVENTS,
@@ -38,7 +43,10 @@ OPERATIONS: Final[tuple[Operation, ...]] = tuple(
         DELETION,
         MANAGED_POLICIES,
         WORKSPACE_KEYS,
+        MEMBERS,
         PLANS,
+        FEED,
+        ALL_USAGE,
         PORTAL_SESSIONS,
     )
     for operation in operations

@@ -222,7 +222,7 @@ def failure_of(problem: Problem) -> Failure:
 
 
 def agent() -> str:
-    """Return the User-Agent of commands."""
+    """Return the command line's User-Agent."""
     from keystead import __version__
 
     return f"keystead-cli/{__version__}"
