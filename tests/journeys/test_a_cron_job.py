@@ -49,9 +49,18 @@ class Job:
     @property
     def key(self) -> Key:
         """The key in the file."""
-        token = self.file.read_text().strip()
-        key = Key({}, token)
-        return Key(self.customer.request_json("GET", "/v1/whoami", key=key)["key"], token)
+        key = self.key_of_file
+        return Key(self.customer.request_json("GET", "/v1/whoami", key=key)["key"], key.token)
+
+    @property
+    def key_of_file(self) -> Key:
+        """The key in the file, of which only the token is known."""
+        return Key({}, self.file.read_text().strip())
+
+    @property
+    def is_first(self) -> bool:
+        """Whether the file still has the job's first token."""
+        return self.key_of_file.token == self.first.token
 
     def family(self) -> list[Json]:
         """Return the live keys of the job."""
@@ -72,13 +81,15 @@ class Job:
 @pytest.fixture
 def job(customer: Customer, tmp_path: Path) -> Job:
     """A job whose key reads documents for 90 days, and may renew itself."""
-    return job_of(customer, tmp_path)
+    job = job_of(customer, tmp_path)
+    age()
+    return job
 
 
-def job_of(customer: Customer, folder: Path) -> Job:
+def job_of(customer: Customer, folder: Path, description: str = "nightly export") -> Job:
     """Return a job with a new key in a private file of the folder."""
     draft = KeyDraft(
-        "nightly export",
+        description,
         next_second() + LIFETIME,
         ("documents:read",),
         renewal=Renewal(None),
@@ -86,14 +97,17 @@ def job_of(customer: Customer, folder: Path) -> Job:
     principal = operator("journeys", customer.workspace_id)
     created = customer.product.services.keys.create(principal, draft)
     assert created.token is not None
-    # Within the second of its creation a successor would end in the same second.
-    old_enough = created.key.created_at + timedelta(seconds=2)
-    wait_until(lambda: datetime.now(UTC) > old_enough, "the key is two seconds old")
     file = folder / "token"
     file.touch(0o600)
     file.write_text(created.token.reveal() + "\n")
     resource = {"id": created.key.id, "description": created.key.description}
     return Job(customer, file, Key(resource, created.token.reveal()))
+
+
+def age() -> None:
+    """Wait until a successor ends in a later second than a key that was made just now."""
+    old_enough = datetime.now(UTC) + timedelta(seconds=2)
+    wait_until(lambda: datetime.now(UTC) > old_enough, "the key is two seconds old")
 
 
 def test_my_job_renews_its_key(job: Job) -> None:

@@ -42,7 +42,7 @@ def renew_token_file(
     """Renew the key whose token is in a file, verify the new token, then replace the file. Run it as often as you like.
 
     Args:
-        path: The file, which nobody else may read.
+        path: The file, which only its owner may read.
         url: The server.
         if_older_than: Renew only a key that is older.
         options: What `Client` takes.
