@@ -10,6 +10,7 @@ from typing import Final
 
 from keystead.domain.errors import Invalid
 from keystead.domain.events import Event, EventType
+from keystead.domain.instants import parse_instant
 from keystead.domain.key_hygiene import UNUSED_AFTER
 from keystead.domain.keys import EXPIRES_SOON, ApiKey, KeyStatus
 from keystead.domain.mail import Email
@@ -97,7 +98,7 @@ def digest_item(event: Event, key: ApiKey | None, now: datetime) -> DigestItem |
             text = f"The webhook {_quoted(event.data.get('name'))} was disabled"
             return DigestItem(topic, text, f"{area}/webhooks/{event.target.id}")
         case _:
-            words = None if key is None else _key_text(topic, key, now)
+            words = None if key is None else _key_text(event, topic, key, now)
             return (
                 None
                 if words is None
@@ -105,7 +106,7 @@ def digest_item(event: Event, key: ApiKey | None, now: datetime) -> DigestItem |
             )
 
 
-def _key_text(topic: Topic, key: ApiKey, now: datetime) -> str | None:
+def _key_text(event: Event, topic: Topic, key: ApiKey, now: datetime) -> str | None:
     name = f"{_quoted(key.description)} ({key.hint})"
     is_active = key.status(now) is KeyStatus.ACTIVE
     if topic is Topic.REFUSED:
@@ -115,6 +116,11 @@ def _key_text(topic: Topic, key: ApiKey, now: datetime) -> str | None:
     if topic is Topic.EXPIRING:
         is_near = key.expires_at is not None and key.expires_at <= now + EXPIRES_SOON
         return f"The key {name} expires on {_date_time(key.expires_at)}" if is_near else None
+    ends_at = event.data.get("ends_at")
+    if isinstance(ends_at, str):
+        is_used = key.last_use is not None and key.last_use.at > event.occurred_at
+        date = _date(parse_instant(ends_at))
+        return None if is_used else f"The key {name} is unused and will be revoked on {date}"
     if key.last_use is None:
         return f"The key {name} has not been used since it was created on {_date(key.created_at)}"
     is_unused = key.last_use.at <= now - UNUSED_AFTER
