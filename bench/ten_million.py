@@ -18,6 +18,7 @@ from bench.populations import LARGEST, TYPICAL, Population
 from bench.verification import verification
 from keystead.domain.digest import Pepper
 from keystead.domain.errors import LimitReached
+from keystead.domain.key_lists import KeySelection
 from keystead.domain.keys import KeyDraft, KeyStatus
 from keystead.domain.principals import Principal, system
 from keystead.storage.clock import clock_of
@@ -87,17 +88,17 @@ def _page(setup: FilledInstallation, principal: Principal) -> Callable[[], objec
 def _deep_page(setup: FilledInstallation, principal: Principal) -> Callable[[], object]:
     keys = setup.installation.services.keys
     middle = keys.list(principal, limit=40).next
-    return lambda: keys.list(principal, limit=40, before=middle)
+    return lambda: keys.list(principal, limit=40, after=middle)
 
 
 def _active_page(setup: FilledInstallation, principal: Principal) -> Callable[[], object]:
     keys = setup.installation.services.keys
-    return lambda: keys.list(principal, limit=50, status=KeyStatus.ACTIVE)
+    return lambda: keys.list(principal, KeySelection(KeyStatus.ACTIVE))
 
 
 def _revoked_page(setup: FilledInstallation, principal: Principal) -> Callable[[], object]:
     keys = setup.installation.services.keys
-    return lambda: keys.list(principal, limit=50, status=KeyStatus.REVOKED)
+    return lambda: keys.list(principal, KeySelection(KeyStatus.REVOKED))
 
 
 def _quota(setup: FilledInstallation, principal: Principal) -> Callable[[], object]:
@@ -140,7 +141,9 @@ def _revoke(setup: FilledInstallation, principal: Principal) -> Callable[[], obj
 
 
 def _search(setup: FilledInstallation, principal: Principal) -> Callable[[], object]:
-    return lambda: setup.installation.services.keys.list(principal, query="no such key")
+    return lambda: setup.installation.services.keys.list(
+        principal, KeySelection(query="no such key")
+    )
 
 
 def _flush(setup: FilledInstallation, _: Principal) -> Callable[[], object]:

@@ -217,10 +217,11 @@ def _workspace(installation: Installation) -> Iterator[tuple[LocalOperator, str]
 
 
 def _revoke_all(installation: Installation, principal: Principal) -> None:
+    from keystead.domain.key_lists import KeySelection
     from keystead.domain.keys import KeyStatus
 
     keys = installation.services.keys
-    while page := keys.list(principal, status=KeyStatus.ACTIVE, limit=PAGE).items:
+    while page := keys.list(principal, KeySelection(KeyStatus.ACTIVE), limit=PAGE).items:
         for key in page:
             keys.revoke(principal, key.id)
 

@@ -181,6 +181,80 @@ def test_a_list_continues_at_the_end_of_its_page(tenant: Tenant) -> None:
     assert seen == [*reversed(created), client.key_id]
 
 
+FILTERS = (
+    "created_by=x",
+    "unused_for=30d",
+    "expiring_within=14d",
+    "outside_policy=true",
+    "sort=expires_at",
+    "order=asc",
+)
+
+
+def test_lists_are_filtered_and_sorted(tenant: Tenant) -> None:
+    """Each filter and order reaches the list, and they combine with a status."""
+    client, clock = tenant.client(), tenant.api.clock
+    brief, late = (
+        client.create_key(description=name, expires_at=end_of(tenant, days=days), networks=[])
+        for name, days in (("brief", 10), ("late", 400))
+    )
+    child = tenant.api.client(client.create_key(scopes=["*", "keys:write"])["token"])
+    grandchild = child.create_key(description="grandchild")
+    clock.advance(timedelta(days=40))
+    client.get("/v1/whoami")
+    tenant.api.services.usage.flush()
+
+    def listed(query: str) -> list[str]:
+        return [key["description"] for key in client.get(f"/v1/keys?{query}").json()["items"]]
+
+    creator = grandchild["created_by"]["id"]
+    assert listed(f"created_by={creator}") == ["grandchild"]
+    assert listed(f"created_by={client.key_id}&status=expired") == ["brief"]
+    assert "t" not in listed("unused_for=30d")
+    assert {"brief", "late", "grandchild"} <= set(listed("unused_for=30d"))
+    assert listed("unused_for=41d") == []
+    assert listed("expiring_within=400d") == ["late"]
+    assert listed("expiring_within=400d&status=expired") == []
+    assert listed("sort=expires_at&order=asc")[:2] == ["brief", "late"]
+    assert listed("sort=last_used_at")[0] == "t"
+    assert listed("sort=created_at&order=asc")[0] == "t"
+    assert {brief["id"], late["id"]} <= {
+        key["id"] for key in client.get("/v1/keys").json()["items"]
+    }
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "unused_for=30",
+        "unused_for=0d",
+        "expiring_within=10000d",
+        "expiring_within=",
+        "outside_policy=yes",
+        "sort=description",
+        "order=up",
+        "unknown=1",
+    ],
+)
+def test_a_malformed_filter_is_refused(tenant: Tenant, query: str) -> None:
+    """422 names the parameter; an unknown one is refused too, so that a typo never widens a list."""
+    answer = tenant.client().get(f"/v1/keys?{query}")
+    assert problem(answer) == (422, "invalid")
+    assert pointers(answer) == [f"query:{query.partition('=')[0]}"]
+
+
+@pytest.mark.parametrize("other", FILTERS)
+def test_a_cursor_is_bound_to_filters_and_order(tenant: Tenant, other: str) -> None:
+    """A cursor of one filter or order is refused by another: 422 `invalid-cursor`."""
+    client = tenant.client()
+    client.create_key()
+    cursor = client.get("/v1/keys?limit=1").json()["next_cursor"]
+    assert problem(client.get(f"/v1/keys?limit=1&{other}&cursor={cursor}")) == (
+        422,
+        "invalid-cursor",
+    )
+
+
 def test_a_cursor_belongs_to_its_list(tenant: Tenant) -> None:
     """A cursor of another filter, list or workspace, or an invented one: 422 `invalid-cursor`."""
     client = tenant.client()

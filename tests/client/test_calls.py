@@ -42,6 +42,16 @@ POLICY = Policy(90, True, 30, 180, False)
 DRAFT = DocumentDraft("a", "text", title="A", url="https://example.com/a", attributes={"n": 1})
 
 Ask = Callable[[Any], Any]
+FILTERS: dict[str, Any] = {
+    "status": "active",
+    "query": "q",
+    "created_by": "key_1",
+    "unused_for": timedelta(days=30),
+    "expiring_within": timedelta(days=14),
+    "outside_policy": True,
+    "sort": "expires_at",
+    "order": "asc",
+}
 MEMBERS: dict[str, Any] = {
     "networks": ["203.0.113.0/24"],
     "metadata": {"customer": "42"},
@@ -52,7 +62,7 @@ WORKSPACE_CALLS: dict[str, Ask] = {
     "getPlan": lambda c: c.plan(),
     "getPolicy": lambda c: c.policy(),
     "createKey": lambda c: c.keys.create("d", scopes=["*"], expires_at=END, **MEMBERS),
-    "listKeys": lambda c: c.keys.page(status="active", query="q", limit=3, cursor="c"),
+    "listKeys": lambda c: c.keys.page(**FILTERS, limit=3, cursor="c"),
     "getKey": lambda c: c.keys.get("key_1"),
     "updateKey": lambda c: c.keys.update(
         "key_1", description="d", scopes=["*"], expires_at=None, **MEMBERS
@@ -115,6 +125,10 @@ OPERATOR_CALLS: dict[str, Ask] = {within(id): by_operator(ask) for id, ask in KE
     "suspendWorkspace": lambda c: c.workspaces.suspend("ws_1"),
     "resumeWorkspace": lambda c: c.workspaces.resume("ws_1"),
     "setWorkspacePlan": lambda c: c.workspaces.put_on_plan("ws_1", "team", overrides={"keys": 1}),
+    "listMembers": lambda c: c.members("ws_1").page(limit=3, cursor="c"),
+    "putMember": lambda c: c.members("ws_1").put("u|1", name="Ada", role="owner", email="a@b.cd"),
+    "updateMember": lambda c: c.members("ws_1").update("usr_1", role="viewer"),
+    "deleteMember": lambda c: c.members("ws_1").remove("usr_1"),
     "getWorkspacePolicy": lambda c: c.workspaces.policy("ws_1"),
     "setWorkspacePolicy": lambda c: c.workspaces.set_policy("ws_1", POLICY),
     "listPlans": lambda c: c.plans(),
@@ -281,6 +295,7 @@ def test_lists_go_on_to_the_end() -> None:
         "listWebhooks": lambda c: c.webhooks.list(),
         "listDeliveries": lambda c: c.deliveries.list("wh_1", status="failed"),
         "listWorkspaces": lambda c: c.workspaces.list(query="acme"),
+        "listMembers": lambda c: c.members("ws_1").list(),
         "listWorkspaceKeys": lambda c: c.keys("ws_1").list(status="active", query="q"),
     }
     lists = {id for id, (_, _, o) in OPERATIONS.items() if "cursor" in str(o.get("parameters"))}

@@ -15,6 +15,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from keystead import bootstrap
 from keystead.bootstrap import Installation, open_installation
 from keystead.domain.ids import WorkspaceId
+from keystead.domain.key_lists import KeySelection
 from keystead.domain.keys import ApiKey, KeyDraft, KeyStatus
 from keystead.domain.principals import Principal, system
 from tests.support.chromium import chromium, person
@@ -65,7 +66,9 @@ class Journey:
 
     def key(self, description: str) -> ApiKey:
         """Return the key from the services."""
-        keys = self.installation.services.keys.list(self.principal, query=description).items
+        keys = self.installation.services.keys.list(
+            self.principal, KeySelection(query=description)
+        ).items
         return keys[0]
 
     def older_key(self, description: str, days_ago: int = 0) -> ApiKey:
@@ -292,4 +295,4 @@ def test_every_heading_by_every_input_method(
         journey.hand.press(journey.button("Continue"))
         for heading in HEADINGS:
             heading(journey)
-        assert services.keys.list(journey.principal, status=KeyStatus.ACTIVE).quota.used == 4
+        assert services.keys.list(journey.principal, KeySelection(KeyStatus.ACTIVE)).quota.used == 4

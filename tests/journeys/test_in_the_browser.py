@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, Error, Page, expect
 from keystead import bootstrap
 from keystead.bootstrap import Installation
 from keystead.cli.serve import fresh_link
+from keystead.domain.key_lists import KeySelection
 from keystead.domain.keys import KeyStatus
 from keystead.domain.principals import of_member
 from tests.support.chromium import (
@@ -66,7 +67,7 @@ def no_keys(installation: Installation) -> Iterator[None]:
     """A workspace that has no active keys again after a journey."""
     yield
     owner = of_member(installation.services.workspaces.first())
-    for key in installation.services.keys.list(owner, status=KeyStatus.ACTIVE).items:
+    for key in installation.services.keys.list(owner, KeySelection(KeyStatus.ACTIVE)).items:
         installation.services.keys.revoke(owner, key.id)
 
 

@@ -15,6 +15,7 @@ from keystead import bootstrap
 from keystead.bootstrap import Installation, open_installation
 from keystead.domain.ids import WorkspaceId
 from keystead.domain.instants import to_microseconds
+from keystead.domain.key_lists import KeySelection
 from keystead.domain.keys import ApiKey, KeyDraft, KeyStatus
 from keystead.domain.principals import Principal, of_key, system
 from keystead.domain.scopes import Scopes
@@ -98,7 +99,7 @@ class Workspace:
 
     def active(self) -> int:
         """Return how many keys are active."""
-        return self.services.keys.list(self.principal, status=KeyStatus.ACTIVE).quota.used
+        return self.services.keys.list(self.principal, KeySelection(KeyStatus.ACTIVE)).quota.used
 
 
 @pytest.fixture

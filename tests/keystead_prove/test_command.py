@@ -9,6 +9,7 @@ import pytest
 
 from keystead.cli.options import Place
 from keystead.cli.outcome import Exit
+from keystead.domain.key_lists import KeySelection
 from keystead.domain.keys import KeyStatus
 from keystead.domain.principals import system
 from keystead.domain.workspaces import Workspace
@@ -163,6 +164,6 @@ def _live_keys(server: ServerProcess, workspace: Workspace) -> int:
     installation = bootstrap.open_safely(server.settings)
     try:
         acting = system(workspace.id)
-        return len(installation.services.keys.list(acting, status=KeyStatus.ACTIVE).items)
+        return len(installation.services.keys.list(acting, KeySelection(KeyStatus.ACTIVE)).items)
     finally:
         installation.close()

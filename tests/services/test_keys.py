@@ -21,6 +21,7 @@ from keystead.domain.errors import (
 )
 from keystead.domain.events import Origin
 from keystead.domain.ids import KeyId
+from keystead.domain.key_lists import KeySelection
 from keystead.domain.keys import KeyDraft, KeyPatch, KeyStatus, KeyUse
 from keystead.domain.principals import Principal
 from keystead.domain.scopes import EVERYTHING, KEYS_READ, KEYS_WRITE, Scopes
@@ -91,7 +92,7 @@ def test_ids_follow_creation(sandbox: SandboxInstallation) -> None:
     sandbox.clock.set(NOON - timedelta(days=30))
     ids += [sandbox.key(tenant).key.id for _ in range(5)]
     assert ids == sorted(ids)
-    assert sandbox.ids(tenant, limit=7) == ids[::-1]
+    assert sandbox.ids(tenant) == ids[::-1]
 
 
 @pytest.mark.parametrize(
@@ -264,7 +265,7 @@ def test_search(sandbox: SandboxInstallation) -> None:
 def test_searches_that_cannot_be(sandbox: SandboxInstallation, query: str) -> None:
     """A search for a text that no description can have is refused, and is never a database error."""
     with pytest.raises(Invalid):
-        sandbox.services.keys.list(sandbox.tenant(), query=query)
+        sandbox.services.keys.list(sandbox.tenant(), KeySelection(query=query))
 
 
 # --- changed ---
@@ -490,7 +491,7 @@ def test_pages_while_keys_are_made(sandbox: SandboxInstallation) -> None:
     seen: list[KeyId] = []
     before = None
     while not seen or before is not None:
-        page = sandbox.services.keys.list(tenant, limit=2, before=before)
+        page = sandbox.services.keys.list(tenant, limit=2, after=before)
         seen, before = seen + [key.id for key in page.items], page.next
         sandbox.key(tenant, "later")
         sandbox.services.keys.revoke(tenant, ids[len(seen) % len(ids)])

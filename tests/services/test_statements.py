@@ -80,7 +80,7 @@ COSTS: dict[str, tuple[Callable[[Caller], object], int, int]] = {
     "plan": (lambda c: c.services.plans.use(c.principal), 1, 1),
     "key": (lambda c: c.services.keys.get(c.principal, c.other), 1, 1),
     "keys": (lambda c: c.services.keys.list(c.principal, limit=2), 1, 2),
-    "next keys": (lambda c: c.services.keys.list(c.principal, limit=2, before=c.other), 1, 2),
+    "next keys": (lambda c: c.services.keys.list(c.principal, limit=2, after=c.other), 1, 2),
     "events": (lambda c: c.services.events.list(c.principal), 1, 1),
     "webhooks": (lambda c: c.services.webhooks.list(c.principal), 1, 2),
     # The caller's rights; plan, use and newest id; the key; the event's number; the event.

@@ -15,6 +15,7 @@ from keystead.domain.credentials import Credential, CredentialKind
 from keystead.domain.digest import Digest
 from keystead.domain.errors import EmailTaken
 from keystead.domain.ids import CredentialId, SessionId, UserId, WorkspaceId, new_id
+from keystead.domain.key_lists import ALL_KEYS
 from keystead.domain.principals import Actor, PrincipalKind
 from keystead.domain.sessions import AuthenticationMethod, Session
 from keystead.domain.throttle import NO_FAILURES, Subject, ThrottleState
@@ -23,7 +24,7 @@ from keystead.domain.workspaces import User
 from keystead.storage.database import Tx
 from keystead.storage.schema.tables import users as user_rows
 from keystead.storage.tables import credentials, sessions, throttles, users
-from keystead.storage.tables.keys import _PAGE
+from keystead.storage.tables.key_pages import _Part, _query
 from tests.support.administrator import read_behind, write_behind
 from tests.support.clocks import NOON
 from tests.support.installations import SandboxInstallation, plan_of
@@ -79,8 +80,8 @@ def test_a_products_user_is_nothing_else(
 ) -> None:
     """The database refuses a product's user with a password, with an email, or without the product's id."""
     workspace_id = sandbox.tenant().workspace_id
-    user = _user(portal_workspace_id=workspace_id)
-    _write(sandbox, lambda tx: users.insert_user(tx, user, portal_user_id="u1"))
+    user = _user(portal_workspace_id=workspace_id, portal_user_id="u1")
+    _write(sandbox, lambda tx: users.insert_user(tx, user))
     changed = update(user_rows).where(user_rows.c.id == user.id).values(**values)
     with pytest.raises(Exception, match=r"IntegrityError|Violation"):
         _write(sandbox, lambda tx: tx.execute(changed))
@@ -91,8 +92,8 @@ def test_one_user_for_each_of_the_products_ids(sandbox: SandboxInstallation) -> 
     here, there = sandbox.tenant().workspace_id, sandbox.tenant().workspace_id
 
     def add(workspace_id: WorkspaceId) -> None:
-        user = _user(_address(), portal_workspace_id=workspace_id)
-        _write(sandbox, lambda tx: users.insert_user(tx, user, portal_user_id="u1"))
+        user = _user(_address(), portal_workspace_id=workspace_id, portal_user_id="u1")
+        _write(sandbox, lambda tx: users.insert_user(tx, user))
 
     add(here)
     add(there)
@@ -197,7 +198,9 @@ def test_what_signing_in_reads(sandbox: SandboxInstallation) -> None:
     by_email = select(user_rows.c.id).where(user_rows.c.sign_in_email == fold_email("a@b"))
     plan = plan_of(sandbox.database, by_email, WorkspaceId("ws_1"))
     assert "sign_in_email" in plan or "SEARCH" in plan
-    page = _PAGE.params(workspace="ws_1", before="key_1", limit=5)
+    page = _query(_Part.BY_AGE, ALL_KEYS, True).statement.params(
+        workspace="ws_1", id="key_1", limit=5
+    )
     marked = plan_of(sandbox.database, page, WorkspaceId("ws_1"))
     assert "SCAN members" not in marked
     assert "Seq Scan on members" not in marked

@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import bindparam, column, select, table
 from sqlalchemy.sql.compiler import SQLCompiler
 
+from keystead.domain.key_lists import ALL_KEYS
 from keystead.domain.scopes import FULL
 from keystead.storage import tables
 from keystead.storage.engine.errors import StatementFault
@@ -20,7 +21,7 @@ from keystead.storage.queries import Query
 from keystead.storage.schema.columns import Instant, Json, ScopeSet
 from keystead.storage.schema.tables import api_keys, events
 from keystead.storage.tables.events import _page as page_of_events
-from keystead.storage.tables.keys import _page as page_of_keys
+from keystead.storage.tables.key_pages import _Part, _query
 from tests.support.administrator import write_behind
 from tests.support.clocks import NOON
 from tests.support.installations import SandboxInstallation
@@ -30,7 +31,7 @@ ONLY_ON_POSTGRESQL = {
     "credentials._HOLD",
     "credentials._LOCK",
     "deletion._TRY_LOCK",
-    "keys._FORBID_SORTING",
+    "key_pages._FORBID_SORTING",
 }
 """Those call functions that SQLite lacks, for what they do and not for their rows."""
 
@@ -84,10 +85,10 @@ def test_there_are_rows_of_every_type(sandbox: SandboxInstallation) -> None:
     sandbox.key(tenant)
     values = {"workspace": tenant.workspace_id, "before": "~", "limit": 10}
     with write_behind(sandbox.database) as tx:
-        rows = page_of_keys(None, None, False).all(tx, values)
+        rows = _query(_Part.BY_AGE, ALL_KEYS, False).all(tx, values)
         assert [row[9] for row in rows] == [None, created.expires_at]
         assert {row[4] for row in rows} == {FULL}
-        assert {row[16] for row in rows} == {False}
+        assert {row[19] for row in rows} == {False}
         [event, _, _] = page_of_events(False, False).all(tx, {**values, "before": MANY})
         assert event[-1]["hint"]
     kinds = {

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -16,8 +17,9 @@ from keystead.domain.errors import LimitReached, NotFound
 from keystead.domain.events import EventType
 from keystead.domain.ids import KeyId, WorkspaceId
 from keystead.domain.key_hygiene import HygieneFinding
-from keystead.domain.key_lists import KeyFilter, KeyOrder
+from keystead.domain.key_lists import KeyFilter, KeyOrder, KeySelection, KeySort
 from keystead.domain.keys import KeyDraft, KeyPatch, KeyStatus
+from keystead.domain.policies import Policy
 from keystead.domain.principals import Principal, operator
 from keystead.domain.scopes import FULL
 from keystead.domain.token import assemble
@@ -35,6 +37,7 @@ from tests.support.plans import plans_of
 
 WORKSPACES = 100
 ROWS = 10_000
+DAY = timedelta(days=1)
 OLDEST = 350
 """The number of the oldest rows, most of them the tenant's: an old workspace must not pay for newer ones."""
 
@@ -96,6 +99,14 @@ class Crowd:
         name = f"c{len(self.sandbox.services.documents.list_collections(self.tenant).items)}"
         self.sandbox.services.documents.create_collection(self.tenant, CollectionDraft(name))
 
+    def sorted(self, sort: KeySort, ascending: bool, is_continued: bool) -> None:
+        """Read a page of a sorted list."""
+        wanted = KeySelection(sort=sort, ascending=ascending)
+        after = None
+        if is_continued:
+            after = self.keys.list(self.tenant, wanted, limit=2).next
+        self.keys.list(self.tenant, wanted, limit=5, after=after)
+
     @property
     def keys(self) -> Keys:
         """The use cases of keys."""
@@ -129,7 +140,8 @@ def _rows(tenants: list[Principal]) -> dict[Any, list[dict[str, Any]]]:
         tenant = tenants[0 if number < OLDEST else number % WORKSPACES]
         workspace_id = tenant.workspace_id
         key_id = assemble("ks", number, bytes(32)).key_id
-        by = {"kind": "operator", "id": "tests", "name": "tests"}
+        name = "tests" if number % 50 else "rare"
+        by = {"kind": "operator", "id": name, "name": name}
         rows[api_keys].append(
             {
                 "id": key_id,
@@ -185,9 +197,9 @@ def _scans(plan: str) -> list[str]:
 
 ACTS: dict[str, Callable[[Crowd], object]] = {
     "first page": lambda c: c.keys.list(c.tenant, limit=5),
-    "next page": lambda c: c.keys.list(c.tenant, limit=5, before=c.key()),
-    "active keys": lambda c: c.keys.list(c.tenant, status=KeyStatus.ACTIVE),
-    "search": lambda c: c.keys.list(c.tenant, query="x"),
+    "next page": lambda c: c.keys.list(c.tenant, limit=5, after=c.key()),
+    "active keys": lambda c: c.keys.list(c.tenant, KeySelection(KeyStatus.ACTIVE)),
+    "search": lambda c: c.keys.list(c.tenant, KeySelection(query="x")),
     "one key": lambda c: c.keys.get(c.tenant, c.key()),
     "creation": lambda c: c.keys.create(c.tenant, KeyDraft("x"), once=Once("o", bytes(32))),
     "change": lambda c: c.keys.update(c.tenant, c.key(), KeyPatch("y")),
@@ -196,14 +208,30 @@ ACTS: dict[str, Callable[[Crowd], object]] = {
         c.tenant, c.key(102), overlap=timedelta(hours=1)
     ),
     "predecessor": lambda c: c.keys.predecessor(c.tenant, c.key()),
+    **{
+        f"{sort} {'up' if ascending else 'down'}, {'next' if after else 'first'} page": partial(
+            Crowd.sorted, sort=sort, ascending=ascending, is_continued=after
+        )
+        for sort in KeySort
+        for ascending in (True, False)
+        for after in (True, False)
+    },
+    "keys of a creator": lambda c: c.keys.list(c.tenant, KeySelection(created_by="rare")),
+    "unused keys": lambda c: c.keys.list(c.tenant, KeySelection(unused_for=DAY)),
+    "expiring keys": lambda c: c.keys.list(c.tenant, KeySelection(expiring_within=DAY)),
+    "keys outside a policy": lambda c: c.keys.list(
+        c.tenant, KeySelection(outside=Policy(max_lifetime_days=1, expiry_required=True))
+    ),
     "events": lambda c: c.events.list(c.tenant, limit=5),
     "next events": lambda c: c.events.list(c.tenant, limit=5, before=ROWS // 2),
     "events of a type": lambda c: c.events.list(c.tenant, limit=5, types=[EventType.KEY_ROTATED]),
     "use per day": lambda c: c.sandbox.services.usage.per_day(c.tenant, c.key(), NOON.date()),
     "suspension": lambda c: c.sandbox.services.workspaces.suspend(c.tenant.workspace_id),
     "plan": lambda c: c.sandbox.services.plans.use(c.tenant),
-    "revoked keys": lambda c: c.keys.list(c.tenant, status=KeyStatus.REVOKED),
-    "keys of a habit": lambda c: c.keys.list(c.tenant, finding=HygieneFinding.NEVER_USED),
+    "revoked keys": lambda c: c.keys.list(c.tenant, KeySelection(KeyStatus.REVOKED)),
+    "keys of a habit": lambda c: c.keys.list(
+        c.tenant, KeySelection(finding=HygieneFinding.NEVER_USED)
+    ),
     "candidates": lambda c: c.keys.candidates(c.tenant),
     "full limit": lambda c: c.refused(),
     "overlap under a limit": lambda c: c.overlap(),
@@ -214,7 +242,11 @@ ACTS: dict[str, Callable[[Crowd], object]] = {
     "new collection": lambda c: c.collection(),
     "collections": lambda c: c.sandbox.services.documents.list_collections(c.tenant, limit=5),
 }
+SORTED = [name for name in ACTS if name.endswith("page") and "," in name]
+FILTERED = ("keys of a creator", "unused keys", "expiring keys", "keys outside a policy")
 ORDERED = (
+    *SORTED,
+    *FILTERED,
     "first page",
     "next page",
     "active keys",
@@ -252,6 +284,11 @@ def test_no_sorting(crowd: Crowd, name: str) -> None:
         ("overlap under a limit", "api_keys_overlapping", "rotated_to IS NOT NULL"),
         ("peppers at a start", "api_keys_by_pepper", "pepper_id"),
         ("a workspace by its name", "workspaces_by_name", "name ="),
+        ("keys of a creator", "api_keys_by_creator", "created_by_id ="),
+        ("expires_at up, first page", "api_keys_by_end", "ORDER BY"),
+        ("expires_at down, next page", "api_keys_by_end", "ORDER BY"),
+        ("last_used_at down, next page", "key_use_by_time", "last_used_at <"),
+        ("last_used_at down, first page", "key_use_by_time", "key_id DESC"),
     ],
 )
 def test_the_index_made_for_it(crowd: Crowd, name: str, index: str, condition: str) -> None:

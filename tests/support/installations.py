@@ -18,6 +18,7 @@ from keystead.domain.credentials import ActingCredential, CredentialKind
 from keystead.domain.digest import Pepper, Peppers
 from keystead.domain.events import Event
 from keystead.domain.ids import KeyId, WorkspaceId
+from keystead.domain.key_lists import KeySelection
 from keystead.domain.keys import ApiKey, KeyDraft
 from keystead.domain.principals import Principal, operator
 from keystead.domain.verification import Denied, Verification, Verified
@@ -102,10 +103,11 @@ class SandboxInstallation:
 
     def keys(self, tenant: Principal, **filters: Any) -> list[ApiKey]:
         """Return all keys of a list, page by page."""
-        page = self.services.keys.list(tenant, **filters)
+        wanted = KeySelection(**filters)
+        page = self.services.keys.list(tenant, wanted)
         found = page.items
         while page.next is not None:
-            page = self.services.keys.list(tenant, before=page.next, **filters)
+            page = self.services.keys.list(tenant, wanted, after=page.next)
             found += page.items
         return found
 

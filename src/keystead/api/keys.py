@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import Final
+from datetime import timedelta
+from enum import StrEnum
+from typing import Final, Literal
 
-from keystead.api.bodies import Body, KeyChange, NewKey, NewRotation
+from keystead.api.bodies import Body, KeyChange, NewKey, NewRenewal, NewRotation
 from keystead.api.calls import Call, page_of
 from keystead.api.operations import PAGED, Operations, Reply, in_path, in_query
 from keystead.domain.errors import (
@@ -18,10 +20,13 @@ from keystead.domain.errors import (
     KeyExpired,
     KeyRevoked,
     LimitReached,
+    NotRenewable,
+    RateLimited,
     RotationInProgress,
     WouldWiden,
 )
 from keystead.domain.ids import KeyId
+from keystead.domain.key_lists import DAYS_PATTERN, KeySelection, KeySort, parse_days
 from keystead.domain.keys import KeyStatus
 from keystead.domain.scopes import KEYS_READ, KEYS_WRITE
 from keystead.services import key_issuer as service
@@ -40,6 +45,15 @@ KEYS: Final = Operations(
     find_version=_version,
 )
 _NO_BODY: Final = NewRotation()
+_NOTHING: Final = NewRenewal()
+_DAYS: Final = {"type": "string", "pattern": f"^{DAYS_PATTERN}$"}
+
+
+class Order(StrEnum):
+    """The direction of a sorted list."""
+
+    ASCENDING = "asc"
+    DESCENDING = "desc"
 
 
 @KEYS.call(
@@ -81,6 +95,29 @@ def create_key(call: Call, body: NewKey) -> Reply[CreatedKey]:
             "query",
             "A part of the description, the exact id, or the token's last four characters.",
         ),
+        in_query("created_by", "Only keys that the key, member or operator with this id created."),
+        in_query(
+            "unused_for",
+            "Only keys without a use for so long, such as `30d`; a key that was never used counts from its creation.",
+            schema=_DAYS,
+        ),
+        in_query(
+            "expiring_within",
+            "Only active keys that expire within this time, such as `14d`.",
+            schema=_DAYS,
+        ),
+        in_query(
+            "outside_policy",
+            "`true`: only keys that the workspace's policy would not allow as they are. Omitted: all.",
+            Literal["true"],
+        ),
+        in_query(
+            "sort",
+            "What orders the list, by the values at the time of each page; ids decide between equal values."
+            " Never used comes before every use, never expiring after every expiry. Omitted: `created_at`.",
+            KeySort,
+        ),
+        in_query("order", "`asc`: the lowest value first. Omitted: `desc`.", Order),
         *PAGED,
     ),
 )
@@ -88,15 +125,49 @@ def list_keys(
     call: Call,
     status: KeyStatus | None = None,
     query: str | None = None,
+    created_by: str | None = None,
+    unused_for: str | None = None,
+    expiring_within: str | None = None,
+    outside_policy: Literal["true"] | None = None,
+    sort: KeySort = KeySort.CREATED_AT,
+    order: Order = Order.DESCENDING,
     limit: str | None = None,
     cursor: str | None = None,
 ) -> Reply[KeyList]:
-    """Return the workspace's keys, newest first, expired and revoked ones included, and the quota of keys."""
-    page = page_of(call, str, limit, cursor, status=status, query=query)
+    """Return the workspace's keys, newest first, expired and revoked ones included, and the quota of keys.
+
+    All filters combine. A cursor continues the list with the same filters and order.
+    """
+    wanted = KeySelection(
+        status,
+        query or "",
+        created_by=created_by or "",
+        unused_for=_days("unused_for", unused_for),
+        expiring_within=_days("expiring_within", expiring_within),
+        sort=sort,
+        ascending=order is Order.ASCENDING,
+    )
+    page = page_of(
+        call,
+        str,
+        limit,
+        cursor,
+        status=status,
+        query=query,
+        created_by=created_by,
+        unused_for=unused_for,
+        expiring_within=expiring_within,
+        outside_policy=outside_policy,
+        sort=sort,
+        order=order,
+    )
     keys = call.services.keys
-    before = None if page.after is None else KeyId(page.after)
     rows = keys.list(
-        call.principal, status=status, query=query or "", limit=page.limit, before=before
+        call.principal,
+        wanted,
+        outside_policy=outside_policy is not None,
+        limit=page.limit,
+        after=page.after,
     )
     now = keys.now()
     answer = KeyList(
@@ -136,15 +207,24 @@ def update_key(call: Call, id: str, body: KeyChange) -> Reply[Key]:
     "Revoke a key",
     statuses=(204,),
     refusals=(InsufficientScope,),
+    query=(
+        in_query(
+            "family",
+            "Also revoke the keys that renewed themselves to this one, and those that it renewed itself to.",
+            bool,
+        ),
+    ),
     if_match=True,
     revokes=True,
 )
-def revoke_key(call: Call, id: str) -> Reply[None]:
+def revoke_key(call: Call, id: str, family: bool = False) -> Reply[None]:
     """Revoke the key immediately. This can't be undone. Repeating the call returns the same response.
 
-    A key may revoke itself; any other needs `keys:write`. Revoked keys stay in the list.
+    A key may revoke itself; any other needs `keys:write`. Revoked keys stay in the list. A successor that the key made
+    of itself and that was never used ends with it.
     """
-    call.services.keys.revoke(call.principal, KeyId(id), call.origin, call.if_match)
+    keys = call.services.keys
+    keys.revoke(call.principal, KeyId(id), call.origin, call.if_match, family=family)
     return Reply(None)
 
 
@@ -176,11 +256,40 @@ def rotate_key(call: Call, id: str, body: NewRotation = _NO_BODY) -> Reply[Creat
         call.principal,
         KeyId(id),
         overlap=body.overlap,
+        quiet=body.quiet,
         expires_at=body.sent("expires_at"),
         origin=call.origin,
         once=_once(call, body),
     )
     return _created(call, created)
+
+
+def _require_renewable(call: Call, _: Mapping[str, str]) -> int:
+    return call.services.renewals.require_renewable(call.principal).version
+
+
+@KEYS.call(
+    "POST",
+    "/self/rotate",
+    "Renew the calling key",
+    statuses=(201,),
+    refusals=(NotRenewable, RotationInProgress, AgainstPolicy, RateLimited),
+    idempotent=None,
+    has_etag=True,
+    find_version=_require_renewable,
+)
+def renew_key(call: Call, body: NewRenewal = _NOTHING) -> Reply[CreatedKey]:  # noqa: ARG001 - declares it
+    """Create the successor of the calling key, which needs no scope but its `renewal`.
+
+    The old key works as before until the successor is first used. It ends an hour after that; an installation may set
+    another time. If the answer is lost, call again with the old key: the lost successor is revoked, and you get another
+    one. Send no Idempotency-Key.
+    """
+    return _created(call, call.services.renewals.renew(call.principal, call.origin))
+
+
+def _days(name: str, text: str | None) -> timedelta | None:
+    return None if text is None else parse_days(text, f"query:{name}")
 
 
 def _created(call: Call, created: service.CreatedKey) -> Reply[CreatedKey]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
-from typing import Any, Final, TypeVar
+from datetime import datetime, timedelta
+from typing import Any, Final, Literal, TypedDict, TypeVar
 from urllib.parse import quote, urlencode
 
 from keystead.client.errors import InvalidValue
@@ -74,6 +74,42 @@ class Request:
     def at(self, cursor: str) -> Request:
         """Return the request for the page of a list at `cursor`."""
         return replace(self, query={**self.query, "cursor": cursor})
+
+
+class KeyFilters(TypedDict, total=False):
+    """Which keys to list, and in which order: each narrows the list. Durations are whole days."""
+
+    status: Literal["active", "expired", "revoked"] | None
+    query: str
+    created_by: str
+    unused_for: timedelta
+    expiring_within: timedelta
+    outside_policy: bool
+    sort: Literal["created_at", "last_used_at", "expires_at"]
+    order: Literal["asc", "desc"]
+
+
+def key_parameters(filters: KeyFilters, limit: int, cursor: str | None) -> dict[str, str | None]:
+    """Return the parameters of a page of keys. Raises InvalidValue for a duration with a fraction of a day."""
+    return {
+        **{name: _parameter(name, value) for name, value in filters.items()},
+        "limit": str(limit),
+        "cursor": cursor,
+    }
+
+
+def _parameter(name: str, value: object) -> str | None:
+    match value:
+        case timedelta():
+            if value % timedelta(days=1):
+                raise InvalidValue(f"{name} must be a whole number of days.")
+            return f"{value.days}d"
+        case True:
+            return "true"
+        case False | "" | None:
+            return None
+        case _:
+            return str(value)
 
 
 def path_of(collection: str, name: str) -> str:

@@ -300,6 +300,18 @@ class WorkspaceWithUse(ManagedWorkspace):
 
 
 @dataclass(frozen=True, slots=True)
+class ManagedMember(Tagged):
+    """A person of a workspace. `external_id` is your product's own id; None: they have an account at the server."""
+
+    id: str
+    external_id: str | None
+    name: str
+    email: str | None
+    role: str
+    joined_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class PortalSession:
     """A link that signs a user in, once. Redirect their browser there; the URL is a secret."""
 

@@ -1,19 +1,72 @@
-"""Lists of keys as people ask for them: filters, orders, and what the tabs count."""
+"""Lists of keys as programs and people ask for them: filters, orders, and what the tabs count."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import StrEnum
 from typing import Final
 
+from keystead.domain.errors import Invalid
 from keystead.domain.key_hygiene import HygieneFinding
 from keystead.domain.keys import KeyStatus
+from keystead.domain.policies import Policy
 
 EXAMINED_KEYS: Final = 5_000
 """The newest keys of a tab that filters and orders examine: more would take longer than people wait."""
 COUNTED_KEYS: Final = 1_000
 """The most ended keys that are counted exactly, and the most keys of one question."""
+
+
+DAYS_PATTERN: Final = "[1-9][0-9]{0,3}d"
+_DAYS: Final = re.compile(DAYS_PATTERN)
+
+
+class KeySort(StrEnum):
+    """What orders a list of the API. Never used is before every use, never expiring after every expiry."""
+
+    CREATED_AT = "created_at"
+    LAST_USED_AT = "last_used_at"
+    EXPIRES_AT = "expires_at"
+
+
+@dataclass(frozen=True, slots=True)
+class KeySelection:
+    """Which keys to list, and in which order: an index gives every one of these lists.
+
+    Attributes:
+        status: Only keys of this status.
+        query: A part of the description in any case, the exact id, or the token's last four characters.
+        finding: Only counted keys with this hygiene finding.
+        created_by: Only keys that the actor with this id created.
+        unused_for: Only keys without a use for so long; one that was never used counts from its creation.
+        expiring_within: Only active keys that expire within this time.
+        outside: Only keys that this policy would not allow as they are.
+        sort: What orders the list; ids decide between equal values.
+        ascending: Whether the lowest value comes first.
+    """
+
+    status: KeyStatus | None = None
+    query: str = ""
+    finding: HygieneFinding | None = None
+    created_by: str = ""
+    unused_for: timedelta | None = None
+    expiring_within: timedelta | None = None
+    outside: Policy | None = None
+    sort: KeySort = KeySort.CREATED_AT
+    ascending: bool = False
+
+
+ALL_KEYS: Final = KeySelection()
+
+
+def parse_days(text: str, pointer: str) -> timedelta:
+    """Return the duration of a text such as `30d`. Invalid unless it has 1-4 digits and the unit."""
+    if not _DAYS.fullmatch(text):
+        raise Invalid.field(pointer, "must be a number of days from 1d to 9999d, such as 30d")
+    return timedelta(days=int(text[:-1]))
 
 
 class KeyOrder(StrEnum):

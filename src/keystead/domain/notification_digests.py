@@ -1,4 +1,4 @@
-"""Notification digests: what a workspace's members get by email, in at most one message a day."""
+"""Notification digests: what a workspace's members get by email, in one message a day unless it is urgent."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ class Topic(StrEnum):
     EXPIRING = "expiring"
     UNUSED = "unused"
     REFUSED = "refused"
+    REUSED = "reused"
     LIMIT = "limit"
     WEBHOOK = "webhook"
 
@@ -39,6 +40,7 @@ TOPIC_OF: Final[Mapping[EventType, Topic]] = {
     EventType.KEY_EXPIRING: Topic.EXPIRING,
     EventType.KEY_UNUSED: Topic.UNUSED,
     EventType.KEY_REFUSED: Topic.REFUSED,
+    EventType.KEY_REUSED: Topic.REUSED,
     EventType.LIMIT_REACHED: Topic.LIMIT,
     EventType.WEBHOOK_DISABLED: Topic.WEBHOOK,
 }
@@ -46,10 +48,14 @@ TOPIC_LABELS: Final[Mapping[Topic, str]] = {
     Topic.EXPIRING: "Keys that expire soon",
     Topic.UNUSED: "Unused keys",
     Topic.REFUSED: "Ended keys that clients still send",
+    Topic.REUSED: "Replaced keys that clients still send",
     Topic.LIMIT: "Limits that were reached",
     Topic.WEBHOOK: "Webhooks that were disabled",
 }
 """The topics for people, as headings of a digest and in the settings."""
+
+IMMEDIATE: Final = frozenset({EventType.KEY_REUSED})
+"""Reported without delay, whenever the last digest was sent: the token may be stolen."""
 
 ALL_TOPICS: Final = frozenset(Topic)
 _BY_DEFAULT: Final[Mapping[Role, frozenset[Topic]]] = {
@@ -109,6 +115,8 @@ def digest_item(event: Event, key: ApiKey | None, now: datetime) -> DigestItem |
 def _key_text(event: Event, topic: Topic, key: ApiKey, now: datetime) -> str | None:
     name = f"{_quoted(key.description)} ({key.hint})"
     is_active = key.status(now) is KeyStatus.ACTIVE
+    if topic is Topic.REUSED:
+        return f"The key {name} was replaced by its successor, but clients still send it"
     if topic is Topic.REFUSED:
         return None if is_active else f"The key {name} has ended, but clients still send it"
     if not is_active:
@@ -116,15 +124,19 @@ def _key_text(event: Event, topic: Topic, key: ApiKey, now: datetime) -> str | N
     if topic is Topic.EXPIRING:
         is_near = key.expires_at is not None and key.expires_at <= now + EXPIRES_SOON
         return f"The key {name} expires on {_date_time(key.expires_at)}" if is_near else None
+    return _unused_text(event, name, key, now)
+
+
+def _unused_text(event: Event, name: str, key: ApiKey, now: datetime) -> str | None:
+    used_at = key.last_use.at if key.last_use else None
     ends_at = event.data.get("ends_at")
-    if isinstance(ends_at, str):
-        is_used = key.last_use is not None and key.last_use.at > event.occurred_at
+    if isinstance(ends_at, str) and (used_at is None or used_at <= event.occurred_at):
         date = _date(parse_instant(ends_at))
-        return None if is_used else f"The key {name} is unused and will be revoked on {date}"
-    if key.last_use is None:
+        return f"The key {name} is unused and will be revoked on {date}"
+    if used_at is None:
         return f"The key {name} has not been used since it was created on {_date(key.created_at)}"
-    is_unused = key.last_use.at <= now - UNUSED_AFTER
-    return f"The key {name} was last used on {_date(key.last_use.at)}" if is_unused else None
+    is_unused = used_at <= now - UNUSED_AFTER
+    return f"The key {name} was last used on {_date(used_at)}" if is_unused else None
 
 
 def _limit_text(event: Event) -> str:

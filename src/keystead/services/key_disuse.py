@@ -17,7 +17,7 @@ from keystead.domain.disuse import (
     unused_event,
     unused_since,
 )
-from keystead.domain.events import EventType, Target
+from keystead.domain.events import Target
 from keystead.domain.ids import KeyId, WorkspaceId
 from keystead.domain.key_lifecycle import LifecycleKind
 from keystead.domain.keys import ApiKey, KeyStatus
@@ -25,7 +25,7 @@ from keystead.domain.policies import NO_POLICY
 from keystead.domain.principals import system
 from keystead.services.authorization import Authorization, AuthorizedAct
 from keystead.services.isolation import Isolation, OnFailure
-from keystead.services.key_issuer import record_key
+from keystead.services.key_ends import end_key
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.engine.roles import Purpose
@@ -38,7 +38,7 @@ BATCH: Final = 500
 KEYS_A_RUN: Final = 5_000
 """Keys that one run looks at; the next run goes on."""
 WALK_EVERY: Final = timedelta(days=1)
-_WATERMARK: Final = "disuse"
+_WATERMARK: Final = "unused keys"
 
 _Suspect = tuple[WorkspaceId, KeyId, bool]
 """A key, and whether it is to be revoked rather than reported."""
@@ -129,6 +129,5 @@ def _end(tx: Tx, key: ApiKey, noted: Disuse | None, days: int | None, act: Autho
     """Revoke the key if its announced end has passed without a use."""
     if not is_end_due(unused_since(key), noted, days, act.at):
         return False
-    keys.revoke_key(tx, key.workspace_id, key.id, act.at)
-    record_key(tx, EventType.KEY_REVOKED, key, act, reason=REASON)
+    end_key(tx, key, act, reason=REASON)
     return True

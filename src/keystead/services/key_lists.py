@@ -13,7 +13,13 @@ from keystead.domain import keys as rules
 from keystead.domain.errors import InvalidCursor
 from keystead.domain.ids import KeyId, is_id
 from keystead.domain.key_hygiene import HygieneFinding
-from keystead.domain.key_lists import COUNTED_KEYS, EXAMINED_KEYS, KeyCounts, KeyFilter
+from keystead.domain.key_lists import (
+    COUNTED_KEYS,
+    EXAMINED_KEYS,
+    KeyCounts,
+    KeyFilter,
+    KeySelection,
+)
 from keystead.domain.keys import ApiKey, KeyStatus
 from keystead.domain.plans import Quota
 from keystead.domain.principals import Actor, Principal
@@ -21,7 +27,7 @@ from keystead.domain.scopes import KEYS_READ
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.retry import retry_on_conflict
-from keystead.storage.tables import key_lists, plans
+from keystead.storage.tables import key_lists, key_pages, plans
 from keystead.storage.tables import keys as rows
 
 
@@ -80,14 +86,8 @@ class KeyLists:
         principal.require(KEYS_READ)
         workspace_id, now = principal.workspace_id, self._clock.now()
         with self._database.read(workspace_id) as tx:
-            return rows.page_of_keys(
-                tx,
-                workspace_id,
-                now=now,
-                limit=COUNTED_KEYS,
-                status=KeyStatus.ACTIVE,
-                finding=finding,
-            )
+            wanted = KeySelection(KeyStatus.ACTIVE, finding=finding)
+            return key_pages.page_of_keys(tx, workspace_id, wanted, now, COUNTED_KEYS)
 
     @retry_on_conflict
     def creators(self, principal: Principal) -> Sequence[Actor]:
@@ -114,16 +114,8 @@ def _indexed_page(
     while True:
         # At least 1: a full page still has to know if the next status has any key.
         room = max(1, limit - len(keys))
-        part = rows.page_of_keys(
-            tx,
-            principal.workspace_id,
-            now=now,
-            limit=room + 1,
-            before=before,
-            status=wanted.statuses[place],
-            query=wanted.query,
-            finding=wanted.finding,
-        )
+        selection = KeySelection(wanted.statuses[place], wanted.query, wanted.finding)
+        part = key_pages.page_of_keys(tx, principal.workspace_id, selection, now, room + 1, before)
         if len(keys) == limit:
             return keys, f"{place}:" if part else None
         keys += part[:room]
@@ -156,8 +148,8 @@ def _examined_page(
     return [keys[key_id] for key_id in ids], None if end is None else f"{end[0]}:{end[1]}"
 
 
-def _parse_position(after: str | None, statuses: Sequence[KeyStatus]) -> tuple[int, KeyId | None]:
+def _parse_position(after: str | None, statuses: Sequence[KeyStatus]) -> tuple[int, str | None]:
     place, _, before = (after or "0:").partition(":")
     if place not in map(str, range(len(statuses))):
         raise InvalidCursor
-    return int(place), KeyId(before) if before else None
+    return int(place), before or None

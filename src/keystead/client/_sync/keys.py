@@ -5,17 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from types import NoneType
-from typing import Final, Literal
+from typing import Final, Unpack
 from uuid import uuid4
 
 from keystead.client._sync.sending import Resource, Sender
-from keystead.client.requests import PAGE_SIZE, Request, as_list, json_body, path_of
+from keystead.client.requests import (
+    PAGE_SIZE,
+    KeyFilters,
+    Request,
+    as_list,
+    json_body,
+    key_parameters,
+    path_of,
+)
 from keystead.client.results import CreatedKey, Key, KeyPage
 from keystead.domain.keys import UNSET, Unset
 from keystead.domain.renewals import Renewal
 
 ROOT: Final = "/v1"
-Status = Literal["active", "expired", "revoked"]
 Expiry = datetime | None | Unset
 """The time at which a key expires: None is never, UNSET is the server's default."""
 
@@ -28,20 +35,15 @@ class Keys(Resource):
         super().__init__(sender)
         self._path = f"{root}/keys"
 
-    def list(self, *, status: Status | None = None, query: str = "") -> Iterator[Key]:
-        """Yield every key of the status with `query` in its description, newest first."""
-        return self._connection.paginate(self._page(status, query, PAGE_SIZE), KeyPage)
+    def list(self, **filters: Unpack[KeyFilters]) -> Iterator[Key]:
+        """Yield every key that all filters select, newest first unless they sort otherwise."""
+        return self._connection.paginate(self._page(filters, PAGE_SIZE), KeyPage)
 
     def page(
-        self,
-        *,
-        status: Status | None = None,
-        query: str = "",
-        limit: int = 50,
-        cursor: str | None = None,
+        self, *, limit: int = 50, cursor: str | None = None, **filters: Unpack[KeyFilters]
     ) -> KeyPage:
         """Return a page of keys with the use of the plan's limit."""
-        return self._connection.send(self._page(status, query, limit, cursor), KeyPage)
+        return self._connection.send(self._page(filters, limit, cursor), KeyPage)
 
     def get(self, id: str) -> Key:
         """Return a key in any status. Raises NotFound."""
@@ -130,8 +132,5 @@ class Keys(Resource):
             Request("POST", path, body=body, idempotency_key=key), CreatedKey
         )
 
-    def _page(
-        self, status: Status | None, query: str, limit: int, cursor: str | None = None
-    ) -> Request:
-        parameters = {"status": status, "query": query or None, "limit": str(limit)}
-        return Request("GET", self._path, {**parameters, "cursor": cursor})
+    def _page(self, filters: KeyFilters, limit: int, cursor: str | None = None) -> Request:
+        return Request("GET", self._path, key_parameters(filters, limit, cursor))

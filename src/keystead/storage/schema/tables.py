@@ -20,6 +20,7 @@ from sqlalchemy import (
 
 from keystead.domain.plans import LIMIT_NAMES
 from keystead.domain.rate_limits import RATE_NAMES
+from keystead.domain.renewals import NO_END
 from keystead.storage.schema import columns, device_login_tables
 from keystead.storage.schema.columns import (
     BY_AGE,
@@ -58,11 +59,12 @@ def _partial(name: str, condition: str, *columns: str, unique: bool = False) -> 
     return Index(name, *columns, unique=unique, sqlite_where=where, postgresql_where=where)
 
 
-def _by_age(name: str, condition: str) -> tuple[Index, Index]:
+def _by_age(name: str, condition: str | None, *columns: str) -> tuple[Index, Index]:
     """Return the index of a workspace's keys of one kind in the order of their ids, for each engine."""
-    on_sqlite = _partial(name, condition, "workspace_id", "id")
+    where = None if condition is None else text(condition)
+    on_sqlite = Index(name, "workspace_id", *columns, "id", sqlite_where=where)
     age = text(f'id COLLATE "{BY_AGE}"')
-    on_postgresql = Index(name, "workspace_id", age, postgresql_where=text(condition))
+    on_postgresql = Index(name, "workspace_id", *columns, age, postgresql_where=where)
     return on_sqlite.ddl_if(dialect="sqlite"), on_postgresql.ddl_if(dialect="postgresql")
 
 
@@ -175,6 +177,9 @@ api_keys = Table(
     Column("networks", NetworkSet, nullable=False, server_default=""),
     Column("metadata", Json, nullable=False, server_default="{}"),
     Column("renewable_until", RenewalEnd),
+    Column("family", Identifier, comment="the first of the keys that renewed themselves to this"),
+    Column("replaces", Identifier, comment="the key that renewed itself to this, until first use"),
+    Column("quiet_seconds", Count, comment="rotated, it ends after so long a silence"),
     UniqueConstraint("workspace_id", "id"),
     ForeignKeyConstraint(
         ["workspace_id", "rotated_to"],
@@ -190,6 +195,8 @@ api_keys = Table(
         "revoked_at",
     ),
     _partial("api_keys_predecessor", "rotated_to IS NOT NULL", "workspace_id", "rotated_to"),
+    _partial("api_keys_family", "family IS NOT NULL", "workspace_id", "family", "created_at"),
+    _partial("api_keys_quiet", "quiet_seconds IS NOT NULL AND revoked_at IS NULL", "id"),
     _partial("api_keys_by_pepper", "revoked_at IS NULL", "pepper_id", "expires_at"),
     _partial(
         "api_keys_overlapping",
@@ -203,6 +210,8 @@ api_keys = Table(
     ),
     *_by_age("api_keys_unrevoked", "revoked_at IS NULL"),
     *_by_age("api_keys_revoked", "revoked_at IS NOT NULL"),
+    *_by_age("api_keys_by_creator", None, "created_by_id"),
+    Index("api_keys_by_end", "workspace_id", text(f"coalesce(expires_at, {NO_END})"), "id"),
     **_CLUSTERED,
 )
 
@@ -225,6 +234,7 @@ key_use = Table(
     Column("last_used_ip", Text),
     Column("last_used_agent", Text),
     ForeignKeyConstraint(["workspace_id", "key_id"], ["api_keys.workspace_id", "api_keys.id"]),
+    Index("key_use_by_time", "workspace_id", "last_used_at", "key_id"),
     **_CLUSTERED,
 )
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from functools import cache
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
-    Text,
     and_,
     bindparam,
     case,
@@ -22,7 +20,7 @@ from sqlalchemy import (
 from keystead.domain.digest import Digest
 from keystead.domain.ids import KeyId, WorkspaceId
 from keystead.domain.key_hygiene import HygieneFinding
-from keystead.domain.keys import ApiKey, KeyStatus, KeyUse, fold_for_search, has_passed
+from keystead.domain.keys import ApiKey, KeyUse, fold_for_search, has_passed
 from keystead.domain.networks import Networks
 from keystead.domain.principals import PrincipalKind
 from keystead.domain.renewals import Renewal
@@ -30,15 +28,12 @@ from keystead.domain.scopes import Scopes
 from keystead.domain.workspaces import Workspace
 from keystead.storage.database import Tx
 from keystead.storage.queries import Change, Query
-from keystead.storage.schema.columns import ABOVE_EVERY_ID, LIMIT, actor_of, actor_values, age
+from keystead.storage.schema.columns import LIMIT, actor_of, actor_values, age
 from keystead.storage.schema.tables import api_keys, key_use, members, workspaces
 from keystead.storage.tables.key_conditions import (
     COUNTS,
     HAS_FINDING,
-    HAS_STATUS,
-    MATCHES,
     values_at,
-    values_of,
 )
 from keystead.storage.tables.workspaces import WORKSPACE_COLUMNS, workspace_of
 
@@ -65,6 +60,9 @@ _COLUMNS: Final = (
     _KEYS.networks,
     _KEYS.metadata,
     _KEYS.renewable_until,
+    _KEYS.family,
+    _KEYS.replaces,
+    _KEYS.quiet_seconds,
     key_use.c.last_used_at,
     key_use.c.last_used_ip,
     key_use.c.last_used_agent,
@@ -74,7 +72,7 @@ _COLUMNS: Final = (
 )
 _WIDTH: Final = len(_COLUMNS)
 _WITH_USE: Final = api_keys.outerjoin(key_use, key_use.c.key_id == _KEYS.id)
-_ALL: Final = (
+ALL: Final = (
     select(*_COLUMNS)
     .select_from(
         _WITH_USE.outerjoin(
@@ -88,11 +86,21 @@ _ALL: Final = (
     .where(_OF_WORKSPACE)
 )
 
-_ONE: Final = Query(_ALL.where(_KEYS.id == bindparam("key")))
-_SOME: Final = Query(_ALL.where(_KEYS.id.in_(bindparam("keys", expanding=True))))
-_PREDECESSOR: Final = Query(_ALL.where(_KEYS.rotated_to == bindparam("key")))
+_FAMILY: Final = Query(ALL.where(_KEYS.family == bindparam("family"), _KEYS.revoked_at.is_(None)))
+_RENEWED_AT: Final = Query(
+    select(_KEYS.created_at)
+    .where(_OF_WORKSPACE, _KEYS.family == bindparam("family"), _KEYS.id != bindparam("family"))
+    .order_by(_KEYS.created_at.desc())
+    .limit(LIMIT)
+)
+_FORGET_SUCCESSOR: Final = Change(
+    update(api_keys).where(_IS_KEY, _KEYS.rotated_to == bindparam("successor"))
+)
+_ONE: Final = Query(ALL.where(_KEYS.id == bindparam("key")))
+_SOME: Final = Query(ALL.where(_KEYS.id.in_(bindparam("keys", expanding=True))))
+_PREDECESSOR: Final = Query(ALL.where(_KEYS.rotated_to == bindparam("key")))
 _WITH_WORKSPACE: Final = Query(
-    _ALL.where(_KEYS.id == bindparam("key"))
+    ALL.where(_KEYS.id == bindparam("key"))
     .add_columns(*WORKSPACE_COLUMNS)
     .join(workspaces, workspaces.c.id == _KEYS.workspace_id)
 )
@@ -116,19 +124,6 @@ _HINTS: Final = Query(
 _NEWEST_ID: Final = Query(
     select(_KEYS.id).where(_OF_WORKSPACE).order_by(age(_KEYS.id).desc()).limit(1)
 )
-_PAGE: Final = (
-    _ALL.where(age(_KEYS.id) < bindparam("before", type_=Text))
-    .order_by(age(_KEYS.id).desc())
-    .limit(LIMIT)
-)
-_FORBID_SORTING: Final = Query(
-    select(
-        *(
-            func.set_config(name, "off", True)
-            for name in ("enable_sort", "enable_seqscan", "enable_bitmapscan")
-        )
-    )
-)
 _FINDINGS: Final = Query(
     select(
         *(
@@ -151,7 +146,7 @@ _ENDING: Final = (
 )
 _EXAMINED: Final = union_all(select(_ENDLESS.c.id), select(_ENDING.c.id)).subquery()
 _LEAST_USED: Final = Query(
-    _ALL.where(_KEYS.id.in_(select(_EXAMINED.c.id)))
+    ALL.where(_KEYS.id.in_(select(_EXAMINED.c.id)))
     .order_by(key_use.c.last_used_at.asc().nulls_first(), _KEYS.id)
     .limit(LIMIT)
 )
@@ -224,13 +219,13 @@ def insert_key(tx: Tx, key: ApiKey, digest: Digest) -> None:
 def find_key(tx: Tx, workspace_id: WorkspaceId, key_id: KeyId) -> ApiKey | None:
     """Return the workspace's key of that id, with its last use."""
     row = _ONE.first(tx, {"workspace": workspace_id, "key": key_id})
-    return None if row is None else _from_row(row)
+    return None if row is None else key_of(row)
 
 
 def find_keys(tx: Tx, workspace_id: WorkspaceId, key_ids: Collection[KeyId]) -> list[ApiKey]:
     """Return those keys of the workspace, in no order; ids of other workspaces are absent."""
     keys = _SOME.all(tx, {"workspace": workspace_id, "keys": list(key_ids)})
-    return [_from_row(row) for row in keys]
+    return [key_of(row) for row in keys]
 
 
 def find_key_with_workspace(
@@ -238,7 +233,7 @@ def find_key_with_workspace(
 ) -> tuple[ApiKey, Workspace] | None:
     """Return the workspace's key of that id, and the workspace."""
     row = _WITH_WORKSPACE.first(tx, {"workspace": workspace_id, "key": key_id})
-    return None if row is None else (_from_row(row[:_WIDTH]), workspace_of(row[_WIDTH:]))
+    return None if row is None else (key_of(row[:_WIDTH]), workspace_of(row[_WIDTH:]))
 
 
 def find_access(tx: Tx, workspace_id: WorkspaceId, key_id: KeyId) -> KeyAccess | None:
@@ -250,7 +245,24 @@ def find_access(tx: Tx, workspace_id: WorkspaceId, key_id: KeyId) -> KeyAccess |
 def find_predecessor(tx: Tx, workspace_id: WorkspaceId, key_id: KeyId) -> ApiKey | None:
     """Return the key that was rotated to this one."""
     row = _PREDECESSOR.first(tx, {"workspace": workspace_id, "key": key_id})
-    return None if row is None else _from_row(row)
+    return None if row is None else key_of(row)
+
+
+def find_family(tx: Tx, workspace_id: WorkspaceId, family: KeyId) -> list[ApiKey]:
+    """Return the unrevoked keys of a family, in no order."""
+    return [key_of(row) for row in _FAMILY.all(tx, {"workspace": workspace_id, "family": family})]
+
+
+def latest_renewals(tx: Tx, workspace_id: WorkspaceId, family: KeyId, limit: int) -> list[datetime]:
+    """Return when a family was renewed, newest first."""
+    values = {"workspace": workspace_id, "family": family, "limit": limit}
+    return _RENEWED_AT.scalars(tx, values)
+
+
+def forget_successor(tx: Tx, workspace_id: WorkspaceId, key_id: KeyId, successor_id: KeyId) -> None:
+    """Let a key be as it was before it was rotated to this successor, which was never used."""
+    values = {"workspace": workspace_id, "key": key_id, "successor": successor_id}
+    _FORGET_SUCCESSOR.run(tx, {**values, "rotated_to": None})
 
 
 def hints_of(tx: Tx, workspace_id: WorkspaceId, key_ids: Collection[KeyId]) -> dict[KeyId, str]:
@@ -262,34 +274,6 @@ def newest_key_id(tx: Tx, workspace_id: WorkspaceId) -> KeyId | None:
     """Return the workspace's highest key id. A new one must be higher, to keep pages in order."""
     newest: KeyId | None = _NEWEST_ID.scalar(tx, {"workspace": workspace_id})
     return newest
-
-
-def page_of_keys(
-    tx: Tx,
-    workspace_id: WorkspaceId,
-    *,
-    now: datetime,
-    limit: int,
-    before: str | None = None,
-    status: KeyStatus | None = None,
-    query: str = "",
-    finding: HygieneFinding | None = None,
-) -> list[ApiKey]:
-    """Return at most `limit` keys, newest first, with an id below `before`.
-
-    Args:
-        query: a part of the description in any case, the exact id, or the token's last four characters.
-        finding: return only the counted keys with this hygiene finding.
-    """
-    values: dict[str, Any] = {
-        "workspace": workspace_id,
-        "before": before or ABOVE_EVERY_ID,
-        "limit": limit,
-    }
-    if status or query or finding:
-        _forbid_sorting(tx)
-        values |= values_at(now) | values_of(query)
-    return [_from_row(row) for row in _page(status, finding, bool(query)).all(tx, values)]
 
 
 def count_hygiene_findings(
@@ -306,7 +290,7 @@ def keys_least_used(tx: Tx, workspace_id: WorkspaceId, now: datetime, limit: int
     Examines at most EXAMINED_KEYS keys without an expiry, and as many that expire.
     """
     values = {"workspace": workspace_id, "now": now, "limit": limit}
-    return [_from_row(row) for row in _LEAST_USED.all(tx, values)]
+    return [key_of(row) for row in _LEAST_USED.all(tx, values)]
 
 
 def update_key(tx: Tx, key: ApiKey) -> None:
@@ -353,34 +337,20 @@ def pepper_ids_of_live_keys(tx: Tx, now: datetime) -> set[str]:
     return needed
 
 
-@cache
-def _page(status: KeyStatus | None, finding: HygieneFinding | None, has_query: bool) -> Query:
-    """Return the query of a page with these filters: one for each of 48 combinations."""
-    page = _PAGE
-    if status is not None:
-        page = page.where(HAS_STATUS[status])
-    if finding is not None:
-        page = page.where(COUNTS, HAS_FINDING[finding])
-    return Query(page.where(MATCHES) if has_query else page)
-
-
-def _forbid_sorting(tx: Tx) -> None:
-    # Walk the index in order until the page is full. PostgreSQL cannot estimate how many keys match, and
-    # may choose to read and sort all keys of the workspace instead.
-    if tx.dialect.name == "postgresql":
-        _FORBID_SORTING.first(tx)
-
-
 def _restrictions(key: ApiKey) -> dict[str, object]:
-    """Return the values of networks, metadata and renewal."""
+    """Return the values of networks, metadata, renewal and what a rotation leaves to be done."""
     return {
+        "family": key.family,
+        "replaces": key.replaces,
+        "quiet_seconds": key.quiet_seconds,
         "networks": key.networks,
         "metadata": key.metadata,
         "renewable_until": key.renewal,
     }
 
 
-def _from_row(row: Sequence[Any]) -> ApiKey:
+def key_of(row: Sequence[Any]) -> ApiKey:
+    """Return the key of a row of ALL."""
     (
         id,
         workspace_id,
@@ -398,6 +368,9 @@ def _from_row(row: Sequence[Any]) -> ApiKey:
         networks,
         metadata,
         renewal,
+        family,
+        replaces,
+        quiet_seconds,
         used_at,
         address,
         agent,
@@ -420,4 +393,7 @@ def _from_row(row: Sequence[Any]) -> ApiKey:
         networks,
         metadata,
         renewal,
+        family,
+        replaces,
+        quiet_seconds,
     )
