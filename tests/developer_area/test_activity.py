@@ -101,9 +101,8 @@ TOLD: Mapping[EventType, tuple[dict[str, Any], str]] = {
         "changed their email from none to a@x.example",
     ),
     EventType.KEY_UNUSED: (
-        {"description": "sync", "days": 166, "ends_at": "2027-05-08T12:00:00Z"},
-        "noticed that the key sync hasn't been used for 166 days and will be revoked on 2027-05-08"
-        " if it stays unused",
+        {"description": "a", "days": 90, "ends_at": "2027-05-08T12:00:00Z"},
+        "noticed that the key a hasn't been used for 90 days and will be revoked on 2027-05-08 if it stays unused",
     ),
     EventType.WORKSPACE_PLAN_CHANGED: ({"plan": "team"}, "moved the workspace to the plan team"),
     EventType.WORKSPACE_POLICY_CHANGED: (

@@ -73,6 +73,7 @@ class KeyDisuse:
         self._move(before[0] if before else None, after)
         return total
 
+    @retry_on_conflict
     def _suspects(self, after: str) -> tuple[list[_Suspect], str]:
         """Return the keys of the next batch that seem due, and where the walk continues."""
         now = self._clock.now()
