@@ -9,8 +9,9 @@ from keystead.api.documents import DOCUMENTS
 from keystead.api.events import EVENTS
 from keystead.api.keys import KEYS
 from keystead.api.operations import Operation
+from keystead.api.operator.credentials import CREDENTIALS
 from keystead.api.operator.deletion import DELETION
-from keystead.api.operator.keys import WORKSPACE_KEYS
+from keystead.api.operator.keys import LOOKUPS, WORKSPACE_KEYS
 from keystead.api.operator.members import MEMBERS
 from keystead.api.operator.plans import PLANS
 from keystead.api.operator.policies import MANAGED_POLICIES
@@ -37,9 +38,11 @@ OPERATIONS: Final[tuple[Operation, ...]] = tuple(
         DELETION,
         MANAGED_POLICIES,
         WORKSPACE_KEYS,
+        LOOKUPS,
         MEMBERS,
         PLANS,
         PORTAL_SESSIONS,
+        CREDENTIALS,
     )
     for operation in operations
 )
