@@ -349,6 +349,30 @@ class PortalSession:
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceCode:
+    """A started sign-in at a terminal (RFC 8628 section 3.2). Show the user code and one of the addresses.
+
+    Both codes expire after `expires_in` seconds; `interval` is the least number of seconds between two polls.
+    """
+
+    device_code: Secret
+    user_code: str
+    verification_uri: str
+    verification_uri_complete: str
+    expires_in: int
+    interval: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceToken:
+    """The token that a terminal gets (RFC 6749 section 5.1). `expires_in` None: its key never expires."""
+
+    access_token: Token
+    scope: str
+    expires_in: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Introspection:
     """The state of a token (RFC 7662). If it is not `active`, the other fields are empty."""
 

@@ -58,7 +58,7 @@ def list_credentials(
 def revoke_credential(call: OperatorCall, id: str, created: bool = False) -> Reply[None]:
     """Revoke the credential immediately. This can't be undone. Repeating the call returns the same response.
 
-    A credential may revoke itself. Revoke a leaked one with `created=true`: whoever had it may have made others.
+    A credential may revoke itself. Revoke a leaked one with `created=true`: it may have created others.
     """
     actor, origin = call.credential.actor, call.origin
     call.services.credentials.revoke(CredentialId(id), actor, origin, created=created)
