@@ -14,6 +14,7 @@ from keystead.api.events import EVENTS
 from keystead.api.keys import KEYS
 from keystead.api.operations import Operation
 from keystead.api.operator.deletion import DELETION
+from keystead.api.operator.exports import EXPORTS
 from keystead.api.operator.keys import WORKSPACE_KEYS
 from keystead.api.operator.plans import PLANS
 from keystead.api.operator.policies import MANAGED_POLICIES
@@ -40,6 +41,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = tuple(
         # Before the paths of one workspace: an external id may be called "plan".
         EXTERNAL_WORKSPACES,
         MANAGED_WORKSPACES,
+        EXPORTS,
         DELETION,
         MANAGED_POLICIES,
         WORKSPACE_KEYS,

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from keystead.services.documents import Documents
     from keystead.services.events import Events
     from keystead.services.execution import Execution
+    from keystead.services.exports import Exports
     from keystead.services.invitations import Invitations
     from keystead.services.isolation import OnFailure
     from keystead.services.key_issuer import KeyIssuer
@@ -157,6 +158,11 @@ class Composition:
         from keystead.services.deletion import Deletion
 
         return Deletion(self.database, self.clock, self.on_failure)
+
+    def _exports(self) -> Exports:
+        from keystead.services.exports import Exports
+
+        return Exports(self.database, self.clock)
 
     def _sign_in(self) -> SignIn:
         from keystead.services.sign_in import SignIn
