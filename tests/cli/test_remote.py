@@ -218,7 +218,6 @@ def test_each_kind_of_token_has_its_own_commands(remote: Remote) -> None:
     [
         ("keys", "list", "--data", "x"),
         ("keys", "list", "--database", "sqlite:///x"),
-        ("keys", "list", "--workspace", "x"),
         ("events", "list", "--type", "key.created", "--type", "key.revoked"),
         ("workspaces", "list", "--data", "x"),
         ("plans", "list", "--data", "x"),
@@ -320,7 +319,7 @@ def test_a_product_s_own_scopes_are_known_everywhere(remote: Remote) -> None:
         ]
         assert gates == [200, 403, 200]
     unknown = remote.here("keys", "create", "-d", "x", "--scope", "bills:read", *FIRST)
-    assert (unknown.code, "invoices:read" in unknown.err) == (Exit.USAGE, True)
+    assert unknown.code == Exit.REFUSED
     refused = remote(
         "keys", "create", "-d", "x", "--scope", "bills:read", token=remote.server.token()
     )

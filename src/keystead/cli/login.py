@@ -12,7 +12,6 @@ from keystead.cli import render
 from keystead.cli.options import Json
 from keystead.cli.outcome import Exit, Failure
 from keystead.cli.server import DEFAULT_SERVER, DEFAULT_URL, Server, client_errors, connected
-from keystead.cli.shapes import answered
 from keystead.cli.token_file import LARGEST, login_file, remove_token, store_token
 
 if TYPE_CHECKING:
@@ -65,7 +64,7 @@ def whoami(*, server: Server = DEFAULT_SERVER, json: Json = False) -> None:
     with connected(server) as client:
         caller = client.whoami()
     if json:
-        render.print_json(answered(caller))
+        render.print_json(caller)
         return
     key, workspace = caller.key, caller.workspace
     render.print_fields(
