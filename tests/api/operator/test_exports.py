@@ -75,7 +75,10 @@ def test_an_export_has_everything_and_ends(api: ApiInstallation) -> None:
     events = [line["data"] for line in lines if line["type"] == "event"]
     assert events[0]["type"] == "workspace.exported"
     assert events[0]["actor"]["name"] == "backend"
-    assert len({line["data"]["id"] for line in lines if line["type"] == "document"}) == counts["document"]
+    assert (
+        len({line["data"]["id"] for line in lines if line["type"] == "document"})
+        == counts["document"]
+    )
 
 
 def test_an_export_has_no_secret(api: ApiInstallation) -> None:
