@@ -15,7 +15,7 @@ from keystead.domain.documents import CollectionDraft, DocumentDraft, Push
 from keystead.domain.principals import operator
 from keystead.storage.schema import tables as schema
 from tests.support.administrator import read_behind
-from tests.support.processes import DEADLINE_SECONDS
+from tests.support.postgres import DEADLINE_SECONDS
 from tests.support.server_process import ServerProcess
 
 DOCUMENTS = 3_000

@@ -243,6 +243,8 @@ class Endpoint:
             arguments: dict[str, Any] = dict(path)
             if self._is_within:
                 del arguments[WORKSPACE.name]
+            if self.operation.idempotent is None:
+                _forbid_idempotency_key(record_of(scope).head)
             # The body is read before the call takes its turn: a slow upload holds no thread.
             if decode is not None and (body := await decode()) is not None:
                 arguments["body"] = body
@@ -374,6 +376,14 @@ def _is_large(head: Head) -> bool:
 def _read_if_match(head: Head) -> IfMatch | None:
     fields = [field.decode("latin-1") for field in head.values(b"if-match")]
     return IfMatch.parse(fields) if fields else None
+
+
+def _forbid_idempotency_key(head: Head) -> None:
+    if head.first(b"idempotency-key") is not None:
+        raise Invalid.field(
+            f"header:{IDEMPOTENCY_KEY.name}",
+            "must not be sent: repeat the call if its answer is lost",
+        )
 
 
 def _read_idempotency_key(head: Head) -> str | None:

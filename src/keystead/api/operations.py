@@ -146,7 +146,7 @@ class Operation:
         answer: The shape of the response, or a union of several; None: it has no body.
         streams: The media type of a response in parts; None: it has one part, in JSON.
         statuses: The statuses of success, the usual one first.
-        idempotent: Whether the call accepts an Idempotency-Key.
+        idempotent: Whether the call accepts an Idempotency-Key; None: it refuses one, because repeating it heals.
         if_match: Whether it accepts If-Match.
         has_etag: Whether its response has an ETag.
         is_located: Whether its 201 response has a Location.
@@ -177,7 +177,7 @@ class Operation:
     answer: Any
     streams: str | None
     statuses: tuple[int, ...]
-    idempotent: bool
+    idempotent: bool | None
     if_match: bool
     has_etag: bool
     is_located: bool
@@ -215,7 +215,7 @@ class Operations:
         max_values: int = MAX_VALUES,
         streams: str | None = None,
         statuses: Sequence[int] = (200,),
-        idempotent: bool = False,
+        idempotent: bool | None = False,
         if_match: bool = False,
         has_etag: bool = False,
         is_located: bool | None = None,
@@ -261,7 +261,7 @@ class Operations:
                 way=way or (Way.READ if method == "GET" else Way.WRITE),
                 revokes=revokes,
                 slow_with=slow_with,
-                find_version=(find_version or self.find_version) if named else None,
+                find_version=find_version or (self.find_version if named else None),
                 handler=handler,
                 takes=hints["call"],
             )

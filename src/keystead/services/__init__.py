@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from keystead.services.events import Events
     from keystead.services.execution import Execution
     from keystead.services.exports import Exports
+    from keystead.services.first_uses import FirstUses
     from keystead.services.invitations import Invitations
     from keystead.services.key_lists import KeyLists
     from keystead.services.keys import Keys
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from keystead.services.policies import Policies
     from keystead.services.portal import PortalSessions
     from keystead.services.rate_limits import KeyRates
+    from keystead.services.renewals import Renewals
     from keystead.services.revocation import Revocation
     from keystead.services.rotations import Rotations
     from keystead.services.sign_in import SignIn
@@ -45,6 +47,8 @@ class Services:
     execution: Execution
     keys: Keys
     rotations: Rotations
+    renewals: Renewals
+    first_uses: FirstUses
     key_lists: KeyLists
     key_rates: KeyRates
     verifier: Verifier

@@ -11,10 +11,8 @@ import pytest
 
 from keystead.domain.principals import Actor, PrincipalKind, operator
 from keystead.domain.webhooks import WebhookDraft
-from keystead.domain.workspaces import Role
 from keystead.services import exports
 from tests.support.api_client import ApiClient, ApiInstallation, Tenant, open_api, problem
-from tests.support.people import acting
 
 BY = Actor(PrincipalKind.OPERATOR, "tests", "tests")
 
