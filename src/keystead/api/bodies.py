@@ -485,6 +485,29 @@ class NewPolicy(Body):
         return Policy.of(self.model_dump())
 
 
+_Role = Literal["owner", "admin", "developer", "viewer"]
+
+
+class PutMember(Body):
+    """A user of the product as a member."""
+
+    name: Annotated[str, _name("The name to display.", "Ada")]
+    email: Annotated[
+        str | None,
+        member(
+            "The address to display and to send notices to, not to sign in with. Omitted or null: none.",
+            "ada@example.com",
+        ),
+    ] = None
+    role: Annotated[_Role, member("The role. Only here the product can make an owner.")]
+
+
+class MemberChange(Body):
+    """Changes to a member. Omitted members stay as they are."""
+
+    role: Annotated[_Role, member("The role.")] = "viewer"
+
+
 class NewPortalUser(Body):
     """A user of the product."""
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Generic, NamedTuple, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
+from urllib.parse import unquote_to_bytes
 
 from keystead.api.calls import Endpoint
 from keystead.api.operations import Operation
@@ -14,6 +16,10 @@ from keystead.http.body import LargeBodies
 from keystead.http.head import METHODS
 from keystead.http.problems import MethodNotAllowed
 from keystead.services import Services
+
+_SLASH: Final = "\0"
+"""A slash within a segment. No request has this character in its path: the stack refuses control characters."""
+_ENCODED_SLASH: Final = re.compile(b"%2[Ff]")
 
 E = TypeVar("E")
 Places = tuple[int, ...]
@@ -48,7 +54,7 @@ class Routes(Generic[E]):
         # Two templates can match a path: a document may be called "batch".
         for places, templates in self._templates.get(len(segments), {}).items():
             template = templates.get(_others(segments, places))
-            values = [segments[place] for place in places]
+            values = [segments[place].replace(_SLASH, "/") for place in places]
             if template is not None and all(values):
                 names, methods = template
                 if method in methods:
@@ -87,8 +93,16 @@ class Calls:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. NotFound or MethodNotAllowed, or the call's own refusal."""
-        endpoint, parameters = self._routes.find(scope["method"], scope["path"])
+        endpoint, parameters = self._routes.find(scope["method"], _path_of(scope))
         await endpoint.answer(scope, receive, send, parameters)
+
+
+def _path_of(scope: Scope) -> str:
+    """Return the decoded path. A percent-encoded slash is _SLASH: it is part of its segment."""
+    path: str = scope["path"]
+    raw: bytes = scope.get("raw_path") or b""
+    encoded, count = _ENCODED_SLASH.subn(_SLASH.encode(), raw)
+    return unquote_to_bytes(encoded).decode("utf-8", "replace") if count else path
 
 
 def _others(segments: Sequence[str], places: Places) -> Segments:

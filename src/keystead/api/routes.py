@@ -12,6 +12,7 @@ from keystead.api.operations import Operation
 from keystead.api.operator.deletion import DELETION
 from keystead.api.operator.exports import EXPORTS
 from keystead.api.operator.keys import WORKSPACE_KEYS
+from keystead.api.operator.members import MEMBERS
 from keystead.api.operator.plans import PLANS
 from keystead.api.operator.policies import MANAGED_POLICIES
 from keystead.api.operator.portal_sessions import PORTAL_SESSIONS
@@ -38,6 +39,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = tuple(
         DELETION,
         MANAGED_POLICIES,
         WORKSPACE_KEYS,
+        MEMBERS,
         PLANS,
         PORTAL_SESSIONS,
     )

@@ -206,7 +206,7 @@ class Composition:
     def _members(self) -> Members:
         from keystead.services.members import Members
 
-        return Members(self.database, self.clock)
+        return Members(self.database, self.clock, plans_url=self.settings.plans_url)
 
     def _invitations(self) -> Invitations:
         from keystead.services.invitations import Invitations

@@ -88,7 +88,7 @@ def connected(server: Server) -> Iterator[Client]:
     with client_errors():
         token = read_token(server.token_file, server.url)
         _require_kind(token, None)
-        with Client(server.url, token, agent=_agent()) as client:
+        with Client(server.url, token, agent=agent()) as client:
             yield client
         if client.key_expires_at is not None:
             note(f"This key expires {at(client.key_expires_at)}. Rotate it before then.")
@@ -155,7 +155,7 @@ def _operator_of(server: Server, token: str) -> Iterator[Operator]:
     from keystead.client import Operator
 
     _require_kind(token, CredentialKind.OPERATOR)
-    with Operator(server.url, token, agent=_agent()) as operator:
+    with Operator(server.url, token, agent=agent()) as operator:
         yield operator
 
 
@@ -221,7 +221,8 @@ def failure_of(problem: Problem) -> Failure:
     return Failure(detail, _EXITS.get(problem.status, Exit.REFUSED), members)
 
 
-def _agent() -> str:
+def agent() -> str:
+    """Return the command line's User-Agent."""
     from keystead import __version__
 
     return f"keystead-cli/{__version__}"

@@ -6,7 +6,9 @@ Client and AsyncClient act with a key of a workspace, Operator and AsyncOperator
 from __future__ import annotations
 
 from keystead.client._async.client import AsyncClient, AsyncOperator
+from keystead.client._async.device_login import AsyncDeviceLogin
 from keystead.client._sync.client import Client, Operator
+from keystead.client._sync.device_login import DeviceLogin
 from keystead.client.errors import (
     AgainstPolicy,
     ChangedMeanwhile,
@@ -58,6 +60,7 @@ from keystead.client.results import (
     CreatedKey,
     CreatedWebhook,
     Delivery,
+    DeviceCode,
     Document,
     DocumentHit,
     DocumentSummary,
@@ -65,6 +68,7 @@ from keystead.client.results import (
     Introspection,
     Key,
     KeyPage,
+    ManagedMember,
     ManagedWorkspace,
     Page,
     Plan,
@@ -94,6 +98,7 @@ __all__ = [
     "Actor",
     "AgainstPolicy",
     "AsyncClient",
+    "AsyncDeviceLogin",
     "AsyncOperator",
     "Attempt",
     "ChangedMeanwhile",
@@ -105,6 +110,8 @@ __all__ = [
     "CreatedKey",
     "CreatedWebhook",
     "Delivery",
+    "DeviceCode",
+    "DeviceLogin",
     "DiskFull",
     "Document",
     "DocumentDraft",
@@ -129,6 +136,7 @@ __all__ = [
     "KeyPage",
     "KeyRevoked",
     "LimitReached",
+    "ManagedMember",
     "ManagedWorkspace",
     "MethodNotAllowed",
     "NameTaken",

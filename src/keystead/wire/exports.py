@@ -15,6 +15,7 @@ from keystead.domain.webhooks import WebhookEndpoint
 from keystead.domain.workspaces import Member, Role
 from keystead.services.exports import Exported, ExportedDocument
 from keystead.wire import resources
+from keystead.wire.operator import ManagedMember
 from keystead.wire.schema import AsText, Instant, Resource
 from keystead.wire.webhooks import Webhook
 
@@ -31,27 +32,6 @@ class ExportEnd(Resource):
 
     type: str
     lines: int
-
-
-class ManagedMember(Resource):
-    """A person of the workspace."""
-
-    id: str
-    name: str
-    email: str | None
-    role: Annotated[Role, AsText]
-    joined_at: Instant | None
-
-    @classmethod
-    def of(cls, member: Member) -> Self:
-        """Return the shape of the domain's value."""
-        return cls(
-            id=member.user.id,
-            name=member.user.name,
-            email=member.user.email,
-            role=member.role,
-            joined_at=member.joined_at,
-        )
 
 
 class ExportedInvitation(Resource):
