@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping
 from functools import partial
+from keyword import iskeyword
 from typing import Any, Final, NamedTuple, TypeVar
 from urllib.parse import parse_qsl
 
@@ -355,13 +356,18 @@ def _read_query(query: bytes, known: Mapping[str, Callable[[Any], Any] | None]) 
         else:
             read = known[name]
             try:
-                values[name] = text if read is None else read(text)
+                values[_argument(name)] = text if read is None else read(text)
             except ValidationError as error:
                 faults[name] = sentence_of(error.errors(include_url=False)[0])
     if faults:
         refused = sorted(faults.items())[:MAX_PARAMETERS]
         raise Invalid([FieldError(query_pointer(name), sentence) for name, sentence in refused])
     return values
+
+
+def _argument(name: str) -> str:
+    """Return the name of a handler's argument for a parameter: `from` is a keyword of Python."""
+    return f"{name}_" if iskeyword(name) else name
 
 
 def _content_length(head: Head) -> int | None:
