@@ -12,6 +12,7 @@ from keystead.api.operations import Operation
 from keystead.api.operator.credentials import CREDENTIALS
 from keystead.api.operator.deletion import DELETION
 from keystead.api.operator.events import FEED
+from keystead.api.operator.exports import EXPORTS
 from keystead.api.operator.keys import LOOKUPS, WORKSPACE_KEYS
 from keystead.api.operator.members import MEMBERS
 from keystead.api.operator.plans import PLANS
@@ -39,6 +40,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = tuple(
         # Before the paths of one workspace: an external id may be called "plan".
         EXTERNAL_WORKSPACES,
         MANAGED_WORKSPACES,
+        EXPORTS,
         DELETION,
         MANAGED_POLICIES,
         WORKSPACE_KEYS,

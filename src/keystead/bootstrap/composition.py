@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from keystead.services.documents import Documents
     from keystead.services.events import Events
     from keystead.services.execution import Execution
+    from keystead.services.exports import Exports
     from keystead.services.feed import Feed
     from keystead.services.first_uses import FirstUses
     from keystead.services.invitations import Invitations
@@ -189,6 +190,11 @@ class Composition:
         from keystead.services.deletion import Deletion
 
         return Deletion(self.database, self.clock, self.on_failure)
+
+    def _exports(self) -> Exports:
+        from keystead.services.exports import Exports
+
+        return Exports(self.database, self.clock)
 
     def _sign_in(self) -> SignIn:
         from keystead.services.sign_in import SignIn

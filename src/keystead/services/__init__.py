@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from keystead.services.documents import Documents
     from keystead.services.events import Events
     from keystead.services.execution import Execution
+    from keystead.services.exports import Exports
     from keystead.services.feed import Feed
     from keystead.services.first_uses import FirstUses
     from keystead.services.invitations import Invitations
@@ -63,6 +64,7 @@ class Services:
     policies: Policies
     workspaces: Workspaces
     deletion: Deletion
+    exports: Exports
     sign_in: SignIn
     device_logins: DeviceLogins
     documents: Documents
