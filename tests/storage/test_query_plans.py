@@ -308,11 +308,11 @@ def test_the_index_made_for_it(crowd: Crowd, name: str, index: str, condition: s
         ),
         (
             "expires_at down, next page",
-            r"api_keys_by_end .*<expr><\?|Cond: .*COALESCE\(expires_at.* <=",
+            r"api_keys_by_end .*<expr><\?|Cond: .*CASE WHEN .expires_at.* <=",
         ),
         (
             "expires_at up, next page",
-            r"api_keys_by_end .*<expr>>\?|Cond: .*COALESCE\(expires_at.* >=",
+            r"api_keys_by_end .*<expr>>\?|Cond: .*CASE WHEN .expires_at.* >=",
         ),
     ],
 )
