@@ -36,9 +36,8 @@ def figures(quick: bool) -> Iterator[Figure]:
         with filled(KEYS, verification=kind) as setup:
             with_usage = setup.installation.services.verifier
             parts = (with_usage._lookup, with_usage._peppers, with_usage._clock)
-            without_usage = Verifier(
-                *parts, _NoUsage(setup.installation.database), with_usage._cache
-            )
+            uses = _NoUsage(setup.installation.database), with_usage._first_uses
+            without_usage = Verifier(*parts, *uses, with_usage._cache)
             texts = [token.reveal() for token in setup.tokens]
             sides: tuple[list[float], list[float]] = ([], [])
             for verifier in (with_usage, without_usage):

@@ -36,7 +36,7 @@ from keystead.domain.mail import check_sender, mail_server_of
 from keystead.domain.scopes import ScopeCatalog
 from keystead.domain.text import is_one_line, is_visible
 from keystead.domain.token import check_prefix
-from keystead.http.client import Network, parse_networks
+from keystead.http.client import Network, parse_proxies
 from keystead.operation.files import ConfigurationError, require_private
 
 FILE_NAME: Final = "keystead.toml"
@@ -64,10 +64,7 @@ def _listed(value: object, what: str) -> list[str]:
 
 
 def _networks(value: object) -> tuple[Network, ...]:
-    networks = parse_networks(_listed(value, "networks such as 10.0.0.0/8"))
-    if any(network.prefixlen == 0 for network in networks):
-        raise ValueError("a network of all addresses would let every client forge its address")
-    return networks
+    return parse_proxies(_listed(value, "networks such as 10.0.0.0/8"))
 
 
 def _origins(value: object) -> tuple[str, ...]:
@@ -244,6 +241,12 @@ class Settings(BaseSettings):
     )
     portal_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_origins)] = Field(
         (), description="Origins of the product to which portal users may be redirected"
+    )
+    renewal_overlap_seconds: int = Field(
+        3600,
+        ge=0,
+        le=604_800,
+        description="Seconds that a key which renewed itself works after the first use of its successor",
     )
     trusted_proxies: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)] = Field(
         (), description="Networks whose X-Forwarded-* headers are trusted"

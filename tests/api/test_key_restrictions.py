@@ -50,7 +50,11 @@ def test_each_answer_has_them_in_canonical_form(tenant: Tenant) -> None:
     assert shown(client.post(f"{path}/rotate").json()) == ANSWERED
     changed = client.patch(f"/v1/keys/{plain['id']}", MEMBERS).json()
     assert shown(changed) == ANSWERED
-    less = {"networks": [], "metadata": {"Name": None, "customer": None}, "renewal": None}
+    less: dict[str, Any] = {
+        "networks": [],
+        "metadata": {"Name": None, "customer": None},
+        "renewal": None,
+    }
     assert shown(client.patch(f"/v1/keys/{plain['id']}", less).json()) == NONE
     assert client.get("/v1/whoami").json()["key"]["renewal"] == {"until": None}
 

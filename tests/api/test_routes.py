@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from keystead.api.app import Api
-from keystead.api.routes import OPERATIONS, Routes
+from keystead.api.dispatch import Routes
+from keystead.api.routes import OPERATIONS
 from keystead.domain.errors import InvalidToken, NotFound
 from keystead.http.asgi import Receive, Scope, Send, send_answer
 from keystead.http.bearer import bearer_of

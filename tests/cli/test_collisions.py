@@ -58,6 +58,6 @@ def test_a_command_gives_up(
     with colliding(installation, 1_000):
         refused = keystead("keys", "create", "-d", "sync")
     assert (refused.code, refused.out) == (Exit.UNAVAILABLE, "")
-    assert "Nothing was saved" in refused.err
+    assert "Nothing was changed" in refused.err
     assert len(refused.err.splitlines()) == 1
     assert descriptions(installation) == []

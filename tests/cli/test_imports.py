@@ -29,7 +29,6 @@ UNUSED: Final = frozenset(
         "keystead.services.documents",
         "keystead.services.sign_in",
         "keystead.services.webhooks",
-        "keystead.wire",
         "prometheus_client",
         "psycopg",
         "rich.console",

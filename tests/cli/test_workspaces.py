@@ -53,7 +53,8 @@ def test_workspaces_are_listed_newest_first(keystead: Keystead) -> None:
         keystead("workspaces", "create", name)
     listed = keystead("workspaces", "list", "--json").json["items"]
     assert [workspace["name"] for workspace in listed] == ["Cog", "Bolt", "Acme"]
-    assert set(listed[0]) == {"id", "name", "plan", "created_at", "suspended_at"}
+    members = {"id", "name", "plan", "external_id", "created_at", "suspended_at"}
+    assert set(listed[0]) == members
     page = keystead("workspaces", "list", "--limit", "1", "--json").json
     rest = keystead("workspaces", "list", "--cursor", page["next_cursor"], "--json").json
     assert [workspace["name"] for workspace in rest["items"]] == ["Bolt", "Acme"]

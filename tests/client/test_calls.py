@@ -125,6 +125,10 @@ OPERATOR_CALLS: dict[str, Ask] = {within(id): by_operator(ask) for id, ask in KE
     "suspendWorkspace": lambda c: c.workspaces.suspend("ws_1"),
     "resumeWorkspace": lambda c: c.workspaces.resume("ws_1"),
     "setWorkspacePlan": lambda c: c.workspaces.put_on_plan("ws_1", "team", overrides={"keys": 1}),
+    "listMembers": lambda c: c.members("ws_1").page(limit=3, cursor="c"),
+    "putMember": lambda c: c.members("ws_1").put("u|1", name="Ada", role="owner", email="a@b.cd"),
+    "updateMember": lambda c: c.members("ws_1").update("usr_1", role="viewer"),
+    "deleteMember": lambda c: c.members("ws_1").remove("usr_1"),
     "getWorkspacePolicy": lambda c: c.workspaces.policy("ws_1"),
     "setWorkspacePolicy": lambda c: c.workspaces.set_policy("ws_1", POLICY),
     "listPlans": lambda c: c.plans(),
@@ -291,6 +295,7 @@ def test_lists_go_on_to_the_end() -> None:
         "listWebhooks": lambda c: c.webhooks.list(),
         "listDeliveries": lambda c: c.deliveries.list("wh_1", status="failed"),
         "listWorkspaces": lambda c: c.workspaces.list(query="acme"),
+        "listMembers": lambda c: c.members("ws_1").list(),
         "listWorkspaceKeys": lambda c: c.keys("ws_1").list(status="active", query="q"),
     }
     lists = {id for id, (_, _, o) in OPERATIONS.items() if "cursor" in str(o.get("parameters"))}

@@ -31,6 +31,7 @@ LIVE = KeyRecord(
     networks="",
     metadata="{}",
     renewable_until=None,
+    replaces=None,
     suspended_at=None,
 )
 INSIDE, OUTSIDE = "192.0.2.7", "198.51.100.7"

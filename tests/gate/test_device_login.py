@@ -270,6 +270,27 @@ def test_a_request_is_approved_once(gate: GateApplication, people: People) -> No
     assert not people.sandbox.keys(acting_operator(bo.workspace_id))
 
 
+def test_concurrent_approvals_are_one(own_sandbox: SandboxInstallation) -> None:
+    """Of eight people who approve a code at the same time, one succeeds, and the key is that one's."""
+    people = People(own_sandbox)
+    logins, members = own_sandbox.services.device_logins, [people.owner() for _ in range(8)]
+    started = logins.start(DeviceRequest(), ORIGIN)
+
+    def approves(member: Member) -> bool:
+        try:
+            logins.approve(acting(member), started.user_code, NARROW, people.origin())
+        except Invalid:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as threads:
+        approved = list(threads.map(approves, members))
+    assert sum(approved) == 1
+    logins.poll(started.device_code, ORIGIN)
+    [owner] = [member for member, is_approved in zip(members, approved, strict=True) if is_approved]
+    assert own_sandbox.keys(acting_operator(owner.workspace_id))
+
+
 def test_concurrent_polls_create_one_key(own_sandbox: SandboxInstallation) -> None:
     """Of ten polls at the same time on two servers, one gets the key; the workspace has one."""
     people = People(own_sandbox)

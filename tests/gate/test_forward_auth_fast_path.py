@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from keystead.gate.fast_path import ForwardAuthFastPath, RequiredScopes
 from keystead.gate.forward_auth import PREFIX, ForwardAuth
-from keystead.http.client import parse_networks
+from keystead.http.client import parse_proxies
 from keystead.http.head import Head
 from keystead.http.problems import Problems
 from tests.support.asgi import HOST, Response, scope_of
@@ -31,7 +31,7 @@ class Both:
             return ForwardAuth(
                 gate.sandbox.services,
                 Problems("https://keys.example.com"),
-                proxies=parse_networks([PROXY]),
+                proxies=parse_proxies([PROXY]),
                 on_response=lambda *told: _COUNTED.append(told[:3]),
             )
 
@@ -186,7 +186,7 @@ def test_the_cache_keeps_few_bytes_of_strangers(
     """The fields that say where a request comes from become a cache's key only if they are short."""
     services = shared_sandbox.services
     plain = ForwardAuthFastPath(
-        RequiredScopes(services.keys.catalog, PREFIX), parse_networks([PROXY])
+        RequiredScopes(services.keys.catalog, PREFIX), parse_proxies([PROXY])
     )
     for length in (8, 16, 2000, 4000, 8000, 32_000):
         fields = {b"host": b"a", b"authorization": b"Bearer x", name: b"a" * length}

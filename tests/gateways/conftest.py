@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,11 +24,11 @@ class Site:
     application: Recorder
     token: str
 
-    def ask(self, path: str, *fields: tuple[str, str], **more: object) -> Response:
+    def ask(self, path: str, *fields: tuple[str, str], **more: Any) -> Response:
         """Send one request through the gateway."""
         return ask(self.port, path, fields, **more)
 
-    def allowed(self, path: str, *fields: tuple[str, str], **more: object) -> Request:
+    def allowed(self, path: str, *fields: tuple[str, str], **more: Any) -> Request:
         """Send the same with the key, and return it as the application received it."""
         before = len(self.application.requests)
         got = self.ask(path, bearer(self.token), *fields, **more)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from keystead.http.client import AGENT_LENGTH, Client, parse_networks, read_address, read_client
+from keystead.http.client import AGENT_LENGTH, Client, parse_proxies, read_address, read_client
 from keystead.http.head import Head
 from tests.support.asgi import HOST
 
-PROXIES = parse_networks(["10.0.0.0/8", "127.0.0.1", "2001:db8:1::/48"])
+PROXIES = parse_proxies(["10.0.0.0/8", "127.0.0.1", "2001:db8:1::/48"])
 
 
 def client(peer: str = "10.0.0.9", scheme: str = "http", **fields: str | list[str]) -> Client:
@@ -213,8 +213,10 @@ def test_a_token_that_was_pasted_as_agent_is_not_kept() -> None:
     assert client(user_agent=f"curl/8 {token}").agent == "curl/8 [redacted]"
 
 
-@pytest.mark.parametrize("text", ["", "10.0.0.1/8", "example.com", "10.0.0.0/33"])
+@pytest.mark.parametrize(
+    "text", ["", "10.0.0.1/8", "example.com", "10.0.0.0/33", "0.0.0.0/0", "::/0"]
+)
 def test_an_invalid_proxy_network_is_refused(text: str) -> None:
     """A typo in the configuration is found at the start."""
-    with pytest.raises(ValueError, match=r"does not appear|has host bits"):
-        parse_networks([text])
+    with pytest.raises(ValueError, match=r"does not appear|has host bits|forge"):
+        parse_proxies([text])

@@ -11,7 +11,7 @@ import pytest
 from keystead.domain.errors import InvalidToken, NotFound, Unavailable
 from keystead.http.asgi import Message, Receive, Scope, Send
 from keystead.http.body import MAX_BODY, read_body
-from keystead.http.client import client_of, note_caller, note_route, parse_networks, record_of
+from keystead.http.client import client_of, note_caller, note_route, parse_proxies, record_of
 from keystead.http.problems import Problems
 from keystead.http.stack import Stack
 from tests.support.asgi import HOST, Response, call, scope_of
@@ -238,7 +238,7 @@ def test_credentials_are_served_over_tls_through_a_proxy_and_on_loopback() -> No
     far = ("198.51.100.1", "4711")
     proxied = [HOST, BEARER, (b"x-forwarded-proto", b"https")]
     served(scope_of(headers=[HOST, BEARER], client=far, scheme="https"))
-    served(scope_of(headers=proxied, client=far), proxies=parse_networks(["198.51.100.0/24"]))
+    served(scope_of(headers=proxied, client=far), proxies=parse_proxies(["198.51.100.0/24"]))
     served(scope_of(headers=[HOST, BEARER]))
     served(scope_of(client=far))
 
@@ -409,7 +409,7 @@ def test_no_secret_gets_into_the_log_from_anywhere() -> None:
     with logged_lines() as logs:
         for refusal in (InvalidToken(TOKEN), ValueError(TOKEN), Unavailable(TOKEN)):
             call(Stack(Raising(refusal), PROBLEMS), dict(scope), [token])
-        call(Stack(Inner(), PROBLEMS, proxies=parse_networks(["127.0.0.1"])), scope, [token])
+        call(Stack(Inner(), PROBLEMS, proxies=parse_proxies(["127.0.0.1"])), scope, [token])
     assert len(logs) == 6
     assert TOKEN[-20:] not in str(logs)
     assert TOKEN[:40] not in str(logs)

@@ -59,9 +59,8 @@ def verifier(sandbox: SandboxInstallation, ticker: Ticker) -> Verifier:
 
 def _verifier(sandbox: SandboxInstallation, limiter: RateLimiter) -> Verifier:
     usage = Usage(sandbox.database)
-    return Verifier(
-        sandbox.installation.reads.lookup(KEY), PEPPERS, sandbox.clock, usage, rates=limiter
-    )
+    lookup, first_uses = sandbox.installation.reads.lookup(KEY), sandbox.services.first_uses
+    return Verifier(lookup, PEPPERS, sandbox.clock, usage, first_uses, rates=limiter)
 
 
 def verdict(verifier: Verifier, created: CreatedKey, required: str | None = None) -> str:

@@ -101,14 +101,23 @@ def usage(sandbox: SandboxInstallation) -> Usage:
 def verifier(sandbox: SandboxInstallation, lookup: WatchedLookup, usage: Usage) -> Verifier:
     """A server with a cache."""
     return Verifier(
-        lookup, PEPPERS, sandbox.clock, usage, VerificationCache(generation_file_of(sandbox))
+        lookup,
+        PEPPERS,
+        sandbox.clock,
+        usage,
+        sandbox.services.first_uses,
+        VerificationCache(generation_file_of(sandbox)),
     )
 
 
 def reader_of(sandbox: SandboxInstallation) -> Verifier:
     """Return a server without a cache."""
     return Verifier(
-        sandbox.installation.reads.lookup(KEY), PEPPERS, sandbox.clock, Usage(sandbox.database)
+        sandbox.installation.reads.lookup(KEY),
+        PEPPERS,
+        sandbox.clock,
+        Usage(sandbox.database),
+        sandbox.services.first_uses,
     )
 
 
@@ -257,7 +266,7 @@ def test_so_many_and_no_more(
 ) -> None:
     """A full cache drops the least recently used; a key in use stays."""
     cache: KeyCache = VerificationCache(generation_file_of(sandbox), capacity=10)
-    verifier = Verifier(lookup, PEPPERS, sandbox.clock, usage, cache)
+    verifier = Verifier(lookup, PEPPERS, sandbox.clock, usage, sandbox.services.first_uses, cache)
     tenant = sandbox.tenant()
     often = text_of(sandbox.key(tenant))
     for _ in range(30):
@@ -294,9 +303,8 @@ def test_what_an_entry_takes(sandbox: SandboxInstallation) -> None:
     tenant = sandbox.tenant()
     texts = [text_of(sandbox.key(tenant, "a description of usual length")) for _ in range(150)]
     cache: KeyCache = VerificationCache(generation_file_of(sandbox))
-    verifier = Verifier(
-        sandbox.installation.reads.lookup(KEY), PEPPERS, sandbox.clock, _NoNotes(), cache
-    )
+    lookup, first_uses = sandbox.installation.reads.lookup(KEY), sandbox.services.first_uses
+    verifier = Verifier(lookup, PEPPERS, sandbox.clock, _NoNotes(), first_uses, cache)
     for text in texts[:50]:
         verifier.verify(text)
     tracemalloc.start()
@@ -413,6 +421,7 @@ def test_it_answers_as_one_that_reads(
         PEPPERS,
         shared.clock,
         Usage(shared.database),
+        shared.services.first_uses,
         VerificationCache(generation_file_of(shared)),
     )
     reading = reader_of(shared)

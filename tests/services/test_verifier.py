@@ -67,7 +67,9 @@ def lookup(sandbox: SandboxInstallation) -> CountedLookup:
 @pytest.fixture
 def verifier(sandbox: SandboxInstallation, lookup: CountedLookup) -> Verifier:
     """A verifier that counts."""
-    return Verifier(lookup, PEPPERS, sandbox.clock, Usage(sandbox.database))
+    return Verifier(
+        lookup, PEPPERS, sandbox.clock, Usage(sandbox.database), sandbox.services.first_uses
+    )
 
 
 def _malformed(token: str) -> Iterator[str]:
@@ -282,14 +284,18 @@ def test_each_verdict_is_reported_once(sandbox: SandboxInstallation, lookup: Cou
     """The callback gets `verified`, the reason of a denial, or `unavailable`, from a thread and from an event loop."""
     verdicts: list[str] = []
     usage, on_verdict = Usage(sandbox.database), verdicts.append
-    verifier = Verifier(lookup, PEPPERS, sandbox.clock, usage, on_verdict=on_verdict)
+    verifier = Verifier(
+        lookup, PEPPERS, sandbox.clock, usage, sandbox.services.first_uses, on_verdict=on_verdict
+    )
     text = text_of(sandbox.key(sandbox.tenant(), scopes=["documents:read"]))
     for required in ("documents:read", "documents:write"):
         verifier.verify(text, required)
         asyncio.run(verifier.verify_on_loop(text, required))
     verifier.verify("x")
     others = Peppers(Pepper("other", os.urandom(32)))
-    blind = Verifier(lookup, others, sandbox.clock, usage, on_verdict=on_verdict)
+    blind = Verifier(
+        lookup, others, sandbox.clock, usage, sandbox.services.first_uses, on_verdict=on_verdict
+    )
     with pytest.raises(Unavailable):
         blind.verify(text)
     assert verdicts == [

@@ -13,6 +13,7 @@ from sqlalchemy import select
 from keystead.api.operations import KEY, OPERATOR
 from keystead.domain.credentials import CredentialKind
 from keystead.domain.principals import Actor, PrincipalKind
+from keystead.domain.renewals import Renewal
 from keystead.storage.schema import tables as schema
 from tests.support.administrator import read_behind
 from tests.support.api_client import ApiClient, ApiInstallation, Tenant, open_api, problem
@@ -89,5 +90,5 @@ def test_each_call_accepts_its_own_credential(api: ApiInstallation) -> None:
     by_name = callers(tenant)
     opens = {OPERATOR: "operator", KEY: "key"}
     for scheme, method, path, body in requests(tenant):
-        caller = tenant.client() if scheme == KEY else by_name[opens[scheme]]
+        caller = tenant.client(renewal=Renewal()) if scheme == KEY else by_name[opens[scheme]]
         assert caller.send(method, path, body).status_code not in {401, 403, 500}, (method, path)

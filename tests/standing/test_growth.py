@@ -34,7 +34,7 @@ from keystead.http import basic, form_body, json_body, paging, redaction
 from keystead.http.asgi import Header, Message
 from keystead.http.bearer import read_bearer
 from keystead.http.body import DOCUMENT_LIMIT, JSON_LIMIT, KIB, MAX_BODY
-from keystead.http.client import parse_networks, read_client
+from keystead.http.client import parse_proxies, read_client
 from keystead.http.head import Head, check_head
 from keystead.integrations.guard import RequestHead, is_identity, wsgi_head
 from keystead.operation.logs import to_line
@@ -44,7 +44,7 @@ from tests.support.growth import WORST, Act, growth, pumped
 from tests.support.growth_inputs import BODIES, FIELD, QUERY, names
 
 FORM_BYTES: Final = 64 * KIB
-PROXIES: Final = parse_networks(["127.0.0.1"])
+PROXIES: Final = parse_proxies(["127.0.0.1"])
 PUMPS: Final = (
     *(
         ",",

@@ -80,8 +80,8 @@ def test_a_products_user_is_nothing_else(
 ) -> None:
     """The database refuses a product's user with a password, with an email, or without the product's id."""
     workspace_id = sandbox.tenant().workspace_id
-    user = _user(portal_workspace_id=workspace_id)
-    _write(sandbox, lambda tx: users.insert_user(tx, user, portal_user_id="u1"))
+    user = _user(portal_workspace_id=workspace_id, portal_user_id="u1")
+    _write(sandbox, lambda tx: users.insert_user(tx, user))
     changed = update(user_rows).where(user_rows.c.id == user.id).values(**values)
     with pytest.raises(Exception, match=r"IntegrityError|Violation"):
         _write(sandbox, lambda tx: tx.execute(changed))
@@ -92,8 +92,8 @@ def test_one_user_for_each_of_the_products_ids(sandbox: SandboxInstallation) -> 
     here, there = sandbox.tenant().workspace_id, sandbox.tenant().workspace_id
 
     def add(workspace_id: WorkspaceId) -> None:
-        user = _user(_address(), portal_workspace_id=workspace_id)
-        _write(sandbox, lambda tx: users.insert_user(tx, user, portal_user_id="u1"))
+        user = _user(_address(), portal_workspace_id=workspace_id, portal_user_id="u1")
+        _write(sandbox, lambda tx: users.insert_user(tx, user))
 
     add(here)
     add(there)

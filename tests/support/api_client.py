@@ -20,6 +20,7 @@ from keystead.domain.ids import KeyId, WorkspaceId
 from keystead.domain.keys import UNSET, KeyDraft
 from keystead.domain.plans import DEFAULT_PLANS
 from keystead.domain.principals import Principal, operator
+from keystead.domain.renewals import Renewal
 from keystead.domain.token import Token
 from keystead.http.asgi import App
 from keystead.http.problems import Problems
@@ -75,17 +76,25 @@ class Tenant:
     def __post_init__(self) -> None:
         self.principal = operator("tests", self.id)
 
-    def token(self, *scopes: str, lives: timedelta | None = None, description: str = "t") -> Token:
+    def token(
+        self,
+        *scopes: str,
+        lives: timedelta | None = None,
+        description: str = "t",
+        renewal: Renewal | None = None,
+    ) -> Token:
         """Create a key with these scopes, all by default. Returns its token."""
         ends = self.api.clock.now() + lives if lives else UNSET
-        draft = KeyDraft(description, ends, scopes or EVERY_SCOPE)
+        draft = KeyDraft(description, ends, scopes or EVERY_SCOPE, renewal=renewal)
         token = self.api.services.keys.create(self.principal, draft).token
         assert token is not None
         return token
 
-    def client(self, *scopes: str, lives: timedelta | None = None) -> ApiClient:
+    def client(
+        self, *scopes: str, lives: timedelta | None = None, renewal: Renewal | None = None
+    ) -> ApiClient:
         """Return a client with such a key."""
-        token = self.token(*scopes, lives=lives)
+        token = self.token(*scopes, lives=lives, renewal=renewal)
         return ApiClient(self.api, token.reveal(), token.key_id)
 
     def event_types(self) -> list[str]:

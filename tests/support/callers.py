@@ -37,10 +37,11 @@ class ClientResponse:
 
 @dataclass(frozen=True)
 class ClientRequest:
-    """The header fields and the query of a request."""
+    """The header fields and the query of a request, and the address of the peer that sends it."""
 
     fields: tuple[Field, ...] = field(default=(), repr=False)
     query: str = field(default="", repr=False)
+    peer: str = "192.0.2.7"
 
 
 @dataclass(frozen=True)

@@ -151,7 +151,7 @@ def over_asgi(app: Any, path: str = "/") -> Ask:
             "root_path": "",
             "query_string": client_request.query.encode(),
             "headers": [(b"host", b"product.test"), *client_request.fields],
-            "client": ("192.0.2.7", 4711),
+            "client": (client_request.peer, 4711),
             "server": ("product.test", 80),
         }
         return asyncio.run(_response_of(app, scope))
@@ -192,7 +192,7 @@ def over_wsgi(app: Any, path: str = "/") -> Ask:
             "SERVER_PORT": "80",
             "SERVER_PROTOCOL": "HTTP/1.1",
             "HTTP_HOST": "product.test",
-            "REMOTE_ADDR": "192.0.2.7",
+            "REMOTE_ADDR": client_request.peer,
             "wsgi.version": (1, 0),
             "wsgi.url_scheme": "http",
             "wsgi.input": io.BytesIO(),

@@ -7,7 +7,7 @@ from urllib.parse import urlencode, urljoin
 
 import httpx2
 
-from keystead.http.client import parse_networks
+from keystead.http.client import parse_proxies
 from keystead.http.problems import Problems
 from keystead.http.stack import Stack
 from tests.support.browser import ORIGIN, Browser
@@ -21,7 +21,7 @@ class Guesser:
 
     def __init__(self, furnished: FurnishedArea, peer: str = "127.0.0.1") -> None:
         inner = furnished.area.app._app  # type: ignore[attr-defined]
-        proxies = parse_networks(["127.0.0.1/32"])
+        proxies = parse_proxies(["127.0.0.1/32"])
         self.app = Stack(inner, Problems(ORIGIN), proxies=proxies)
         self.peer = peer
         self.browser = Browser(self.app)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -39,10 +40,16 @@ class Response:
 
 
 class Connection:
-    """A persistent connection of a client."""
+    """A persistent connection of a client at `source`, an address of this machine; over TLS with a context."""
 
-    def __init__(self, port: int) -> None:
-        self._socket = socket.create_connection((HOST, port), timeout=20)
+    def __init__(
+        self, port: int, source: str = HOST, context: ssl.SSLContext | None = None
+    ) -> None:
+        self._socket = socket.create_connection(
+            (HOST, port), timeout=20, source_address=(source, 0)
+        )
+        if context is not None:
+            self._socket = context.wrap_socket(self._socket, server_hostname=HOST)
 
     def ask(
         self, path: str, fields: Sequence[Field] = (), method: str = "GET", body: bytes = b""
@@ -66,18 +73,28 @@ class Connection:
 
 
 @contextmanager
-def open_connection(port: int) -> Iterator[Connection]:
+def open_connection(
+    port: int, source: str = HOST, context: ssl.SSLContext | None = None
+) -> Iterator[Connection]:
     """Open a connection for the block."""
-    connection = Connection(port)
+    connection = Connection(port, source, context)
     try:
         yield connection
     finally:
         connection.close()
 
 
-def ask(port: int, path: str, fields: Sequence[Field] = (), **more: Any) -> Response:
+def ask(
+    port: int,
+    path: str,
+    fields: Sequence[Field] = (),
+    *,
+    source: str = HOST,
+    context: ssl.SSLContext | None = None,
+    **more: Any,
+) -> Response:
     """Send a request on a connection of its own."""
-    with open_connection(port) as connection:
+    with open_connection(port, source, context) as connection:
         return connection.ask(path, fields, **more)
 
 

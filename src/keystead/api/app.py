@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from keystead.api.calls import Endpoint
+from keystead.api.dispatch import Calls
 from keystead.api.openapi.reference import ReferencePages
-from keystead.api.routes import OPERATIONS, Routes
+from keystead.api.routes import OPERATIONS
 from keystead.http.asgi import Receive, Scope, Send, send_answer
-from keystead.http.body import LargeBodies
 from keystead.http.client import note_route
 from keystead.http.problem_pages import PREFIX, ProblemPages
 from keystead.http.problems import MethodNotAllowed, Problems
@@ -21,10 +20,7 @@ class Api:
 
     def __init__(self, services: Services, *, base_url: str) -> None:
         """Prepare all calls. `base_url` is the URL that clients use to reach this server."""
-        bodies = LargeBodies()
-        self._routes = Routes(
-            (operation, Endpoint(operation, services, bodies, base_url)) for operation in OPERATIONS
-        )
+        self._calls = Calls(OPERATIONS, services, base_url)
         self._pages = ReferencePages(base_url).answers
         self._problems = ProblemPages(Problems(base_url))
 
@@ -40,5 +36,4 @@ class Api:
                 raise MethodNotAllowed("GET, HEAD")
             await send_answer(send, page)
         else:
-            endpoint, parameters = self._routes.find(method, path)
-            await endpoint.answer(scope, receive, send, parameters)
+            await self._calls(scope, receive, send)

@@ -26,7 +26,7 @@ from keystead.domain.plans import LIMIT_NAMES, MAX_LIMIT
 from keystead.domain.policies import Policy
 from keystead.domain.portal import MAX_URL, MAX_USER_ID, PortalRequest, PortalUser
 from keystead.domain.renewals import Renewal
-from keystead.domain.rotations import MAX_OVERLAP
+from keystead.domain.rotations import MAX_OVERLAP, MIN_QUIET
 from keystead.domain.webhooks import MAX_HEADERS, WebhookDraft, WebhookPatch, WebhookStatus
 from keystead.domain.workspaces import EXTERNAL_ID_PATTERN, MAX_NAME, Role
 from keystead.wire.policies import (
@@ -181,6 +181,10 @@ def _renewal_of(sent: KeyRenewal | None | Unset) -> Renewal | None | Unset:
     return sent.value() if isinstance(sent, KeyRenewal) else sent
 
 
+class NewRenewal(Body):
+    """A renewal, about which there is nothing to choose."""
+
+
 class NewRotation(Body):
     """How to replace a key by a successor."""
 
@@ -196,6 +200,22 @@ class NewRotation(Body):
         _SentInstant | None,
         _expiry(f"{_EXPIRY} Omitted: the old key's lifetime, counted from now."),
     ] = None
+
+    end_when_quiet_seconds: Annotated[
+        int | None,
+        Field(
+            description="End the old key earlier, once the successor was used and the old key was silent for so long."
+            " Less than the overlap.",
+            ge=MIN_QUIET // timedelta(seconds=1),
+            lt=MAX_OVERLAP // timedelta(seconds=1),
+        ),
+    ] = None
+
+    @property
+    def quiet(self) -> timedelta | None:
+        """The silence as a duration."""
+        seconds = self.end_when_quiet_seconds
+        return None if seconds is None else timedelta(seconds=seconds)
 
     @property
     def overlap(self) -> timedelta:
@@ -463,6 +483,29 @@ class NewPolicy(Body):
     def policy(self) -> Policy:
         """Return the domain's value. Raises Invalid for days out of bounds."""
         return Policy.of(self.model_dump())
+
+
+_Role = Literal["owner", "admin", "developer", "viewer"]
+
+
+class PutMember(Body):
+    """A user of the product as a member."""
+
+    name: Annotated[str, _name("The name to display.", "Ada")]
+    email: Annotated[
+        str | None,
+        member(
+            "The address to display and to send notices to, not to sign in with. Omitted or null: none.",
+            "ada@example.com",
+        ),
+    ] = None
+    role: Annotated[_Role, member("The role. Only here the product can make an owner.")]
+
+
+class MemberChange(Body):
+    """Changes to a member. Omitted members stay as they are."""
+
+    role: Annotated[_Role, member("The role.")] = "viewer"
 
 
 class NewPortalUser(Body):

@@ -136,9 +136,15 @@ class Endpoint:
     """An operation at work: admits its calls, reads what they send, and answers them."""
 
     def __init__(
-        self, operation: Operation, services: Services, bodies: LargeBodies, base_url: str
+        self,
+        operation: Operation,
+        services: Services,
+        bodies: LargeBodies,
+        base_url: str,
+        operator: ActingCredential | None = None,
     ) -> None:
-        self.operation = operation
+        """`operator` makes every operator's call; without it, each needs a credential."""
+        self.operation, self._operator = operation, operator
         self._services, self._bodies, self._base_url = services, bodies, base_url
         self._required = operation.scopes[0] if operation.scopes else None
         self._is_within = operation.security == OPERATOR and operation.takes is Call
@@ -198,7 +204,9 @@ class Endpoint:
 
     async def _admit_operator(self, scope: Scope, record: RequestRecord) -> OperatorCall:
         """Verify the request's credential. Unauthenticated, InvalidToken or InvalidRequest."""
-        credential = await self._services.credential_verifier.verify(bearer_of(scope))
+        credential = self._operator
+        if credential is None:
+            credential = await self._services.credential_verifier.verify(bearer_of(scope))
         record.key_id = credential.id
         if_match = _read_if_match(record.head) if self.operation.if_match else None
         path = scope["path"]
@@ -231,6 +239,8 @@ class Endpoint:
             arguments: dict[str, Any] = dict(path)
             if self._is_within:
                 del arguments[WORKSPACE.name]
+            if self.operation.idempotent is None:
+                _forbid_idempotency_key(record_of(scope).head)
             # The body is read before the call takes its turn: a slow upload holds no thread.
             if decode is not None and (body := await decode()) is not None:
                 arguments["body"] = body
@@ -345,6 +355,14 @@ def _is_large(head: Head) -> bool:
 def _read_if_match(head: Head) -> IfMatch | None:
     fields = [field.decode("latin-1") for field in head.values(b"if-match")]
     return IfMatch.parse(fields) if fields else None
+
+
+def _forbid_idempotency_key(head: Head) -> None:
+    if head.first(b"idempotency-key") is not None:
+        raise Invalid.field(
+            f"header:{IDEMPOTENCY_KEY.name}",
+            "must not be sent: repeat the call if its answer is lost",
+        )
 
 
 def _read_idempotency_key(head: Head) -> str | None:

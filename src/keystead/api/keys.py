@@ -8,7 +8,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Final, Literal
 
-from keystead.api.bodies import Body, KeyChange, NewKey, NewRotation
+from keystead.api.bodies import Body, KeyChange, NewKey, NewRenewal, NewRotation
 from keystead.api.calls import Call, page_of
 from keystead.api.operations import PAGED, Operations, Reply, in_path, in_query
 from keystead.domain.errors import (
@@ -20,6 +20,8 @@ from keystead.domain.errors import (
     KeyExpired,
     KeyRevoked,
     LimitReached,
+    NotRenewable,
+    RateLimited,
     RotationInProgress,
     WouldWiden,
 )
@@ -43,6 +45,7 @@ KEYS: Final = Operations(
     find_version=_version,
 )
 _NO_BODY: Final = NewRotation()
+_NOTHING: Final = NewRenewal()
 _DAYS: Final = {"type": "string", "pattern": f"^{DAYS_PATTERN}$"}
 
 
@@ -204,15 +207,24 @@ def update_key(call: Call, id: str, body: KeyChange) -> Reply[Key]:
     "Revoke a key",
     statuses=(204,),
     refusals=(InsufficientScope,),
+    query=(
+        in_query(
+            "family",
+            "Also revoke the keys that renewed themselves to this one, and those that it renewed itself to.",
+            bool,
+        ),
+    ),
     if_match=True,
     revokes=True,
 )
-def revoke_key(call: Call, id: str) -> Reply[None]:
+def revoke_key(call: Call, id: str, family: bool = False) -> Reply[None]:
     """Revoke the key immediately. This can't be undone. Repeating the call returns the same response.
 
-    A key may revoke itself; any other needs `keys:write`. Revoked keys stay in the list.
+    A key may revoke itself; any other needs `keys:write`. Revoked keys stay in the list. A successor that the key made
+    of itself and that was never used ends with it.
     """
-    call.services.keys.revoke(call.principal, KeyId(id), call.origin, call.if_match)
+    keys = call.services.keys
+    keys.revoke(call.principal, KeyId(id), call.origin, call.if_match, family=family)
     return Reply(None)
 
 
@@ -244,11 +256,36 @@ def rotate_key(call: Call, id: str, body: NewRotation = _NO_BODY) -> Reply[Creat
         call.principal,
         KeyId(id),
         overlap=body.overlap,
+        quiet=body.quiet,
         expires_at=body.sent("expires_at"),
         origin=call.origin,
         once=_once(call, body),
     )
     return _created(call, created)
+
+
+def _require_renewable(call: Call, _: Mapping[str, str]) -> int:
+    return call.services.renewals.require_renewable(call.principal).version
+
+
+@KEYS.call(
+    "POST",
+    "/self/rotate",
+    "Renew the calling key",
+    statuses=(201,),
+    refusals=(NotRenewable, RotationInProgress, AgainstPolicy, RateLimited),
+    idempotent=None,
+    has_etag=True,
+    find_version=_require_renewable,
+)
+def renew_key(call: Call, body: NewRenewal = _NOTHING) -> Reply[CreatedKey]:  # noqa: ARG001 - declares it
+    """Create the successor of the calling key, which needs no scope but its `renewal`.
+
+    The old key works as before until the successor is first used. It ends an hour after that; an installation may set
+    another time. If the answer is lost, call again with the old key: the lost successor is revoked, and you get another
+    one. Send no Idempotency-Key.
+    """
+    return _created(call, call.services.renewals.renew(call.principal, call.origin))
 
 
 def _days(name: str, text: str | None) -> timedelta | None:

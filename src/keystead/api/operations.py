@@ -139,7 +139,7 @@ class Operation:
         max_values: The largest number of values and member names in the body.
         answer: The shape of the response, or a union of several; None: it has no body.
         statuses: The statuses of success, the usual one first.
-        idempotent: Whether the call accepts an Idempotency-Key.
+        idempotent: Whether the call accepts an Idempotency-Key; None: it refuses one, because repeating it heals.
         if_match: Whether it accepts If-Match.
         has_etag: Whether its response has an ETag.
         is_located: Whether its 201 response has a Location.
@@ -169,7 +169,7 @@ class Operation:
     max_values: int
     answer: Any
     statuses: tuple[int, ...]
-    idempotent: bool
+    idempotent: bool | None
     if_match: bool
     has_etag: bool
     is_located: bool
@@ -206,7 +206,7 @@ class Operations:
         max_body: int = JSON_LIMIT,
         max_values: int = MAX_VALUES,
         statuses: Sequence[int] = (200,),
-        idempotent: bool = False,
+        idempotent: bool | None = False,
         if_match: bool = False,
         has_etag: bool = False,
         is_located: bool | None = None,
@@ -251,7 +251,7 @@ class Operations:
                 way=way or (Way.READ if method == "GET" else Way.WRITE),
                 revokes=revokes,
                 slow_with=slow_with,
-                find_version=(find_version or self.find_version) if named else None,
+                find_version=find_version or (self.find_version if named else None),
                 handler=handler,
                 takes=hints["call"],
             )

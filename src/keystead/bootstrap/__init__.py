@@ -1,6 +1,11 @@
 """The composition root: settings -> database -> services -> applications. The only package that imports all others."""
 
-from keystead.bootstrap.applications import create_app, import_applications, read_brand
+from keystead.bootstrap.applications import (
+    create_app,
+    import_applications,
+    operator_api,
+    read_brand,
+)
 from keystead.bootstrap.background import background_of
 from keystead.bootstrap.doctor import (
     check_peppers,
@@ -43,6 +48,7 @@ __all__ = [
     "migrate",
     "open_installation",
     "open_safely",
+    "operator_api",
     "prepare",
     "read_brand",
     "read_settings",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from keystead.operation.files import ConfigurationError
 from keystead.settings import Settings, read_settings
 
 if TYPE_CHECKING:
+    from keystead.api.operations import Operation
     from keystead.developer_area.web.brand import Brand
     from keystead.http.asgi import App
     from keystead.operation.metrics import Metrics
@@ -74,6 +76,20 @@ def application(installation: Installation, metrics: Metrics | None) -> App:
     rest = mount(device_login.PREFIX, logging_in, stack)
     rest = mount(introspection.PATH, introspecting, mount(revocation.PATH, revoking, rest))
     return mount(PREFIX, forward_auth, rest)
+
+
+def operator_api(installation: Installation, name: str, operations: Iterable[Operation]) -> App:
+    """Return calls of the Operator API for someone on this machine, whose access to the database is the credential."""
+    from keystead.api.dispatch import Calls
+    from keystead.domain.credentials import ActingCredential, CredentialKind
+    from keystead.domain.ids import CredentialId
+    from keystead.http.problems import Problems
+    from keystead.http.stack import Stack
+
+    base_url = installation.settings.base_url
+    operator = ActingCredential(CredentialId(name), CredentialKind.OPERATOR, name)
+    calls = Calls(operations, installation.services, base_url, operator)
+    return Stack(calls, Problems(base_url))
 
 
 def _apps(installation: Installation) -> dict[str, App]:

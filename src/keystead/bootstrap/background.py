@@ -69,11 +69,13 @@ def _tasks(installation: Installation) -> list[Task]:
         documents,
         events,
         key_lifecycle,
+        quiet_ends,
         usage,
     )
     from keystead.services.cleanup import ExpiredRows, Retention
     from keystead.services.events import InstallationLog
     from keystead.services.key_lifecycle import KeyLifecycle
+    from keystead.services.quiet_ends import QuietEnds
     from keystead.worker.loop import Task
 
     database, services = installation.database, installation.services
@@ -81,9 +83,11 @@ def _tasks(installation: Installation) -> list[Task]:
     retention = Retention(database, clock, installation.settings.retention, on_failure)
     expired_rows = ExpiredRows(database, clock, on_failure)
     lifecycle = KeyLifecycle(database, clock, on_failure)
+    quiet = QuietEnds(database, clock, on_failure)
     return [
         Task(usage.TASK, FLUSH_SECONDS, services.usage.flush),
         Task(key_lifecycle.TASK, WATCH_SECONDS, lifecycle.run),
+        Task(quiet_ends.TASK, WATCH_SECONDS, quiet.run),
         Task(events.TASK, WATCH_SECONDS, InstallationLog(database, clock).write),
         Task(cleanup.EXPIRED_TASK, SWEEP_SECONDS, expired_rows.run),
         Task(cleanup.RETENTION_TASK, SWEEP_SECONDS, retention.run),

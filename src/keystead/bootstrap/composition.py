@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from keystead.services.documents import Documents
     from keystead.services.events import Events
     from keystead.services.execution import Execution
+    from keystead.services.first_uses import FirstUses
     from keystead.services.invitations import Invitations
     from keystead.services.isolation import OnFailure
     from keystead.services.key_issuer import KeyIssuer
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from keystead.services.policies import Policies
     from keystead.services.portal import PortalSessions
     from keystead.services.rate_limits import KeyRates, RateLimiter
+    from keystead.services.renewals import Renewals
     from keystead.services.revocation import Revocation
     from keystead.services.rotations import Rotations
     from keystead.services.sign_in import SignIn
@@ -111,6 +113,17 @@ class Composition:
 
         plans_url = self.settings.plans_url
         return Rotations(self.database, self.clock, self.key_issuer, plans_url=plans_url)
+
+    def _renewals(self) -> Renewals:
+        from keystead.services.renewals import Renewals
+
+        return Renewals(self.database, self.clock, self.key_issuer)
+
+    def _first_uses(self) -> FirstUses:
+        from keystead.services.first_uses import FirstUses
+
+        overlap = timedelta(seconds=self.settings.renewal_overlap_seconds)
+        return FirstUses(self.database, self.clock, overlap)
 
     def _key_lists(self) -> KeyLists:
         from keystead.services.key_lists import KeyLists
@@ -187,7 +200,7 @@ class Composition:
     def _members(self) -> Members:
         from keystead.services.members import Members
 
-        return Members(self.database, self.clock)
+        return Members(self.database, self.clock, plans_url=self.settings.plans_url)
 
     def _invitations(self) -> Invitations:
         from keystead.services.invitations import Invitations
@@ -291,6 +304,7 @@ class Composition:
             self.peppers,
             self.clock,
             self.services.usage,
+            self.services.first_uses,
             cache,
             on_verdict=on_verdict,
             rates=rates,

@@ -123,6 +123,7 @@ def _make_safe(
         services.credentials,
         services.invitations,
         services.webhooks,
+        services.first_uses,
         clock_of(database),
     )
     ended = restoration.end_sessions()

@@ -6,10 +6,9 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from keystead.cli import render, shapes
+from keystead.cli import render
 from keystead.cli.options import Cursor, Flag, Json, Limit, Yes
-from keystead.cli.server import DEFAULT_SERVER, Server, connected, gather_shapes
-from keystead.cli.shapes import moment
+from keystead.cli.server import DEFAULT_SERVER, Server, connected, gather_pages
 
 app = App(name="collections", help="List, create and delete collections of documents.")
 
@@ -26,13 +25,12 @@ def list_(
 ) -> None:
     """List collections, newest first."""
     with connected(server) as client:
-        items, after = gather_shapes(client.collections.page, limit, cursor)
+        items, after = gather_pages(client.collections.page, limit, cursor)
     if json:
-        render.print_json(shapes.listed(items, after))
+        render.print_json_list(items, after)
         return
     rows = (
-        (item["name"], item["title"], str(item["documents"]), render.at(moment(item["created_at"])))
-        for item in items
+        (item.name, item.title, str(item.documents), render.at(item.created_at)) for item in items
     )
     render.print_table(("NAME", "TITLE", "DOCUMENTS", "CREATED"), rows)
 
@@ -49,7 +47,7 @@ def create(
         The title to display. Default: the name.
     """
     with connected(server) as client:
-        collection = shapes.answered(client.collections.create(name, title))
+        collection = client.collections.create(name, title)
     if json:
         render.print_json(collection)
     else:

@@ -48,7 +48,7 @@ def create(
         render.print_secret(
             shapes.credential(credential),
             "token",
-            token.reveal(),
+            token,
             json,
             recovery=f"revoke {credential.id} and create another",
             about=f'{credential.id}: "{credential.name}" ({credential.hint}).',

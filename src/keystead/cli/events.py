@@ -10,13 +10,13 @@ from cyclopts import App
 
 from keystead.cli import render, shapes
 from keystead.cli.installation import WorkspaceName, acting_on, opened
-from keystead.cli.key_desks import refuse_workspace
 from keystead.cli.options import ANYWHERE, Cursor, Flag, Json, Limit, Texts, Where, gather
 from keystead.cli.outcome import Exit, Failure
 from keystead.cli.server import Server, connected, server_of
-from keystead.cli.shapes import Shape, moment
+from keystead.cli.shapes import Shape
 from keystead.domain.events import EventType
 from keystead.domain.ids import EventId
+from keystead.domain.instants import parse_instant
 
 app = App(name="events", help="Show the audit log: changes, who made them, when and from where.")
 
@@ -102,14 +102,18 @@ def _of_installation(
 
 @contextmanager
 def _remote(server: Server, workspace: str | None, types: tuple[str, ...]) -> Iterator[Fetch]:
-    refuse_workspace(workspace)
+    if workspace is not None:
+        raise Failure(
+            "--workspace is for this machine's own installation; a token belongs to one workspace.",
+            Exit.USAGE,
+        )
     if len(types) > 1:
         raise Failure("With a server, use only one --type.", Exit.USAGE)
     with connected(server) as client:
 
         def fetch(size: int, cursor: str | None) -> tuple[list[Shape], str | None]:
             page = client.events.page(type=types[0] if types else None, limit=size, cursor=cursor)
-            return [shapes.answered(event) for event in page.items], page.next_cursor
+            return [render.plain(event) for event in page.items], page.next_cursor
 
         yield fetch
 
@@ -124,7 +128,7 @@ def _sequence(cursor: str | None) -> int | None:
 
 def _rows(events: Iterable[Shape]) -> Iterable[tuple[str, ...]]:
     for event in events:
-        when = f"{moment(event['occurred_at']):%Y-%m-%d %H:%M:%S} UTC"
+        when = f"{parse_instant(event['occurred_at']):%Y-%m-%d %H:%M:%S} UTC"
         address = event["address"] or render.NOTHING
         who, about = event["actor"]["name"], event["target"]["id"]
         yield when, event["type"], who, about, address, _data(event)

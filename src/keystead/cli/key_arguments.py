@@ -10,7 +10,6 @@ from keystead.cli.outcome import Exit, Failure
 from keystead.domain.ids import KeyId, is_id
 from keystead.domain.instants import parse_instant
 from keystead.domain.keys import UNSET, Unset
-from keystead.domain.scopes import ScopeCatalog, Scopes
 from keystead.domain.token import parse, trim
 
 NEVER: Final = "never"
@@ -55,15 +54,6 @@ def overlap_of(text: str) -> timedelta:
         return parse_duration(text)
     except ValueError as error:
         raise Failure(f"--overlap {error}.", Exit.USAGE) from None
-
-
-def scopes_of(names: tuple[str, ...], catalog: ScopeCatalog) -> Scopes | Unset:
-    """Return the named scopes; UNSET without any. Failure for an unknown one."""
-    for name in names:
-        if name not in catalog:
-            known = ", ".join(catalog.descriptions())
-            raise Failure(f"Unknown scope {name}. Available: {known}.", Exit.USAGE)
-    return Scopes(names) if names else UNSET
 
 
 def parse_duration(text: str) -> timedelta:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from keystead.cli import render, shapes
+from keystead.cli import render
 from keystead.cli.installation import WorkspaceName, acting_on, note_rate_limits_off, opened
-from keystead.cli.key_arguments import key_id_of, overlap_of
-from keystead.cli.key_desks import Status, key_desk
+from keystead.cli.key_arguments import expiry_of, key_id_of, overlap_of
 from keystead.cli.options import (
     ANYWHERE,
     HERE,
@@ -26,18 +26,18 @@ from keystead.cli.options import (
     gather,
 )
 from keystead.cli.outcome import Exit, Failure, forbid_core_dumps
-from keystead.cli.shapes import Shape, moment
-from keystead.domain.errors import LimitReached
-from keystead.domain.token import Token
+from keystead.cli.server import with_keys
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from keystead.client import CreatedKey, Key, Quota
+    from keystead.client._sync.keys import Keys
 
 
 app = App(name="keys", help="Create, list, update, rotate and revoke API keys.")
 
 KeyIdArgument = Annotated[str, Parameter(help="The key's id, key_..., not its token.")]
 Description = Parameter(name=["--description", "-d"])
+Status = Literal["active", "expired", "revoked"] | None
 
 
 @app.command
@@ -64,10 +64,13 @@ def create(
         key that creates it, without managing keys.
     """
     forbid_core_dumps()
-    with key_desk(where, workspace) as desk:
+    from keystead.client import UNSET
+
+    end = expiry_of(expires, datetime.now(UTC))
+    with with_keys(where, workspace) as keys:
         with _candidates_noted(json):
-            key, token = desk.create(description, expires, scope)
-        _print_token(key, token, json)
+            created = keys.create(description, scopes=scope or UNSET, expires_at=end)
+        _print_token(created, json)
 
 
 @app.command(name="list")
@@ -90,23 +93,24 @@ def list_(
     query
         Only keys with this text in their description, with this id, or whose token ends in these four characters.
     """
-    quota: Shape = {}
-    with key_desk(where, workspace) as desk:
+    quotas: list[Quota] = []
+    with with_keys(where, workspace) as keys:
 
-        def fetch(size: int, after: str | None) -> tuple[list[Shape], str | None]:
-            page, following, used = desk.page(status, query, size, after)
-            quota.update(used)
-            return page, following
+        def fetch(size: int, after: str | None) -> tuple[list[Key], str | None]:
+            page = keys.page(status=status, query=query, limit=size, cursor=after)
+            quotas.append(page.quota)
+            return page.items, page.next_cursor
 
-        keys, after = gather(fetch, limit, cursor)
+        found, after = gather(fetch, limit, cursor)
+    quota = quotas[-1]
     if json:
-        render.print_json(shapes.listed(keys, after, quota=quota))
+        render.print_json_list(found, after, quota=quota)
         return
     render.print_table(
-        ("ID", "DESCRIPTION", "TOKEN", "STATUS", "EXPIRES", "LAST USED"), _rows(keys)
+        ("ID", "DESCRIPTION", "TOKEN", "STATUS", "EXPIRES", "LAST USED"), _rows(found)
     )
-    bound = "unlimited" if quota["limit"] is None else f"of {quota['limit']}"
-    render.note(f"{quota['used']} active ({bound}).{' There are more.' if after else ''}")
+    bound = "unlimited" if quota.limit is None else f"of {quota.limit}"
+    render.note(f"{quota.used} active ({bound}).{' There are more.' if after else ''}")
 
 
 @app.command
@@ -120,12 +124,12 @@ def show(
 ) -> None:
     """Show a key: its scopes, creator and last use."""
     id = key_id_of(key_id)
-    with key_desk(where, workspace) as desk:
-        key, now = desk.get(id), desk.now()
+    with with_keys(where, workspace) as keys:
+        key = keys.get(id)
     if json:
         render.print_json(key)
     else:
-        _print_key(key, now)
+        _print_key(key, datetime.now(UTC))
 
 
 @app.command
@@ -155,8 +159,12 @@ def update(
     id = key_id_of(key_id)
     if description is None and expires is None and not scope:
         raise Failure("Nothing to update: use --description, --expires or --scope.", Exit.USAGE)
-    with key_desk(where, workspace) as desk:
-        key = desk.update(id, description, expires, scope)
+    from keystead.client import UNSET
+
+    end = expiry_of(expires, datetime.now(UTC))
+    named = UNSET if description is None else description
+    with with_keys(where, workspace) as keys:
+        key = keys.update(id, description=named, scopes=scope or UNSET, expires_at=end)
     if json:
         render.print_json(key)
     else:
@@ -185,14 +193,13 @@ def rotate(
     """
     forbid_core_dumps()
     id, duration = key_id_of(key_id), overlap_of(overlap)
-    with key_desk(where, workspace) as desk:
-        key, token = desk.rotate(id, duration, expires)
-        _print_token(key, token, json)
-        old = None if json else desk.after(id)
+    end = expiry_of(expires, datetime.now(UTC))
+    with with_keys(where, workspace) as keys:
+        _print_token(keys.rotate(id, overlap=duration, expires_at=end), json)
+        old = None if json else _changed(keys, id)
     if old is not None:
-        until = f"works until {render.at(moment(old['expires_at']))}"
-        state = "is revoked" if old["revoked_at"] else until
-        render.note(f"The old key {id} ({old['hint']}) {state}.")
+        state = "is revoked" if old.revoked_at else f"works until {render.at(old.expires_at)}"
+        render.note(f"The old key {id} ({old.hint}) {state}.")
 
 
 @app.command
@@ -207,17 +214,17 @@ def revoke(
 ) -> None:
     """Revoke a key immediately. This can't be undone."""
     id = key_id_of(key_id)
-    with key_desk(where, workspace) as desk:
+    with with_keys(where, workspace) as keys:
         if not yes:
-            _confirm(desk.get(id))
-        desk.revoke(id)
-        key = desk.after(id)
+            _confirm(keys.get(id))
+        keys.revoke(id)
+        key = _changed(keys, id)
     if json:
         render.print_json(key or {"id": id, "status": "revoked"})
     elif key is None:
         render.note(f"Revoked {id}.")
     else:
-        render.note(f"{_name_of(key)} was revoked on {render.at(moment(key['revoked_at']))}.")
+        render.note(f"{_name_of(key)} was revoked on {render.at(key.revoked_at)}.")
 
 
 @app.command(name="rate-limit")
@@ -264,6 +271,8 @@ def rate_limit(
 @contextmanager
 def _candidates_noted(json: bool) -> Iterator[None]:
     """List the keys that are safest to revoke if the limit is reached. In JSON, the error itself has them."""
+    from keystead.client import LimitReached
+
     try:
         yield
     except LimitReached as full:
@@ -273,60 +282,69 @@ def _candidates_noted(json: bool) -> Iterator[None]:
         raise
 
 
-def _print_token(key: Shape, token: Token, json: bool) -> None:
+def _changed(keys: Keys, id: str) -> Key | None:
+    """Return the key; None without `keys:read`, or after the end of the caller's own key."""
+    from keystead.client import InsufficientScope, InvalidToken
+
+    try:
+        return keys.get(id)
+    except (InsufficientScope, InvalidToken):
+        return None
+
+
+def _print_token(created: CreatedKey, json: bool) -> None:
     render.print_secret(
-        key,
+        created,
         "token",
-        token.reveal(),
+        created.token,
         json,
-        recovery=f"revoke {key['id']} and create another",
-        about=_summary(key),
+        recovery=f"revoke {created.id} and create another",
+        about=_summary(created),
     )
 
 
-def _summary(key: Shape) -> str:
-    end = moment(key["expires_at"])
+def _summary(key: Key) -> str:
+    end = key.expires_at
     expiry = "never expires" if end is None else f"expires {render.at(end)}"
-    return f"{key['id']}: {_name_of(key)}, scopes {' '.join(key['scopes'])}, {expiry}."
+    return f"{key.id}: {_name_of(key)}, scopes {' '.join(key.scopes)}, {expiry}."
 
 
-def _print_key(key: Shape, now: datetime) -> None:
-    used, end, creator = moment(key["last_used_at"]), moment(key["expires_at"]), key["created_by"]
+def _print_key(key: Key, now: datetime) -> None:
+    used, end, creator = key.last_used_at, key.expires_at, key.created_by
     used_ago = f" ({render.away(min(used, now), now)})" if used else ""
     ends_in = f" ({render.away(end, now)})" if end else ""
     fields = {
-        "id": key["id"],
-        "description": key["description"],
-        "token": key["hint"],
-        "status": key["status"],
-        "scopes": " ".join(key["scopes"]),
-        "created": f"{render.at(moment(key['created_at']))} by {creator['name']} ({creator['type']})",
+        "id": key.id,
+        "description": key.description,
+        "token": key.hint,
+        "status": key.status,
+        "scopes": " ".join(key.scopes),
+        "created": f"{render.at(key.created_at)} by {creator.name} ({creator.type})",
         "expires": render.at(end) + ends_in,
         "last used": render.at(used) + used_ago,
-        "used from": key["last_used_ip"] or render.NOTHING,
-        "used by": key["last_used_agent"] or render.NOTHING,
-        "revoked": render.at(moment(key["revoked_at"]), render.NOTHING),
-        "rotated to": key["rotated_to"] or render.NOTHING,
+        "used from": key.last_used_ip or render.NOTHING,
+        "used by": key.last_used_agent or render.NOTHING,
+        "revoked": render.at(key.revoked_at, render.NOTHING),
+        "rotated to": key.rotated_to or render.NOTHING,
     }
     render.print_fields(fields)
 
 
-def _rows(keys: Iterable[Shape]) -> Iterable[tuple[str, ...]]:
+def _rows(keys: Iterable[Key]) -> Iterable[tuple[str, ...]]:
     for key in keys:
-        end, used = (render.at(moment(key[name])) for name in ("expires_at", "last_used_at"))
-        yield key["id"], key["description"], key["hint"], key["status"], end, used
+        end, used = render.at(key.expires_at), render.at(key.last_used_at)
+        yield key.id, key.description, key.hint, key.status, end, used
 
 
-def _name_of(key: Shape) -> str:
-    return f'"{key["description"]}" ({key["hint"]})'
+def _name_of(key: Key) -> str:
+    return f'"{key.description}" ({key.hint})'
 
 
-def _confirm(key: Shape) -> None:
+def _confirm(key: Key) -> None:
     """Raise Failure unless the user agrees to revoke the key, or it is already revoked."""
-    if key["revoked_at"] is not None:
+    if key.revoked_at is not None:
         return
-    last = moment(key["last_used_at"])
-    used = f"last used {render.at(last)}" if last else "never used"
+    used = f"last used {render.at(key.last_used_at)}" if key.last_used_at else "never used"
     render.require_confirmation(
         f"Revoke {_name_of(key)}, {used}? This can't be undone.",
         "Revoking can't be undone.",

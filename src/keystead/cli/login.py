@@ -1,18 +1,29 @@
-"""`keystead login`, `logout` and `whoami`: a token stored for a server, and the key that it belongs to."""
+"""`keystead login`, `logout` and `whoami`: a token stored for a server, and the key that it belongs to.
+
+At a terminal `login` asks no one for a token: it shows a code, and gets its own key once a person approves it.
+"""
 
 from __future__ import annotations
 
 import getpass
+import platform
+import re
 import sys
 from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import Parameter
 
 from keystead.cli import render
-from keystead.cli.options import Json
+from keystead.cli.options import Json, Texts
 from keystead.cli.outcome import Exit, Failure
-from keystead.cli.server import DEFAULT_SERVER, DEFAULT_URL, Server, client_errors, connected
-from keystead.cli.shapes import answered
+from keystead.cli.server import (
+    DEFAULT_SERVER,
+    DEFAULT_URL,
+    Server,
+    agent,
+    client_errors,
+    connected,
+)
 from keystead.cli.token_file import LARGEST, login_file, remove_token, store_token
 
 if TYPE_CHECKING:
@@ -24,22 +35,48 @@ Url = Annotated[
         env_var="KEYSTEAD_URL", help="The server's URL. Plain http works for this machine only."
     ),
 ]
+TokenStdin = Annotated[
+    bool,
+    Parameter(negative=(), help="Enter a token, or pass it on standard input."),
+]
+Description = Annotated[
+    str | None, Parameter(name=["--description", "-d"], help="A description for the new key.")
+]
+Wishes = Annotated[
+    Texts,
+    Parameter(help="A scope that the new key should have; repeatable. You choose on the page."),
+]
 _OPERATOR: Final = "_op"
 _SERVICE: Final = "_svc"
 
 
-def login(*, url: Url = DEFAULT_URL, json: Json = False) -> None:
-    """Store a token for a server, so that later commands need none.
+def login(
+    *,
+    url: Url = DEFAULT_URL,
+    token_stdin: TokenStdin = False,
+    description: Description = None,
+    scope: Wishes = (),
+    json: Json = False,
+) -> None:
+    """Sign in at a server, so that later commands need no token.
 
-    Enter the token of a key or of an operator's credential when asked, or pass it on
-    standard input. It is tried at the server first, then stored in a file with mode 0600.
+    Open the page that it shows, enter the code, and choose what the new key may do. Its
+    token goes straight into a file with mode 0600.
+
+    With --token-stdin, enter the token of a key or of an operator's credential instead,
+    or pass it on standard input. It is tried at the server first, then stored.
     """
     with client_errors():
-        token = _read_token()
-        is_operator = token.prefix.endswith(_OPERATOR)
-        result = _try(url, token, is_operator)
+        if token_stdin:
+            token = _read_token()
+            is_operator = token.prefix.endswith(_OPERATOR)
+            result = _try(url, token, is_operator)
+        else:
+            token, is_operator, result = _ask_for_approval(url, description, scope), False, ""
         file = login_file(url, operator=is_operator)
+        # A token that was just created is in no other place: it is stored before anything else can fail.
         store_token(file, token.reveal())
+        result = result or _try(url, token, is_operator)
     if json:
         render.print_json(
             {"url": url, "kind": "operator" if is_operator else "key", "file": str(file)}
@@ -65,7 +102,7 @@ def whoami(*, server: Server = DEFAULT_SERVER, json: Json = False) -> None:
     with connected(server) as client:
         caller = client.whoami()
     if json:
-        render.print_json(answered(caller))
+        render.print_json(caller)
         return
     key, workspace = caller.key, caller.workspace
     render.print_fields(
@@ -78,6 +115,26 @@ def whoami(*, server: Server = DEFAULT_SERVER, json: Json = False) -> None:
             "expires": render.at(key.expires_at),
         }
     )
+
+
+def _ask_for_approval(url: str, description: str | None, scopes: tuple[str, ...]) -> Token:
+    """Return the token of a new key, once a person has approved the code that is shown. Failure."""
+    from keystead.client import DeviceLogin
+
+    if not sys.stdin.isatty():
+        raise Failure(
+            "Signing in needs a terminal. Pass a token on standard input with --token-stdin.",
+            Exit.USAGE,
+        )
+    host = re.sub(r"[^A-Za-z0-9._-]", "-", platform.node())[:100]
+    with DeviceLogin(url, agent=agent()) as device:
+        code = device.start(
+            scopes=scopes, description=description or f"keystead login on {host}", host=host
+        )
+        render.note(f"Open {code.verification_uri} and enter the code {code.user_code}")
+        render.note(f"or open {code.verification_uri_complete}")
+        render.note(f"Waiting for your approval, at most {code.expires_in // 60} minutes …")
+        return device.wait(code)
 
 
 def _read_token() -> Token:

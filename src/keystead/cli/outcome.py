@@ -79,7 +79,7 @@ def reported(as_json: bool) -> Iterator[Result]:
         result.code = _report(members, Exit.CONFIGURATION, as_json)
     except Failure as failure:
         members = {"code": "failed", "title": "The command failed", "detail": failure.detail}
-        result.code = _report({**members, **failure.members}, failure.code, as_json)
+        result.code = _report({**members, **failure.members}, failure.code, as_json, failure.detail)
     except BrokenPipeError:
         # Python would flush standard output once more at exit, and fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from cyclopts import App
 
@@ -16,6 +17,9 @@ from keystead.cli.server import DEFAULT_SERVER, Server, connected, operating, se
 from keystead.cli.shapes import Shape
 from keystead.domain.plans import LIMIT_NAMES
 from keystead.domain.rate_limits import NO_RATE_LIMITS, RATE_NAMES
+
+if TYPE_CHECKING:
+    from keystead.client import Quota
 
 app = App(name="plans", help="List plans and their limits, and change them with a file.")
 
@@ -119,8 +123,8 @@ def _confirm(differences: list[str]) -> None:
 def _plans(where: Where) -> list[Shape]:
     server = server_of(where)
     if server is not None:
-        with operating(server) as operator:
-            return [shapes.answered(plan) for plan in operator.plans()]
+        with operating(where) as operator:
+            return [render.plain(plan) for plan in operator.plans()]
 
     with opened(where.place) as installation:
         return [shapes.plan(plan) for plan in installation.services.plans.all()]
@@ -147,9 +151,19 @@ def _text(file: Path) -> str:
 def plan(*, server: Server = DEFAULT_SERVER, json: Json = False) -> None:
     """Show the plan of the key's workspace, its limits and their use."""
     with connected(server) as client:
-        use = shapes.answered(client.plan())
+        use = client.plan()
     if json:
         render.print_json(use)
         return
-    name = {"plan": f"{use['plan']['name']} ({use['plan']['id']})"}
-    render.print_fields(name | shapes.bounds(use["quotas"]))
+    name = {"plan": f"{use.plan.name} ({use.plan.id})"}
+    render.print_fields(name | bounds(use.quotas, {}))
+
+
+def bounds(quotas: Mapping[str, Quota], overrides: Mapping[str, int | None]) -> dict[str, str]:
+    """Return quotas for people: how much of how many, by the limit's name, and whether the limit is its own."""
+    told = {}
+    for name, quota in quotas.items():
+        limit = "unlimited" if quota.limit is None else quota.limit
+        own = " (its own)" if name in overrides else ""
+        told[name.replace("_", " ")] = f"{quota.used} of {limit}{own}"
+    return told

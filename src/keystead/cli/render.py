@@ -11,10 +11,13 @@ import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
 from datetime import datetime
 from typing import Any, Final, TextIO
 
 from keystead.cli.outcome import Exit, Failure
+from keystead.domain.instants import format_instant
+from keystead.domain.token import Secret, Token
 
 NOTHING: Final = "-"
 _ID: Final = re.compile(r"(?<![a-z])[a-z]+_[0-9A-Za-z]{22}")
@@ -32,10 +35,31 @@ def inert(text: str) -> str:
     return text if text.isascii() and text.isprintable() else "".join(map(_escaped, text))
 
 
+def plain(result: Any) -> Any:
+    """Return a value of the SDK as the API's JSON has it, without its secrets. An ETag is a header field, no member."""
+    if is_dataclass(result):
+        members = ((each.name, getattr(result, each.name)) for each in fields(result))
+        return {
+            name: plain(value)
+            for name, value in members
+            if name != "etag" and not isinstance(value, Secret | Token)
+        }
+    if isinstance(result, Mapping):
+        return {name: plain(value) for name, value in result.items()}
+    if isinstance(result, list | tuple):
+        return [plain(value) for value in result]
+    return format_instant(result) if isinstance(result, datetime) else result
+
+
 def print_json(value: object) -> None:
-    """Print a JSON document in ASCII, which is harmless in a terminal."""
-    text = json.dumps(value, indent=2, ensure_ascii=True).replace("\x7f", "\\u007f")
+    """Print a JSON document, also of the SDK's values, in ASCII, which is harmless in a terminal."""
+    text = json.dumps(plain(value), indent=2, ensure_ascii=True).replace("\x7f", "\\u007f")
     _write(sys.stdout, text)
+
+
+def print_json_list(items: Sequence[Any], next_cursor: str | None, **more: object) -> None:
+    """Print a list as the API answers it; `next_cursor` is what `--cursor` continues after, None at the end."""
+    print_json({"items": items, "next_cursor": next_cursor, **more})
 
 
 def print_line(text: str) -> None:
@@ -91,7 +115,7 @@ def is_interactive() -> bool:
 
 
 def print_secret(
-    shape: Mapping[str, Any], name: str, secret: str, as_json: bool, *, recovery: str, about: str
+    resource: object, name: str, secret: Secret | Token, as_json: bool, *, recovery: str, about: str
 ) -> None:
     """Print a secret, which can't be shown again: alone, or as the member `name` of its resource.
 
@@ -99,9 +123,9 @@ def print_secret(
     """
     try:
         if as_json:
-            print_json({**shape, name: secret})
+            print_json({**plain(resource), name: secret.reveal()})
         else:
-            print_line(secret)
+            print_line(secret.reveal())
         sys.stdout.flush()
     except OSError:
         raise Failure(f"The {name} couldn't be written and is lost: {recovery}.") from None

@@ -6,22 +6,27 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 
 from cyclopts import Parameter
 
 from keystead.cli.options import gather
 from keystead.cli.outcome import Exit, Failure, forbid_core_dumps, in_words
 from keystead.cli.render import at, note
-from keystead.cli.shapes import Shape, answered
 from keystead.cli.token_file import FILE_VARIABLE, VARIABLE, read_token
 from keystead.domain.credentials import CredentialKind, kind_of
+from keystead.domain.ids import is_id
 from keystead.domain.token import parse
 
 if TYPE_CHECKING:
     from keystead.cli.options import Where
     from keystead.client import Client, Operator, Page, Problem
+    from keystead.client._sync.keys import Keys
 
+T = TypeVar("T")
+
+WORKSPACE_CALLS: Final = ("workspaces:MANAGED_WORKSPACES",)
+KEY_CALLS: Final = ("keys:WORKSPACE_KEYS", *WORKSPACE_CALLS)
 _KINDS: Final = {
     None: "a workspace's key",
     CredentialKind.OPERATOR: "an operator's credential",
@@ -83,32 +88,85 @@ def connected(server: Server) -> Iterator[Client]:
     with client_errors():
         token = read_token(server.token_file, server.url)
         _require_kind(token, None)
-        with Client(server.url, token, agent=_agent()) as client:
+        with Client(server.url, token, agent=agent()) as client:
             yield client
         if client.key_expires_at is not None:
             note(f"This key expires {at(client.key_expires_at)}. Rotate it before then.")
 
 
 @contextmanager
-def operating(server: Server) -> Iterator[Operator]:
-    """Yield a client with an operator's credential, whose errors become failures."""
+def operating(where: Where, *calls: str) -> Iterator[Operator]:
+    """Yield an operator's client, whose errors become failures: at a server, or on this machine without a credential.
+
+    `calls`: what the command calls of the Operator API, as `sending_here` takes it.
+    """
+    server = server_of(where)
+    with client_errors():
+        if server is not None:
+            with _operator_of(
+                server, read_token(server.token_file, server.url, operator=True)
+            ) as there:
+                yield there
+            return
+        from keystead.cli.local import sending_here
+        from keystead.client import Operator
+
+        with sending_here(where.place, calls) as sender:
+            yield Operator.over(sender)
+
+
+@contextmanager
+def with_keys(where: Where, workspace: str | None) -> Iterator[Keys]:
+    """Yield the keys of a workspace: with the workspace's own key at a server, else as an operator."""
+    server = server_of(where)
+    if server is not None and workspace is None:
+        with connected(server) as client:
+            yield client.keys
+        return
+    with operating(where, *KEY_CALLS) as operator:
+        yield operator.keys(workspace_id_of(operator, workspace))
+
+
+def workspace_id_of(operator: Operator, workspace: str | None) -> str:
+    """Return the id of the workspace with that id or name; by default of the only one. Failure if that is not clear."""
+    if workspace is not None and is_id("ws", workspace):
+        return workspace
+    if workspace is None:
+        found = operator.workspaces.page(limit=2).items
+        if not found:
+            raise Failure(
+                "There is no workspace yet. Create one: `keystead workspaces create NAME`."
+            )
+        several = "There are several workspaces. Name one with --workspace"
+    else:
+        found = [one for one in operator.workspaces.list(query=workspace) if one.name == workspace]
+        if not found:
+            raise Failure(
+                "There is no workspace of that id or name.", members={"code": "not-found"}
+            )
+        several = "Several workspaces have that name. Use the id of one"
+    if len(found) > 1:
+        raise Failure(f"{several} (`keystead workspaces list` shows them).", Exit.USAGE)
+    return found[0].id
+
+
+@contextmanager
+def _operator_of(server: Server, token: str) -> Iterator[Operator]:
     from keystead.client import Operator
 
-    with client_errors():
-        token = read_token(server.token_file, server.url, operator=True)
-        _require_kind(token, CredentialKind.OPERATOR)
-        with Operator(server.url, token, agent=_agent()) as operator:
-            yield operator
+    _require_kind(token, CredentialKind.OPERATOR)
+    with Operator(server.url, token, agent=agent()) as operator:
+        yield operator
 
 
-def gather_shapes(
-    page: Callable[..., Page[Any]], limit: int | None, cursor: str | None
-) -> tuple[list[Shape], str | None]:
-    """Return at most `limit` shapes from the pages of a client's method, and where to continue."""
+def gather_pages(
+    page: Callable[..., Page[T]], limit: int | None, cursor: str | None
+) -> tuple[list[T], str | None]:
+    """Return at most `limit` items from the pages of a client's method, and where to continue."""
 
-    def fetch(size: int, after: str | None) -> tuple[list[Shape], str | None]:
+    def fetch(size: int, after: str | None) -> tuple[list[T], str | None]:
         result = page(limit=size, cursor=after)
-        return list(map(answered, result.items)), result.next_cursor
+        return list(result.items), result.next_cursor
 
     return gather(fetch, limit, cursor)
 
@@ -163,7 +221,8 @@ def failure_of(problem: Problem) -> Failure:
     return Failure(detail, _EXITS.get(problem.status, Exit.REFUSED), members)
 
 
-def _agent() -> str:
+def agent() -> str:
+    """Return the command line's User-Agent."""
     from keystead import __version__
 
     return f"keystead-cli/{__version__}"

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from keystead.cli import render, shapes
+from keystead.cli import render
 from keystead.cli.options import Cursor, Json, Limit, Texts, Yes
 from keystead.cli.outcome import forbid_core_dumps
-from keystead.cli.server import DEFAULT_SERVER, Server, connected, gather_shapes
-from keystead.cli.shapes import Shape, moment
+from keystead.cli.server import DEFAULT_SERVER, Server, connected, gather_pages
 
 if TYPE_CHECKING:
-    from keystead.client import CreatedWebhook
+    from keystead.client import CreatedWebhook, Delivery
 
 app = App(name="webhooks", help="List, create, test and delete webhooks, and see their deliveries.")
 
@@ -31,14 +30,11 @@ def list_(
 ) -> None:
     """List webhooks, newest first."""
     with connected(server) as client:
-        items, after = gather_shapes(client.webhooks.page, limit, cursor)
+        items, after = gather_pages(client.webhooks.page, limit, cursor)
     if json:
-        render.print_json(shapes.listed(items, after))
+        render.print_json_list(items, after)
         return
-    rows = (
-        (item["id"], item["name"], item["url"], " ".join(item["events"]), item["status"])
-        for item in items
-    )
+    rows = ((item.id, item.name, item.url, " ".join(item.events), item.status) for item in items)
     render.print_table(("ID", "NAME", "URL", "EVENTS", "STATUS"), rows)
 
 
@@ -80,7 +76,7 @@ def rotate(id: Id, /, *, server: Server = DEFAULT_SERVER, json: Json = False) ->
 def send_test(id: Id, /, *, server: Server = DEFAULT_SERVER, json: Json = False) -> None:
     """Send a test event; `deliveries` shows the result."""
     with connected(server) as client:
-        _print_delivery(shapes.answered(client.webhooks.test(id)), json)
+        _print_delivery(client.webhooks.test(id), json)
 
 
 @app.command
@@ -118,9 +114,9 @@ def deliveries(
     """
     with connected(server) as client:
         page = partial(client.deliveries.page, id, status=status)
-        items, after = gather_shapes(page, limit, cursor)
+        items, after = gather_pages(page, limit, cursor)
     if json:
-        render.print_json(shapes.listed(items, after))
+        render.print_json_list(items, after)
         return
     render.print_table(("ID", "EVENT", "STATUS", "TRIES", "LAST", "NEXT"), map(_row, items))
 
@@ -135,30 +131,28 @@ def redeliver(
 ) -> None:
     """Resend a delivery, whatever its status."""
     with connected(server) as client:
-        _print_delivery(shapes.answered(client.deliveries.redeliver(delivery_id)), json)
+        _print_delivery(client.deliveries.redeliver(delivery_id), json)
 
 
-def _print_delivery(delivery: Shape, json: bool) -> None:
+def _print_delivery(delivery: Delivery, json: bool) -> None:
     if json:
         render.print_json(delivery)
     else:
-        render.print_line(delivery["id"])
+        render.print_line(delivery.id)
 
 
-def _row(delivery: Shape) -> tuple[str, ...]:
-    attempts = delivery["attempts"]
-    last = str(attempts[-1]["error"] or attempts[-1]["status"]) if attempts else render.NOTHING
-    upcoming = render.at(moment(delivery["next_attempt_at"]), render.NOTHING)
-    type, status = delivery["event_type"], delivery["status"]
-    return delivery["id"], type, status, str(len(attempts)), last, upcoming
+def _row(delivery: Delivery) -> tuple[str, ...]:
+    attempts = delivery.attempts
+    last = str(attempts[-1].error or attempts[-1].status) if attempts else render.NOTHING
+    upcoming = render.at(delivery.next_attempt_at, render.NOTHING)
+    return delivery.id, delivery.event_type, delivery.status, str(len(attempts)), last, upcoming
 
 
 def _print_secret(webhook: CreatedWebhook, json: bool) -> None:
-    shape = shapes.answered(webhook)
     render.print_secret(
-        shape,
+        webhook,
         "secret",
-        shape.pop("secret").reveal(),
+        webhook.secret,
         json,
         recovery=f"create another with `keystead webhooks rotate {webhook.id}`",
         about=f'{webhook.id}: "{webhook.name}", {webhook.url}.',

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import App, Parameter
 
-from keystead.cli import render, shapes
-from keystead.cli.options import ANYWHERE, Cursor, Json, Limit, Texts, Where, gather
+from keystead.cli import render
+from keystead.cli.options import ANYWHERE, Cursor, Json, Limit, Texts, Where
 from keystead.cli.outcome import Exit, Failure
-from keystead.cli.shapes import Shape, moment
-from keystead.cli.workspace_desks import workspace_desk
+from keystead.cli.plans import bounds
+from keystead.cli.server import WORKSPACE_CALLS, gather_pages, operating, workspace_id_of
+
+if TYPE_CHECKING:
+    from keystead.client import ManagedWorkspace, Operator, WorkspaceWithUse
 
 app = App(
     name="workspaces", help="Create, list, suspend and resume workspaces, and change their plans."
@@ -46,8 +52,8 @@ def create(
     """
     if email is not None and owner is None:
         raise Failure("--email is the owner's address: add --owner.", Exit.USAGE)
-    with workspace_desk(where) as desk:
-        workspace = desk.create(name, plan, owner, email)
+    with operating(where, *WORKSPACE_CALLS) as operator:
+        workspace = operator.workspaces.create(name, plan=plan, owner=owner, email=email)
     _print_change(workspace, json)
 
 
@@ -67,23 +73,14 @@ def list_(
     query
         Only workspaces with this text in their name, or with this id.
     """
-    with workspace_desk(where) as desk:
-
-        def fetch(size: int, after: str | None) -> tuple[list[Shape], str | None]:
-            return desk.page(query, size, after)
-
-        workspaces, after = gather(fetch, limit, cursor)
+    with operating(where, *WORKSPACE_CALLS) as operator:
+        page = partial(operator.workspaces.page, query=query)
+        workspaces, after = gather_pages(page, limit, cursor)
     if json:
-        render.print_json(shapes.listed(workspaces, after))
+        render.print_json_list(workspaces, after)
         return
     rows = (
-        (
-            item["id"],
-            item["name"],
-            item["plan"],
-            _status(item),
-            render.at(moment(item["created_at"])),
-        )
+        (item.id, item.name, item.plan, _status(item), render.at(item.created_at))
         for item in workspaces
     )
     render.print_table(("ID", "NAME", "PLAN", "STATUS", "CREATED"), rows)
@@ -94,24 +91,24 @@ def list_(
 @app.command
 def show(workspace: Which, /, *, where: Where = ANYWHERE, json: Json = False) -> None:
     """Show a workspace, its plan, and how much of each limit it uses."""
-    with workspace_desk(where) as desk:
-        shape = desk.get(workspace)
-    _print_workspace(shape, json)
+    with _named(where, workspace) as (operator, id):
+        found = operator.workspaces.get(id)
+    _print_workspace(found, json)
 
 
 @app.command
 def suspend(workspace: Which, /, *, where: Where = ANYWHERE, json: Json = False) -> None:
     """Refuse all keys of a workspace, from their next request on, until you resume it."""
-    with workspace_desk(where) as desk:
-        changed = desk.suspend(workspace)
+    with _named(where, workspace) as (operator, id):
+        changed = operator.workspaces.suspend(id)
     _print_change(changed, json)
 
 
 @app.command
 def resume(workspace: Which, /, *, where: Where = ANYWHERE, json: Json = False) -> None:
     """Let the keys of a suspended workspace work again."""
-    with workspace_desk(where) as desk:
-        changed = desk.resume(workspace)
+    with _named(where, workspace) as (operator, id):
+        changed = operator.workspaces.resume(id)
     _print_change(changed, json)
 
 
@@ -137,37 +134,43 @@ def plan_(
         A limit of its own, such as api_keys=20 or documents=unlimited; repeatable. Previous ones are removed.
     """
     overrides = dict(_limit(text) for text in limit)
-    with workspace_desk(where) as desk:
-        changed = desk.put_on_plan(workspace, plan, overrides)
+    with _named(where, workspace) as (operator, id):
+        changed = operator.workspaces.put_on_plan(id, plan, overrides=overrides)
     _print_workspace(changed, json)
 
 
-def _print_change(workspace: Shape, json: bool) -> None:
+@contextmanager
+def _named(where: Where, workspace: str) -> Iterator[tuple[Operator, str]]:
+    with operating(where, *WORKSPACE_CALLS) as operator:
+        yield operator, workspace_id_of(operator, workspace)
+
+
+def _print_change(workspace: ManagedWorkspace, json: bool) -> None:
     """Print the changed workspace. Only its id goes to stdout, for scripts."""
     if json:
         render.print_json(workspace)
         return
-    render.print_line(workspace["id"])
-    render.note(f"{workspace['name']}: {_status(workspace)}, {workspace['plan']} plan.")
+    render.print_line(workspace.id)
+    render.note(f"{workspace.name}: {_status(workspace)}, {workspace.plan} plan.")
 
 
-def _print_workspace(workspace: Shape, json: bool) -> None:
+def _print_workspace(workspace: WorkspaceWithUse, json: bool) -> None:
     if json:
         render.print_json(workspace)
         return
     fields = {
-        "id": workspace["id"],
-        "name": workspace["name"],
+        "id": workspace.id,
+        "name": workspace.name,
         "status": _status(workspace),
-        "created": render.at(moment(workspace["created_at"])),
-        "suspended": render.at(moment(workspace["suspended_at"]), render.NOTHING),
-        "plan": workspace["plan"],
+        "created": render.at(workspace.created_at),
+        "suspended": render.at(workspace.suspended_at, render.NOTHING),
+        "plan": workspace.plan,
     }
-    render.print_fields(fields | shapes.bounds(workspace["quotas"], workspace["overrides"]))
+    render.print_fields(fields | bounds(workspace.quotas, workspace.overrides))
 
 
-def _status(workspace: Shape) -> str:
-    return "active" if workspace["suspended_at"] is None else "suspended"
+def _status(workspace: ManagedWorkspace) -> str:
+    return "active" if workspace.suspended_at is None else "suspended"
 
 
 def _limit(text: str) -> tuple[str, int | None]:

@@ -6,7 +6,9 @@ Client and AsyncClient act with a key of a workspace, Operator and AsyncOperator
 from __future__ import annotations
 
 from keystead.client._async.client import AsyncClient, AsyncOperator
+from keystead.client._async.device_login import AsyncDeviceLogin
 from keystead.client._sync.client import Client, Operator
+from keystead.client._sync.device_login import DeviceLogin
 from keystead.client.errors import (
     AgainstPolicy,
     ChangedMeanwhile,
@@ -56,6 +58,7 @@ from keystead.client.results import (
     CreatedKey,
     CreatedWebhook,
     Delivery,
+    DeviceCode,
     Document,
     DocumentHit,
     DocumentSummary,
@@ -63,6 +66,7 @@ from keystead.client.results import (
     Introspection,
     Key,
     KeyPage,
+    ManagedMember,
     ManagedWorkspace,
     Page,
     Plan,
@@ -92,6 +96,7 @@ __all__ = [
     "Actor",
     "AgainstPolicy",
     "AsyncClient",
+    "AsyncDeviceLogin",
     "AsyncOperator",
     "Attempt",
     "ChangedMeanwhile",
@@ -103,6 +108,8 @@ __all__ = [
     "CreatedKey",
     "CreatedWebhook",
     "Delivery",
+    "DeviceCode",
+    "DeviceLogin",
     "DiskFull",
     "Document",
     "DocumentDraft",
@@ -126,6 +133,7 @@ __all__ = [
     "KeyPage",
     "KeyRevoked",
     "LimitReached",
+    "ManagedMember",
     "ManagedWorkspace",
     "MethodNotAllowed",
     "NameTaken",

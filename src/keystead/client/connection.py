@@ -26,14 +26,14 @@ _EXPIRES: Final = "keystead-key-expires"
 
 
 class BaseConnection:
-    """A server's address, a token and the retry policy."""
+    """A server's address, a token and the retry policy. Without a token it sends only what needs none."""
 
-    def __init__(self, url: str, token: str, patience: Patience | None) -> None:
+    def __init__(self, url: str, token: str | None, patience: Patience | None) -> None:
         """Check both. Raises UnsafeAddress for a URL that a token must not go to, NotAToken for a malformed token."""
         self.url = server_address(url)
         self.key_expires_at: datetime | None = None
         self.patience = patience or Patience()
-        self._bearer = Bearer(_whole(token))
+        self._bearer = None if token is None else Bearer(_whole(token))
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a connection holds a token and is not pickled")

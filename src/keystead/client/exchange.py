@@ -30,6 +30,9 @@ T = TypeVar("T")
 AGENT: Final = f"keystead-python/{__version__}"
 TIMEOUT: Final = 60.0
 PROBLEM_TYPE: Final = "application/problem+json"
+OAUTH_TYPE: Final = "application/json"
+SLOWER: Final = 5
+"""Seconds that `slow_down` adds to the interval of polls."""
 _MEMBERS: Final = {"type", "title", "status", "detail", "code", "errors", "instance"}
 
 
@@ -89,6 +92,20 @@ def wait_before_retry(
     return patience.wait(failures, retry_after)
 
 
+def next_interval(refusal: Problem, interval: int) -> int:
+    """Return the seconds until the next poll of a sign-in at a terminal (RFC 8628 section 3.5).
+
+    Raises `refusal` unless polling goes on.
+    """
+    match refusal.code:
+        case "authorization_pending":
+            return interval
+        case "slow_down":
+            return interval + SLOWER
+        case _:
+            raise refusal
+
+
 def _may_repeat(request: Request, error: Exception) -> bool:
     match error:
         # Nothing was done: any request may be repeated.
@@ -106,7 +123,7 @@ def _may_repeat(request: Request, error: Exception) -> bool:
 
 
 def _error(reply: Reply) -> Problem | UnexpectedAnswer:
-    if not reply.headers.get("content-type", "").startswith(PROBLEM_TYPE):
+    if not reply.headers.get("content-type", "").startswith((PROBLEM_TYPE, OAUTH_TYPE)):
         return UnexpectedAnswer(reply.status)
     try:
         return problem_of(_refusal(reply))
@@ -115,7 +132,8 @@ def _error(reply: Reply) -> Problem | UnexpectedAnswer:
 
 
 def _refusal(reply: Reply) -> Refusal:
-    # A proxy may write problems of its own: all but the code may be missing.
+    # A proxy may write problems of its own: all but the code may be missing. The errors of a sign-in at a terminal
+    # are OAuth's (RFC 6749 section 5.2).
     members = json.loads(reply.body)
     errors = [
         FieldError(str(entry["pointer"]), str(entry["detail"]), entry.get("id"))
@@ -123,9 +141,9 @@ def _refusal(reply: Reply) -> Refusal:
     ]
     return Refusal(
         status=reply.status,
-        code=str(members["code"]),
+        code=str(members.get("code") or members["error"]),
         title=str(members.get("title", "")),
-        detail=str(members.get("detail", "")),
+        detail=str(members.get("detail") or members.get("error_description", "")),
         errors=errors,
         extras={name: value for name, value in members.items() if name not in _MEMBERS},
         retry_after=_retry_after(reply.headers.get("retry-after")),

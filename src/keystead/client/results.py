@@ -300,11 +300,47 @@ class WorkspaceWithUse(ManagedWorkspace):
 
 
 @dataclass(frozen=True, slots=True)
+class ManagedMember(Tagged):
+    """A person of a workspace. `external_id` is your product's own id; None: they have an account at the server."""
+
+    id: str
+    external_id: str | None
+    name: str
+    email: str | None
+    role: str
+    joined_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class PortalSession:
     """A link that signs a user in, once. Redirect their browser there; the URL is a secret."""
 
     url: str = field(repr=False)
     expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceCode:
+    """A started sign-in at a terminal (RFC 8628 section 3.2). Show the user code and one of the addresses.
+
+    Both codes expire after `expires_in` seconds; `interval` is the least number of seconds between two polls.
+    """
+
+    device_code: Secret
+    user_code: str
+    verification_uri: str
+    verification_uri_complete: str
+    expires_in: int
+    interval: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceToken:
+    """The token that a terminal gets (RFC 6749 section 5.1). `expires_in` None: its key never expires."""
+
+    access_token: Token
+    scope: str
+    expires_in: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,6 +113,13 @@ class WouldWiden(KeysteadError):
     title = "That would grant more than the caller has"
 
 
+class NotRenewable(KeysteadError):
+    """The key may not renew itself, or its successor would not outlive it."""
+
+    code = "not-renewable"
+    title = "The key can't renew itself"
+
+
 class NotFound(KeysteadError):
     """Nothing of that name exists in this workspace. Another workspace's resources get the same answer."""
 

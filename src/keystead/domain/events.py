@@ -23,6 +23,7 @@ class EventType(StrEnum):
     KEY_EXPIRING = "key.expiring"
     KEY_UNUSED = "key.unused"
     KEY_REFUSED = "key.refused"
+    KEY_REUSED = "key.reused"
     LIMIT_REACHED = "limit.reached"
     COLLECTION_CREATED = "collection.created"
     COLLECTION_UPDATED = "collection.updated"

@@ -1,4 +1,4 @@
-"""Key events caused by time: expiring, expired, unused, used after its end.
+"""Key events caused by time: expiring, expired, unused, used after its end, silent after a rotation.
 
 Each event has a deduplication key. An event whose key equals the last one of the same kind was already recorded.
 """
@@ -9,12 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Final
 
 from keystead.domain.events import EventType
 from keystead.domain.instants import format_instant, to_microseconds
 from keystead.domain.key_hygiene import UNUSED_AFTER
 from keystead.domain.keys import ApiKey, KeyStatus
+from keystead.domain.rotations import QUIET_MARGIN
 from keystead.domain.usage import MAX_CALLERS, KeyCaller
 
 EXPIRING_DAYS: Final = (1, 7, 14)
@@ -29,13 +31,17 @@ class LifecycleKind(StrEnum):
     EXPIRING = "expiring"
     UNUSED = "unused"
     REFUSED = "refused"
+    REUSED = "reused"
 
 
 @dataclass(frozen=True, slots=True)
 class LifecycleEvent:
-    """An event to record: its type and data, and the key that prevents a second one."""
+    """An event to record: its type and data, and the key that prevents a second one.
 
-    kind: LifecycleKind
+    `kind`: a LifecycleKind; for REUSED followed by the network, so that each network has its own last event.
+    """
+
+    kind: str
     type: EventType
     dedup_key: str
     data: Mapping[str, object]
@@ -123,6 +129,35 @@ def refusal_event(
 def refusal_dedup_key(now: datetime) -> str:
     """Return the deduplication key of refusals on the day of `now`."""
     return now.date().isoformat()
+
+
+def reuse_event(key: ApiKey, address: str | None, now: datetime) -> LifecycleEvent:
+    """Return the event that clients still send a key that was rotated, once a day (UTC) and network."""
+    data = {**_common_data(key), "rotated_to": key.rotated_to, "address": address or None}
+    return LifecycleEvent(reuse_kind(address), EventType.KEY_REUSED, refusal_dedup_key(now), data)
+
+
+def reuse_kind(address: str | None) -> str:
+    """Return the kind of that event for a caller's address: one for each /24 of IPv4 and /64 of IPv6."""
+    try:
+        ip = ip_address(address or "")
+    except ValueError:
+        return LifecycleKind.REUSED
+    if isinstance(ip, IPv6Address) and ip.ipv4_mapped is not None:
+        ip = ip.ipv4_mapped
+    network = ip_network((int(ip), 24 if ip.version == 4 else 64), strict=False)
+    return f"{LifecycleKind.REUSED} {network}"
+
+
+def is_quiet(key: ApiKey, successor: ApiKey, now: datetime) -> bool:
+    """Return whether a rotated key ends before its overlap does: its successor is in use, and it has been silent."""
+    if key.quiet_seconds is None or key.status(now) is not KeyStatus.ACTIVE:
+        return False
+    silence = timedelta(seconds=key.quiet_seconds) + QUIET_MARGIN
+    since = successor.created_at  # of the rotation
+    if key.last_use is not None:
+        since = max(since, key.last_use.at)
+    return successor.last_use is not None and since + silence <= now
 
 
 def _common_data(key: ApiKey) -> dict[str, object]:

@@ -68,7 +68,9 @@ class KeyUse:
 class ApiKey:
     """The record of a key. It contains neither the secret nor its digest.
 
-    `creator_left`: the member who created it was removed; the key keeps working.
+    `creator_left`: the member who created it was removed; the key keeps working. `family`: the first of the keys that
+    renewed themselves to this one. `replaces`: the key that made this one by a renewal, until this one is first used.
+    `quiet_seconds`: a rotated key ends after so long a silence.
     """
 
     id: KeyId
@@ -87,6 +89,9 @@ class ApiKey:
     networks: Networks = ANYWHERE
     metadata: Metadata = field(default_factory=dict, hash=False)
     renewal: Renewal | None = None
+    family: KeyId | None = None
+    replaces: KeyId | None = None
+    quiet_seconds: int | None = None
 
     def status(self, now: datetime) -> KeyStatus:
         """Return the status at `now`; the key is expired from `expires_at` on."""

@@ -1,4 +1,4 @@
-"""Notification digests: what a workspace's members get by email, in at most one message a day."""
+"""Notification digests: what a workspace's members get by email, in one message a day unless it is urgent."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ class Topic(StrEnum):
     EXPIRING = "expiring"
     UNUSED = "unused"
     REFUSED = "refused"
+    REUSED = "reused"
     LIMIT = "limit"
     WEBHOOK = "webhook"
 
@@ -38,6 +39,7 @@ TOPIC_OF: Final[Mapping[EventType, Topic]] = {
     EventType.KEY_EXPIRING: Topic.EXPIRING,
     EventType.KEY_UNUSED: Topic.UNUSED,
     EventType.KEY_REFUSED: Topic.REFUSED,
+    EventType.KEY_REUSED: Topic.REUSED,
     EventType.LIMIT_REACHED: Topic.LIMIT,
     EventType.WEBHOOK_DISABLED: Topic.WEBHOOK,
 }
@@ -45,10 +47,14 @@ TOPIC_LABELS: Final[Mapping[Topic, str]] = {
     Topic.EXPIRING: "Keys that expire soon",
     Topic.UNUSED: "Unused keys",
     Topic.REFUSED: "Ended keys that clients still send",
+    Topic.REUSED: "Replaced keys that clients still send",
     Topic.LIMIT: "Limits that were reached",
     Topic.WEBHOOK: "Webhooks that were disabled",
 }
 """The topics for people, as headings of a digest and in the settings."""
+
+IMMEDIATE: Final = frozenset({EventType.KEY_REUSED})
+"""Reported without delay, whenever the last digest was sent: the token may be stolen."""
 
 ALL_TOPICS: Final = frozenset(Topic)
 _BY_DEFAULT: Final[Mapping[Role, frozenset[Topic]]] = {
@@ -108,6 +114,8 @@ def digest_item(event: Event, key: ApiKey | None, now: datetime) -> DigestItem |
 def _key_text(topic: Topic, key: ApiKey, now: datetime) -> str | None:
     name = f"{_quoted(key.description)} ({key.hint})"
     is_active = key.status(now) is KeyStatus.ACTIVE
+    if topic is Topic.REUSED:
+        return f"The key {name} was replaced by its successor, but clients still send it"
     if topic is Topic.REFUSED:
         return None if is_active else f"The key {name} has ended, but clients still send it"
     if not is_active:

@@ -42,14 +42,19 @@ class PortalRequest:
 
 def check_portal_request(request: PortalRequest, origins: Collection[str]) -> None:
     """Raise Invalid unless the user, the role and the origin of `return_url` are allowed."""
-    check_line(request.user.id, "/user/id", MAX_USER_ID)
-    check_name(request.user.name, "/user/name")
-    if request.user.email is not None:
-        check_email(request.user.email, "/user/email")
+    check_portal_user(request.user, "/user")
     if request.role not in PORTAL_ROLES:
         raise Invalid.field("/role", "must be admin, developer or viewer")
     if request.return_url is not None:
         check_return_url(request.return_url, origins)
+
+
+def check_portal_user(user: PortalUser, pointer: str = "") -> None:
+    """Raise Invalid unless the id, the name and the email are allowed."""
+    check_line(user.id, f"{pointer}/id", MAX_USER_ID)
+    check_name(user.name, f"{pointer}/name")
+    if user.email is not None:
+        check_email(user.email, f"{pointer}/email")
 
 
 def check_return_url(url: str, origins: Collection[str]) -> None:

@@ -66,6 +66,11 @@ class Principal:
         """Return whether the principal is a key, not a person or the installation."""
         return self.kind is PrincipalKind.KEY
 
+    @property
+    def is_operator(self) -> bool:
+        """Return whether the principal is an operator of the installation."""
+        return self.kind is PrincipalKind.OPERATOR
+
     def require(self, scope: str) -> None:
         """Raise InsufficientScope (Forbidden for members) unless this principal has `scope`.
 

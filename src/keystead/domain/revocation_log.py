@@ -30,6 +30,7 @@ REVOKING_CHANGES: Final[Mapping[EventType, frozenset[str] | None]] = {
     EventType.KEY_EXPIRING: _NEVER,
     EventType.KEY_UNUSED: _NEVER,
     EventType.KEY_REFUSED: _NEVER,
+    EventType.KEY_REUSED: _NEVER,
     EventType.LIMIT_REACHED: _NEVER,
     # Restored content grants no access.
     EventType.COLLECTION_CREATED: _NEVER,
@@ -74,7 +75,8 @@ class RevocationEntry:
     """One entry: the type of change, its target, the workspace, and the sequence of its event.
 
     The sequence is 0 if it has no meaning in this database: for a credential or a deleted workspace, and for a change
-    that an earlier restore repeated. `detail` is the new role after a change of role.
+    that an earlier restore repeated. `detail` is the new role after a change of role, and the successor whose first use
+    ended a key that renewed itself.
     """
 
     at: datetime
@@ -91,9 +93,14 @@ def entry_of(event: Event) -> RevocationEntry | None:
     changed = event.data.get("changed", ())
     if attributes is not None and attributes.isdisjoint(changed):  # type: ignore[arg-type]
         return None
-    role = str(event.data["to"]) if event.type is EventType.MEMBER_ROLE_CHANGED else ""
+    named = "to" if event.type is EventType.MEMBER_ROLE_CHANGED else "successor_used"
     return RevocationEntry(
-        event.occurred_at, event.type, event.workspace_id, event.sequence, event.target.id, role
+        event.occurred_at,
+        event.type,
+        event.workspace_id,
+        event.sequence,
+        event.target.id,
+        str(event.data.get(named, "")),
     )
 
 

@@ -95,6 +95,10 @@ class Session:
             and now < self.created_at + ABSOLUTE_LIMIT
         )
 
+    def began_since(self, joined_at: datetime | None) -> bool:
+        """Return whether it began at or after that time: a former member who joins again signs in again."""
+        return joined_at is not None and joined_at <= self.created_at
+
     def needs_touch(self, now: datetime) -> bool:
         """Return whether to write `seen_at` again."""
         return now >= self.seen_at + TOUCH_INTERVAL

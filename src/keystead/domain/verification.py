@@ -46,6 +46,7 @@ class KeyRecord(NamedTuple):
     networks: str
     metadata: str
     renewable_until: int | None
+    replaces: str | None
     suspended_at: int | None
 
     def ended(self, now: int) -> DenialReason | None:
@@ -61,9 +62,10 @@ class KeyRecord(NamedTuple):
 
 
 class Verified(NamedTuple):
-    """The token is valid; `principal` acts."""
+    """The token is valid; `principal` acts. `is_first_use`: of a renewed key, to be committed before it is accepted."""
 
     principal: Principal
+    is_first_use: bool = False
 
 
 class Denied(NamedTuple):
@@ -122,6 +124,7 @@ def judge(
         record.networks,
         record.metadata,
         record.renewable_until,
+        record.replaces is not None,
     )
     if is_outside(verified.principal, source):
         return _denied(DenialReason.NETWORK, token, record)
@@ -150,6 +153,7 @@ def _verified(
     networks: str,
     metadata: str,
     renewable_until: int | None,
+    is_first_use: bool,
 ) -> Verified:
     # Cached by the columns of the row, so that a key which calls again isn't parsed again.
     principal = principals.of_key(
@@ -162,7 +166,7 @@ def _verified(
         json.loads(metadata),
         renewal_until(renewable_until),
     )
-    return Verified(principal)
+    return Verified(principal, is_first_use)
 
 
 _scopes = lru_cache(maxsize=1_024)(Scopes.parse)

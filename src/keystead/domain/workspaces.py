@@ -44,7 +44,8 @@ class Workspace:
 class User:
     """A person who signs in, a member of any number of workspaces. It doesn't contain the password's hash.
 
-    A product's own user signs in only by portal links, and belongs to one workspace, `portal_workspace_id`.
+    A product's own user signs in only by portal links, and belongs to one workspace, `portal_workspace_id`;
+    `portal_user_id` is the product's own id of them.
     `time_zone` is a name of the IANA database; None means UTC.
     """
 
@@ -56,6 +57,7 @@ class User:
     password_set_at: datetime | None = None
     portal_workspace_id: WorkspaceId | None = None
     email_confirmed_at: datetime | None = None
+    portal_user_id: str | None = None
 
     @property
     def confirmed_email(self) -> str | None:

@@ -8,8 +8,6 @@ from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from typing import Final, TypeVar
 from weakref import WeakValueDictionary
 
-from starlette.concurrency import run_in_threadpool
-
 from keystead.domain.errors import InvalidRequest, TooLarge, UnsupportedMediaType
 from keystead.http.asgi import Header, Message, Receive
 from keystead.services.concurrency import FairSemaphore
@@ -158,7 +156,7 @@ class LargeBodies:
     async def parse(self, owner: str, decode: Callable[[], T], length: int) -> T:
         """Return the result of `decode`, which reads `length` bytes on a thread."""
         if length <= LARGE:
-            return await run_in_threadpool(decode)
+            return await asyncio.to_thread(decode)
         # An owner's share of two permits is one (`domain.shares`), so no owner waits for another's whole queue.
         async with self._parsing.held(owner):
-            return await run_in_threadpool(decode)
+            return await asyncio.to_thread(decode)

@@ -80,9 +80,12 @@ class RequestRecord:
     """Whether a success leaves no line in the log."""
 
 
-def parse_networks(texts: Iterable[str]) -> tuple[Network, ...]:
+def parse_proxies(texts: Iterable[str]) -> tuple[Network, ...]:
     """Return the networks of configured proxies, single addresses included. ValueError names the first bad one."""
-    return tuple(ip_network(text.strip()) for text in texts)
+    networks = tuple(ip_network(text.strip()) for text in texts)
+    if any(network.prefixlen == 0 for network in networks):
+        raise ValueError("a network of all addresses would let every client forge its address")
+    return networks
 
 
 def read_client(

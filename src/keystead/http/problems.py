@@ -27,6 +27,7 @@ STATUS = MappingProxyType(
         "invalid-token": 401,
         "insufficient-scope": 403,
         "would-widen": 403,
+        "not-renewable": 403,
         "not-found": 404,
         "method-not-allowed": 405,
         "limit-reached": 409,

@@ -15,7 +15,7 @@ from keystead.domain.principals import Principal
 from keystead.domain.scopes import is_scope
 from keystead.http.asgi import Answer, Header
 from keystead.http.bearer import bearer_of
-from keystead.http.client import Sender, parse_networks, read_sender
+from keystead.http.client import Sender, parse_proxies, read_sender
 from keystead.http.head import Head
 from keystead.http.problems import Problems
 from keystead.http.redaction import places, type_names
@@ -61,7 +61,7 @@ class Guard(ABC):
             ValueError: One of `trusted_proxies` is neither an address nor a CIDR block.
         """
         self.problems = Problems(base_url)
-        self._proxies = parse_networks(trusted_proxies)
+        self._proxies = parse_proxies(trusted_proxies)
 
     def sender(self, head: RequestHead) -> Sender:
         """Return the source of a request: X-Forwarded-For counts only if the peer is a trusted proxy."""

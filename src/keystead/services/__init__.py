@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from keystead.services.documents import Documents
     from keystead.services.events import Events
     from keystead.services.execution import Execution
+    from keystead.services.first_uses import FirstUses
     from keystead.services.invitations import Invitations
     from keystead.services.key_lists import KeyLists
     from keystead.services.keys import Keys
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from keystead.services.policies import Policies
     from keystead.services.portal import PortalSessions
     from keystead.services.rate_limits import KeyRates
+    from keystead.services.renewals import Renewals
     from keystead.services.revocation import Revocation
     from keystead.services.rotations import Rotations
     from keystead.services.sign_in import SignIn
@@ -44,6 +46,8 @@ class Services:
     execution: Execution
     keys: Keys
     rotations: Rotations
+    renewals: Renewals
+    first_uses: FirstUses
     key_lists: KeyLists
     key_rates: KeyRates
     verifier: Verifier

@@ -37,8 +37,12 @@ class KeyIssuer:
         granted: KeyGrant,
         act: Act,
         newest: KeyId | None,
+        of: ApiKey | None = None,
     ) -> tuple[ApiKey, Token]:
-        """Insert a key of the act's actor. `newest`: the workspace's newest key, read under its lock."""
+        """Insert a key of the act's actor, or the renewal `of` a key, which keeps that one's creator.
+
+        `newest`: the workspace's newest key, read under its lock.
+        """
         token = mint(self._prefix, act.at, newest)
         key = ApiKey(
             id=token.key_id,
@@ -47,11 +51,13 @@ class KeyIssuer:
             hint=token.hint,
             scopes=granted.scopes,
             created_at=act.at,
-            created_by=act.actor,
+            created_by=of.created_by if of else act.actor,
             expires_at=granted.expires_at,
             networks=granted.networks,
             metadata=granted.metadata,
             renewal=granted.renewal,
+            family=None if of is None else of.family or of.id,
+            replaces=None if of is None else of.id,
         )
         rows.insert_key(tx, key, self._peppers.seal(token))
         return key, token

@@ -7,7 +7,8 @@ row in `key_lifecycle_marks` says which event was written last.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
@@ -23,10 +24,12 @@ from keystead.domain.key_lifecycle import (
     expiry_event,
     refusal_dedup_key,
     refusal_event,
+    reuse_event,
+    reuse_kind,
     unused_dedup_key,
     unused_event,
 )
-from keystead.domain.keys import ApiKey
+from keystead.domain.keys import ApiKey, KeyStatus
 from keystead.domain.principals import system
 from keystead.domain.usage import MAX_CALLERS
 from keystead.services.authorization import Authorization
@@ -74,7 +77,7 @@ class KeyLifecycle:
     @retry_on_conflict
     def _search_expiring(self, days: int) -> int:
         """Find keys that have expired, or will within so many days."""
-        name, ahead, now = f"ends in {days}", timedelta(days=days), self._clock.now()
+        name, ahead, now = f"expiring in {days}", timedelta(days=days), self._clock.now()
         watermark = self._watermark(name)
         kind = LifecycleKind.EXPIRING if days else LifecycleKind.EXPIRED
         at, last = _parse_watermark(watermark, now - OVERLAP + ahead)
@@ -94,16 +97,16 @@ class KeyLifecycle:
     @retry_on_conflict
     def _search_refused(self) -> int:
         """Find ended keys that were used lately."""
-        name, now = "refusals", self._clock.now()
+        name, now = "refused callers", self._clock.now()
         watermark = self._watermark(name)
         at, _ = _parse_watermark(watermark, now - OVERLAP)
         total = 0
         while total < EVENTS_A_RUN:
             with self._database.read_across(Purpose.WORKER) as tx:
                 batch = rows.keys_refused(tx, at, BATCH)
-            today = refusal_dedup_key(now)
-            due = {(key.workspace_id, key.key_id) for key in batch if key.noted != today}
-            total += self._record_each((*key, _judge_refusal) for key in sorted(due))
+                reused = {(call.workspace_id, call.key_id) for call in batch if call.is_rotated}
+                noted = rows.kinds_noted(tx, reused, refusal_dedup_key(now))
+            total += self._record_each(_due_refusals(batch, noted, refusal_dedup_key(now)))
             if len(batch) < BATCH:
                 at = now - OVERLAP
                 break
@@ -114,7 +117,7 @@ class KeyLifecycle:
     @retry_on_conflict
     def _walk_for_disuse(self) -> int:
         """Continue the walk over all keys, which starts again once a day."""
-        name, now, total = "disuse", self._clock.now(), 0
+        name, now, total = "unused keys", self._clock.now(), 0
         with self._database.read_across(Purpose.WORKER) as tx:
             before = rows.find_watermark(tx, name)
         if before is not None and before[0] == "" and now - before[1] < WALK_EVERY:
@@ -183,3 +186,27 @@ def _judge_disuse(_: Tx, key: ApiKey, now: datetime) -> LifecycleEvent | None:
 def _judge_refusal(tx: Tx, key: ApiKey, now: datetime) -> LifecycleEvent | None:
     callers = usage.callers_of(tx, key.workspace_id, key.id, MAX_CALLERS)
     return refusal_event(key, callers, now)
+
+
+@dataclass(frozen=True, slots=True)
+class _ReuseFrom:
+    """Judges that a rotated key was called from this address."""
+
+    address: str
+
+    def __call__(self, _: Tx, key: ApiKey, now: datetime) -> LifecycleEvent | None:
+        is_over = key.rotated_to is not None and key.status(now) is not KeyStatus.ACTIVE
+        return reuse_event(key, self.address, now) if is_over else None
+
+
+def _due_refusals(
+    calls: Iterable[rows.RefusedCall], noted: Collection[tuple[KeyId, str]], today: str
+) -> list[_Suspect]:
+    """Return the keys with an event to write: a refusal a day, and of a rotated key one from each network."""
+    due: dict[tuple[WorkspaceId, KeyId, str], Judge] = {}
+    for call in calls:
+        kind = reuse_kind(call.address) if call.is_rotated else LifecycleKind.REFUSED
+        judge = _ReuseFrom(call.address) if call.is_rotated else _judge_refusal
+        if call.noted != today and (call.key_id, kind) not in noted:
+            due.setdefault((call.workspace_id, call.key_id, kind), judge)
+    return [(*key[:2], due[key]) for key in sorted(due)]

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from keystead.domain import keys as rules
 from keystead.domain import plans as plan_rules
-from keystead.domain.errors import KeysteadError, LimitReached, NotFound
+from keystead.domain.errors import (
+    KeysteadError,
+    LimitReached,
+    NotFound,
+    RotationInProgress,
+    Unavailable,
+)
 from keystead.domain.events import NO_ORIGIN, EventType, Origin
 from keystead.domain.ids import KeyId, WorkspaceId
 from keystead.domain.instants import format_instant
@@ -23,15 +29,18 @@ from keystead.domain.versions import IfMatch, require_match
 from keystead.domain.workspaces import Workspace
 from keystead.services.authorization import Authorization, AuthorizedAct
 from keystead.services.idempotency import Idempotency, Once, Run
+from keystead.services.key_ends import end_dependents, end_key
 from keystead.services.key_issuer import CreatedKey, KeyIssuer, record_key, require_key
 from keystead.services.paging import QuotaPage, page_of
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.retry import retry_on_conflict
-from keystead.storage.tables import key_pages, plans, policies
+from keystead.storage.tables import key_lifecycle, key_pages, plans, policies
 from keystead.storage.tables import keys as rows
 
 CANDIDATES: Final = 5
+OLDER_SERVER_STOPPED_AFTER: Final = timedelta(minutes=3)
+"""A running server leaves a trace every minute, whatever its version."""
 BATCH: Final = 100
 """Keys that one transaction changes: other changes of the workspace wait for no more than that."""
 
@@ -97,6 +106,8 @@ class Keys:
         """Return the attributes of the key that `create_in` would create, and the workspace's newest key."""
         room = plans.room_for_key(tx, act.principal.workspace_id, act.at)
         granted = rules.grant(draft, act.principal, self.catalog, room.policy, act.at)
+        if granted.networks:
+            _require_upgraded(tx, act)
         quota = Quota(room.plan.limits.api_keys, room.used)
         plan_rules.require_room("api_keys", quota, room.plan, plans_url=self._plans_url)
         return granted, room.newest
@@ -201,22 +212,25 @@ class Keys:
         key_id: KeyId,
         origin: Origin = NO_ORIGIN,
         if_match: IfMatch | None = None,
+        *,
+        family: bool = False,
     ) -> ApiKey:
         """Revoke the key, irreversibly and immediately. Again: the same answer, no second event.
 
-        A key may always revoke itself.
+        A key may always revoke itself. `family`: also the keys that it made of itself, and those that made it.
         """
-        own_key = principal.is_key and principal.id == key_id
+        own_key = principal.is_key and principal.id == key_id and not family
         with self._authorization.changing(
             principal, origin, KEYS_WRITE, revokes=True, own_key=own_key
         ) as (tx, act):
             key = require_key(tx, principal.workspace_id, key_id)
             rules.require_manager(act.principal, key)
             require_match(if_match, key.version)
-            if rows.revoke_key(tx, key.workspace_id, key.id, act.at):
-                key = replace(key, revoked_at=act.at)
-                record_key(tx, EventType.KEY_REVOKED, key, act)
-        return key
+            ended = end_key(tx, key, act)
+            if family and key.family is not None:
+                for member in rows.find_family(tx, key.workspace_id, key.family):
+                    end_key(tx, member, act)
+        return ended
 
     @retry_on_conflict
     def select(self, principal: Principal, key_ids: Collection[KeyId]) -> Sequence[ApiKey]:
@@ -276,7 +290,9 @@ class Keys:
             revoked = rows.revoke_keys(tx, principal.workspace_id, key_ids, act.at)
             for key in keys:
                 if key.id in revoked:
-                    record_key(tx, EventType.KEY_REVOKED, replace(key, revoked_at=act.at), act)
+                    ended = replace(key, revoked_at=act.at)
+                    record_key(tx, EventType.KEY_REVOKED, ended, act)
+                    end_dependents(tx, ended, act)
         return len(revoked)
 
     @retry_on_conflict
@@ -290,7 +306,8 @@ class Keys:
         patch, changed = KeyPatch(expires_at=expires_at), 0
         with self._authorization.changing(principal, origin, KEYS_WRITE) as (tx, act):
             policy = policies.find_layers(tx, principal.workspace_id).effective
-            for key in _managed(tx, act.principal, key_ids):
+            # The oldest first: a key that was renewed must not outlive its successor in between.
+            for key in sorted(_managed(tx, act.principal, key_ids), key=lambda key: key.id):
                 if key.status(act.at) is KeyStatus.ACTIVE:
                     changed += self._patch(tx, key, patch, policy, act) != key
         return changed
@@ -306,8 +323,11 @@ class Keys:
     ) -> ApiKey:
         """Return the key after the patch. If nothing changes, nothing is written, and there is no event."""
         changed = rules.apply_patch(key, patch, act.principal, self.catalog, policy, act.at)
+        if changed.networks != key.networks and changed.networks:
+            _require_upgraded(tx, act)
         if changed != key:
             changed = replace(changed, version=key.version + 1)
+            _require_outliving(tx, key, changed, act.at)
             rows.update_key(tx, changed)
             names = _changed_names(key, changed)
             record_key(
@@ -335,6 +355,16 @@ class Keys:
         return Quota(plan.limits.api_keys, used)
 
 
+def _require_upgraded(tx: Tx, act: AuthorizedAct) -> None:
+    """Raise Unavailable while a server runs that would accept a key from outside of its networks."""
+    seen_at = key_lifecycle.older_server_seen_at(tx)
+    if seen_at is not None and act.at - seen_at < OLDER_SERVER_STOPPED_AFTER:
+        raise Unavailable(
+            "A server of the version before still runs, and would accept the key from anywhere. Networks can be set"
+            " three minutes after the last one has stopped."
+        )
+
+
 def _managed(tx: Tx, principal: Principal, key_ids: Collection[KeyId]) -> Sequence[ApiKey]:
     """Return these keys, in their order. NotFound if one is missing, Forbidden if the principal may not manage one."""
     found = {key.id: key for key in rows.find_keys(tx, principal.workspace_id, key_ids)}
@@ -346,6 +376,21 @@ def _managed(tx: Tx, principal: Principal, key_ids: Collection[KeyId]) -> Sequen
 
 def _batches(key_ids: Sequence[KeyId]) -> Iterator[Sequence[KeyId]]:
     return (key_ids[start : start + BATCH] for start in range(0, len(key_ids), BATCH))
+
+
+def _require_outliving(tx: Tx, key: ApiKey, changed: ApiKey, now: datetime) -> None:
+    """Raise RotationInProgress if a renewed key that was never used would end before the key that it replaces.
+
+    Two keys would work, one after the other, and neither count toward the limit.
+    """
+    if key.replaces is None or not rules.outlives(key.expires_at, changed.expires_at):
+        return
+    old = rows.find_key(tx, key.workspace_id, key.replaces)
+    is_left = old is not None and old.status(now) is KeyStatus.ACTIVE
+    if old is not None and is_left and rules.outlives(old.expires_at, changed.expires_at):
+        raise RotationInProgress(
+            f"The key that renewed itself to this one, {old.hint}, still works: revoke it first."
+        )
 
 
 def _describe_candidate(key: ApiKey) -> dict[str, object]:

@@ -30,6 +30,7 @@ from keystead.storage.tables import events, invitations, sessions, users, worksp
 if TYPE_CHECKING:
     from keystead.services.credentials import Credentials
     from keystead.services.deletion import Deletion
+    from keystead.services.first_uses import FirstUses
     from keystead.services.invitations import Invitations
     from keystead.services.keys import Keys
     from keystead.services.members import Members
@@ -97,6 +98,7 @@ class Restoration:
         credentials: Credentials,
         invitations: Invitations,
         webhooks: Webhooks,
+        first_uses: FirstUses,
         clock: Clock,
     ) -> None:
         self._database = database
@@ -107,12 +109,14 @@ class Restoration:
         self._credentials = credentials
         self._invitations = invitations
         self._webhooks = webhooks
+        self._first_uses = first_uses
         self._clock = clock
 
     def redo(self, entries: Sequence[RevocationEntry], actor: Actor) -> Redone:
         """Repeat every act, in order. What no longer exists is counted as unknown.
 
-        A key that was updated or rotated since the backup is revoked: its present scopes and expiry are unknown.
+        A key that was updated or rotated since the backup is revoked: its present scopes and expiry are unknown. But
+        one that only renewed itself, before the backup, ends as it did with the first use of its successor.
         """
         redone = Redone()
         for entry in entries:
@@ -255,7 +259,11 @@ class Restoration:
 
     def _revoke_key(self, principal: Principal, entry: RevocationEntry, redone: Redone) -> None:
         key = self._keys.get(principal, KeyId(entry.target_id))
-        if key.revoked_at is None:
+        successor_id = KeyId(entry.detail)
+        if key.rotated_to == successor_id and self._first_uses.commit(principal, successor_id):
+            # It renewed itself before the backup, and its successor was first used since.
+            redone.done["renewals completed"] += 1
+        elif key.revoked_at is None:
             self._keys.revoke(principal, key.id)
             redone.done["keys revoked"] += 1
 

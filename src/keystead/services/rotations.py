@@ -48,16 +48,20 @@ class Rotations:
         key_id: KeyId,
         *,
         overlap: timedelta = timedelta(),
+        quiet: timedelta | None = None,
         expires_at: datetime | None | Unset = UNSET,
         origin: Origin = NO_ORIGIN,
         once: Once | None = None,
     ) -> CreatedKey:
-        """Create a successor with the same description and scopes. The old key ends now, or after the overlap."""
+        """Create a successor with the same attributes. The old key ends now, or after the overlap.
+
+        `quiet`: it ends earlier, once its successor was used and it was silent for so long itself.
+        """
         principal.require(KEYS_WRITE)
         with self._idempotency.run(principal, once) as run:
             if run.result is not None:
                 return self._finished(principal, KeyId(run.result))
-            return self._rotate(principal, key_id, overlap, expires_at, origin, run)
+            return self._rotate(principal, key_id, overlap, quiet, expires_at, origin, run)
 
     @retry_on_conflict
     def _finished(self, principal: Principal, key_id: KeyId) -> CreatedKey:
@@ -70,6 +74,7 @@ class Rotations:
         principal: Principal,
         key_id: KeyId,
         overlap: timedelta,
+        quiet: timedelta | None,
         expires_at: datetime | None | Unset,
         origin: Origin,
         run: Run,
@@ -78,7 +83,9 @@ class Rotations:
             old = require_key(tx, principal.workspace_id, key_id)
             require_manager(act.principal, old)
             policy = policies.find_layers(tx, principal.workspace_id).effective
-            rotation = rules.plan_rotation(old, overlap, expires_at, act.principal, policy, act.at)
+            rotation = rules.plan_rotation(
+                old, overlap, expires_at, act.principal, policy, act.at, quiet
+            )
             self._require_no_chain(tx, old, rotation, act.at)
             newest = rows.newest_key_id(tx, principal.workspace_id)
             key, token = self._issuer.issue(
@@ -115,10 +122,11 @@ class Rotations:
 
 
 def _succeed(tx: Tx, old: ApiKey, successor: ApiKey, rotation: Rotation, now: datetime) -> None:
-    succeeded = replace(old, rotated_to=successor.id, expires_at=rotation.old_expires_at)
+    quiet = None if rotation.quiet is None else rotation.quiet // timedelta(seconds=1)
+    succeeded = replace(
+        old, rotated_to=successor.id, expires_at=rotation.old_expires_at, quiet_seconds=quiet
+    )
     rows.update_key(tx, replace(succeeded, version=old.version + 1))
-    own_rate = plans.find_key_rate(tx, old.workspace_id, old.id)
-    if own_rate is not None:
-        plans.set_key_rate(tx, old.workspace_id, successor.id, own_rate)
+    plans.copy_key_rate(tx, old.workspace_id, old.id, successor.id)
     if rotation.revoke_now:
         rows.revoke_key(tx, old.workspace_id, old.id, now)

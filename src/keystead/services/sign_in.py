@@ -124,6 +124,8 @@ class SignIn:
                 return None
             members = workspaces.memberships_of(tx, session.user_id)
             user = members[0].user if members else users.get_user(tx, session.user_id)
+            if user.is_of_portal and not any(session.began_since(m.joined_at) for m in members):
+                return None
             own = {each.id: each for each in workspaces.workspaces_of(tx, session.user_id)}
         return Visitor(session, user, with_proof(members, session), own)
 

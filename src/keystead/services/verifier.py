@@ -1,6 +1,7 @@
 """Verification of keys and credentials, and introspection: the cache, else parse without I/O and read one row.
 
-Verification never writes: the use is noted in memory. Only the read differs between a thread and an event loop.
+Verification never writes: the use is noted in memory. The one exception is the first use of a renewed key, which ends
+the key before it. Only the read differs between a thread and an event loop.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from keystead.domain.verification import (
     is_outside,
     judge,
 )
+from keystead.services.first_uses import FirstUses
 from keystead.services.rate_limits import RateLimiter
 from keystead.services.usage import Usage
 from keystead.services.verification_cache import VerificationCache
@@ -55,6 +57,7 @@ class Verifier:
         peppers: Peppers,
         clock: Clock,
         usage: Usage,
+        first_uses: FirstUses,
         cache: KeyCache | None = None,
         *,
         rates: RateLimiter | None = None,
@@ -65,6 +68,7 @@ class Verifier:
         self._peppers = peppers
         self._clock = clock
         self._usage = usage
+        self._first_uses = first_uses
         self._cache = cache
         self._rates = rates
         self._on_verdict = on_verdict
@@ -99,6 +103,10 @@ class Verifier:
             if self._rates is not None and isinstance(verdict, Verified):
                 verdict = self._rates.take(verdict.principal) or verdict
                 now = self._clock.microseconds()
+            if isinstance(verdict, Verified) and verdict.is_first_use:
+                self._first_uses.commit(verdict.principal, KeyId(verdict.principal.id))
+                verdict, now = self._decide(text, required, source)
+                _require_committed(verdict)
         except BaseException:
             self._report_failure()
             raise
@@ -122,6 +130,10 @@ class Verifier:
             if self._rates is not None and isinstance(verdict, Verified):
                 verdict = await self._rates.take_on_loop(verdict.principal) or verdict
                 now = self._clock.microseconds()
+            if isinstance(verdict, Verified) and verdict.is_first_use:
+                await self._first_uses.commit_on_loop(verdict.principal)
+                verdict, now = await self._decide_on_loop(text, required, source)
+                _require_committed(verdict)
         except BaseException:
             self._report_failure()
             raise
@@ -176,7 +188,11 @@ class Verifier:
         verdict = judge(token, record, required, now, self._peppers, source)
         if verdict is UNKNOWN and not record.ended(now):
             require_pepper(self._peppers, record.pepper_id)
-        if self._cache is not None and isinstance(verdict, Verified):
+        if (
+            self._cache is not None
+            and isinstance(verdict, Verified)
+            and not verdict.is_first_use  # each request asks for itself until it is committed
+        ):
             key = verdict.principal
             too_narrow = Denied(DenialReason.INSUFFICIENT_SCOPE, KeyId(key.id), key.workspace_id)
             self._cache.put(token.reveal(), generation, (verdict, too_narrow), now, key.expires_at)
@@ -206,6 +222,12 @@ class Verifier:
 
 def _outside(key: Principal) -> Denied:
     return Denied(DenialReason.NETWORK, KeyId(key.id), key.workspace_id)
+
+
+def _require_committed(verdict: Verification) -> None:
+    """Raise Unavailable if the use of a renewed key, just committed, can't be read: from a replica that lags, say."""
+    if isinstance(verdict, Verified) and verdict.is_first_use:
+        raise Unavailable("The key's first use is not visible yet.")
 
 
 class CredentialVerifier:

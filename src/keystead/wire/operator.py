@@ -9,7 +9,7 @@ from keystead.domain import plans, workspaces
 from keystead.services.plans import WorkspaceUse
 from keystead.wire.policies import Policy
 from keystead.wire.resources import Quotas
-from keystead.wire.schema import Instant, NextCursor, Resource, member
+from keystead.wire.schema import AsText, Instant, NextCursor, Resource, member
 
 
 class ManagedWorkspace(Resource):
@@ -63,6 +63,39 @@ class ManagedWorkspaceList(Resource):
     """A page of workspaces, newest first."""
 
     items: list[ManagedWorkspace]
+    next_cursor: NextCursor
+
+
+class ManagedMember(Resource):
+    """A person of a workspace, as the operator of the installation sees them."""
+
+    id: Annotated[str, member("The user's id.", "usr_02tcRIyrxLXTR81B3dqdOx")]
+    external_id: Annotated[
+        str | None,
+        member("The product's own id of the user. Null: they have an account here.", "user-4711"),
+    ]
+    name: Annotated[str, member("The name to display.", "Ada")]
+    email: Annotated[str | None, member("The address for notices.", "ada@example.com")]
+    role: Annotated[workspaces.Role, AsText]
+    joined_at: Instant | None
+
+    @classmethod
+    def of(cls, member: workspaces.Member) -> Self:
+        """Return the shape of the domain's value."""
+        return cls(
+            id=member.user.id,
+            external_id=member.user.portal_user_id,
+            name=member.user.name,
+            email=member.user.email,
+            role=member.role,
+            joined_at=member.joined_at,
+        )
+
+
+class ManagedMemberList(Resource):
+    """A page of members, newest first."""
+
+    items: list[ManagedMember]
     next_cursor: NextCursor
 
 

@@ -166,6 +166,26 @@ def test_a_later_revision_follows(database: Database, later_version: Path) -> No
 
 
 @pytest.mark.slow
+def test_scans_continue_under_their_new_names(database: Database) -> None:
+    """Under the old names they move only while an older server runs."""
+    migrate.upgrade(database, "0002")
+    insert = "INSERT INTO watermarks (name, mark, moved_at) VALUES (:name, :mark, 1)"
+    names = {
+        "ends in 7": "expiring in 7",
+        "refusals": "refused callers",
+        "disuse": "unused keys",
+    }
+    with write_behind(database) as tx:
+        for name in names:
+            tx.execute(text(insert), {"name": name, "mark": f"as far as {name}"})
+    migrate.upgrade(database)
+    with read_behind(database) as tx:
+        rows = tx.execute(text("SELECT name, mark FROM watermarks")).all()
+        marks = {row[0]: row[1] for row in rows}
+    assert {marks[new] for new in names.values()} == {f"as far as {old}" for old in names}
+    assert all(marks[new] == marks[old] for old, new in names.items())
+
+
 def test_concurrent_upgrades_run_once(database: Database) -> None:
     """Of four processes that upgrade one empty database at the same moment, all end well."""
     url = database.url.render_as_string(hide_password=False)

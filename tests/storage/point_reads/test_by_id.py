@@ -80,6 +80,7 @@ def test_the_columns_are_the_records(
         "{}",
         None,
         None,
+        None,
     )
     assert (type(record.digest), len(record.digest)) == (bytes, 32)
     assert lookup.find(ABSENT) is None

@@ -39,6 +39,7 @@ _WORKSPACE_TAGS: Final = {
 _OPERATOR_TAGS: Final = {
     "managed workspaces": "The product's tenants and their plans.",
     "workspace keys": "The keys of a workspace, with the bodies, rules and codes of `/v1/keys`.",
+    "members": "The people of a workspace.",
     "plans": "The plans of this installation.",
     "portal sessions": "Sign users in to the Developer area without a second account.",
 }

@@ -28,5 +28,7 @@ def _for_operators(operation: Operation) -> Operation:
     )
 
 
-WORKSPACE_KEYS: Final = tuple(map(_for_operators, KEYS))
-"""Each call of keys, so that an operator and a key meet the same bodies, rules, codes and idempotency."""
+WORKSPACE_KEYS: Final = tuple(
+    _for_operators(operation) for operation in KEYS if "/self/" not in operation.path
+)
+"""Each call of keys but a key's own, so that an operator meets the same bodies, rules, codes and idempotency."""

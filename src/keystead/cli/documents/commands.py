@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
-from keystead.cli import render, shapes
+from keystead.cli import render
 from keystead.cli.options import Flag, Json, Texts, Yes
 from keystead.cli.outcome import Exit, Failure
 from keystead.cli.server import DEFAULT_SERVER, Server, connected
@@ -137,7 +137,7 @@ def search(
         page = client.documents.search(collection, " ".join(words), limit=limit)
     if json:
         more = {"total": page.total, "total_exact": page.total_exact}
-        render.print_json(shapes.listed(map(shapes.answered, page.items), page.next_cursor, **more))
+        render.print_json_list(page.items, page.next_cursor, **more)
         return
     rows = ((item.id, item.title, item.snippet, render.at(item.updated_at)) for item in page.items)
     render.print_table(("ID", "TITLE", "TEXT", "UPDATED"), rows)

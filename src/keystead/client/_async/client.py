@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from keystead.client._async.documents import AsyncCollections, AsyncDocuments
 from keystead.client._async.keys import AsyncKeys
+from keystead.client._async.members import AsyncMembers
 from keystead.client._async.sending import AsyncSender
 from keystead.client._async.webhooks import AsyncDeliveries, AsyncEvents, AsyncWebhooks
 from keystead.client._async.workspaces import PATH as WORKSPACES
@@ -183,6 +184,10 @@ class AsyncOperator(AsyncBaseClient):
     def keys(self, workspace_id: str) -> AsyncKeys:
         """Return the keys of a workspace, with the calls that one of its keys has."""
         return AsyncKeys(self._connection, path_of(WORKSPACES, workspace_id))
+
+    def members(self, workspace_id: str) -> AsyncMembers:
+        """Return the members of a workspace."""
+        return AsyncMembers(self._connection, path_of(WORKSPACES, workspace_id))
 
     async def plans(self) -> Sequence[PlanWithLimits]:
         """Return every plan, from the smallest to the largest."""

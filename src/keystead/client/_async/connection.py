@@ -20,7 +20,7 @@ class AsyncConnection(BaseConnection, AsyncSender):
     def __init__(
         self,
         url: str,
-        token: str,
+        token: str | None,
         *,
         agent: str,
         timeout: float,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from keystead.client._sync.documents import Collections, Documents
 from keystead.client._sync.keys import Keys
+from keystead.client._sync.members import Members
 from keystead.client._sync.sending import Sender
 from keystead.client._sync.webhooks import Deliveries, Events, Webhooks
 from keystead.client._sync.workspaces import PATH as WORKSPACES
@@ -182,6 +183,10 @@ class Operator(BaseClient):
     def keys(self, workspace_id: str) -> Keys:
         """Return the keys of a workspace, with the calls that one of its keys has."""
         return Keys(self._connection, path_of(WORKSPACES, workspace_id))
+
+    def members(self, workspace_id: str) -> Members:
+        """Return the members of a workspace."""
+        return Members(self._connection, path_of(WORKSPACES, workspace_id))
 
     def plans(self) -> Sequence[PlanWithLimits]:
         """Return every plan, from the smallest to the largest."""

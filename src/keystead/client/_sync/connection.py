@@ -19,7 +19,7 @@ class Connection(BaseConnection, Sender):
     def __init__(
         self,
         url: str,
-        token: str,
+        token: str | None,
         *,
         agent: str,
         timeout: float,

@@ -47,6 +47,7 @@ _ACTIONS: Final[Mapping[EventType, str]] = {
     EventType.KEY_REVOKED: "Revoked",
     EventType.KEY_EXPIRED: "Expired",
     EventType.KEY_REFUSED: "Used after it had ended",
+    EventType.KEY_REUSED: "Sent although its successor is in use",
 }
 _ACTIONS_WITH_DAYS: Final[Mapping[EventType, str]] = {
     EventType.KEY_EXPIRING: "Expires in",

@@ -223,6 +223,7 @@ _SENTENCES: Final[Mapping[EventType, _Describe]] = {
     EventType.KEY_EXPIRING: _key_alert(lambda facts: f"expires in {_days(facts)}"),
     EventType.KEY_UNUSED: _key_alert(lambda facts: f"hasn't been used for {_days(facts)}"),
     EventType.KEY_REFUSED: _key_alert(lambda _: "was used after it ended"),
+    EventType.KEY_REUSED: _key_alert(lambda _: "was sent although its successor is in use"),
     EventType.LIMIT_REACHED: _limit_reached,
     EventType.WEBHOOK_CREATED: _about_webhook("created the webhook"),
     EventType.WEBHOOK_UPDATED: _about_webhook("changed the webhook"),

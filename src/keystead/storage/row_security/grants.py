@@ -71,6 +71,9 @@ _KEY_STATE: Final = (
     "networks",
     "metadata",
     "renewable_until",
+    "family",
+    "replaces",
+    "quiet_seconds",
 )
 
 _DIGEST: Final = (
@@ -151,6 +154,7 @@ GRANTS: Final[Mapping[str, tuple[Grant, ...]]] = {
             "networks",
             "metadata",
             "renewable_until",
+            "replaces",
         ),
         _select(schema.workspaces, "id", "name", "plan_id", "suspended_at"),
         _select(schema.credentials, "id", "name", "pepper_id", "digest", "revoked_at"),
@@ -158,6 +162,7 @@ GRANTS: Final[Mapping[str, tuple[Grant, ...]]] = {
     ),
     APPLICATION: (
         _select(schema.plans),
+        _select(schema.watermarks, "name", "moved_at"),
         _select(schema.workspaces),
         _update(schema.workspaces, "name", "last_event", "version"),
         _update(schema.workspaces, "owner_policy", "policy_version"),
@@ -251,9 +256,13 @@ GRANTS: Final[Mapping[str, tuple[Grant, ...]]] = {
         ),
         _delete(schema.email_confirmations),
         _select(schema.events),
-        _select(schema.api_keys, "id", "workspace_id", "created_at", "expires_at", "revoked_at"),
+        _select(
+            schema.api_keys,
+            *("id", "workspace_id", "created_at", "expires_at", "revoked_at"),
+            *("rotated_to", "quiet_seconds"),
+        ),
         _select(schema.key_use, "key_id", "last_used_at"),
-        _select(schema.key_callers, "workspace_id", "key_id", "reason", "last_at"),
+        _select(schema.key_callers, "workspace_id", "key_id", "reason", "address", "last_at"),
         _select(schema.key_lifecycle_marks, "workspace_id", "key_id", "kind", "mark"),
         *_READS_POLICIES,
         *_all(schema.watermarks),

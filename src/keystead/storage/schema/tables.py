@@ -177,6 +177,9 @@ api_keys = Table(
     Column("networks", NetworkSet, nullable=False, server_default=""),
     Column("metadata", Json, nullable=False, server_default="{}"),
     Column("renewable_until", RenewalEnd),
+    Column("family", Identifier, comment="the first of the keys that renewed themselves to this"),
+    Column("replaces", Identifier, comment="the key that renewed itself to this, until first use"),
+    Column("quiet_seconds", Count, comment="rotated, it ends after so long a silence"),
     UniqueConstraint("workspace_id", "id"),
     ForeignKeyConstraint(
         ["workspace_id", "rotated_to"],
@@ -192,6 +195,8 @@ api_keys = Table(
         "revoked_at",
     ),
     _partial("api_keys_predecessor", "rotated_to IS NOT NULL", "workspace_id", "rotated_to"),
+    _partial("api_keys_family", "family IS NOT NULL", "workspace_id", "family", "created_at"),
+    _partial("api_keys_quiet", "quiet_seconds IS NOT NULL AND revoked_at IS NULL", "id"),
     _partial("api_keys_by_pepper", "revoked_at IS NULL", "pepper_id", "expires_at"),
     _partial(
         "api_keys_overlapping",

@@ -72,6 +72,7 @@ KEY: Final = ById(
         api_keys.c.networks,
         api_keys.c.metadata,
         api_keys.c.renewable_until,
+        api_keys.c.replaces,
         _suspended_at().label("suspended_at"),
     ),
     api_keys.c.id,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import bindparam, case, func, select, update
+from sqlalchemy import bindparam, case, func, or_, select, update
 
 from keystead.domain.ids import WorkspaceId
 from keystead.storage.database import Tx
@@ -43,7 +43,7 @@ _OVERLAPPING: Final = Query(
         api_keys.c.workspace_id == bindparam("workspace"),
         api_keys.c.revoked_at.is_(None),
         api_keys.c.rotated_to.is_not(None),
-        api_keys.c.expires_at > bindparam("now"),
+        or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > bindparam("now")),
     )
 )
 _SETTLE: Final = update(key_counts).where(key_counts.c.workspace_id == bindparam("workspace"))

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
     and_,
     bindparam,
+    func,
     literal_column,
     or_,
     select,
+    tuple_,
+    type_coerce,
     update,
 )
 
 from keystead.domain.ids import KeyId, WorkspaceId
+from keystead.domain.instants import to_microseconds
 from keystead.domain.key_lifecycle import LifecycleKind
+from keystead.domain.rotations import QUIET_MARGIN
 from keystead.storage.database import Tx
 from keystead.storage.queries import Query
-from keystead.storage.schema.columns import LIMIT, upsert
+from keystead.storage.schema.columns import LIMIT, Instant, upsert
 from keystead.storage.schema.tables import (
     api_keys,
     key_callers,
@@ -77,10 +84,43 @@ _REFUSED: Final = Query(
         key_callers.c.key_id,
         key_callers.c.last_at,
         key_lifecycle_marks.c.mark,
+        key_callers.c.address,
+        api_keys.c.rotated_to.is_not(None),
     )
+    .join(api_keys, api_keys.c.id == key_callers.c.key_id)
     .outerjoin(key_lifecycle_marks, _is_mark_of(key_callers.c.workspace_id, key_callers.c.key_id))
     .where(_ENDED, key_callers.c.last_at > bindparam("after"))
     .order_by(key_callers.c.last_at)
+    .limit(LIMIT)
+)
+_NOTED: Final = Query(
+    select(key_lifecycle_marks.c.key_id, key_lifecycle_marks.c.kind).where(
+        tuple_(key_lifecycle_marks.c.workspace_id, key_lifecycle_marks.c.key_id).in_(
+            bindparam("keys", expanding=True)
+        ),
+        key_lifecycle_marks.c.mark == bindparam("day"),
+    )
+)
+_SUCCESSOR: Final = api_keys.alias("successor")
+_SUCCESSOR_USE: Final = key_use.alias("successor_use")
+_SILENT_SINCE: Final = (
+    bindparam("now", type_=BigInteger)
+    - (api_keys.c.quiet_seconds + QUIET_MARGIN // timedelta(seconds=1)) * 1_000_000
+)
+_SILENT: Final = Query(
+    select(api_keys.c.workspace_id, api_keys.c.id)
+    .join(_SUCCESSOR, _SUCCESSOR.c.id == api_keys.c.rotated_to)
+    .join(_SUCCESSOR_USE, _SUCCESSOR_USE.c.key_id == _SUCCESSOR.c.id)
+    .outerjoin(key_use, key_use.c.key_id == api_keys.c.id)
+    .where(
+        api_keys.c.quiet_seconds.is_not(None),
+        api_keys.c.revoked_at.is_(None),
+        api_keys.c.id > bindparam("after"),
+        type_coerce(api_keys.c.expires_at, BigInteger) > bindparam("now", type_=BigInteger),
+        type_coerce(_SUCCESSOR.c.created_at, BigInteger) <= _SILENT_SINCE,
+        func.coalesce(type_coerce(key_use.c.last_used_at, BigInteger), 0) <= _SILENT_SINCE,
+    )
+    .order_by(api_keys.c.id)
     .limit(LIMIT)
 )
 _WATERMARK: Final = Query(
@@ -88,6 +128,12 @@ _WATERMARK: Final = Query(
         watermarks.c.name == bindparam("of_name")
     )
 )
+_OLDER_SERVER: Final = Query(
+    select(func.max(watermarks.c.moved_at, type_=Instant)).where(
+        watermarks.c.name.in_([literal_column("'ends in 0'"), literal_column("'refusals'")])
+    )
+)
+"""The scans of servers whose revision is 0002 or before. Each of them moves them once a minute."""
 _CREATE_WATERMARK: Final = upsert(
     watermarks, lambda fresh: fresh.on_conflict_do_nothing().returning(watermarks.c.name)
 )
@@ -121,6 +167,12 @@ def find_watermark(tx: Tx, name: str) -> tuple[str, datetime] | None:
     return None if row is None else (row[0], row[1])
 
 
+def older_server_seen_at(tx: Tx) -> datetime | None:
+    """Return when a server that doesn't know this revision's schema last worked; None: never."""
+    seen_at: datetime | None = _OLDER_SERVER.scalar(tx)
+    return seen_at
+
+
 def move_watermark(tx: Tx, name: str, before: str | None, mark: str, now: datetime) -> bool:
     """Move it from `before` (None: it doesn't exist). Returns False if another server has moved it."""
     if before is None:
@@ -148,15 +200,40 @@ def keys_after(tx: Tx, after: str, limit: int) -> list[Candidate]:
     return [Candidate(*row) for row in _AFTER.all(tx, values)]
 
 
-def keys_refused(tx: Tx, after: datetime, limit: int) -> list[Candidate]:
+@dataclass(frozen=True, slots=True)
+class RefusedCall:
+    """A refused call with an ended key: its time, the last refusal noted of the key, and where it came from."""
+
+    workspace_id: WorkspaceId
+    key_id: KeyId
+    at: datetime
+    noted: str | None
+    address: str
+    is_rotated: bool
+
+
+def keys_refused(tx: Tx, after: datetime, limit: int) -> list[RefusedCall]:
     """Return at most `limit` refused calls with expired or revoked keys after that time, oldest first."""
     values = {"after": after, "kind": LifecycleKind.REFUSED, "limit": limit}
-    rows = _REFUSED.all(tx, values)
-    return [Candidate(workspace_id, id, at, noted=mark) for workspace_id, id, at, mark in rows]
+    return [RefusedCall(*row) for row in _REFUSED.all(tx, values)]
+
+
+def kinds_noted(
+    tx: Tx, keys: Collection[tuple[WorkspaceId, KeyId]], day: str
+) -> set[tuple[KeyId, str]]:
+    """Return the kinds of events of these keys whose last mark is that day."""
+    values = {"keys": list(keys), "day": day}
+    return {(key_id, kind) for key_id, kind in _NOTED.all(tx, values)} if keys else set()
+
+
+def silent_keys(tx: Tx, after: str, now: datetime, limit: int) -> list[tuple[WorkspaceId, KeyId]]:
+    """Return at most `limit` rotated keys with an id above `after` that end now, for they are silent."""
+    values = {"after": after, "now": to_microseconds(now), "limit": limit}
+    return [(workspace_id, key_id) for workspace_id, key_id in _SILENT.all(tx, values)]
 
 
 def note_notice(
-    tx: Tx, workspace_id: WorkspaceId, key_id: KeyId, kind: LifecycleKind, mark: str, at: datetime
+    tx: Tx, workspace_id: WorkspaceId, key_id: KeyId, kind: str, mark: str, at: datetime
 ) -> bool:
     """Record a lifecycle event of a key. Returns False if its mark was noted before."""
     row = {

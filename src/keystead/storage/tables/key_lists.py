@@ -89,7 +89,7 @@ def _number(*conditions: ColumnElement[bool]) -> ScalarSelect[int]:
 _IS_ROTATED: Final = and_(_KEYS.revoked_at.is_(None), _KEYS.rotated_to.is_not(None))
 _COUNTS: Final = Query(
     select(
-        _number(_IS_ROTATED, _KEYS.expires_at > bindparam("now")),
+        _number(_IS_ROTATED, or_(_KEYS.expires_at.is_(None), _KEYS.expires_at > bindparam("now"))),
         _number(_IS_ROTATED, _KEYS.expires_at <= bindparam("now")),
         _number(
             _KEYS.revoked_at.is_(None),

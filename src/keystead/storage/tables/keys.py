@@ -60,6 +60,9 @@ _COLUMNS: Final = (
     _KEYS.networks,
     _KEYS.metadata,
     _KEYS.renewable_until,
+    _KEYS.family,
+    _KEYS.replaces,
+    _KEYS.quiet_seconds,
     key_use.c.last_used_at,
     key_use.c.last_used_ip,
     key_use.c.last_used_agent,
@@ -83,6 +86,16 @@ ALL: Final = (
     .where(_OF_WORKSPACE)
 )
 
+_FAMILY: Final = Query(ALL.where(_KEYS.family == bindparam("family"), _KEYS.revoked_at.is_(None)))
+_RENEWED_AT: Final = Query(
+    select(_KEYS.created_at)
+    .where(_OF_WORKSPACE, _KEYS.family == bindparam("family"), _KEYS.id != bindparam("family"))
+    .order_by(_KEYS.created_at.desc())
+    .limit(LIMIT)
+)
+_FORGET_SUCCESSOR: Final = Change(
+    update(api_keys).where(_IS_KEY, _KEYS.rotated_to == bindparam("successor"))
+)
 _ONE: Final = Query(ALL.where(_KEYS.id == bindparam("key")))
 _SOME: Final = Query(ALL.where(_KEYS.id.in_(bindparam("keys", expanding=True))))
 _PREDECESSOR: Final = Query(ALL.where(_KEYS.rotated_to == bindparam("key")))
@@ -235,6 +248,23 @@ def find_predecessor(tx: Tx, workspace_id: WorkspaceId, key_id: KeyId) -> ApiKey
     return None if row is None else key_of(row)
 
 
+def find_family(tx: Tx, workspace_id: WorkspaceId, family: KeyId) -> list[ApiKey]:
+    """Return the unrevoked keys of a family, in no order."""
+    return [key_of(row) for row in _FAMILY.all(tx, {"workspace": workspace_id, "family": family})]
+
+
+def latest_renewals(tx: Tx, workspace_id: WorkspaceId, family: KeyId, limit: int) -> list[datetime]:
+    """Return when a family was renewed, newest first."""
+    values = {"workspace": workspace_id, "family": family, "limit": limit}
+    return _RENEWED_AT.scalars(tx, values)
+
+
+def forget_successor(tx: Tx, workspace_id: WorkspaceId, key_id: KeyId, successor_id: KeyId) -> None:
+    """Let a key be as it was before it was rotated to this successor, which was never used."""
+    values = {"workspace": workspace_id, "key": key_id, "successor": successor_id}
+    _FORGET_SUCCESSOR.run(tx, {**values, "rotated_to": None})
+
+
 def hints_of(tx: Tx, workspace_id: WorkspaceId, key_ids: Collection[KeyId]) -> dict[KeyId, str]:
     """Return the hints of these keys of the workspace."""
     return dict(_HINTS.all(tx, {"workspace": workspace_id, "keys": list(key_ids)}))
@@ -308,8 +338,11 @@ def pepper_ids_of_live_keys(tx: Tx, now: datetime) -> set[str]:
 
 
 def _restrictions(key: ApiKey) -> dict[str, object]:
-    """Return the values of networks, metadata and renewal."""
+    """Return the values of networks, metadata, renewal and what a rotation leaves to be done."""
     return {
+        "family": key.family,
+        "replaces": key.replaces,
+        "quiet_seconds": key.quiet_seconds,
         "networks": key.networks,
         "metadata": key.metadata,
         "renewable_until": key.renewal,
@@ -335,6 +368,9 @@ def key_of(row: Sequence[Any]) -> ApiKey:
         networks,
         metadata,
         renewal,
+        family,
+        replaces,
+        quiet_seconds,
         used_at,
         address,
         agent,
@@ -357,4 +393,7 @@ def key_of(row: Sequence[Any]) -> ApiKey:
         networks,
         metadata,
         renewal,
+        family,
+        replaces,
+        quiet_seconds,
     )

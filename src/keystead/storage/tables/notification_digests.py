@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -21,7 +21,7 @@ from sqlalchemy import (
 
 from keystead.domain.events import Event
 from keystead.domain.ids import UserId, WorkspaceId, new_id
-from keystead.domain.notification_digests import GATHERING_DELAY, INTERVAL, Topic
+from keystead.domain.notification_digests import GATHERING_DELAY, IMMEDIATE, INTERVAL, Topic
 from keystead.storage.database import Tx
 from keystead.storage.queries import Query
 from keystead.storage.schema.columns import LIMIT, Instant, upsert
@@ -45,6 +45,13 @@ _SCHEDULE: Final = upsert(
     lambda fresh: fresh.on_conflict_do_update(
         index_elements=[digests.c.workspace_id],
         set_={"due_at": _next_due(fresh.excluded), "newest": fresh.excluded.newest},
+    ),
+)
+_SCHEDULE_NOW: Final = upsert(
+    digests,
+    lambda fresh: fresh.on_conflict_do_update(
+        index_elements=[digests.c.workspace_id],
+        set_={"due_at": fresh.excluded.due_at, "newest": fresh.excluded.newest},
     ),
 )
 # SKIP LOCKED: another worker is claiming the locked rows right now; waiting would gain nothing.
@@ -116,13 +123,15 @@ class ClaimedDigest:
 
 
 def make_digest_due(tx: Tx, event: Event) -> None:
-    """Make a digest due: some time after its first event, and at most one a day."""
+    """Make a digest due: some time after its first event and at most one a day, or now if the event is urgent."""
+    is_urgent = event.type in IMMEDIATE
+    schedule = _SCHEDULE_NOW if is_urgent else _SCHEDULE
     row = {
         "workspace_id": event.workspace_id,
-        "due_at": event.occurred_at + GATHERING_DELAY,
+        "due_at": event.occurred_at + (timedelta() if is_urgent else GATHERING_DELAY),
         "newest": event.sequence,
     }
-    tx.execute(_SCHEDULE[tx.dialect.name], row)
+    tx.execute(schedule[tx.dialect.name], row)
 
 
 def claim_digests(tx: Tx, now: datetime, until: datetime, limit: int) -> list[ClaimedDigest]:

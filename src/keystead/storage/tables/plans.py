@@ -214,6 +214,13 @@ def set_key_rate(tx: Tx, workspace_id: WorkspaceId, key_id: KeyId, per_minute: i
         tx.execute(_INSERT_KEY_RATE, row)
 
 
+def copy_key_rate(tx: Tx, workspace_id: WorkspaceId, key_id: KeyId, successor_id: KeyId) -> None:
+    """Give a successor the key's own rate limit, if it has one."""
+    own_rate = find_key_rate(tx, workspace_id, key_id)
+    if own_rate is not None:
+        set_key_rate(tx, workspace_id, successor_id, own_rate)
+
+
 def _require(tx: Tx, query: Query, values: dict[str, Any]) -> Sequence[Any]:
     row = query.first(tx, values)
     if row is None:

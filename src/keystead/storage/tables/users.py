@@ -28,6 +28,7 @@ USER_COLUMNS: Final[tuple[Column[Any], ...]] = (
     users.c.password_set_at,
     users.c.portal_workspace_id,
     users.c.email_confirmed_at,
+    users.c.portal_user_id,
 )
 """A user's columns, in the order of the fields of `User`."""
 
@@ -61,9 +62,7 @@ class Account:
         return f"<Account of {self.user.id}>"
 
 
-def insert_user(
-    tx: Tx, user: User, *, password_hash: str | None = None, portal_user_id: str | None = None
-) -> None:
+def insert_user(tx: Tx, user: User, *, password_hash: str | None = None) -> None:
     """Insert a user. Their email signs them in, except portal users. Raises EmailTaken."""
     row = {
         "id": user.id,
@@ -74,7 +73,7 @@ def insert_user(
         "password_hash": password_hash,
         "password_set_at": user.password_set_at,
         "portal_workspace_id": user.portal_workspace_id,
-        "portal_user_id": portal_user_id,
+        "portal_user_id": user.portal_user_id,
         "email_confirmed_at": user.email_confirmed_at,
     }
     with _unique_email():

@@ -111,6 +111,11 @@ _PAGE_OF_MEMBERS: Final = Query(
     .order_by(members.c.user_id)
     .limit(LIMIT)
 )
+_PAGE_OF_NEWEST_MEMBERS: Final = Query(
+    _MEMBERS.where(_OF_WORKSPACE, members.c.user_id < bindparam("before"))
+    .order_by(members.c.user_id.desc())
+    .limit(LIMIT)
+)
 _MEMBER_BY_EMAIL: Final = Query(
     _MEMBERS.where(_OF_WORKSPACE, users.c.sign_in_email == bindparam("email"))
 )
@@ -253,6 +258,14 @@ def page_of_members(
     return [_member(row) for row in _PAGE_OF_MEMBERS.all(tx, values)]
 
 
+def page_of_newest_members(
+    tx: Tx, workspace_id: WorkspaceId, *, limit: int, after: str | None = None
+) -> list[Member]:
+    """Return at most `limit` members, the newest ids first, with an id below `after`."""
+    values = {"workspace": workspace_id, "before": after or ABOVE_EVERY_ID, "limit": limit}
+    return [_member(row) for row in _PAGE_OF_NEWEST_MEMBERS.all(tx, values)]
+
+
 def find_member_by_email(tx: Tx, workspace_id: WorkspaceId, email: str) -> Member | None:
     """Return the member with that sign-in address."""
     values = {"workspace": workspace_id, "email": fold_email(email)}
@@ -263,6 +276,11 @@ def find_member_by_email(tx: Tx, workspace_id: WorkspaceId, email: str) -> Membe
 def set_role(tx: Tx, workspace_id: WorkspaceId, user_id: UserId, role: Role) -> None:
     """Set the role, and raise the version."""
     tx.execute(_EDIT_MEMBER, {"workspace": workspace_id, "user": user_id, "role": role})
+
+
+def touch_member(tx: Tx, workspace_id: WorkspaceId, user_id: UserId) -> None:
+    """Raise the version of a membership whose user has changed."""
+    tx.execute(_EDIT_MEMBER, {"workspace": workspace_id, "user": user_id})
 
 
 def delete_member(tx: Tx, workspace_id: WorkspaceId, user_id: UserId) -> None:

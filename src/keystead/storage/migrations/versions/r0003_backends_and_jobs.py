@@ -15,6 +15,8 @@ COUNT = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 def upgrade() -> None:
     """Add what is new. `api_keys` comes before `workspaces`: a verification locks them in that order."""
     _members_of_keys()
+    _renewals_of_keys()
+    _scans()
     _deletion_of_workspaces()
     _workspaces_of_backends()
     _policies()
@@ -69,6 +71,20 @@ def _deletion_of_workspaces() -> None:
     )
 
 
+# Scans get new names, and continue under them. The old names move only while a server runs that knows no networks.
+
+
+def _scans() -> None:
+    names = {f"ends in {days}": f"expiring in {days}" for days in (0, 1, 7, 14)}
+    for before, name in {**names, "refusals": "refused callers", "disuse": "unused keys"}.items():
+        op.execute(
+            sa.text(
+                "INSERT INTO watermarks (name, mark, moved_at)"
+                " SELECT :name, mark, moved_at FROM watermarks WHERE name = :before"
+            ).bindparams(name=name, before=before)
+        )
+
+
 # Workspaces: the product's own id, and rate limits of their own.
 
 
@@ -88,6 +104,26 @@ def _workspaces_of_backends() -> None:
         sqlite_where=is_given,
         postgresql_where=is_given,
     )
+
+
+# Keys: renewals, and the end after silence.
+
+
+def _renewals_of_keys() -> None:
+    columns = (
+        ("family", IDENTIFIER, "the first of the keys that renewed themselves to this"),
+        ("replaces", IDENTIFIER, "the key that renewed itself to this, until first use"),
+        ("quiet_seconds", COUNT, "rotated, it ends after so long a silence"),
+    )
+    for name, type, comment in columns:
+        op.add_column("api_keys", sa.Column(name, type, comment=comment))
+    _partial("api_keys_family", "family IS NOT NULL", "workspace_id", "family", "created_at")
+    _partial("api_keys_quiet", "quiet_seconds IS NOT NULL AND revoked_at IS NULL", "id")
+
+
+def _partial(name: str, condition: str, *columns: str) -> None:
+    where = sa.text(condition)
+    op.create_index(name, "api_keys", columns, sqlite_where=where, postgresql_where=where)
 
 
 # Policies: the plan's layer, and those of a workspace.

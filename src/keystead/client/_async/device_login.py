@@ -1,0 +1,104 @@
+# Generated from client/_sync/device_login.py by `make async-client`; do not edit.
+"""Signing in at a terminal: the device authorization grant (RFC 8628)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from ssl import SSLContext
+from types import TracebackType
+from typing import Self
+
+import httpx2
+
+from keystead.client._async.connection import AsyncConnection
+from keystead.client.errors import Problem
+from keystead.client.exchange import AGENT, TIMEOUT, Patience, next_interval
+from keystead.client.requests import FORM, Request, form_body
+from keystead.client.results import DeviceCode, DeviceToken
+from keystead.domain.device_logins import CLIENT_ID, GRANT_TYPE
+from keystead.domain.token import Token
+
+
+class AsyncDeviceLogin:
+    """A sign-in at a terminal: `start` returns the code to show, `wait` the token that a person approved."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        agent: str = AGENT,
+        timeout: float = TIMEOUT,
+        patience: Patience | None = None,
+        tls: SSLContext | None = None,
+        transport: httpx2.AsyncBaseTransport | None = None,
+    ) -> None:
+        """Check the URL; nothing is sent yet. The arguments are those of Client, without a token.
+
+        Raises:
+            UnsafeAddress: A token must not come from this URL.
+        """
+        self._connection = AsyncConnection(
+            url,
+            None,
+            agent=agent,
+            timeout=timeout,
+            patience=patience,
+            tls=tls,
+            transport=transport,
+        )
+
+    async def start(
+        self,
+        *,
+        scopes: Iterable[str] = (),
+        description: str | None = None,
+        host: str | None = None,
+    ) -> DeviceCode:
+        """Return a new code. The arguments only preselect: the person decides which key the terminal gets.
+
+        `host` is this computer's name, which the person is shown. Raises Problem, Unreachable, UnexpectedAnswer.
+        """
+        wishes = {"scope": " ".join(scopes), "description": description, "host": host}
+        fields = {name: wish for name, wish in wishes.items() if wish}
+        body = form_body(client_id=CLIENT_ID, **fields)
+        request = Request(
+            "POST", "/oauth/device_authorization", body=body, media_type=FORM, authenticated=False
+        )
+        return await self._connection.send(request, DeviceCode)
+
+    async def wait(self, code: DeviceCode) -> Token:
+        """Return the token, as soon as a person has approved the code.
+
+        Raises:
+            Problem: Its code is `access_denied` or `expired_token`, and its detail says why.
+            Unreachable, UnexpectedAnswer: The server didn't answer. The key may have been created.
+        """
+        body = form_body(
+            grant_type=GRANT_TYPE, device_code=code.device_code.reveal(), client_id=CLIENT_ID
+        )
+        request = Request("POST", "/oauth/token", body=body, media_type=FORM, authenticated=False)
+        interval = code.interval
+        while True:
+            await asyncio.sleep(interval)
+            try:
+                approved = await self._connection.send(request, DeviceToken)
+            except Problem as refusal:
+                interval = next_interval(refusal, interval)
+            else:
+                return approved.access_token
+
+    async def close(self) -> None:
+        """Close the sockets."""
+        await self._connection.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
