@@ -10,13 +10,17 @@ from keystead.api.events import EVENTS
 from keystead.api.keys import KEYS
 from keystead.api.operations import Operation
 from keystead.api.operator.deletion import DELETION
+from keystead.api.operator.events import FEED
+from keystead.api.operator.exports import EXPORTS
 from keystead.api.operator.keys import WORKSPACE_KEYS
 from keystead.api.operator.members import MEMBERS
 from keystead.api.operator.plans import PLANS
 from keystead.api.operator.policies import MANAGED_POLICIES
 from keystead.api.operator.portal_sessions import PORTAL_SESSIONS
+from keystead.api.operator.usage import ALL_USAGE
 from keystead.api.operator.workspaces import EXTERNAL_WORKSPACES, MANAGED_WORKSPACES
 from keystead.api.policies import POLICY
+from keystead.api.usage import USAGE
 from keystead.api.webhooks import DELIVERIES, WEBHOOKS
 from keystead.api.workspaces import WORKSPACES
 
@@ -26,6 +30,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = tuple(
         WORKSPACES,
         POLICY,
         KEYS,
+        USAGE,
         COLLECTIONS,
         DOCUMENTS,
         EVENTS,
@@ -34,11 +39,14 @@ OPERATIONS: Final[tuple[Operation, ...]] = tuple(
         # Before the paths of one workspace: an external id may be called "plan".
         EXTERNAL_WORKSPACES,
         MANAGED_WORKSPACES,
+        EXPORTS,
         DELETION,
         MANAGED_POLICIES,
         WORKSPACE_KEYS,
         MEMBERS,
         PLANS,
+        FEED,
+        ALL_USAGE,
         PORTAL_SESSIONS,
     )
     for operation in operations

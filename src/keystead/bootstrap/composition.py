@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from keystead.services.documents import Documents
     from keystead.services.events import Events
     from keystead.services.execution import Execution
+    from keystead.services.exports import Exports
+    from keystead.services.feed import Feed
     from keystead.services.first_uses import FirstUses
     from keystead.services.invitations import Invitations
     from keystead.services.isolation import OnFailure
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from keystead.services.sign_in import SignIn
     from keystead.services.throttle import Throttle
     from keystead.services.usage import Usage
+    from keystead.services.usage_reports import UsageReports
     from keystead.services.verifier import (
         CredentialCache,
         CredentialVerifier,
@@ -146,10 +149,20 @@ class Composition:
 
         return Usage(self.database, self.clock, self.on_failure)
 
+    def _usage_reports(self) -> UsageReports:
+        from keystead.services.usage_reports import UsageReports
+
+        return UsageReports(self.database, self.clock)
+
     def _events(self) -> Events:
         from keystead.services.events import Events
 
         return Events(self.database)
+
+    def _feed(self) -> Feed:
+        from keystead.services.feed import Feed
+
+        return Feed(self.database, self.clock, self.on_failure)
 
     def _plans(self) -> Plans:
         from keystead.services.plans import Plans
@@ -170,6 +183,11 @@ class Composition:
         from keystead.services.deletion import Deletion
 
         return Deletion(self.database, self.clock, self.on_failure)
+
+    def _exports(self) -> Exports:
+        from keystead.services.exports import Exports
+
+        return Exports(self.database, self.clock)
 
     def _sign_in(self) -> SignIn:
         from keystead.services.sign_in import SignIn
