@@ -11,6 +11,7 @@ import pytest
 from keystead.bootstrap import Installation
 from keystead.operation import checks
 from keystead.operation.checks import Verdict
+from keystead.operation.gateway_files import check_gateways, usual_files
 from keystead.settings import Settings
 from tests.cli.conftest import CommandResult, Keystead, one_engine
 from tests.support.server_process import ServerProcess
@@ -97,6 +98,40 @@ def test_each_fault_is_found_with_its_fix(
     }
     assert result.code == 1
     assert f"run: chmod 0640 {file}" in result.out
+
+
+GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "gateways"
+
+
+def test_gateway_files_of_an_earlier_version_are_named(run: Keystead, tmp_path: Path) -> None:
+    """One that doesn't know the metadata would let a client's own through; today's files are in order."""
+    shipped = [
+        GUIDE / name for name in ("nginx.conf", "Caddyfile", "traefik-routes.yml", "envoy.yaml")
+    ]
+    finding = check_gateways([*shipped, GUIDE / "README.md"])
+    assert finding is not None
+    assert finding.verdict is Verdict.OK
+    assert check_gateways([GUIDE / "traefik.yml"]) is None
+    for file in shipped[:3]:
+        earlier = tmp_path / file.name
+        lines = file.read_text().splitlines(keepends=True)
+        earlier.write_text("".join(line for line in lines if "metadata" not in line.lower()))
+        result = run("doctor", "--json", "--gateway", str(file), "--gateway", str(earlier))
+        (finding,) = [each for each in result.json if each["check"] == "gateways"]
+        assert finding["verdict"] == "warning"
+        assert str(earlier) in finding["says"]
+        assert str(file) not in finding["says"]
+    result = run("doctor", "--json", "--gateway", str(tmp_path / "absent"))
+    assert findings(result)["gateways"] == "warning"
+
+
+def test_the_usual_places_of_gateway_files(tmp_path: Path) -> None:
+    """They are looked for without an option."""
+    names = ["etc/nginx/conf.d/app.conf", "etc/caddy/Caddyfile", "etc/traefik/dynamic.yml"]
+    for name in (*names, "etc/nginx/conf.d/README"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert list(usual_files(tmp_path)) == [tmp_path / name for name in names]
 
 
 @pytest.mark.slow

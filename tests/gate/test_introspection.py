@@ -272,7 +272,7 @@ def test_one_use_for_one_question(sandbox: SandboxInstallation, gate: GateApplic
         assert gate.introspect(text_of(key), service).status == 200
     sandbox.flush()
     today = sandbox.clock.now().date()
-    assert sandbox.services.usage.per_day(tenant, key.key.id, today) == {today: 3}
+    assert sandbox.requests(tenant, key.key.id) == {today: 3}
 
 
 def test_calling_credentials_are_logged(

@@ -90,9 +90,9 @@ def test_days_of_use_go(own_sandbox: SandboxInstallation) -> None:
         own_sandbox.verify(created)
         own_sandbox.flush()
         days.append(own_sandbox.clock.now().date())
+    _sweep(own_sandbox, RetentionPolicy(None, None, None, None))  # the hours, kept for days only
     assert _sweep(own_sandbox, RetentionPolicy(None, None, 400 * DAY, None)) == 1
-    usage = own_sandbox.services.usage
-    assert list(usage.per_day(tenant, created.key.id, days[0])) == days[1:]
+    assert list(own_sandbox.requests(tenant, created.key.id, days[0])) == days[1:]
     assert own_sandbox.services.keys.get(tenant, created.key.id).last_use is not None
 
 

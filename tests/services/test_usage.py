@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from keystead.domain.errors import InsufficientScope, Unavailable
+from keystead.domain.errors import InsufficientScope, NotFound, Unavailable
 from keystead.domain.instants import from_microseconds, to_microseconds
 from keystead.domain.keys import KeyUse
 from keystead.domain.principals import of_key
@@ -37,7 +37,7 @@ def _use(
 def _days(
     sandbox: SandboxInstallation, created: CreatedKey, since: date = date(2020, 1, 1)
 ) -> dict[date, int]:
-    return sandbox.services.usage.per_day(sandbox.principal(created), created.key.id, since)
+    return sandbox.requests(sandbox.principal(created), created.key.id, since)
 
 
 def test_uses_are_counted_per_day(sandbox: SandboxInstallation) -> None:
@@ -79,7 +79,7 @@ def test_refused_tokens_are_no_use(sandbox: SandboxInstallation) -> None:
     _use(sandbox, dead)
     sandbox.flush()
     assert [key.last_use for key in sandbox.keys(tenant)] == [None, None]
-    assert sandbox.services.usage.per_day(tenant, narrow.key.id, date(2020, 1, 1)) == {}
+    assert sandbox.requests(tenant, narrow.key.id, date(2020, 1, 1)) == {}
 
 
 def test_use_never_touches_the_key(sandbox: SandboxInstallation) -> None:
@@ -153,7 +153,7 @@ def test_uses_during_flushes(sandbox: SandboxInstallation) -> None:
         for flusher in flushers:
             flusher.result()
     sandbox.flush()
-    assert sandbox.services.usage.per_day(tenant, created.key.id, TODAY) == {TODAY: 1600}
+    assert sandbox.requests(tenant, created.key.id) == {TODAY: 1600}
 
 
 def test_servers_flush_side_by_side(sandbox: SandboxInstallation) -> None:
@@ -173,7 +173,7 @@ def test_servers_flush_side_by_side(sandbox: SandboxInstallation) -> None:
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(use_and_flush, range(2)))
     for created in keys:
-        assert sandbox.services.usage.per_day(tenant, created.key.id, TODAY) == {TODAY: 16}
+        assert sandbox.requests(tenant, created.key.id) == {TODAY: 16}
 
 
 @pytest.mark.parametrize("agent", ["a\x00b", "\ud800", "x" * 5000, "\x1b[2J", "ü" * 300], ids=ascii)
@@ -197,10 +197,11 @@ def test_use_is_the_workspaces_own(sandbox: SandboxInstallation) -> None:
     created = sandbox.key(tenant)
     _use(sandbox, created)
     sandbox.flush()
-    assert sandbox.services.usage.per_day(other, created.key.id, TODAY) == {}
+    with pytest.raises(NotFound):
+        sandbox.requests(other, created.key.id)
     blind = sandbox.caller(tenant, "documents:read")
     with pytest.raises(InsufficientScope):
-        sandbox.services.usage.per_day(blind, created.key.id, TODAY)
+        sandbox.requests(blind, created.key.id)
 
 
 def test_closing_flushes(own_sandbox: SandboxInstallation) -> None:
@@ -222,7 +223,7 @@ def test_ever_new_callers_fill_no_memory(sandbox: SandboxInstallation) -> None:
         usage.note(user, at + 2 * number + 1, "192.0.2.1", "curl/8")
     assert len(usage._runs) <= MAX_RUNS
     sandbox.flush()
-    assert usage.per_day(tenant, created.key.id, TODAY) == {TODAY: 2 * (MAX_RUNS + 5) + 1}
+    assert sandbox.requests(tenant, created.key.id) == {TODAY: 2 * (MAX_RUNS + 5) + 1}
     used = sandbox.services.keys.get(tenant, created.key.id).last_use
     assert used is not None
     assert (used.at, used.agent) == (from_microseconds(at + 2 * MAX_RUNS + 9), "curl/8")
@@ -248,7 +249,7 @@ def test_noting_is_adding_up(
         if flushed:
             sandbox.flush()
     sandbox.flush()
-    assert usage.per_day(tenant, key.id, TODAY) == expected
+    assert sandbox.requests(tenant, key.id) == expected
     assert {c.caller.agent: c.times for c in usage.callers(tenant, key.id)} == Counter(
         caller for _, caller, _ in uses
     )

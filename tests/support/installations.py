@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import date, timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +22,7 @@ from keystead.domain.ids import KeyId, WorkspaceId
 from keystead.domain.key_lists import KeySelection
 from keystead.domain.keys import ApiKey, KeyDraft
 from keystead.domain.principals import Principal, operator
+from keystead.domain.usage import Period
 from keystead.domain.verification import Denied, Verification, Verified
 from keystead.services import Services
 from keystead.services.key_issuer import CreatedKey
@@ -124,6 +126,15 @@ class SandboxInstallation:
     def flush(self) -> int:
         """Write the noted uses."""
         return self.services.usage.flush()
+
+    def requests(
+        self, principal: Principal, key_id: KeyId, since: date | None = None
+    ) -> dict[date, int]:
+        """Return the accepted requests of a key on each day (UTC) from `since` on, by default from a month ago."""
+        last = self.clock.now().date() + timedelta(days=1)
+        period = Period(since or last - timedelta(days=30), last)
+        use = self.services.usage_reports.of_key(principal, key_id, period)
+        return {day: count.requests for day, count in use.items() if count.requests}
 
     def count(self, table: Any) -> int:
         """Return how many rows a table has."""

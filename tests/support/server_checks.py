@@ -10,6 +10,7 @@ from pathlib import Path
 from keystead import bootstrap
 from keystead.domain.ids import KeyId
 from keystead.domain.principals import system
+from keystead.domain.usage import Period
 from tests.support.server_process import HOST, ServerProcess
 
 
@@ -24,8 +25,11 @@ def recorded_uses(server: ServerProcess, ids: list[str]) -> list[int]:
     try:
         services = installation.services
         principal = system(services.workspaces.first().workspace_id)
-        since = datetime.now(UTC).date() - timedelta(days=2)
-        return [sum(services.usage.per_day(principal, KeyId(id), since).values()) for id in ids]
+        today = datetime.now(UTC).date()
+        period = Period(today - timedelta(days=2), today + timedelta(days=1))
+        of_key = services.usage_reports.of_key
+        days = [of_key(principal, KeyId(id), period) for id in ids]
+        return [sum(use.requests for use in each.values()) for each in days]
     finally:
         installation.close()
 

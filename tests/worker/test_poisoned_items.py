@@ -119,6 +119,18 @@ def flush_use(scene: Scene) -> Check:
     return lambda: scene.rows(schema.key_use, scene.honest) == 1
 
 
+def place_events(scene: Scene) -> Check:
+    """Fail to give a workspace's events their positions in the feed."""
+    scene.poison("UPDATE", "events", "workspace_id", scene.poisoned.workspace_id)
+    honest = scene.sandbox.key(scene.honest).key.id
+
+    def is_done() -> bool:
+        feed = scene.sandbox.services.feed.read(limit=200).items
+        return honest in {event.target.id for event in feed}
+
+    return is_done
+
+
 def watch_keys(scene: Scene) -> Check:
     """Fail to write an event of a workspace."""
     task_of(scene, "key_lifecycle").run()
@@ -232,6 +244,7 @@ def _spoil_events(scene: Scene) -> None:
 
 USE_CASES: Final[Mapping[str, Callable[[Scene], Check]]] = {
     "flush_use": flush_use,
+    "place_events": place_events,
     "key_lifecycle": watch_keys,
     "expired_rows": sweep,
     "retention": forget,

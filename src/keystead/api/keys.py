@@ -11,6 +11,7 @@ from typing import Final, Literal
 from keystead.api.bodies import Body, KeyChange, NewKey, NewRenewal, NewRotation
 from keystead.api.calls import Call, page_of
 from keystead.api.operations import PAGED, Operations, Reply, in_path, in_query
+from keystead.api.usage import PERIOD
 from keystead.domain.errors import (
     AgainstPolicy,
     IdempotencyInProgress,
@@ -29,9 +30,11 @@ from keystead.domain.ids import KeyId
 from keystead.domain.key_lists import DAYS_PATTERN, KeySelection, KeySort, parse_days
 from keystead.domain.keys import KeyStatus
 from keystead.domain.scopes import KEYS_READ, KEYS_WRITE
+from keystead.domain.usage import period_of
 from keystead.services import key_issuer as service
 from keystead.services.idempotency import Once
 from keystead.wire.resources import CreatedKey, Key, KeyList, Quota
+from keystead.wire.usage import DayUsageList
 
 
 def _version(call: Call, path: Mapping[str, str]) -> int:
@@ -262,6 +265,25 @@ def rotate_key(call: Call, id: str, body: NewRotation = _NO_BODY) -> Reply[Creat
         once=_once(call, body),
     )
     return _created(call, created)
+
+
+@KEYS.call(
+    "GET",
+    "/{id}/usage",
+    "Get the use of a key",
+    KEYS_READ,
+    query=PERIOD,
+)
+def get_key_usage(
+    call: Call, id: str, from_: str | None = None, to: str | None = None
+) -> Reply[DayUsageList]:
+    """Return the requests of a key on each day of a period, also if it is expired or revoked.
+
+    The numbers are exact. Requests of the last two seconds may be missing.
+    """
+    reports = call.services.usage_reports
+    period = period_of(from_, to, reports.today())
+    return Reply(DayUsageList.of(reports.of_key(call.principal, KeyId(id), period)))
 
 
 def _require_renewable(call: Call, _: Mapping[str, str]) -> int:

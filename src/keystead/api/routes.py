@@ -9,14 +9,19 @@ from keystead.api.documents import DOCUMENTS
 from keystead.api.events import EVENTS
 from keystead.api.keys import KEYS
 from keystead.api.operations import Operation
+from keystead.api.operator.credentials import CREDENTIALS
 from keystead.api.operator.deletion import DELETION
-from keystead.api.operator.keys import WORKSPACE_KEYS
+from keystead.api.operator.events import FEED
+from keystead.api.operator.exports import EXPORTS
+from keystead.api.operator.keys import LOOKUPS, WORKSPACE_KEYS
 from keystead.api.operator.members import MEMBERS
 from keystead.api.operator.plans import PLANS
 from keystead.api.operator.policies import MANAGED_POLICIES
 from keystead.api.operator.portal_sessions import PORTAL_SESSIONS
+from keystead.api.operator.usage import ALL_USAGE
 from keystead.api.operator.workspaces import EXTERNAL_WORKSPACES, MANAGED_WORKSPACES
 from keystead.api.policies import POLICY
+from keystead.api.usage import USAGE
 from keystead.api.webhooks import DELIVERIES, WEBHOOKS
 from keystead.api.workspaces import WORKSPACES
 
@@ -26,6 +31,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = tuple(
         WORKSPACES,
         POLICY,
         KEYS,
+        USAGE,
         COLLECTIONS,
         DOCUMENTS,
         EVENTS,
@@ -34,12 +40,17 @@ OPERATIONS: Final[tuple[Operation, ...]] = tuple(
         # Before the paths of one workspace: an external id may be called "plan".
         EXTERNAL_WORKSPACES,
         MANAGED_WORKSPACES,
+        EXPORTS,
         DELETION,
         MANAGED_POLICIES,
         WORKSPACE_KEYS,
+        LOOKUPS,
         MEMBERS,
         PLANS,
+        FEED,
+        ALL_USAGE,
         PORTAL_SESSIONS,
+        CREDENTIALS,
     )
     for operation in operations
 )

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from keystead.worker.mail import MailTransport
 
 FLUSH_SECONDS: Final = 2.0
+FEED_SECONDS: Final = 0.5
+"""The feed promises every event within a second."""
 WATCH_SECONDS: Final = 60.0
 DIGEST_SECONDS: Final = 60.0
 CONFIRMATION_SECONDS: Final = 5.0
@@ -68,6 +70,7 @@ def _tasks(installation: Installation) -> list[Task]:
         device_logins,
         documents,
         events,
+        feed,
         key_lifecycle,
         quiet_ends,
         usage,
@@ -86,6 +89,7 @@ def _tasks(installation: Installation) -> list[Task]:
     quiet = QuietEnds(database, clock, on_failure)
     return [
         Task(usage.TASK, FLUSH_SECONDS, services.usage.flush),
+        Task(feed.TASK, FEED_SECONDS, services.feed.place),
         Task(key_lifecycle.TASK, WATCH_SECONDS, lifecycle.run),
         Task(quiet_ends.TASK, WATCH_SECONDS, quiet.run),
         Task(events.TASK, WATCH_SECONDS, InstallationLog(database, clock).write),

@@ -5,7 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+from cyclopts import Parameter
 
 from keystead.cli import render
 from keystead.cli.options import HERE, Json, Place
@@ -15,15 +18,23 @@ if TYPE_CHECKING:
     from keystead.operation.checks import Finding
     from keystead.settings import Settings
 
+Gateways = Annotated[
+    tuple[Path, ...],
+    Parameter(
+        negative=(),
+        consume_multiple=False,
+        help="The configuration of a gateway; repeatable. Those at the usual places in /etc are checked anyway.",
+    ),
+]
 MARKS: Final = {"ok": "ok", "warning": "warn", "fault": "FAULT"}
 
 
-def doctor(*, place: Place = HERE, json: Json = False) -> int:
-    """Check settings, files, peppers, database, schema, clock, disk, port and TLS. Changes nothing.
+def doctor(*, gateway: Gateways = (), place: Place = HERE, json: Json = False) -> int:
+    """Check settings, files, peppers, database, schema, clock, disk, port, TLS and gateways. Changes nothing.
 
     The exit code is 1 if there is a fault.
     """
-    findings = list(_examine(place))
+    findings = [*_examine(place), *_examine_gateways(gateway)]
     if json:
         render.print_json([asdict(finding) for finding in findings])
     else:
@@ -46,6 +57,14 @@ def _examine(place: Place) -> Iterator[Finding]:
     yield Finding("configuration", Verdict.OK, "The settings are consistent.")
     yield from _examine_machine(settings)
     yield from _examine_installation(settings)
+
+
+def _examine_gateways(files: tuple[Path, ...]) -> Iterator[Finding]:
+    from keystead.operation.gateway_files import check_gateways, usual_files
+
+    finding = check_gateways((*usual_files(), *files))
+    if finding is not None:
+        yield finding
 
 
 def _examine_machine(settings: Settings) -> Iterator[Finding]:

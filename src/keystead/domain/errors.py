@@ -234,6 +234,23 @@ class NotSuspended(Conflict):
     title = "The workspace is not suspended"
 
 
+class FeedExpired(KeysteadError):
+    """Events after that position of the feed were deleted at the end of their retention."""
+
+    code = "feed-expired"
+    title = "The feed no longer has these events"
+
+    def __init__(self, oldest: str) -> None:
+        super().__init__(
+            "Events after this position are past their retention. Continue after `oldest`."
+        )
+        self.oldest = oldest
+
+    def extras(self) -> Mapping[str, object]:
+        """Return the position to continue after: everything behind it is still there."""
+        return {"oldest": self.oldest}
+
+
 class ChangedMeanwhile(KeysteadError):
     """The resource has another version than the change was made for."""
 

@@ -79,10 +79,11 @@ def read_page(
     """
     binding = Binding(workspace_id, path, filters or {})
     after = None if cursor is None else _position(kind, cursor, binding.digest())
-    return Page(_limit(limit), after, binding)
+    return Page(read_limit(limit), after, binding)
 
 
-def _limit(limit: int | str | None) -> int:
+def read_limit(limit: int | str | None) -> int:
+    """Return the number of items that `limit` asks for. Raises Invalid unless it is 1-200."""
     if limit is None:
         return DEFAULT_LIMIT
     number = int(limit) if _DIGITS.fullmatch(str(limit)) else 0

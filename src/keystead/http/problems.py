@@ -39,6 +39,7 @@ STATUS = MappingProxyType(
         "idempotency-in-progress": 409,
         "webhook-disabled": 409,
         "not-suspended": 409,
+        "feed-expired": 410,
         "changed-meanwhile": 412,
         "too-large": 413,
         "unsupported-media-type": 415,

@@ -16,9 +16,12 @@ if TYPE_CHECKING:
     from keystead.services.documents import Documents
     from keystead.services.events import Events
     from keystead.services.execution import Execution
+    from keystead.services.exports import Exports
+    from keystead.services.feed import Feed
     from keystead.services.first_uses import FirstUses
     from keystead.services.invitations import Invitations
     from keystead.services.key_lists import KeyLists
+    from keystead.services.key_owners import KeyOwners
     from keystead.services.keys import Keys
     from keystead.services.members import Members
     from keystead.services.notifications import NotificationDigests, NotificationPreferences
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from keystead.services.rotations import Rotations
     from keystead.services.sign_in import SignIn
     from keystead.services.usage import Usage
+    from keystead.services.usage_reports import UsageReports
     from keystead.services.verifier import CredentialVerifier, Introspection, Verifier
     from keystead.services.webhooks import Webhooks
     from keystead.services.workspaces import Workspaces
@@ -49,14 +53,18 @@ class Services:
     renewals: Renewals
     first_uses: FirstUses
     key_lists: KeyLists
+    key_owners: KeyOwners
     key_rates: KeyRates
     verifier: Verifier
     usage: Usage
+    usage_reports: UsageReports
     events: Events
+    feed: Feed
     plans: Plans
     policies: Policies
     workspaces: Workspaces
     deletion: Deletion
+    exports: Exports
     sign_in: SignIn
     device_logins: DeviceLogins
     documents: Documents

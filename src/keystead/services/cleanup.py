@@ -10,13 +10,14 @@ from typing import Final, TypeVar
 from keystead.domain.events import RetentionPolicy, retention_cutoff
 from keystead.domain.ids import WorkspaceId
 from keystead.domain.sessions import DEVICE_LIFETIME
+from keystead.domain.usage import HOURS_KEPT, day_number, hour_of
 from keystead.services.isolation import Isolation, OnFailure, run_all
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.engine.roles import Purpose
 from keystead.storage.retry import retry_on_conflict
 from keystead.storage.tables import retention as rows
-from keystead.storage.tables.retention import CallerId, Spent, UseDayId
+from keystead.storage.tables.retention import CallerId, Spent, UseId, UseTable
 
 RETENTION_TASK: Final = "retention"
 EXPIRED_TASK: Final = "expired_rows"
@@ -52,7 +53,7 @@ class Retention:
         self._last_caller: CallerId | None = None
         self._workspaces = Isolation[WorkspaceId](RETENTION_TASK, clock, on_failure)
         # The log names a key, never its caller's address and agent.
-        self._uses = Isolation[UseDayId](RETENTION_TASK, clock, on_failure, name=lambda use: use[0])
+        self._uses = Isolation[UseId](RETENTION_TASK, clock, on_failure, name=lambda use: use[1])
         self._callers = Isolation[CallerId](
             RETENTION_TASK, clock, on_failure, name=lambda caller: caller[0]
         )
@@ -108,19 +109,23 @@ class Retention:
         return total
 
     def _delete_uses(self, now: datetime) -> int:
+        total = self._delete_counts(UseTable.HOUR, hour_of(now - HOURS_KEPT))
         until = retention_cutoff(self._policy.use, now)
-        if until is None:
-            return 0
+        if until is not None:
+            total += self._delete_counts(UseTable.DAY, day_number(until.date()))
+        return total
+
+    def _delete_counts(self, table: UseTable, before: int) -> int:
         return _drain(
             self._uses,
-            partial(self._old_uses, until),
-            lambda uses: self._delete(partial(rows.delete_use, among=uses)),
+            partial(self._old_uses, table, before),
+            lambda uses: self._delete(partial(rows.delete_use, table=table, among=uses)),
         )
 
     @retry_on_conflict
-    def _old_uses(self, until: datetime) -> list[UseDayId]:
+    def _old_uses(self, table: UseTable, before: int) -> list[UseId]:
         with self._database.read_across(Purpose.WORKER) as tx:
-            return rows.find_old_use(tx, until.date(), self._uses.held_back(), BATCH)
+            return rows.find_old_use(tx, table, before, self._uses.held_back(), BATCH)
 
     def _delete_callers(self, now: datetime) -> int:
         until = retention_cutoff(self._policy.callers, now)

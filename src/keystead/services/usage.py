@@ -1,10 +1,9 @@
-"""The use of keys: noted in memory at each verification, flushed in one transaction, read for charts."""
+"""The use of keys: noted in memory at each verification, and flushed in one transaction."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import date
 from itertools import count
 from typing import Final
 from zlib import crc32
@@ -17,6 +16,7 @@ from keystead.domain.verification import Denied
 from keystead.services.isolation import Isolation, OnFailure
 from keystead.storage.clock import Clock, SystemClock
 from keystead.storage.database import Database
+from keystead.storage.engine.errors import StatementFault
 from keystead.storage.engine.roles import Purpose
 from keystead.storage.retry import retry_on_conflict
 from keystead.storage.tables import usage as rows
@@ -34,7 +34,7 @@ _Source = tuple[str, str | None, str | None]
 class Usage:
     """Notes of uses in memory. A verification never waits for the database, and a failed flush keeps its notes.
 
-    A run is a caller's uses of one key on one day since the last flush: another use only adds to it.
+    A run is a caller's uses of one key within one hour since the last flush: another use only adds to it.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Usage:
         self._noting.acquire()
         try:
             run = self._runs.get(source)
-            if run is not None and run.last_at <= at < run.day_ends:
+            if run is not None and run.last_at <= at < run.hour_ends:
                 run.last_at = at
                 run.times += 1
             else:
@@ -75,7 +75,8 @@ class Usage:
     def flush(self) -> int:
         """Write what was noted since the last flush. Returns of how many keys.
 
-        A key whose notes can't be written doesn't delay the others'; once it is given up, they are dropped.
+        A key whose notes can't be written doesn't delay the others'; once it is given up, they are dropped. So are the
+        notes of a key that no longer exists.
 
         Raises:
             StorageError: The notes stay in memory.
@@ -99,13 +100,6 @@ class Usage:
             return len(written)
 
     @retry_on_conflict
-    def per_day(self, principal: Principal, key_id: KeyId, since: date) -> dict[date, int]:
-        """Return the uses of one key on each day (UTC) from `since` on."""
-        principal.require(KEYS_READ)
-        with self._database.read_once(principal.workspace_id) as tx:
-            return rows.uses_per_day(tx, principal.workspace_id, key_id, since)
-
-    @retry_on_conflict
     def callers(self, principal: Principal, key_id: KeyId) -> list[KeyCaller]:
         """Return the key's recent callers, the latest first: at most ten that were served and ten that were refused."""
         principal.require(KEYS_READ)
@@ -120,8 +114,21 @@ class Usage:
 
     @retry_on_conflict
     def _write(self, taken: Mapping[KeyId, UsageBuffer]) -> None:
-        with self._database.write_across(Purpose.USE, keeps_access=True) as tx:
-            rows.record_use(tx, taken)
+        try:
+            with self._database.write_across(Purpose.USE, keeps_access=True) as tx:
+                rows.record_use(tx, taken)
+        except StatementFault:
+            # A key that was deleted with its workspace: its use refers to nothing. Looking before each flush would
+            # cost every flush a read, and still miss a key that is deleted in between.
+            existing = self._existing(taken)
+            if len(existing) == len(taken):
+                raise
+            self._write({key_id: taken[key_id] for key_id in existing})
+
+    @retry_on_conflict
+    def _existing(self, taken: Mapping[KeyId, UsageBuffer]) -> set[KeyId]:
+        with self._database.read_across(Purpose.USE) as tx:
+            return rows.existing_keys(tx, list(taken))
 
     @retry_on_conflict
     def _drop_callers(self, due: Collection[KeyId]) -> None:
@@ -129,7 +136,7 @@ class Usage:
             rows.delete_old_callers(tx, due, MAX_CALLERS)
 
     def _begin_run(self, source: _Source, workspace_id: WorkspaceId, at: int) -> None:
-        """Begin a run: since the last flush, on a new day, or by a clock that was set back."""
+        """Begin a run: since the last flush, in a new hour, or by a clock that was set back."""
         earlier = self._runs.get(source)
         if earlier is not None:
             _end_run(self._buffers, source, earlier)

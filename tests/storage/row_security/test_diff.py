@@ -309,6 +309,8 @@ GLOBALLY_UNIQUE: Final = {
     "api_keys_pk": "the id is in the token, 128 bits of it random: nobody meets another's by chance",
     "key_use_pk": "the id of a key",
     "key_use_days_pk": "the id of a key",
+    "key_use_hours_pk": "the id of a key",
+    "events_by_position": "a number that the server makes up",
     "key_callers_pk": "the id of a key",
     "collections_pk": "an id that the server makes up",
     "documents_pk": "a number that the database makes up, and that leaves it nowhere",

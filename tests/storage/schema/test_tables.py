@@ -51,7 +51,7 @@ def test_references_carry_the_workspace(table: Table) -> None:
 @pytest.mark.parametrize("table", TENANTS, ids=lambda table: table.name)
 def test_names_are_unique_within_a_workspace(table: Table) -> None:
     """Unique values are unique within a workspace, or are not names at all: no tenant learns another's names (R50)."""
-    unguessable = {"id", "digest", "user_code_digest", "key_id", "serial"}
+    unguessable = {"id", "digest", "user_code_digest", "key_id", "serial", "position"}
     keys: list[Any] = [c for c in table.constraints if isinstance(c, UniqueConstraint)]
     keys += [table.primary_key, *(index for index in table.indexes if index.unique)]
     for key in keys:

@@ -29,6 +29,7 @@ EXAMPLE: Final = "https://keys.example.com"
 _WORKSPACE_TAGS: Final = {
     "workspaces": "The calling key and its workspace.",
     "keys": "API keys. The token is shown once, on creation; revoking takes effect immediately.",
+    "usage": "How often the keys were used.",
     "plan": "The workspace's plan, its limits and their use.",
     "collections": "Named sets of documents.",
     "documents": "Texts with attributes: push them one by one or in batches, and search them by words.",
@@ -42,6 +43,9 @@ _OPERATOR_TAGS: Final = {
     "workspace keys": "The keys of a workspace, with the bodies, rules and codes of `/v1/keys`.",
     "members": "The people of a workspace.",
     "plans": "The plans of this installation.",
+    "credentials": "What your own services and operators authenticate with.",
+    "usage": "How often the keys of each workspace were used, for billing.",
+    "feed": "All events of all workspaces and of the installation, in one order.",
     "portal sessions": "Sign users in to the Developer area without a second account.",
 }
 _SCHEMES: Final = {

@@ -10,6 +10,7 @@ from keystead.domain.errors import (
     AgainstPolicy,
     ChangedMeanwhile,
     DiskFull,
+    FeedExpired,
     InsufficientScope,
     Invalid,
     InvalidRequest,
@@ -77,6 +78,7 @@ _SPECIAL: Final[dict[str, KeysteadError]] = {
         PolicyLayers(plan=Policy(90, default_lifetime_days=30)).effective.members(),
     ),
     RateLimited.code: RateLimited(30),
+    FeedExpired.code: FeedExpired("1796126400000000"),
     LimitReached.code: LimitReached(
         "active API keys",
         limit=5,

@@ -29,7 +29,7 @@ from keystead.domain.ids import KeyId
 from keystead.domain.keys import ApiKey, KeyStatus, KeyUse
 from keystead.domain.principals import Actor, Principal, PrincipalKind
 from keystead.domain.scopes import EVERYTHING, KEYS_WRITE, ScopeCatalog, Scopes
-from keystead.domain.usage import KeyCaller
+from keystead.domain.usage import KeyCaller, UseCount
 from keystead.domain.verification import DenialReason
 
 _REASONS: Final[Mapping[DenialReason, str]] = {
@@ -239,10 +239,10 @@ def first_day(today: date) -> date:
     return today - timedelta(days=DAYS - 1)
 
 
-def chart_of(uses: Mapping[date, int], today: date) -> Chart:
+def chart_of(uses: Mapping[date, UseCount], today: date) -> Chart:
     """Return the chart of the last 30 days (UTC) through today. Days absent in `uses` had no request."""
     dates = [first_day(today) + timedelta(days=number) for number in range(DAYS)]
-    counts = [uses.get(each, 0) for each in dates]
+    counts = [uses.get(each, UseCount()).requests for each in dates]
     top = _scale_end(max(counts))
     days = [
         Day(each.isoformat(), day(each), f"{n:,}") for each, n in zip(dates, counts, strict=True)

@@ -34,6 +34,7 @@ from keystead.domain.errors import IdempotencyMismatch, Invalid, LimitReached
 from keystead.domain.key_hygiene import is_in_use
 from keystead.domain.keys import ApiKey, KeyStatus
 from keystead.domain.scopes import KEYS_WRITE
+from keystead.domain.usage import Period
 
 CONFIRMATION: Final = "confirmation"
 _EVENTS: Final = 20
@@ -46,7 +47,8 @@ class KeyViews(KeyPages):
         """Show a key: its attributes, use, callers and history."""
         key, now, principal = self._key(visit), visit.now(), visit.principal
         today, state = now.astimezone(UTC).date(), ListState.carried(visit)
-        uses = self._services.usage.per_day(principal, key.id, first_day(today))
+        period = Period(first_day(today), today)
+        uses = self._services.usage_reports.of_key(principal, key.id, period)
         callers = self._services.usage.callers(principal, key.id)
         history = self._services.events.list(principal, target_id=key.id, limit=_EVENTS)
         page = KeyPage(

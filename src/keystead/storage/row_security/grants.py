@@ -94,6 +94,11 @@ _APPENDS_EVENTS: Final = (
 )
 """To append an event with its sequence number, and a delivery for each endpoint that chose it."""
 
+_PLACES_EVENTS: Final = (
+    _update(schema.events, "position"),
+    _update(schema.installation_events, "position"),
+)
+"""To give events their position in the feed, the only part of an event that is ever written again."""
 _READS_POLICIES: Final = (
     _select(schema.plans, "id", "policy"),
     _select(
@@ -108,6 +113,8 @@ _APPLIES_RETENTION: Final = (
     _delete(schema.events),
     _select(schema.key_use_days, "key_id", "day"),
     _delete(schema.key_use_days),
+    _select(schema.key_use_hours, "key_id", "hour"),
+    _delete(schema.key_use_hours),
     _select(schema.key_callers, "key_id", "reason", "address", "agent", "last_at"),
     _delete(schema.key_callers),
 )
@@ -175,6 +182,7 @@ GRANTS: Final[Mapping[str, tuple[Grant, ...]]] = {
         _update(schema.api_keys, *_KEY_STATE),
         _select(schema.key_use),
         _select(schema.key_use_days),
+        _select(schema.key_use_hours),
         _select(schema.key_callers),
         *_all(schema.idempotency_keys),
         _select(schema.events),
@@ -214,9 +222,13 @@ GRANTS: Final[Mapping[str, tuple[Grant, ...]]] = {
         _select(schema.key_use),
         _insert(schema.key_use),
         _update(schema.key_use, "last_used_at", "last_used_ip", "last_used_agent"),
+        _select(schema.api_keys, "id"),
         _select(schema.key_use_days),
         _insert(schema.key_use_days),
-        _update(schema.key_use_days, "uses"),
+        _update(schema.key_use_days, "uses", "refused"),
+        _select(schema.key_use_hours),
+        _insert(schema.key_use_hours),
+        _update(schema.key_use_hours, "uses", "refused"),
         _select(schema.key_callers),
         _insert(schema.key_callers),
         _update(schema.key_callers, "last_at", "times"),
@@ -264,9 +276,11 @@ GRANTS: Final[Mapping[str, tuple[Grant, ...]]] = {
         _select(schema.key_use, "key_id", "last_used_at"),
         _select(schema.key_callers, "workspace_id", "key_id", "reason", "address", "last_at"),
         _select(schema.key_lifecycle_marks, "workspace_id", "key_id", "kind", "mark"),
+        _delete(schema.key_lifecycle_marks),
         *_READS_POLICIES,
         *_all(schema.watermarks),
         _select(schema.installation_events),
+        *_PLACES_EVENTS,
         *_APPLIES_RETENTION,
     ),
     Purpose.OPERATOR: (
@@ -285,6 +299,9 @@ GRANTS: Final[Mapping[str, tuple[Grant, ...]]] = {
         _select(schema.members),
         _insert(schema.members),
         *_APPENDS_EVENTS,
+        _select(schema.events),
+        _select(schema.key_use_days),
+        _select(schema.watermarks),
         _select(schema.credentials),
         _insert(schema.credentials),
         _update(schema.credentials, "revoked_at", "revoked_by"),
@@ -298,7 +315,7 @@ GRANTS: Final[Mapping[str, tuple[Grant, ...]]] = {
     ),
     Purpose.DELETION: _PURGES,
 }
-"""For each role its grants. Several append events; none may update them."""
+"""For each role its grants. Several append events; none may update what they say."""
 
 
 def _own(condition: str) -> str:

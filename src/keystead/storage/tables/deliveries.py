@@ -15,7 +15,7 @@ from keystead.domain.webhooks import Attempt, AttemptError, Delivery, DeliverySt
 from keystead.storage.database import Tx
 from keystead.storage.schema.tables import deliveries, delivery_attempts, events
 from keystead.storage.tables.delivery_queues import has_status
-from keystead.storage.tables.events import event_of
+from keystead.storage.tables.events import EVENT, event_of
 
 SHOWN_ATTEMPTS: Final = 30
 """The latest attempts that are read of a delivery; it has more only after several manual retries."""
@@ -38,7 +38,7 @@ _DUE: Final = (
     .order_by(deliveries.c.next_attempt_at)
     .limit(bindparam("most", type_=Integer))
 )
-_EVENTS: Final = select(events).where(
+_EVENTS: Final = select(*EVENT).where(
     events.c.workspace_id == bindparam("workspace"),
     events.c.sequence.in_(bindparam("sequences", expanding=True)),
 )
@@ -85,7 +85,7 @@ def find_delivery(tx: Tx, workspace_id: WorkspaceId, delivery_id: DeliveryId) ->
 
 def find_event_of(tx: Tx, delivery: Delivery) -> Event:
     """Return the delivery's event."""
-    query = select(events).where(
+    query = select(*EVENT).where(
         events.c.workspace_id == delivery.workspace_id,
         events.c.sequence == delivery.event_sequence,
     )

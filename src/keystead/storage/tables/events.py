@@ -35,6 +35,12 @@ from keystead.storage.schema.tables import events, installation_events, workspac
 from keystead.storage.tables.delivery_queues import enqueue, enqueue_for, listening
 from keystead.storage.tables.notification_digests import make_digest_due
 
+EVENT: Final = tuple(column for column in events.c if column is not events.c.position)
+"""The columns of an event. Its position belongs to the feed, and is known only later."""
+_INSTALLATION_EVENT: Final = tuple(
+    column for column in installation_events.c if column is not installation_events.c.position
+)
+
 _TYPES: Final = {str(type): type for type in EventType}
 
 _INSERT: Final = Change(insert(events))
@@ -45,20 +51,20 @@ _NEXT_NUMBER: Final = Change(
     .returning(workspaces.c.last_event, listening(bindparam("workspace")))
 )
 _PAGE: Final = (
-    select(events)
+    select(*EVENT)
     .where(events.c.workspace_id == bindparam("workspace"), events.c.sequence < bindparam("before"))
     .order_by(events.c.sequence.desc())
     .limit(LIMIT)
 )
 _INSERT_INSTALLATION: Final = insert(installation_events)
 _PAGE_OF_INSTALLATION: Final = Query(
-    select(installation_events)
+    select(*_INSTALLATION_EVENT)
     .where(installation_events.c.id < bindparam("before"))
     .order_by(installation_events.c.id.desc())
     .limit(LIMIT)
 )
 _INSTALLATION_AFTER: Final = Query(
-    select(installation_events)
+    select(*_INSTALLATION_EVENT)
     .where(installation_events.c.id > bindparam("mark"))
     .order_by(installation_events.c.id)
     .limit(LIMIT)
@@ -130,7 +136,7 @@ def page_of_events(
 
 
 def event_of(row: Sequence[Any]) -> Event:
-    """Return the event of a row of `events`."""
+    """Return the event of a row with the columns EVENT."""
     (
         workspace_id,
         sequence,

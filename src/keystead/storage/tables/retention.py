@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import date, datetime
+from datetime import datetime
 from enum import StrEnum
 from functools import cache
 from typing import Any, Final
@@ -11,6 +11,7 @@ from typing import Any, Final
 from sqlalchemy import (
     Column,
     ColumnElement,
+    Delete,
     Select,
     Table,
     bindparam,
@@ -23,18 +24,27 @@ from sqlalchemy import (
 from sqlalchemy.sql.dml import ReturningDelete
 
 from keystead.domain.ids import WorkspaceId, least_id
-from keystead.domain.instants import EPOCH
 from keystead.domain.webhooks import DeliveryStatus
 from keystead.storage.database import Tx
 from keystead.storage.queries import Query
 from keystead.storage.schema import tables as schema
 from keystead.storage.schema.columns import LIMIT
-from keystead.storage.schema.tables import deliveries, events, key_callers, key_use_days, workspaces
+from keystead.storage.schema.tables import deliveries, events, key_callers, workspaces
+from keystead.storage.tables.feed import note_expired
 
 CallerId = tuple[str, str, str, str]
 """Key, reason, address, agent: a caller of a key."""
-UseDayId = tuple[str, int]
-"""Key and day since 1970-01-01: a daily count of uses."""
+
+
+class UseTable(StrEnum):
+    """A table of counts of uses, by the time that one count is of."""
+
+    DAY = "key_use_days"
+    HOUR = "key_use_hours"
+
+
+UseId = tuple[UseTable, str, int]
+"""Table, key, and day or hour since 1970-01-01: a count of uses."""
 
 
 def _old_delivery(workspace_id: ColumnElement[str]) -> Select[Any]:
@@ -68,20 +78,13 @@ _DELETE_DELIVERIES: Final = delete(deliveries).where(
     deliveries.c.workspace_id == _OF_WORKSPACE,
     deliveries.c.id.in_(_old_delivery(_OF_WORKSPACE).order_by(deliveries.c.id).limit(LIMIT)),
 )
-_DELETE_EVENTS: Final = delete(events).where(
-    events.c.workspace_id == _OF_WORKSPACE,
-    events.c.sequence.in_(_old_event(_OF_WORKSPACE).order_by(events.c.sequence).limit(LIMIT)),
-)
-_DAYS: Final = Query(
-    select(key_use_days.c.key_id, key_use_days.c.day)
+_DELETE_EVENTS: Final = (
+    delete(events)
     .where(
-        key_use_days.c.day < bindparam("before"),
-        tuple_(key_use_days.c.key_id, key_use_days.c.day).not_in(bindparam("but", expanding=True)),
+        events.c.workspace_id == _OF_WORKSPACE,
+        events.c.sequence.in_(_old_event(_OF_WORKSPACE).order_by(events.c.sequence).limit(LIMIT)),
     )
-    .limit(LIMIT)
-)
-_DELETE_DAYS: Final = delete(key_use_days).where(
-    tuple_(key_use_days.c.key_id, key_use_days.c.day).in_(bindparam("among", expanding=True))
+    .returning(events.c.position)
 )
 _CALLER: Final = (
     key_callers.c.key_id,
@@ -136,21 +139,44 @@ def delete_old_deliveries(tx: Tx, workspace_id: WorkspaceId, instant: datetime, 
 
 
 def delete_old_events(tx: Tx, workspace_id: WorkspaceId, instant: datetime, limit: int) -> int:
-    """Delete at most `limit` events from before `instant`, oldest first, except those of remaining deliveries."""
+    """Delete at most `limit` events from before `instant`, oldest first, except those of remaining deliveries.
+
+    The feed notes how far it lost events by that.
+    """
     old = {"workspace": workspace_id, "event": least_id("evt", instant), "limit": limit}
-    return tx.execute(_DELETE_EVENTS, old).rowcount
+    positions = tx.scalars(_DELETE_EVENTS, old).all()
+    if expired := [position for position in positions if position is not None]:
+        note_expired(tx, max(expired), instant)
+    return len(positions)
 
 
-def find_old_use(tx: Tx, day: date, but: Sequence[UseDayId], limit: int) -> list[UseDayId]:
-    """Return at most `limit` counts of days before `day`, without those in `but`."""
-    before = day.toordinal() - EPOCH.date().toordinal()
-    rows = _DAYS.all(tx, {"before": before, "but": list(but), "limit": limit})
-    return [(row[0], row[1]) for row in rows]
+def find_old_use(
+    tx: Tx, table: UseTable, before: int, but: Sequence[UseId], limit: int
+) -> list[UseId]:
+    """Return at most `limit` counts of the days or hours before `before`, without those in `but`."""
+    held = [(key_id, number) for held_table, key_id, number in but if held_table is table]
+    rows = _old_use(table).all(tx, {"before": before, "but": held, "limit": limit})
+    return [(table, row[0], row[1]) for row in rows]
 
 
-def delete_use(tx: Tx, among: Sequence[UseDayId]) -> int:
-    """Delete these counts. Return how many were deleted."""
-    return tx.execute(_DELETE_DAYS, {"among": list(among)}).rowcount
+def delete_use(tx: Tx, table: UseTable, among: Sequence[UseId]) -> int:
+    """Delete these counts, all of that table. Return how many were deleted."""
+    ids = [(key_id, number) for _, key_id, number in among]
+    return tx.execute(_delete_use(table), {"among": ids}).rowcount
+
+
+@cache
+def _old_use(table: UseTable) -> Query:
+    key_id, number = schema.metadata.tables[table].primary_key
+    is_held = tuple_(key_id, number).in_(bindparam("but", expanding=True))
+    return Query(select(key_id, number).where(number < bindparam("before"), ~is_held).limit(LIMIT))
+
+
+@cache
+def _delete_use(table: UseTable) -> Delete:
+    counts = schema.metadata.tables[table]
+    is_among = tuple_(*counts.primary_key).in_(bindparam("among", expanding=True))
+    return delete(counts).where(is_among)
 
 
 def walk_over_callers(

@@ -1,25 +1,36 @@
-"""The use of keys: last use, uses per day and callers, in tables apart from the keys."""
+"""The use of keys: last use, counts by day and hour, and callers, in tables apart from the keys."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import date
 from operator import itemgetter
 from typing import Any, Final
 
-from sqlalchemy import Integer, bindparam, case, delete, func, select, tuple_
+from sqlalchemy import Integer, Table, bindparam, case, delete, func, select, tuple_
 
 from keystead.domain.ids import KeyId, WorkspaceId
-from keystead.domain.instants import EPOCH
-from keystead.domain.usage import CallCount, Caller, KeyCaller, UsageBuffer, printable
+from keystead.domain.usage import CallCount, Caller, KeyCaller, UsageBuffer, UseCount, printable
 from keystead.domain.verification import DenialReason
 from keystead.storage.database import Tx
 from keystead.storage.queries import Query
 from keystead.storage.schema.columns import LIMIT, upsert
-from keystead.storage.schema.tables import key_callers, key_use, key_use_days
+from keystead.storage.schema.tables import (
+    api_keys,
+    key_callers,
+    key_use,
+    key_use_days,
+    key_use_hours,
+)
 
+_LOOKED_UP: Final = 1_000
+"""Keys that one statement looks up. SQLite takes 32,766 values."""
 SERVED: Final = ""
 """The `reason` of a caller whose key was accepted."""
+
+
+def _sums(counts: Table, fresh: Any) -> dict[str, Any]:
+    return {name: counts.c[name] + fresh.excluded[name] for name in ("uses", "refused")}
+
 
 _CALLERS: Final = key_callers.c
 _IDENTITY: Final = (_CALLERS.key_id, _CALLERS.reason, _CALLERS.address, _CALLERS.agent)
@@ -38,7 +49,14 @@ _ADDED_UP: Final = upsert(
     key_use_days,
     lambda fresh: fresh.on_conflict_do_update(
         index_elements=[key_use_days.c.key_id, key_use_days.c.day],
-        set_={"uses": key_use_days.c.uses + fresh.excluded.uses},
+        set_=_sums(key_use_days, fresh),
+    ),
+)
+_ADDED_UP_BY_HOUR: Final = upsert(
+    key_use_hours,
+    lambda fresh: fresh.on_conflict_do_update(
+        index_elements=[key_use_hours.c.key_id, key_use_hours.c.hour],
+        set_=_sums(key_use_hours, fresh),
     ),
 )
 _MET_AGAIN: Final = upsert(
@@ -54,12 +72,8 @@ _MET_AGAIN: Final = upsert(
         },
     ),
 )
-_DAYS: Final = Query(
-    select(key_use_days.c.day, key_use_days.c.uses).where(
-        key_use_days.c.workspace_id == bindparam("workspace"),
-        key_use_days.c.key_id == bindparam("key"),
-        key_use_days.c.day >= bindparam("since"),
-    )
+_EXISTING: Final = Query(
+    select(api_keys.c.id).where(api_keys.c.id.in_(bindparam("keys", expanding=True)))
 )
 _RANKED: Final = select(
     *_IDENTITY,
@@ -97,15 +111,23 @@ def record_use(tx: Tx, tallies: Mapping[KeyId, UsageBuffer]) -> None:
     # In the order of the ids, so that two servers that flush at the same time cannot deadlock.
     ordered = [tallies[key_id] for key_id in sorted(tallies)]
     _write(tx, _FORWARD_ONLY, [_last_use_row(tally) for tally in ordered if tally.last_at])
-    _write(tx, _ADDED_UP, [row for tally in ordered for row in _day_rows(tally)])
+    _write(tx, _ADDED_UP, [row for tally in ordered for row in _rows(tally, "day", tally.days)])
+    _write(
+        tx,
+        _ADDED_UP_BY_HOUR,
+        [row for tally in ordered for row in _rows(tally, "hour", tally.hours)],
+    )
     _write(tx, _MET_AGAIN, [row for tally in ordered for row in _caller_rows(tally)])
 
 
-def uses_per_day(tx: Tx, workspace_id: WorkspaceId, key_id: KeyId, since: date) -> dict[date, int]:
-    """Return how often the key was used on each day (UTC) from `since` on; days without use are absent."""
-    values = {"workspace": workspace_id, "key": key_id, "since": _day_number(since)}
-    first = EPOCH.date().toordinal()
-    return {date.fromordinal(first + day): uses for day, uses in _DAYS.all(tx, values)}
+def existing_keys(tx: Tx, key_ids: Sequence[KeyId]) -> set[KeyId]:
+    """Return those of the keys that exist."""
+    parts = range(0, len(key_ids), _LOOKED_UP)
+    return {
+        id
+        for start in parts
+        for id in _EXISTING.scalars(tx, {"keys": list(key_ids[start : start + _LOOKED_UP])})
+    }
 
 
 def callers_of(tx: Tx, workspace_id: WorkspaceId, key_id: KeyId, limit: int) -> list[KeyCaller]:
@@ -146,10 +168,16 @@ def _last_use_row(tally: UsageBuffer) -> dict[str, Any]:
     }
 
 
-def _day_rows(tally: UsageBuffer) -> list[dict[str, Any]]:
+def _rows(tally: UsageBuffer, unit: str, counts: Mapping[int, UseCount]) -> list[dict[str, Any]]:
     return [
-        {"key_id": tally.key_id, "workspace_id": tally.workspace_id, "day": day, "uses": uses}
-        for day, uses in sorted(tally.days.items())
+        {
+            "key_id": tally.key_id,
+            "workspace_id": tally.workspace_id,
+            unit: number,
+            "uses": count.requests,
+            "refused": count.refused,
+        }
+        for number, count in sorted(counts.items())
     ]
 
 
@@ -171,7 +199,3 @@ def _caller_rows(tally: UsageBuffer) -> list[dict[str, Any]]:
 def _by_name(met: tuple[Caller, CallCount]) -> tuple[str, str, str]:
     caller, _ = met
     return caller.reason or SERVED, caller.address, caller.agent
-
-
-def _day_number(day: date) -> int:
-    return day.toordinal() - EPOCH.date().toordinal()
