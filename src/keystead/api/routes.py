@@ -10,7 +10,7 @@ from keystead.api.events import EVENTS
 from keystead.api.keys import KEYS
 from keystead.api.operations import Operation
 from keystead.api.operator.deletion import DELETION
-from keystead.api.operator.events import FEED
+from keystead.api.operator.events import FEED, WORKSPACE_EVENTS
 from keystead.api.operator.keys import WORKSPACE_KEYS
 from keystead.api.operator.members import MEMBERS
 from keystead.api.operator.plans import PLANS
@@ -44,6 +44,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = tuple(
         MEMBERS,
         PLANS,
         FEED,
+        WORKSPACE_EVENTS,
         ALL_USAGE,
         PORTAL_SESSIONS,
     )

@@ -184,6 +184,10 @@ class Operator(BaseClient):
         """Return the keys of a workspace, with the calls that one of its keys has."""
         return Keys(self._connection, path_of(WORKSPACES, workspace_id))
 
+    def events(self, workspace_id: str) -> Events:
+        """Return the audit log of a workspace, newest first; the feed has the events of all of them."""
+        return Events(self._connection, path_of(WORKSPACES, workspace_id))
+
     def members(self, workspace_id: str) -> Members:
         """Return the members of a workspace."""
         return Members(self._connection, path_of(WORKSPACES, workspace_id))
