@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import stat
 from pathlib import Path
 
 from pydantic import TypeAdapter
@@ -73,6 +75,33 @@ def test_suspension_is_immediate_and_can_be_undone(
     assert keystead("workspaces", "resume", "Acme", "--json").json["suspended_at"] is None
     assert isinstance(verify(token), Verified)
     assert keystead("workspaces", "suspend", "Nobody").code == Exit.REFUSED
+
+
+def test_a_workspace_is_exported_and_deleted(
+    keystead: Keystead, installation: Installation, tmp_path: Path
+) -> None:
+    """The file is private, whole and new; deleting takes a suspension and a confirmation."""
+    keystead("keys", "create", "-d", "sync")
+    file = tmp_path / "acme.jsonl"
+    exported = keystead("workspaces", "export", "Acme", str(file), "--json")
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    assert exported.json == {"file": str(file), "lines": len(lines) - 1}
+    assert lines[-1] == {"type": "end", "lines": len(lines) - 1}
+    assert [line["data"]["description"] for line in lines if line["type"] == "key"] == ["sync"]
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert keystead("workspaces", "export", "Acme", str(file)).code == Exit.USAGE
+    missing = tmp_path / "none.jsonl"
+    assert keystead("workspaces", "export", "Nobody", str(missing)).code == Exit.REFUSED
+    assert not missing.exists()
+    refused = keystead("workspaces", "delete", "Acme", "--yes")
+    assert refused.code == Exit.REFUSED
+    assert "Only a suspended workspace" in refused.err
+    assert installation.services.workspaces.named("Acme").suspended_at is None
+    keystead("workspaces", "suspend", "Acme")
+    assert keystead("workspaces", "delete", "Acme").code == Exit.USAGE
+    deleted = keystead("workspaces", "delete", "Acme", "--yes")
+    assert (deleted.code, deleted.out) == (Exit.DONE, "")
+    assert keystead("workspaces", "list", "--json").json["items"] == []
 
 
 def test_a_plan_with_limits_of_its_own(keystead: Keystead) -> None:

@@ -9,9 +9,11 @@ from keystead.api.documents import DOCUMENTS
 from keystead.api.events import EVENTS
 from keystead.api.keys import KEYS
 from keystead.api.operations import Operation
+from keystead.api.operator.credentials import CREDENTIALS
 from keystead.api.operator.deletion import DELETION
 from keystead.api.operator.events import FEED, WORKSPACE_EVENTS
-from keystead.api.operator.keys import WORKSPACE_KEYS
+from keystead.api.operator.exports import EXPORTS
+from keystead.api.operator.keys import LOOKUPS, WORKSPACE_KEYS
 from keystead.api.operator.members import MEMBERS
 from keystead.api.operator.plans import PLANS
 from keystead.api.operator.policies import MANAGED_POLICIES
@@ -38,15 +40,18 @@ OPERATIONS: Final[tuple[Operation, ...]] = tuple(
         # Before the paths of one workspace: an external id may be called "plan".
         EXTERNAL_WORKSPACES,
         MANAGED_WORKSPACES,
+        EXPORTS,
         DELETION,
         MANAGED_POLICIES,
         WORKSPACE_KEYS,
+        LOOKUPS,
         MEMBERS,
         PLANS,
         FEED,
         WORKSPACE_EVENTS,
         ALL_USAGE,
         PORTAL_SESSIONS,
+        CREDENTIALS,
     )
     for operation in operations
 )

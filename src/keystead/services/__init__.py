@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     from keystead.services.documents import Documents
     from keystead.services.events import Events
     from keystead.services.execution import Execution
+    from keystead.services.exports import Exports
     from keystead.services.feed import Feed
     from keystead.services.first_uses import FirstUses
     from keystead.services.invitations import Invitations
     from keystead.services.key_lists import KeyLists
+    from keystead.services.key_owners import KeyOwners
     from keystead.services.keys import Keys
     from keystead.services.members import Members
     from keystead.services.notifications import NotificationDigests, NotificationPreferences
@@ -51,6 +53,7 @@ class Services:
     renewals: Renewals
     first_uses: FirstUses
     key_lists: KeyLists
+    key_owners: KeyOwners
     key_rates: KeyRates
     verifier: Verifier
     usage: Usage
@@ -61,6 +64,7 @@ class Services:
     policies: Policies
     workspaces: Workspaces
     deletion: Deletion
+    exports: Exports
     sign_in: SignIn
     device_logins: DeviceLogins
     documents: Documents

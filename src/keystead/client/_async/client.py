@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from ssl import SSLContext
 from types import NoneType, TracebackType
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Final, Literal, Self
 
+from keystead.client._async.credentials import AsyncCredentials
 from keystead.client._async.documents import AsyncCollections, AsyncDocuments
 from keystead.client._async.keys import AsyncKeys
 from keystead.client._async.members import AsyncMembers
@@ -20,6 +21,7 @@ from keystead.client.exchange import AGENT, TIMEOUT, Patience
 from keystead.client.requests import FORM, Request, form_body, json_body, path_of
 from keystead.client.results import (
     Introspection,
+    KeyOwner,
     Page,
     PlanUse,
     PlanWithLimits,
@@ -31,6 +33,8 @@ from keystead.domain.token import trim
 
 if TYPE_CHECKING:
     import httpx2
+
+LOOKUP: Final = "/operator/v1/keys/lookup"
 
 
 class AsyncBaseClient:
@@ -188,6 +192,16 @@ class AsyncOperator(AsyncBaseClient):
     def events(self, workspace_id: str) -> AsyncEvents:
         """Return the audit log of a workspace, newest first; the feed has the events of all of them."""
         return AsyncEvents(self._connection, path_of(WORKSPACES, workspace_id))
+
+    @property
+    def credentials(self) -> AsyncCredentials:
+        """The credentials of your own services, and of operators."""
+        return AsyncCredentials(self._connection)
+
+    async def owner_of(self, token: str) -> KeyOwner:
+        """Return the key of a token and its workspace, whatever became of them. Raises NotFound, RateLimited."""
+        body = json_body(token=trim(token))
+        return await self._connection.send(Request("POST", LOOKUP, body=body), KeyOwner)
 
     def members(self, workspace_id: str) -> AsyncMembers:
         """Return the members of a workspace."""

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Final
 
 from keystead.client._async.sending import AsyncResource
+from keystead.client.exchange import ExportLines, Write
 from keystead.client.requests import PAGE_SIZE, Request, json_body, path_of
 from keystead.client.results import ManagedWorkspace, Page, Policy, PolicyLayers, WorkspaceWithUse
 from keystead.domain.keys import UNSET, Unset
@@ -88,6 +89,23 @@ class AsyncWorkspaces(AsyncResource):
         """Resume a suspended workspace. Resuming it again changes nothing."""
         request = Request("POST", f"{path_of(PATH, id)}/resume")
         return await self._connection.send(request, ManagedWorkspace)
+
+    async def delete(self, id: str, *, if_match: str | None = None) -> None:
+        """Delete a suspended workspace with everything in it, irreversibly. Deleting it again changes nothing.
+
+        Raises NotSuspended, NotFound.
+        """
+        request = Request("DELETE", path_of(PATH, id), if_match=if_match)
+        await self._connection.send(request, type(None))
+
+    async def export(self, id: str, write: Write) -> int:
+        """Pass the workspace's data to `write`, as JSON lines without secrets. Returns the number of resources.
+
+        Raises IncompleteExport if the end is missing: export again. NotFound.
+        """
+        lines = ExportLines(write)
+        await self._connection.download(Request("GET", f"{path_of(PATH, id)}/export"), lines.take)
+        return lines.require_end()
 
     async def put_on_plan(
         self,
