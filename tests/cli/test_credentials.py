@@ -70,7 +70,7 @@ def test_a_service_credential(keystead: Keystead, installation: Installation) ->
     assert "service" in keystead("credentials", "list").out
     assert keystead("credentials", "create", "x", "--kind", "root").code == Exit.USAGE
     ended = keystead("credentials", "revoke", service.id, "--yes", "--json").json
-    assert (ended["kind"], ended["revoked_at"] is None) == ("svc", False)
+    assert (ended["kind"], ended["revoked_at"] is None) == ("service", False)
 
 
 @one_engine
