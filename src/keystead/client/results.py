@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Generic, TypeVar
 
 from keystead.domain.renewals import Renewal
@@ -225,6 +225,49 @@ class Event:
     address: str | None
     request_id: str | None
     data: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class FeedEvent(Event):
+    """An event in the feed of all workspaces. `workspace` None: an event of the installation itself."""
+
+    workspace: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """A part of the feed, oldest event first. Store `next_after`: it is the `after` of the next call."""
+
+    items: list[FeedEvent]
+    next_after: str
+
+
+@dataclass(frozen=True, slots=True)
+class DayUsage:
+    """The accepted requests of one day (UTC), and the refused ones of genuine tokens."""
+
+    day: date
+    requests: int
+    refused: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeyUsage:
+    """The accepted requests of one key, and the refused ones. `key` is its id."""
+
+    key: str
+    requests: int
+    refused: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkspaceUsage:
+    """The accepted requests of one workspace on one day (UTC), and the refused ones. `workspace` is its id."""
+
+    workspace: str
+    day: date
+    requests: int
+    refused: int
 
 
 @dataclass(frozen=True, slots=True)
