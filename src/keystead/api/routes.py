@@ -18,6 +18,7 @@ from keystead.api.operator.members import MEMBERS
 from keystead.api.operator.plans import PLANS
 from keystead.api.operator.policies import MANAGED_POLICIES
 from keystead.api.operator.portal_sessions import PORTAL_SESSIONS
+from keystead.api.operator.rate_limits import RATE_LIMITS
 from keystead.api.operator.usage import ALL_USAGE
 from keystead.api.operator.workspaces import EXTERNAL_WORKSPACES, MANAGED_WORKSPACES
 from keystead.api.policies import POLICY
@@ -45,6 +46,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = tuple(
         MANAGED_POLICIES,
         WORKSPACE_KEYS,
         LOOKUPS,
+        RATE_LIMITS,
         MEMBERS,
         PLANS,
         FEED,
