@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from keystead.services.plans import Plans
     from keystead.services.policies import Policies
     from keystead.services.portal import PortalSessions
-    from keystead.services.rate_limits import KeyRates, RateLimiter
+    from keystead.services.rate_limits import KeyRates, RateLimiter, WorkspaceRates
     from keystead.services.renewals import Renewals
     from keystead.services.revocation import Revocation
     from keystead.services.rotations import Rotations
@@ -144,6 +144,11 @@ class Composition:
         from keystead.services.rate_limits import KeyRates
 
         return KeyRates(self.database, self.clock)
+
+    def _workspace_rates(self) -> WorkspaceRates:
+        from keystead.services.rate_limits import WorkspaceRates
+
+        return WorkspaceRates(self.database, self.clock)
 
     def _verifier(self) -> Verifier:
         from keystead.services.verification_cache import VerificationCache

@@ -41,6 +41,7 @@ _WORKSPACE_TAGS: Final = {
 _OPERATOR_TAGS: Final = {
     "managed workspaces": "The product's tenants and their plans.",
     "workspace keys": "The keys of a workspace, with the bodies, rules and codes of `/v1/keys`.",
+    "rate limits": "Rate limits of single workspaces and keys, in place of the plan's.",
     "members": "The people of a workspace.",
     "plans": "The plans of this installation.",
     "credentials": "What your own services and operators authenticate with.",
