@@ -22,7 +22,9 @@ SOURCE: Final = ROOT / "src/keystead/client/_sync"
 TARGET: Final = ROOT / "src/keystead/client/_async"
 
 HEADER: Final = "# Generated from client/_sync/{name} by `make async-client`; do not edit.\n"
-AWAITED: Final = {"_attempt", "_create", "close", "request", "send", "sleep"}
+AWAITED: Final = {
+    *("_attempt", "_create", "_receive", "close", "download", "read", "request", "send", "sleep"),
+}
 """The methods that do I/O, or wait."""
 NAMES: Final = {
     "BaseTransport": "AsyncBaseTransport",
@@ -34,6 +36,9 @@ NAMES: Final = {
 }
 """Names with a counterpart, besides the classes of the synchronous half: Client becomes AsyncClient."""
 PHRASES: Final = {
+    "with self._http.stream(": "async with self._http.stream(",
+    "for part in response.iter_bytes()": "async for part in response.aiter_bytes()",
+    "response.read()": "response.aread()",
     "self._http.close()": "self._http.aclose()",
     "Threads may share it.": "It belongs to one event loop.",
     "that wait, written by hand. `make async-client` generates `_async` from this folder.": "that await.",

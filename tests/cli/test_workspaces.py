@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import stat
 from pathlib import Path
 
 from pydantic import TypeAdapter
@@ -75,6 +77,33 @@ def test_suspension_is_immediate_and_can_be_undone(
     assert keystead("workspaces", "suspend", "Nobody").code == Exit.REFUSED
 
 
+def test_a_workspace_is_exported_and_deleted(
+    keystead: Keystead, installation: Installation, tmp_path: Path
+) -> None:
+    """The file is private, whole and new; deleting takes a suspension and a confirmation."""
+    keystead("keys", "create", "-d", "sync")
+    file = tmp_path / "acme.jsonl"
+    exported = keystead("workspaces", "export", "Acme", str(file), "--json")
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    assert exported.json == {"file": str(file), "lines": len(lines) - 1}
+    assert lines[-1] == {"type": "end", "lines": len(lines) - 1}
+    assert [line["data"]["description"] for line in lines if line["type"] == "key"] == ["sync"]
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert keystead("workspaces", "export", "Acme", str(file)).code == Exit.USAGE
+    missing = tmp_path / "none.jsonl"
+    assert keystead("workspaces", "export", "Nobody", str(missing)).code == Exit.REFUSED
+    assert not missing.exists()
+    refused = keystead("workspaces", "delete", "Acme", "--yes")
+    assert refused.code == Exit.REFUSED
+    assert "Only a suspended workspace" in refused.err
+    assert installation.services.workspaces.named("Acme").suspended_at is None
+    keystead("workspaces", "suspend", "Acme")
+    assert keystead("workspaces", "delete", "Acme").code == Exit.USAGE
+    deleted = keystead("workspaces", "delete", "Acme", "--yes")
+    assert (deleted.code, deleted.out) == (Exit.DONE, "")
+    assert keystead("workspaces", "list", "--json").json["items"] == []
+
+
 def test_a_plan_with_limits_of_its_own(keystead: Keystead) -> None:
     """The plan's limits hold except the workspace's own; the quotas have the shape of the API."""
     keystead("keys", "create", "-d", "x")
@@ -82,8 +111,10 @@ def test_a_plan_with_limits_of_its_own(keystead: Keystead) -> None:
     changed = keystead("workspaces", "plan", "Acme", "team", *own, "--json").json
     quotas = TypeAdapter(resources.Quotas).validate_python(changed["quotas"])
     assert (changed["plan"], quotas.api_keys.limit, quotas.api_keys.used) == ("team", 20, 1)
-    assert quotas.documents.limit is None
-    assert quotas.collections.limit == 25
+    assert (quotas.documents, quotas.collections) == (
+        resources.Quota(limit=None, used=0),
+        resources.Quota(limit=25, used=0),
+    )
     assert "1 of 20" in keystead("workspaces", "show", "Acme").out
     for text in ("api_keys", "api_keys=", "api_keys=-1", "api_keys=many", "keys=1", "api_keys=1e3"):
         refused = keystead("workspaces", "plan", "Acme", "team", f"--limit={text}")
@@ -104,11 +135,11 @@ def test_events_show_actor_and_action(keystead: Keystead) -> None:
     page = keystead("events", "list", "--limit", "2", "--json").json
     rest = keystead("events", "list", "--cursor", page["next_cursor"], "--json").json
     assert [event["type"] for event in rest["items"]] == types[2:]
-    only = keystead("events", "list", "--type", "key.created", "--type", "key.revoked", "--json")
+    only = keystead("events", "list", "--type", "key.created", "--json")
     assert [event["type"] for event in only.json["items"]] == ["key.created"]
     assert "description=sync" in keystead("events", "list").out
     refused = keystead("events", "list", "--type", "key.eaten")
-    assert refused.code == Exit.USAGE
+    assert refused.code == Exit.REFUSED
     assert "key.revoked" in refused.err
 
 

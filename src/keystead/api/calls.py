@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Awaitable, Callable, Hashable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping
 from functools import partial
 from keyword import iskeyword
 from typing import Any, Final, NamedTuple, TypeVar
@@ -26,6 +26,7 @@ from keystead.api.operations import (
     WORKSPACE,
     Operation,
     Reply,
+    Streamed,
     Way,
 )
 from keystead.domain.credentials import ActingCredential
@@ -37,7 +38,7 @@ from keystead.domain.keys import EXPIRES_SOON
 from keystead.domain.principals import Principal
 from keystead.domain.verification import Denied
 from keystead.domain.versions import IfMatch, etag, require_match
-from keystead.http.asgi import Answer, Header, Receive, Scope, Send, send_answer
+from keystead.http.asgi import NO_STORE, Answer, Header, Receive, Scope, Send, send_answer
 from keystead.http.bearer import bearer_of
 from keystead.http.body import KIB, LargeBodies, read_body, require_unencoded
 from keystead.http.client import Client, RequestRecord, record_of
@@ -177,6 +178,9 @@ class Endpoint:
             decode = partial(self._decode, model, call, scope, receive)
             async with self._bodies.held(call.owner, _content_length(record.head)):
                 reply, body = await self._perform(call, scope, path, decode)
+        if isinstance(reply, Streamed):
+            await self._stream(call, scope, send, reply.parts)
+            return
         status = reply.status or self.operation.statuses[0]
         await send_answer(send, Answer(status, self._headers(call, reply), body))
 
@@ -234,7 +238,7 @@ class Endpoint:
         scope: Scope,
         path: Path,
         decode: Callable[[], Awaitable[Body | None]] | None = None,
-    ) -> tuple[Reply[Any], bytes]:
+    ) -> tuple[Reply[Any] | Streamed, bytes]:
         """Run the use case. Returns its reply and the body of the response."""
         try:
             arguments: dict[str, Any] = dict(path)
@@ -263,6 +267,21 @@ class Endpoint:
     def _share_of(self, call: Call | OperatorCall) -> Hashable:
         # A leaked key could otherwise keep its own revocation waiting, by a flood of writes.
         return ("revocation", call.owner) if self.operation.revokes else call.owner
+
+    async def _stream(
+        self, call: Call | OperatorCall, scope: Scope, send: Send, parts: Iterator[bytes]
+    ) -> None:
+        """Send the parts, each made in the share of the call's owner. A failure cuts the connection."""
+        make = partial(self._slow, call.owner, partial(next, parts, b""))
+        # HEAD makes none, as the first may record an event. Otherwise the first's refusal still is the response.
+        part = b"" if scope["method"] == "HEAD" else await make()
+        media_type = (self.operation.streams or "").encode("ascii")
+        headers = [(b"content-type", media_type), NO_STORE]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        while part:
+            await send({"type": "http.response.body", "body": part, "more_body": True})
+            part = await make()
+        await send({"type": "http.response.body", "body": b""})
 
     async def _decode(
         self, model: type[Body], call: Call | OperatorCall, scope: Scope, receive: Receive
@@ -297,11 +316,13 @@ class Endpoint:
 
     def _handle(
         self, call: Call | OperatorCall, arguments: Mapping[str, Any]
-    ) -> tuple[Reply[Any], bytes]:
+    ) -> tuple[Reply[Any] | Streamed, bytes]:
         self._require_workspace(call)
         # Serialized where the use case ran, so that a large response does not delay the event loop.
         reply = self.operation.handler(call, **arguments)
-        return reply, b"" if reply.body is None else reply.body.to_json()
+        if isinstance(reply, Streamed) or reply.body is None:
+            return reply, b""
+        return reply, reply.body.to_json()
 
     def _require_workspace(self, call: Call | OperatorCall) -> None:
         """Raise NotFound for an operator's call within a workspace that doesn't exist: a list of it would be empty."""

@@ -42,7 +42,13 @@ class Reply(NamedTuple, Generic[A_co]):
     status: int | None = None
 
 
-Handler = Callable[..., Reply[Any]]
+class Streamed(NamedTuple):
+    """A successful response in parts, each of which is made after the client has taken the one before."""
+
+    parts: Iterator[bytes]
+
+
+Handler = Callable[..., Reply[Any] | Streamed]
 FindVersion = Callable[[Any, Mapping[str, str]], int | None]
 """Returns the version of the resource that the path names; None for a resource without versions. Raises NotFound."""
 
@@ -138,6 +144,7 @@ class Operation:
         max_body: The largest body in bytes.
         max_values: The largest number of values and member names in the body.
         answer: The shape of the response, or a union of several; None: it has no body.
+        streams: The media type of a response in parts; None: it has one part, in JSON.
         statuses: The statuses of success, the usual one first.
         idempotent: Whether the call accepts an Idempotency-Key; None: it refuses one, because repeating it heals.
         if_match: Whether it accepts If-Match.
@@ -168,6 +175,7 @@ class Operation:
     max_body: int
     max_values: int
     answer: Any
+    streams: str | None
     statuses: tuple[int, ...]
     idempotent: bool | None
     if_match: bool
@@ -205,6 +213,7 @@ class Operations:
         query: Sequence[Parameter] = (),
         max_body: int = JSON_LIMIT,
         max_values: int = MAX_VALUES,
+        streams: str | None = None,
         statuses: Sequence[int] = (200,),
         idempotent: bool | None = False,
         if_match: bool = False,
@@ -243,6 +252,7 @@ class Operations:
                 max_body=max_body,
                 max_values=max_values,
                 answer=_answer_of(hints["return"]),
+                streams=streams,
                 statuses=tuple(statuses),
                 idempotent=idempotent,
                 if_match=if_match,
@@ -267,6 +277,8 @@ def _camel_case(name: str) -> str:
 
 
 def _answer_of(reply: Any) -> Any:
-    """Return the shape in `Reply[Shape]`; None for `Reply[None]`."""
+    """Return the shape in `Reply[Shape]`; None for `Reply[None]` and for a response in parts."""
+    if reply is Streamed:
+        return None
     (shape,) = get_args(reply)
     return None if shape is type(None) else shape

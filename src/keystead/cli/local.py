@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlencode
 
 from keystead.cli.installation import account, opened
 from keystead.client._sync.sending import Sender
-from keystead.client.exchange import Patience, Reply
+from keystead.client.exchange import Patience, Reply, Write
 
 if TYPE_CHECKING:
     from keystead.api.operations import Operation
@@ -54,9 +55,18 @@ class LocalSender(Sender):
         self._runner.close()
 
     def _attempt(self, request: Request) -> Reply:
-        return self._runner.run(self._call(request))
+        content = bytearray()
+        reply = self._runner.run(self._call(request, content.extend))
+        return replace(reply, body=bytes(content))
 
-    async def _call(self, request: Request) -> Reply:
+    def _receive(self, request: Request, write: Write) -> Reply:
+        refusal = bytearray()
+        reply = self._runner.run(self._call(request, refusal.extend, write))
+        return replace(reply, body=bytes(refusal))
+
+    async def _call(
+        self, request: Request, write: Write, write_success: Write | None = None
+    ) -> Reply:
         body = request.body or b""
         fields = [(name.encode(), value.encode()) for name, value in request.headers.items()]
         if request.body is not None:
@@ -73,7 +83,6 @@ class LocalSender(Sender):
             "client": None,
         }
         start: dict[str, Any] = {}
-        content = bytearray()
 
         async def receive() -> dict[str, Any]:
             return {"type": "http.request", "body": body, "more_body": False}
@@ -82,11 +91,12 @@ class LocalSender(Sender):
             if message["type"] == "http.response.start":
                 start.update(message)
             else:
-                content.extend(message.get("body", b""))
+                is_success = start["status"] < 300
+                (write_success if write_success and is_success else write)(message.get("body", b""))
 
         await self._app(scope, receive, send)
         headers = {name.decode(): value.decode("latin-1") for name, value in start["headers"]}
-        return Reply(start["status"], headers, bytes(content))
+        return Reply(start["status"], headers, b"")
 
 
 def _imported(name: str) -> tuple[Operation, ...]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import App, Parameter
 
 from keystead.cli import render
-from keystead.cli.options import ANYWHERE, Cursor, Json, Limit, Texts, Where
+from keystead.cli.options import ANYWHERE, Cursor, Json, Limit, Texts, Where, Yes
 from keystead.cli.outcome import Exit, Failure
 from keystead.cli.plans import bounds
 from keystead.cli.server import WORKSPACE_CALLS, gather_pages, operating, workspace_id_of
@@ -19,7 +21,8 @@ if TYPE_CHECKING:
     from keystead.client import ManagedWorkspace, Operator, WorkspaceWithUse
 
 app = App(
-    name="workspaces", help="Create, list, suspend and resume workspaces, and change their plans."
+    name="workspaces",
+    help="Create, list, suspend, export and delete workspaces, and change their plans.",
 )
 
 UNLIMITED: Final = "unlimited"
@@ -112,6 +115,53 @@ def resume(workspace: Which, /, *, where: Where = ANYWHERE, json: Json = False) 
     _print_change(changed, json)
 
 
+@app.command
+def delete(workspace: Which, /, *, yes: Yes = False, where: Where = ANYWHERE) -> None:
+    """Delete a suspended workspace with everything in it. This can't be undone."""
+    with _named(where, workspace, "deletion:DELETION") as (operator, id):
+        if not yes:
+            found = operator.workspaces.get(id)
+            render.require_confirmation(
+                f'Delete "{found.name}" with all its keys, documents and members? This can\'t be undone.',
+                "Deleting can't be undone.",
+                "Nothing was deleted.",
+            )
+        operator.workspaces.delete(id)
+    render.note("The workspace was deleted. Its data is removed within minutes.")
+
+
+@app.command
+def export(workspace: Which, file: Path, /, *, where: Where = ANYWHERE, json: Json = False) -> None:
+    """Write a workspace's data to a new file, as JSON lines without secrets.
+
+    Parameters
+    ----------
+    file
+        The file to create, with mode 0600.
+    """
+    with _named(where, workspace, "exports:EXPORTS") as (operator, id), _new_file(file) as write:
+        lines = operator.workspaces.export(id, write)
+    if json:
+        render.print_json({"file": str(file), "lines": lines})
+    else:
+        render.print_line(f"{file}: {render.counted(lines, 'line')}.")
+
+
+@contextmanager
+def _new_file(path: Path) -> Iterator[Callable[[bytes], object]]:
+    """Yield what writes to a new private file, which is removed if the block fails."""
+    try:
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    except OSError as error:
+        raise Failure(f"Cannot create {path}: {error.strerror}.", Exit.USAGE) from None
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file.write
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
 @app.command(name="plan")
 def plan_(
     workspace: Which,
@@ -140,8 +190,9 @@ def plan_(
 
 
 @contextmanager
-def _named(where: Where, workspace: str) -> Iterator[tuple[Operator, str]]:
-    with operating(where, *WORKSPACE_CALLS) as operator:
+def _named(where: Where, workspace: str, *calls: str) -> Iterator[tuple[Operator, str]]:
+    """Yield the operator's client, and the workspace's id. `calls`: other calls than those of all workspaces."""
+    with operating(where, *WORKSPACE_CALLS, *calls) as operator:
         yield operator, workspace_id_of(operator, workspace)
 
 

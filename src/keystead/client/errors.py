@@ -7,7 +7,7 @@ ClientError
 │ ├ InsufficientScope · WouldWiden · NotRenewable          the credential does not allow this
 │ ├ Conflict
 │ │ ├ LimitReached · KeyRevoked · KeyExpired · RotationInProgress
-│ │ └ NameTaken · CollectionNotEmpty · IdempotencyInProgress · WebhookDisabled
+│ │ └ NameTaken · CollectionNotEmpty · IdempotencyInProgress · WebhookDisabled · NotSuspended
 │ ├ ChangedMeanwhile                           the version is no longer the one in `if_match`
 │ ├ Invalid                                    values were refused, each with its place
 │ │ └ InvalidCursor · IdempotencyMismatch · AgainstPolicy
@@ -16,6 +16,7 @@ ClientError
 │   └ Internal · Unavailable · OutcomeUnknown · DiskFull
 ├ Unreachable         no response arrived
 ├ UnexpectedAnswer    the response is not from Keystead
+├ IncompleteExport    the export ended before its end
 ├ TokenLost           the key was created, but the response with its token did not arrive
 ├ InvalidValue        a value cannot be sent, such as a time without a zone
 ├ UnsafeFile          others can read the file of the token
@@ -191,6 +192,19 @@ class WebhookDisabled(Conflict):
     """The webhook is disabled, so nothing is sent to it."""
 
 
+class NotSuspended(Conflict):
+    """Only a suspended workspace can be deleted."""
+
+
+class FeedExpired(Problem):
+    """Events after that position of the feed were deleted at the end of their retention."""
+
+    @property
+    def oldest(self) -> str:
+        """The position to continue after: the feed has every event behind it."""
+        return str(self.extras["oldest"])
+
+
 class ChangedMeanwhile(Problem):
     """The resource has changed since the version in `if_match`. Nothing was changed."""
 
@@ -262,6 +276,13 @@ class UnexpectedAnswer(ClientError):
             f"The response (status {status}) is not one of Keystead{because}. Is the URL right?"
         )
         self.status = status
+
+
+class IncompleteExport(ClientError):
+    """The server ended an export before its end: it stopped, or the workspace was deleted meanwhile."""
+
+    def __init__(self) -> None:
+        super().__init__("The export is incomplete. Export the workspace again.")
 
 
 class TokenLost(ClientError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -14,6 +14,7 @@ from keystead import __version__
 from keystead.client.decoding import decode
 from keystead.client.errors import (
     IdempotencyInProgress,
+    IncompleteExport,
     Problem,
     Refusal,
     Unavailable,
@@ -29,6 +30,7 @@ T = TypeVar("T")
 
 AGENT: Final = f"keystead-python/{__version__}"
 TIMEOUT: Final = 60.0
+Write = Callable[[bytes], object]
 PROBLEM_TYPE: Final = "application/problem+json"
 OAUTH_TYPE: Final = "application/json"
 SLOWER: Final = 5
@@ -64,6 +66,9 @@ class Patience:
         return (retry_after or 0.0) + random.uniform(0.0, step)  # noqa: S311 - jitter, not a secret
 
 
+NO_PATIENCE: Final = Patience(attempts=1)
+
+
 def result_of(reply: Reply, kind: type[T]) -> T:
     """Return the result of a successful response. Raises UnexpectedAnswer, or TokenLost for a key without its token."""
     try:
@@ -75,6 +80,29 @@ def result_of(reply: Reply, kind: type[T]) -> T:
     if isinstance(result, Tagged):
         return replace(result, etag=reply.headers.get("etag"))
     return result
+
+
+class ExportLines:
+    """JSON lines that are passed on, and counted: the last one says how many there have to be."""
+
+    def __init__(self, write: Write) -> None:
+        self._write = write
+        self._lines = 0
+        self._last = self._begun = b""
+
+    def take(self, part: bytes) -> None:
+        """Pass a part on, which may begin and end within a line."""
+        self._write(part)
+        *lines, self._begun = (self._begun + part).split(b"\n")
+        if lines:
+            self._lines, self._last = self._lines + len(lines), lines[-1]
+
+    def require_end(self) -> int:
+        """Return the number of lines before the end. Raises IncompleteExport if there is no end."""
+        before = self._lines - 1
+        if self._begun or self._last != b'{"type":"end","lines":%d}' % before:
+            raise IncompleteExport
+        return before
 
 
 def wait_before_retry(

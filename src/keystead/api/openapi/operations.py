@@ -131,6 +131,8 @@ def _done(operation: Operation, status: int, schemas: Schemas) -> dict[str, Any]
     if operation.answer is not None:
         schema = schemas.of(operation.answer, "serialization")
         response["content"] = {"application/json": {"schema": schema}}
+    if operation.streams is not None:
+        response["content"] = {operation.streams: {"schema": {"type": "string"}}}
     return response
 
 

@@ -10,7 +10,7 @@ import httpx2
 from keystead.client._async.sending import AsyncSender
 from keystead.client.connection import BaseConnection
 from keystead.client.errors import Unreachable
-from keystead.client.exchange import Patience, Reply
+from keystead.client.exchange import Patience, Reply, Write
 from keystead.client.requests import Request
 
 
@@ -38,5 +38,17 @@ class AsyncConnection(BaseConnection, AsyncSender):
     async def _attempt(self, request: Request) -> Reply | Unreachable:
         try:
             return self._reply(await self._http.request(**self._arguments(request)))
+        except httpx2.RequestError as error:
+            return self._unreachable(error)
+
+    async def _receive(self, request: Request, write: Write) -> Reply | Unreachable:
+        try:
+            async with self._http.stream(**self._arguments(request)) as response:
+                if response.is_success:
+                    async for part in response.aiter_bytes():
+                        write(part)
+                    return Reply(response.status_code, dict(response.headers), b"")
+                await response.aread()
+                return self._reply(response)
         except httpx2.RequestError as error:
             return self._unreachable(error)

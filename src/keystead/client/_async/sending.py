@@ -10,7 +10,14 @@ from datetime import datetime
 from typing import TypeVar
 
 from keystead.client.errors import Unreachable
-from keystead.client.exchange import Patience, Reply, result_of, wait_before_retry
+from keystead.client.exchange import (
+    NO_PATIENCE,
+    Patience,
+    Reply,
+    Write,
+    result_of,
+    wait_before_retry,
+)
 from keystead.client.requests import Request
 from keystead.client.results import Page
 
@@ -47,6 +54,15 @@ class AsyncSender(ABC):
                 return
             request = request.at(page.next_cursor)
 
+    async def download(self, request: Request, write: Write) -> None:
+        """Pass the response's body to `write`, part by part. The request isn't repeated: parts may have been written.
+
+        Raises Problem, Unreachable or UnexpectedAnswer.
+        """
+        outcome = await self._receive(request, write)
+        if not (isinstance(outcome, Reply) and outcome.is_success):
+            wait_before_retry(request, outcome, 1, NO_PATIENCE)
+
     @abstractmethod
     async def close(self) -> None:
         """Close what it holds open."""
@@ -54,6 +70,10 @@ class AsyncSender(ABC):
     @abstractmethod
     async def _attempt(self, request: Request) -> Reply | Unreachable:
         """Send the request once."""
+
+    @abstractmethod
+    async def _receive(self, request: Request, write: Write) -> Reply | Unreachable:
+        """Send the request once. The body of a success is written, and not in the reply."""
 
 
 class AsyncResource:

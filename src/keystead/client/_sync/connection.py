@@ -9,7 +9,7 @@ import httpx2
 from keystead.client._sync.sending import Sender
 from keystead.client.connection import BaseConnection
 from keystead.client.errors import Unreachable
-from keystead.client.exchange import Patience, Reply
+from keystead.client.exchange import Patience, Reply, Write
 from keystead.client.requests import Request
 
 
@@ -37,5 +37,17 @@ class Connection(BaseConnection, Sender):
     def _attempt(self, request: Request) -> Reply | Unreachable:
         try:
             return self._reply(self._http.request(**self._arguments(request)))
+        except httpx2.RequestError as error:
+            return self._unreachable(error)
+
+    def _receive(self, request: Request, write: Write) -> Reply | Unreachable:
+        try:
+            with self._http.stream(**self._arguments(request)) as response:
+                if response.is_success:
+                    for part in response.iter_bytes():
+                        write(part)
+                    return Reply(response.status_code, dict(response.headers), b"")
+                response.read()
+                return self._reply(response)
         except httpx2.RequestError as error:
             return self._unreachable(error)

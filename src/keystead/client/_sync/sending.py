@@ -9,7 +9,14 @@ from datetime import datetime
 from typing import TypeVar
 
 from keystead.client.errors import Unreachable
-from keystead.client.exchange import Patience, Reply, result_of, wait_before_retry
+from keystead.client.exchange import (
+    NO_PATIENCE,
+    Patience,
+    Reply,
+    Write,
+    result_of,
+    wait_before_retry,
+)
 from keystead.client.requests import Request
 from keystead.client.results import Page
 
@@ -45,6 +52,15 @@ class Sender(ABC):
                 return
             request = request.at(page.next_cursor)
 
+    def download(self, request: Request, write: Write) -> None:
+        """Pass the response's body to `write`, part by part. The request isn't repeated: parts may have been written.
+
+        Raises Problem, Unreachable or UnexpectedAnswer.
+        """
+        outcome = self._receive(request, write)
+        if not (isinstance(outcome, Reply) and outcome.is_success):
+            wait_before_retry(request, outcome, 1, NO_PATIENCE)
+
     @abstractmethod
     def close(self) -> None:
         """Close what it holds open."""
@@ -52,6 +68,10 @@ class Sender(ABC):
     @abstractmethod
     def _attempt(self, request: Request) -> Reply | Unreachable:
         """Send the request once."""
+
+    @abstractmethod
+    def _receive(self, request: Request, write: Write) -> Reply | Unreachable:
+        """Send the request once. The body of a success is written, and not in the reply."""
 
 
 class Resource:

@@ -148,6 +148,12 @@ _PAGE: Final = Query(
     .order_by(documents.c.number.desc())
     .limit(LIMIT)
 )
+_WHOLE_PAGE: Final = Query(
+    select(*_SUMMARY, documents.c.text)
+    .where(_WITHIN_NAMED, documents.c.number < bindparam("before"))
+    .order_by(documents.c.number.desc())
+    .limit(LIMIT)
+)
 _FOUND: Final = tuple(
     Query(
         select(*_SUMMARY, func.substr(documents.c.text, 1, rules.SNIPPET_SOURCE + 1)).where(
@@ -210,6 +216,19 @@ def page_of_documents(
         "before": ABOVE_EVERY_NUMBER if before is None else before,
     }
     return [DocumentSummary(*row) for row in _PAGE.all(tx, values)]
+
+
+def page_of_whole_documents(
+    tx: Tx, workspace_id: WorkspaceId, name: str, *, limit: int, before: int | None = None
+) -> list[Document]:
+    """Return documents like `page_of_documents`, with their texts."""
+    values = {
+        "in_workspace": workspace_id,
+        "name": name,
+        "limit": limit,
+        "before": ABOVE_EVERY_NUMBER if before is None else before,
+    }
+    return [Document(*row) for row in _WHOLE_PAGE.all(tx, values)]
 
 
 def found_documents(tx: Tx, collection: Collection, numbers: Sequence[int]) -> list[Document]:
