@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator
 
 from keystead.domain import destinations, documents, webhooks
+from keystead.domain.credentials import MAX_NAME as MAX_CREDENTIAL_NAME
 from keystead.domain.documents import CollectionDraft, CollectionPatch, DocumentDraft, Push
 from keystead.domain.events import EventType
 from keystead.domain.ids import WorkspaceId
@@ -25,6 +26,7 @@ from keystead.domain.networks import MAX_NETWORKS
 from keystead.domain.plans import LIMIT_NAMES, MAX_LIMIT
 from keystead.domain.policies import Policy
 from keystead.domain.portal import MAX_URL, MAX_USER_ID, PortalRequest, PortalUser
+from keystead.domain.rate_limits import MAX_RATE, RateLimits
 from keystead.domain.renewals import Renewal
 from keystead.domain.rotations import MAX_OVERLAP, MIN_QUIET
 from keystead.domain.webhooks import MAX_HEADERS, WebhookDraft, WebhookPatch, WebhookStatus
@@ -449,6 +451,53 @@ class WorkspaceChange(Body):
             pattern=f"^{EXTERNAL_ID_PATTERN}$",
         ),
     ] = ""
+
+
+_Rate = Annotated[
+    int | None,
+    member(f"Requests a minute: 1-{MAX_RATE}. Omitted or null: the plan's applies.", 600),
+]
+
+
+class WorkspaceRateChange(Body):
+    """The rate limits that a workspace has of its own."""
+
+    workspace_per_minute: _Rate = None
+    key_per_minute: _Rate = None
+
+    def rates(self) -> RateLimits:
+        """Return the domain's value."""
+        return RateLimits(self.workspace_per_minute, self.key_per_minute)
+
+
+class KeyRateChange(Body):
+    """The rate limit that a key has of its own."""
+
+    per_minute: _Rate = None
+
+
+class NewCredential(Body):
+    """A credential to create."""
+
+    name: Annotated[
+        str,
+        member(
+            f"What will use it: 1-{MAX_CREDENTIAL_NAME} characters on one line.",
+            "billing backend",
+            minLength=1,
+            maxLength=MAX_CREDENTIAL_NAME,
+        ),
+    ]
+    kind: Annotated[
+        Literal["service", "operator"],
+        member("`service`: it can only introspect tokens. `operator`: also all calls as this one."),
+    ]
+
+
+class KeyLookup(Body):
+    """A token to look up."""
+
+    token: Annotated[str, member("The whole token of a workspace's key.")]
 
 
 class PlanAssignment(Body):

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from keystead.services.isolation import OnFailure
     from keystead.services.key_issuer import KeyIssuer
     from keystead.services.key_lists import KeyLists
+    from keystead.services.key_owners import KeyOwners
     from keystead.services.keys import Keys
     from keystead.services.members import Members
     from keystead.services.notifications import NotificationDigests, NotificationPreferences
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from keystead.services.plans import Plans
     from keystead.services.policies import Policies
     from keystead.services.portal import PortalSessions
-    from keystead.services.rate_limits import KeyRates, RateLimiter
+    from keystead.services.rate_limits import KeyRates, RateLimiter, WorkspaceRates
     from keystead.services.renewals import Renewals
     from keystead.services.revocation import Revocation
     from keystead.services.rotations import Rotations
@@ -133,10 +134,21 @@ class Composition:
 
         return KeyLists(self.database, self.clock)
 
+    def _key_owners(self) -> KeyOwners:
+        from keystead.services.key_owners import KeyOwners
+
+        services, lookup = self.services, self.reads.lookup(KEY)
+        return KeyOwners(lookup, self.peppers, services.keys, services.workspaces, self._throttle())
+
     def _key_rates(self) -> KeyRates:
         from keystead.services.rate_limits import KeyRates
 
         return KeyRates(self.database, self.clock)
+
+    def _workspace_rates(self) -> WorkspaceRates:
+        from keystead.services.rate_limits import WorkspaceRates
+
+        return WorkspaceRates(self.database, self.clock)
 
     def _verifier(self) -> Verifier:
         from keystead.services.verification_cache import VerificationCache
@@ -167,7 +179,8 @@ class Composition:
     def _plans(self) -> Plans:
         from keystead.services.plans import Plans
 
-        return Plans(self.database, self.clock)
+        has_documents = self.settings.features.collections
+        return Plans(self.database, self.clock, has_documents=has_documents)
 
     def _policies(self) -> Policies:
         from keystead.services.policies import Policies

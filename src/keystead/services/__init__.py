@@ -21,13 +21,14 @@ if TYPE_CHECKING:
     from keystead.services.first_uses import FirstUses
     from keystead.services.invitations import Invitations
     from keystead.services.key_lists import KeyLists
+    from keystead.services.key_owners import KeyOwners
     from keystead.services.keys import Keys
     from keystead.services.members import Members
     from keystead.services.notifications import NotificationDigests, NotificationPreferences
     from keystead.services.plans import Plans
     from keystead.services.policies import Policies
     from keystead.services.portal import PortalSessions
-    from keystead.services.rate_limits import KeyRates
+    from keystead.services.rate_limits import KeyRates, WorkspaceRates
     from keystead.services.renewals import Renewals
     from keystead.services.revocation import Revocation
     from keystead.services.rotations import Rotations
@@ -52,7 +53,9 @@ class Services:
     renewals: Renewals
     first_uses: FirstUses
     key_lists: KeyLists
+    key_owners: KeyOwners
     key_rates: KeyRates
+    workspace_rates: WorkspaceRates
     verifier: Verifier
     usage: Usage
     usage_reports: UsageReports

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Final, Literal, Self
 
-from keystead.domain import plans, workspaces
+from keystead.domain import credentials, plans, rate_limits, workspaces
+from keystead.domain.credentials import CredentialKind
 from keystead.services.plans import WorkspaceUse
+from keystead.services.rate_limits import OwnRates
 from keystead.wire.policies import Policy
-from keystead.wire.resources import Quotas
+from keystead.wire.resources import Actor, Key, Quotas
 from keystead.wire.schema import AsText, Instant, NextCursor, Resource, member
+
+KINDS: Final[dict[CredentialKind, Literal["service", "operator"]]] = {
+    CredentialKind.SERVICE: "service",
+    CredentialKind.OPERATOR: "operator",
+}
 
 
 class ManagedWorkspace(Resource):
@@ -66,6 +73,57 @@ class ManagedWorkspaceList(Resource):
     next_cursor: NextCursor
 
 
+class KeyOwner(Resource):
+    """A key with its workspace, found by its token."""
+
+    workspace: ManagedWorkspace
+    key: Key
+
+
+class Credential(Resource):
+    """A credential of a service or an operator, without its token."""
+
+    id: Annotated[str, member("The credential's id.", "op_02tcRIyrxLXTR81B3dqdOx")]
+    kind: Annotated[
+        Literal["service", "operator"],
+        member("A service introspects tokens; an operator also has all calls of this document."),
+    ]
+    name: Annotated[str, member("What uses it.", "billing backend")]
+    hint: Annotated[str, member("Prefix and last four characters of the token.", "ks_op_…laf3")]
+    created_at: Instant
+    created_by: Actor
+    revoked_at: Annotated[Instant | None, member("Null: it is active.")]
+    revoked_by: Annotated[str | None, member("The name of the operator that revoked it.")]
+
+    @classmethod
+    def of(cls, credential: credentials.Credential, **more: Any) -> Self:
+        """Return the shape of the domain's value."""
+        return cls(
+            id=credential.id,
+            kind=KINDS[credential.kind],
+            name=credential.name,
+            hint=credential.hint,
+            created_at=credential.created_at,
+            created_by=Actor.of(credential.created_by),
+            revoked_at=credential.revoked_at,
+            revoked_by=credential.revoked_by,
+            **more,
+        )
+
+
+class CreatedCredential(Credential):
+    """A new credential with its token, which is shown only once."""
+
+    token: Annotated[str, member("The whole token.")]
+
+
+class CredentialList(Resource):
+    """A page of credentials, newest first, revoked ones included."""
+
+    items: list[Credential]
+    next_cursor: NextCursor
+
+
 class ManagedMember(Resource):
     """A person of a workspace, as the operator of the installation sees them."""
 
@@ -115,6 +173,39 @@ class RateLimits(Resource):
     workspace_per_minute: int | None
     key_per_minute: int | None
 
+    @classmethod
+    def of(cls, rates: rate_limits.RateLimits) -> Self:
+        """Return the shape of the domain's value."""
+        return cls(
+            workspace_per_minute=rates.workspace_per_minute, key_per_minute=rates.key_per_minute
+        )
+
+
+class OwnRateLimits(Resource):
+    """The rate limits that a workspace has of its own, and those that apply. Null: the plan's applies."""
+
+    workspace_per_minute: int | None
+    key_per_minute: int | None
+    effective: Annotated[RateLimits, member("With the plan's. Null: unlimited.")]
+
+    @classmethod
+    def of(cls, rates: OwnRates) -> Self:
+        """Return the shape of the service's value."""
+        return cls(
+            workspace_per_minute=rates.own.workspace_per_minute,
+            key_per_minute=rates.own.key_per_minute,
+            effective=RateLimits.of(rates.effective),
+        )
+
+
+class KeyRateLimits(Resource):
+    """The rate limit that a key has of its own, and those that apply."""
+
+    per_minute: Annotated[int | None, member("Null: the workspace's or the plan's applies.")]
+    effective: Annotated[
+        RateLimits, member("With those of the workspace and the plan. Null: unlimited.")
+    ]
+
 
 class PlanWithLimits(Resource):
     """A plan with its limits."""
@@ -128,10 +219,7 @@ class PlanWithLimits(Resource):
     @classmethod
     def of(cls, plan: plans.Plan) -> Self:
         """Return the shape of the domain's value."""
-        rates = RateLimits(
-            workspace_per_minute=plan.rate_limits.workspace_per_minute,
-            key_per_minute=plan.rate_limits.key_per_minute,
-        )
+        rates = RateLimits.of(plan.rate_limits)
         return cls(
             id=plan.id,
             name=plan.name,
