@@ -137,6 +137,12 @@ OPERATOR_CALLS: dict[str, Ask] = {within(id): by_operator(ask) for id, ask in KE
     "listCredentials": lambda c: c.credentials.page(limit=3, cursor="c"),
     "createCredential": lambda c: c.credentials.create("billing", kind="service"),
     "revokeCredential": lambda c: c.credentials.revoke("op_1", created=True),
+    "getWorkspaceRateLimits": lambda c: c.workspaces.rate_limits("ws_1"),
+    "setWorkspaceRateLimits": lambda c: c.workspaces.set_rate_limits(
+        "ws_1", workspace_per_minute=600, key_per_minute=60
+    ),
+    "getKeyRateLimits": lambda c: c.workspaces.key_rate_limits("ws_1", "key_1"),
+    "setKeyRateLimits": lambda c: c.workspaces.set_key_rate_limits("ws_1", "key_1", per_minute=60),
     "getKeyOwner": lambda c: c.owner_of(TOKEN),
     "listMembers": lambda c: c.members("ws_1").page(limit=3, cursor="c"),
     "putMember": lambda c: c.members("ws_1").put("u|1", name="Ada", role="owner", email="a@b.cd"),

@@ -364,6 +364,31 @@ class CreatedCredential(Credential):
 
 
 @dataclass(frozen=True, slots=True)
+class RateLimits:
+    """Requests a minute of a workspace and of each of its keys; None is unlimited."""
+
+    workspace_per_minute: int | None
+    key_per_minute: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class OwnRateLimits(Tagged):
+    """A workspace's own rate limits, where None is the plan's, and the `effective` ones."""
+
+    workspace_per_minute: int | None
+    key_per_minute: int | None
+    effective: RateLimits
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRateLimits(Tagged):
+    """A key's own rate limit, if it has one, and the `effective` ones."""
+
+    per_minute: int | None
+    effective: RateLimits
+
+
+@dataclass(frozen=True, slots=True)
 class KeyOwner:
     """A key and its workspace, found by the key's token."""
 
