@@ -88,7 +88,7 @@ def test_a_wrong_number_is_named(area: Area, name: str, text: str, words: str) -
 
 
 def test_others_see_what_holds(area: Area) -> None:
-    """Whoever isn't an owner sees the policy without a form; sent anyway, the form is refused."""
+    """Members who aren't owners see the policy without a form; sent anyway, the form is refused."""
     area.services.policies.replace_operators(area.workspace_id, Policy(60), PRODUCT.actor)
     for role in (Role.ADMIN, Role.DEVELOPER, Role.VIEWER):
         browser = area.signed_in(area.member(role))
