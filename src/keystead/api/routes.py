@@ -58,3 +58,9 @@ OPERATIONS: Final[tuple[Operation, ...]] = tuple(
     for operation in operations
 )
 """All calls, in the order of the OpenAPI document."""
+TAGS_OF_DOCUMENTS: Final = frozenset({"collections", "documents"})
+
+
+def operations_of(*, has_documents: bool) -> list[Operation]:
+    """Return the calls of an installation with or without the document store."""
+    return [each for each in OPERATIONS if has_documents or each.tag not in TAGS_OF_DOCUMENTS]
