@@ -161,6 +161,7 @@ OPERATOR_CALLS: dict[str, Ask] = {within(id): by_operator(ask) for id, ask in KE
     "setWorkspacePolicy": lambda c: c.workspaces.set_policy("ws_1", POLICY),
     "listFeedEvents": lambda c: c.feed("1", workspace="ws_1", type="key.revoked", limit=3),
     "listUsage": lambda c: c.usage_page(first=END.date(), last=END.date(), limit=3, cursor="c"),
+    "listWorkspaceEvents": lambda c: c.events("ws_1").page(type="key.revoked", limit=3, cursor="c"),
     "listPlans": lambda c: c.plans(),
     "createPortalSession": lambda c: c.portal_session(
         "ws_1",
@@ -337,6 +338,7 @@ def test_lists_go_on_to_the_end() -> None:
         "listMembers": lambda c: c.members("ws_1").list(),
         "listCredentials": lambda c: c.credentials.list(),
         "listWorkspaceKeys": lambda c: c.keys("ws_1").list(status="active", query="q"),
+        "listWorkspaceEvents": lambda c: c.events("ws_1").list(type="key.revoked"),
     }
     lists = {id for id, (_, _, o) in OPERATIONS.items() if "cursor" in str(o.get("parameters"))}
     assert set(walks) == lists
