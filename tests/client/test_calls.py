@@ -128,6 +128,10 @@ OPERATOR_CALLS: dict[str, Ask] = {within(id): by_operator(ask) for id, ask in KE
     "exportWorkspace": lambda c: c.workspaces.export("ws_1", lambda _: None),
     "deleteWorkspace": lambda c: c.workspaces.delete("ws_1"),
     "setWorkspacePlan": lambda c: c.workspaces.put_on_plan("ws_1", "team", overrides={"keys": 1}),
+    "listCredentials": lambda c: c.credentials.page(limit=3, cursor="c"),
+    "createCredential": lambda c: c.credentials.create("billing", kind="service"),
+    "revokeCredential": lambda c: c.credentials.revoke("op_1", created=True),
+    "getKeyOwner": lambda c: c.owner_of(TOKEN),
     "listMembers": lambda c: c.members("ws_1").page(limit=3, cursor="c"),
     "putMember": lambda c: c.members("ws_1").put("u|1", name="Ada", role="owner", email="a@b.cd"),
     "updateMember": lambda c: c.members("ws_1").update("usr_1", role="viewer"),
@@ -305,6 +309,7 @@ def test_lists_go_on_to_the_end() -> None:
         "listDeliveries": lambda c: c.deliveries.list("wh_1", status="failed"),
         "listWorkspaces": lambda c: c.workspaces.list(query="acme"),
         "listMembers": lambda c: c.members("ws_1").list(),
+        "listCredentials": lambda c: c.credentials.list(),
         "listWorkspaceKeys": lambda c: c.keys("ws_1").list(status="active", query="q"),
     }
     lists = {id for id, (_, _, o) in OPERATIONS.items() if "cursor" in str(o.get("parameters"))}

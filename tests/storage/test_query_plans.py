@@ -345,6 +345,31 @@ def test_the_index_made_for_it(crowd: Crowd, name: str, index: str, condition: s
         assert index in plan, plan
 
 
+@pytest.mark.parametrize(
+    ("name", "begins"),
+    [
+        (
+            "last_used_at down, next page",
+            r"key_use_by_time .*last_used_at<\?|Cond: .*last_used_at <=",
+        ),
+        (
+            "expires_at down, next page",
+            r"api_keys_by_end .*<expr><\?|Cond: .*CASE WHEN .expires_at.* <=",
+        ),
+        (
+            "expires_at up, next page",
+            r"api_keys_by_end .*<expr>>\?|Cond: .*CASE WHEN .expires_at.* >=",
+        ),
+    ],
+)
+def test_a_sorted_list_continues_at_its_place_in_the_index(
+    crowd: Crowd, name: str, begins: str
+) -> None:
+    """A further page costs what the first one costs: it begins where the page before it ended."""
+    plans = [plan for plan in _plans(crowd, lambda: ACTS[name](crowd)) if "ORDER BY" in plan]
+    assert re.search(begins, plans[-1]), plans[-1]
+
+
 def listed(crowd: Crowd, wanted: KeyFilter = KeyFilter((KeyStatus.ACTIVE,))) -> None:  # noqa: B008 - immutable
     """Read a page of the list of keys, as people see it."""
     crowd.sandbox.services.key_lists.page(crowd.tenant, wanted, 50, None)

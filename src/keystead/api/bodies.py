@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator
 
 from keystead.domain import destinations, documents, webhooks
+from keystead.domain.credentials import MAX_NAME as MAX_CREDENTIAL_NAME
 from keystead.domain.documents import CollectionDraft, CollectionPatch, DocumentDraft, Push
 from keystead.domain.events import EventType
 from keystead.domain.ids import WorkspaceId
@@ -449,6 +450,30 @@ class WorkspaceChange(Body):
             pattern=f"^{EXTERNAL_ID_PATTERN}$",
         ),
     ] = ""
+
+
+class NewCredential(Body):
+    """A credential to create."""
+
+    name: Annotated[
+        str,
+        member(
+            f"What will use it: 1-{MAX_CREDENTIAL_NAME} characters on one line.",
+            "billing backend",
+            minLength=1,
+            maxLength=MAX_CREDENTIAL_NAME,
+        ),
+    ]
+    kind: Annotated[
+        Literal["service", "operator"],
+        member("`service`: it can only introspect tokens. `operator`: also all calls as this one."),
+    ]
+
+
+class KeyLookup(Body):
+    """A token to look up."""
+
+    token: Annotated[str, member("The whole token of a workspace's key.")]
 
 
 class PlanAssignment(Body):

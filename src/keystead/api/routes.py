@@ -9,10 +9,11 @@ from keystead.api.documents import DOCUMENTS
 from keystead.api.events import EVENTS
 from keystead.api.keys import KEYS
 from keystead.api.operations import Operation
+from keystead.api.operator.credentials import CREDENTIALS
 from keystead.api.operator.deletion import DELETION
 from keystead.api.operator.events import FEED
 from keystead.api.operator.exports import EXPORTS
-from keystead.api.operator.keys import WORKSPACE_KEYS
+from keystead.api.operator.keys import LOOKUPS, WORKSPACE_KEYS
 from keystead.api.operator.members import MEMBERS
 from keystead.api.operator.plans import PLANS
 from keystead.api.operator.policies import MANAGED_POLICIES
@@ -43,11 +44,13 @@ OPERATIONS: Final[tuple[Operation, ...]] = tuple(
         DELETION,
         MANAGED_POLICIES,
         WORKSPACE_KEYS,
+        LOOKUPS,
         MEMBERS,
         PLANS,
         FEED,
         ALL_USAGE,
         PORTAL_SESSIONS,
+        CREDENTIALS,
     )
     for operation in operations
 )

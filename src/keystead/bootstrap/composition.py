@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from keystead.services.isolation import OnFailure
     from keystead.services.key_issuer import KeyIssuer
     from keystead.services.key_lists import KeyLists
+    from keystead.services.key_owners import KeyOwners
     from keystead.services.keys import Keys
     from keystead.services.members import Members
     from keystead.services.notifications import NotificationDigests, NotificationPreferences
@@ -132,6 +133,12 @@ class Composition:
         from keystead.services.key_lists import KeyLists
 
         return KeyLists(self.database, self.clock)
+
+    def _key_owners(self) -> KeyOwners:
+        from keystead.services.key_owners import KeyOwners
+
+        services, lookup = self.services, self.reads.lookup(KEY)
+        return KeyOwners(lookup, self.peppers, services.keys, services.workspaces, self._throttle())
 
     def _key_rates(self) -> KeyRates:
         from keystead.services.rate_limits import KeyRates

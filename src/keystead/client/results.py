@@ -300,6 +300,35 @@ class WorkspaceWithUse(ManagedWorkspace):
 
 
 @dataclass(frozen=True, slots=True)
+class Credential:
+    """A credential of a service or an operator. `kind` is service or operator."""
+
+    id: str
+    kind: str
+    name: str
+    hint: str
+    created_at: datetime
+    created_by: Actor
+    revoked_at: datetime | None
+    revoked_by: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class CreatedCredential(Credential):
+    """A new credential with its token, which no later response contains. `token.reveal()` returns its text."""
+
+    token: Token
+
+
+@dataclass(frozen=True, slots=True)
+class KeyOwner:
+    """A key and its workspace, found by the key's token."""
+
+    workspace: ManagedWorkspace
+    key: Key
+
+
+@dataclass(frozen=True, slots=True)
 class ManagedMember(Tagged):
     """A person of a workspace. `external_id` is your product's own id; None: they have an account at the server."""
 

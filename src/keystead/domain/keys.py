@@ -131,6 +131,12 @@ class KeyPatch:
     renewal: Renewal | None | Unset = UNSET
 
     @property
+    def may_narrow(self) -> bool:
+        """Return whether it names anything that gives access."""
+        named = (self.scopes, self.expires_at, self.networks, self.renewal)
+        return any(value is not UNSET for value in named)
+
+    @property
     def may_extend(self) -> bool:
         """Return whether it names what a policy bounds. All other changes need no policy."""
         return self.expires_at is not UNSET or self.renewal is not UNSET
@@ -358,6 +364,17 @@ def apply_patch(
     if changed.renewal is not None and changed.renewal != key.renewal:
         require_renewal_allowed(policy)
     return changed
+
+
+def narrows(before: ApiKey, after: ApiKey) -> bool:
+    """Return whether the change takes away access: scopes, networks, lifetime or renewal."""
+    renewal = after.renewal
+    return (
+        before.scopes != after.scopes
+        or outlives(before.expires_at, after.expires_at)
+        or not before.networks.lie_within(after.networks)
+        or not (before.renewal is None or (renewal and renewal.covers(before.renewal)))
+    )
 
 
 def _access_of(key: ApiKey) -> tuple[object, ...]:

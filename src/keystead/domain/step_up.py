@@ -41,7 +41,8 @@ class StepUp:
 
 STEP_UP: Final[Mapping[SensitiveAction, StepUp]] = {
     SensitiveAction.GRANT_WIDE_KEY: StepUp(
-        "Create, rotate or extend a key that can read all data, write all data, or change keys or webhooks",
+        "Create, rotate or extend a key that can read all data, write all data, change keys or webhooks, or renew"
+        " itself without end",
         Permission.MAKE_KEYS,
     ),
     SensitiveAction.CHANGE_WEBHOOKS: StepUp(

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, NewType
 
-from keystead.domain.ids import InvitationId, UserId, WorkspaceId
+from keystead.domain.ids import CredentialId, InvitationId, UserId, WorkspaceId
 
 Subject = NewType("Subject", str)
 """What failures are counted for: `account:…`, `address:…`, `device:…`, `session:…`, `revocation:…` for sent tokens.
 
-Actions are counted for `sending:…`, a workspace, and `new password:…`, an invitation or a person.
+Actions are counted for `sending:…`, a workspace, `look-up:…`, a credential, and `new password:…`, an invitation or a
+person.
 """
 
 CLOCK_SLACK: Final = timedelta(seconds=60)
@@ -68,6 +69,8 @@ SENDING: Final = WindowLimit(60, timedelta(minutes=1))
 """Webhook tests and resent deliveries of a workspace: each one schedules requests to another server."""
 NEW_PASSWORD: Final = WindowLimit(10, timedelta(minutes=10))
 """New passwords by one invitation or person: estimating and hashing each one is slow."""
+LOOKUP: Final = WindowLimit(60, timedelta(minutes=1))
+"""Tokens that one credential looks up: more would be a way to verify them, which has a call of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +163,11 @@ def device_subject(fingerprint: bytes) -> Subject:
 def sending_subject(workspace_id: WorkspaceId) -> Subject:
     """Return the subject of a workspace that sends tests and deliveries."""
     return Subject(f"sending:{workspace_id}")
+
+
+def lookup_subject(id: CredentialId) -> Subject:
+    """Return the subject of a credential that looks tokens up."""
+    return Subject(f"look-up:{id}")
 
 
 def new_password_subject(id: InvitationId | UserId) -> Subject:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from keystead.services.first_uses import FirstUses
     from keystead.services.invitations import Invitations
     from keystead.services.key_lists import KeyLists
+    from keystead.services.key_owners import KeyOwners
     from keystead.services.keys import Keys
     from keystead.services.members import Members
     from keystead.services.notifications import NotificationDigests, NotificationPreferences
@@ -52,6 +53,7 @@ class Services:
     renewals: Renewals
     first_uses: FirstUses
     key_lists: KeyLists
+    key_owners: KeyOwners
     key_rates: KeyRates
     verifier: Verifier
     usage: Usage

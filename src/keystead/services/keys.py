@@ -9,7 +9,13 @@ from typing import Final
 
 from keystead.domain import keys as rules
 from keystead.domain import plans as plan_rules
-from keystead.domain.errors import LimitReached, NotFound, RotationInProgress, Unavailable
+from keystead.domain.errors import (
+    KeysteadError,
+    LimitReached,
+    NotFound,
+    RotationInProgress,
+    Unavailable,
+)
 from keystead.domain.events import NO_ORIGIN, EventType, Origin
 from keystead.domain.ids import KeyId, WorkspaceId
 from keystead.domain.instants import format_instant
@@ -187,7 +193,12 @@ class Keys:
         if_match: IfMatch | None = None,
     ) -> ApiKey:
         """Change the key by `patch`. If nothing changes, nothing is written, and there is no event."""
-        with self._authorization.changing(principal, origin, KEYS_WRITE) as (tx, act):
+        principal.require(KEYS_WRITE)
+        revokes = self._narrows(principal, key_id, patch)
+        with self._authorization.changing(principal, origin, KEYS_WRITE, revokes=revokes) as (
+            tx,
+            act,
+        ):
             key = require_key(tx, principal.workspace_id, key_id)
             rules.require_manager(act.principal, key)
             require_match(if_match, key.version)
@@ -323,6 +334,21 @@ class Keys:
                 tx, EventType.KEY_UPDATED, changed, act, changed=names, metadata=changed.metadata
             )
         return changed
+
+    def _narrows(self, principal: Principal, key_id: KeyId, patch: KeyPatch) -> bool:
+        """Return whether the patch would take away access, so that it may use the reserved disk space.
+
+        Read before the lock, which is what needs to know. Whatever refuses the patch is raised under the lock.
+        """
+        if not patch.may_narrow:
+            return False
+        key, policy = self.require(principal, key_id), NO_LAYERS.effective
+        try:
+            now = self._clock.now()
+            changed = rules.apply_patch(key, patch, principal, self.catalog, policy, now)
+        except KeysteadError:
+            return False
+        return rules.narrows(key, changed)
 
     def _quota(self, tx: Tx, workspace_id: WorkspaceId, now: datetime) -> Quota:
         plan, used = plans.plan_with_keys(tx, workspace_id, now)

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Final, Literal, Self
 
-from keystead.domain import plans, workspaces
+from keystead.domain import credentials, plans, workspaces
+from keystead.domain.credentials import CredentialKind
 from keystead.services.plans import WorkspaceUse
 from keystead.wire.policies import Policy
-from keystead.wire.resources import Quotas
+from keystead.wire.resources import Actor, Key, Quotas
 from keystead.wire.schema import AsText, Instant, NextCursor, Resource, member
+
+KINDS: Final[dict[CredentialKind, Literal["service", "operator"]]] = {
+    CredentialKind.SERVICE: "service",
+    CredentialKind.OPERATOR: "operator",
+}
 
 
 class ManagedWorkspace(Resource):
@@ -63,6 +69,57 @@ class ManagedWorkspaceList(Resource):
     """A page of workspaces, newest first."""
 
     items: list[ManagedWorkspace]
+    next_cursor: NextCursor
+
+
+class KeyOwner(Resource):
+    """A key with its workspace, found by its token."""
+
+    workspace: ManagedWorkspace
+    key: Key
+
+
+class Credential(Resource):
+    """A credential of a service or an operator, without its token."""
+
+    id: Annotated[str, member("The credential's id.", "op_02tcRIyrxLXTR81B3dqdOx")]
+    kind: Annotated[
+        Literal["service", "operator"],
+        member("A service introspects tokens; an operator also has all calls of this document."),
+    ]
+    name: Annotated[str, member("What uses it.", "billing backend")]
+    hint: Annotated[str, member("Prefix and last four characters of the token.", "ks_op_…laf3")]
+    created_at: Instant
+    created_by: Actor
+    revoked_at: Annotated[Instant | None, member("Null: it is active.")]
+    revoked_by: Annotated[str | None, member("The name of the operator that revoked it.")]
+
+    @classmethod
+    def of(cls, credential: credentials.Credential, **more: Any) -> Self:
+        """Return the shape of the domain's value."""
+        return cls(
+            id=credential.id,
+            kind=KINDS[credential.kind],
+            name=credential.name,
+            hint=credential.hint,
+            created_at=credential.created_at,
+            created_by=Actor.of(credential.created_by),
+            revoked_at=credential.revoked_at,
+            revoked_by=credential.revoked_by,
+            **more,
+        )
+
+
+class CreatedCredential(Credential):
+    """A new credential with its token, which is shown only once."""
+
+    token: Annotated[str, member("The whole token.")]
+
+
+class CredentialList(Resource):
+    """A page of credentials, newest first, revoked ones included."""
+
+    items: list[Credential]
     next_cursor: NextCursor
 
 

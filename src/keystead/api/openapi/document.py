@@ -42,6 +42,7 @@ _OPERATOR_TAGS: Final = {
     "workspace keys": "The keys of a workspace, with the bodies, rules and codes of `/v1/keys`.",
     "members": "The people of a workspace.",
     "plans": "The plans of this installation.",
+    "credentials": "What your own services and operators authenticate with.",
     "usage": "How often the keys of each workspace were used, for billing.",
     "feed": "All events of all workspaces and of the installation, in one order.",
     "portal sessions": "Sign users in to the Developer area without a second account.",

@@ -1,4 +1,4 @@
-"""Calls of the Operator API for the keys of a workspace: the same handlers as under `/v1`, with another caller."""
+"""Calls of the Operator API for keys: those of a workspace, with the handlers of `/v1`, and whose a token is."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import re
 from dataclasses import replace
 from typing import Final
 
-from keystead.api.calls import KEY_ROOT
+from keystead.api.bodies import KeyLookup
+from keystead.api.calls import KEY_ROOT, OperatorCall
 from keystead.api.keys import KEYS
-from keystead.api.operations import OPERATOR, WITHIN, WORKSPACE, Operation
-from keystead.domain.errors import InsufficientScope
+from keystead.api.operations import OPERATOR, WITHIN, WORKSPACE, Operation, Operations, Reply
+from keystead.domain.errors import InsufficientScope, NotFound, RateLimited
+from keystead.wire.operator import KeyOwner, ManagedWorkspace
+from keystead.wire.resources import Key
 
 _NOUN: Final = re.compile("(?=[A-Z])")
 
@@ -32,3 +35,18 @@ WORKSPACE_KEYS: Final = tuple(
     _for_operators(operation) for operation in KEYS if "/self/" not in operation.path
 )
 """Each call of keys but a key's own, so that an operator meets the same bodies, rules, codes and idempotency."""
+
+
+LOOKUPS: Final = Operations("/operator/v1/keys/lookup", "workspace keys", OPERATOR)
+
+
+@LOOKUPS.call("POST", "", "Look up a token", refusals=(NotFound, RateLimited))
+def get_key_owner(call: OperatorCall, body: KeyLookup) -> Reply[KeyOwner]:
+    """Return the key of a token and its workspace, also if the key has ended or the workspace is suspended.
+
+    `not-found` for every other text. It counts neither as a use of the key nor as a refusal, and is possible 60 times
+    a minute with one credential. To check tokens, introspect them.
+    """
+    workspace, key = call.services.key_owners.find(call.credential, body.token)
+    now = call.services.keys.now()
+    return Reply(KeyOwner(workspace=ManagedWorkspace.of(workspace), key=Key.of(key, now)))

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from ssl import SSLContext
 from types import NoneType, TracebackType
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Final, Literal, Self
 
+from keystead.client._async.credentials import AsyncCredentials
 from keystead.client._async.documents import AsyncCollections, AsyncDocuments
 from keystead.client._async.keys import AsyncKeys
 from keystead.client._async.members import AsyncMembers
@@ -20,6 +21,7 @@ from keystead.client.exchange import AGENT, TIMEOUT, Patience
 from keystead.client.requests import FORM, Request, form_body, json_body, path_of
 from keystead.client.results import (
     Introspection,
+    KeyOwner,
     Page,
     PlanUse,
     PlanWithLimits,
@@ -31,6 +33,8 @@ from keystead.domain.token import trim
 
 if TYPE_CHECKING:
     import httpx2
+
+LOOKUP: Final = "/operator/v1/keys/lookup"
 
 
 class AsyncBaseClient:
@@ -184,6 +188,16 @@ class AsyncOperator(AsyncBaseClient):
     def keys(self, workspace_id: str) -> AsyncKeys:
         """Return the keys of a workspace, with the calls that one of its keys has."""
         return AsyncKeys(self._connection, path_of(WORKSPACES, workspace_id))
+
+    @property
+    def credentials(self) -> AsyncCredentials:
+        """The credentials of your own services, and of operators."""
+        return AsyncCredentials(self._connection)
+
+    async def owner_of(self, token: str) -> KeyOwner:
+        """Return the key of a token and its workspace, whatever became of them. Raises NotFound, RateLimited."""
+        body = json_body(token=trim(token))
+        return await self._connection.send(Request("POST", LOOKUP, body=body), KeyOwner)
 
     def members(self, workspace_id: str) -> AsyncMembers:
         """Return the members of a workspace."""

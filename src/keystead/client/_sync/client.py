@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from ssl import SSLContext
 from types import NoneType, TracebackType
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Final, Literal, Self
 
+from keystead.client._sync.credentials import Credentials
 from keystead.client._sync.documents import Collections, Documents
 from keystead.client._sync.keys import Keys
 from keystead.client._sync.members import Members
@@ -19,6 +20,7 @@ from keystead.client.exchange import AGENT, TIMEOUT, Patience
 from keystead.client.requests import FORM, Request, form_body, json_body, path_of
 from keystead.client.results import (
     Introspection,
+    KeyOwner,
     Page,
     PlanUse,
     PlanWithLimits,
@@ -30,6 +32,8 @@ from keystead.domain.token import trim
 
 if TYPE_CHECKING:
     import httpx2
+
+LOOKUP: Final = "/operator/v1/keys/lookup"
 
 
 class BaseClient:
@@ -183,6 +187,16 @@ class Operator(BaseClient):
     def keys(self, workspace_id: str) -> Keys:
         """Return the keys of a workspace, with the calls that one of its keys has."""
         return Keys(self._connection, path_of(WORKSPACES, workspace_id))
+
+    @property
+    def credentials(self) -> Credentials:
+        """The credentials of your own services, and of operators."""
+        return Credentials(self._connection)
+
+    def owner_of(self, token: str) -> KeyOwner:
+        """Return the key of a token and its workspace, whatever became of them. Raises NotFound, RateLimited."""
+        body = json_body(token=trim(token))
+        return self._connection.send(Request("POST", LOOKUP, body=body), KeyOwner)
 
     def members(self, workspace_id: str) -> Members:
         """Return the members of a workspace."""

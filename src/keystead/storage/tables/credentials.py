@@ -11,11 +11,12 @@ from sqlalchemy import Text, bindparam, func, insert, select, update
 from keystead.domain.credentials import Credential, CredentialKind
 from keystead.domain.digest import Digest
 from keystead.domain.ids import CredentialId, WorkspaceId
+from keystead.domain.principals import PrincipalKind
 from keystead.domain.revocation_log import CREDENTIAL_REVOKED, RevocationEntry
 from keystead.storage.database import Tx
 from keystead.storage.freshness.revocation_log import note_revocation
 from keystead.storage.queries import Query
-from keystead.storage.schema.columns import actor_of, actor_values
+from keystead.storage.schema.columns import ABOVE_EVERY_ID, LIMIT, actor_of, actor_values
 from keystead.storage.schema.tables import credentials
 
 _ALL: Final = select(
@@ -31,7 +32,18 @@ _ALL: Final = select(
     credentials.c.revoked_by,
 )
 _ONE: Final = Query(_ALL.where(credentials.c.id == bindparam("credential")))
-_NEWEST_FIRST: Final = Query(_ALL.order_by(credentials.c.id.desc()))
+_SERIAL: Final = func.substr(credentials.c.id, func.length(credentials.c.kind) + 2)
+"""The id without its kind, which rises with time."""
+_NEWEST_FIRST: Final = Query(_ALL.order_by(_SERIAL.desc()))
+_PAGE: Final = Query(
+    _ALL.where(bindparam("before") > _SERIAL).order_by(_SERIAL.desc()).limit(LIMIT)
+)
+_CREATED_BY: Final = Query(
+    _ALL.where(
+        credentials.c.created_by_kind == PrincipalKind.OPERATOR,
+        credentials.c.created_by_id == bindparam("credential"),
+    ).order_by(credentials.c.id)
+)
 _LIVE: Final = Query(
     select(credentials.c.id).where(
         credentials.c.id == bindparam("credential"), credentials.c.revoked_at.is_(None)
@@ -75,6 +87,17 @@ def find_credential(tx: Tx, credential_id: CredentialId) -> Credential | None:
 def all_credentials(tx: Tx) -> list[Credential]:
     """Return every credential, revoked ones too, newest first."""
     return [_from_row(row) for row in _NEWEST_FIRST.all(tx)]
+
+
+def page_of_credentials(tx: Tx, *, limit: int, before: str | None = None) -> list[Credential]:
+    """Return at most `limit` credentials, newest first, whose ids without their kinds are below `before`."""
+    values = {"before": before or ABOVE_EVERY_ID, "limit": limit}
+    return [_from_row(row) for row in _PAGE.all(tx, values)]
+
+
+def credentials_created_by(tx: Tx, credential_id: CredentialId) -> list[Credential]:
+    """Return the credentials that this one created, revoked ones too."""
+    return [_from_row(row) for row in _CREATED_BY.all(tx, {"credential": credential_id})]
 
 
 def hold_credential(tx: Tx, credential_id: CredentialId) -> bool:

@@ -17,6 +17,7 @@ from sqlalchemy import (
     Select,
     Text,
     bindparam,
+    case,
     false,
     func,
     literal_column,
@@ -74,8 +75,11 @@ _PARTS: Final = {
     KeySort.LAST_USED_AT: [_Part.NEVER_USED, _Part.BY_USE],
 }
 """The parts of a list, in ascending order."""
-_END: Final = func.coalesce(_KEYS.expires_at, literal_column(str(NO_END)))
-"""The text of the index api_keys_by_end: with a parameter, neither engine would recognize it."""
+_END: Final = type_coerce(
+    case((_KEYS.expires_at.is_(None), literal_column(str(NO_END))), else_=_KEYS.expires_at),
+    Instant,
+)
+"""The expression of the index api_keys_by_end: with a parameter in it, neither engine would recognize it."""
 _VALUES: Final[dict[_Part, ColumnElement[Any]]] = {
     _Part.BY_END: _END,
     _Part.BY_USE: key_use.c.last_used_at,

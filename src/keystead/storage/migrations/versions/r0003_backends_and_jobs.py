@@ -35,7 +35,7 @@ def _members_of_keys() -> None:
     is_sqlite = op.get_bind().dialect.name == "sqlite"
     age = sa.text("id" if is_sqlite else 'id COLLATE "POSIX"')
     op.create_index("api_keys_by_creator", "api_keys", ["workspace_id", "created_by_id", age])
-    end = sa.text("coalesce(expires_at, 9223372036854775807)")
+    end = sa.text("(CASE WHEN expires_at IS NULL THEN 9223372036854775807 ELSE expires_at END)")
     op.create_index("api_keys_by_end", "api_keys", ["workspace_id", end, "id"])
     op.create_index("key_use_by_time", "key_use", ["workspace_id", "last_used_at", "key_id"])
 
