@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qsl
@@ -69,6 +69,10 @@ WORKSPACE_CALLS: dict[str, Ask] = {
         "key_1", description="d", scopes=["*"], expires_at=None, **MEMBERS
     ),
     "revokeKey": lambda c: c.keys.revoke("key_1"),
+    "getKeyUsage": lambda c: c.keys.usage("key_1", first=END.date(), last=END.date()),
+    "getUsage": lambda c: c.usage.page_by_key(
+        first=END.date(), last=END.date(), limit=3, cursor="c"
+    ),
     "rotateKey": lambda c: c.keys.rotate("key_1", overlap=timedelta(hours=1), expires_at=None),
     "createCollection": lambda c: c.collections.create("docs", "Docs"),
     "listCollections": lambda c: c.collections.page(limit=3, cursor="c"),
@@ -113,7 +117,9 @@ def by_operator(ask: Ask) -> Ask:
     return lambda client: ask(SimpleNamespace(keys=client.keys("ws_1")))
 
 
-KEY_CALLS = {id: ask for id, ask in WORKSPACE_CALLS.items() if id.endswith(("Key", "Keys"))}
+KEY_CALLS = {
+    id: ask for id, ask in WORKSPACE_CALLS.items() if id.endswith(("Key", "Keys", "KeyUsage"))
+}
 OPERATOR_CALLS: dict[str, Ask] = {within(id): by_operator(ask) for id, ask in KEY_CALLS.items()} | {
     "createWorkspace": lambda c: c.workspaces.create(
         "Acme", plan="team", owner="Ann", email="ann@example.com"
@@ -131,6 +137,12 @@ OPERATOR_CALLS: dict[str, Ask] = {within(id): by_operator(ask) for id, ask in KE
     "listCredentials": lambda c: c.credentials.page(limit=3, cursor="c"),
     "createCredential": lambda c: c.credentials.create("billing", kind="service"),
     "revokeCredential": lambda c: c.credentials.revoke("op_1", created=True),
+    "getWorkspaceRateLimits": lambda c: c.workspaces.rate_limits("ws_1"),
+    "setWorkspaceRateLimits": lambda c: c.workspaces.set_rate_limits(
+        "ws_1", workspace_per_minute=600, key_per_minute=60
+    ),
+    "getKeyRateLimits": lambda c: c.workspaces.key_rate_limits("ws_1", "key_1"),
+    "setKeyRateLimits": lambda c: c.workspaces.set_key_rate_limits("ws_1", "key_1", per_minute=60),
     "getKeyOwner": lambda c: c.owner_of(TOKEN),
     "listMembers": lambda c: c.members("ws_1").page(limit=3, cursor="c"),
     "putMember": lambda c: c.members("ws_1").put("u|1", name="Ada", role="owner", email="a@b.cd"),
@@ -138,6 +150,8 @@ OPERATOR_CALLS: dict[str, Ask] = {within(id): by_operator(ask) for id, ask in KE
     "deleteMember": lambda c: c.members("ws_1").remove("usr_1"),
     "getWorkspacePolicy": lambda c: c.workspaces.policy("ws_1"),
     "setWorkspacePolicy": lambda c: c.workspaces.set_policy("ws_1", POLICY),
+    "listFeedEvents": lambda c: c.feed("1", workspace="ws_1", type="key.revoked", limit=3),
+    "listUsage": lambda c: c.usage_page(first=END.date(), last=END.date(), limit=3, cursor="c"),
     "listPlans": lambda c: c.plans(),
     "createPortalSession": lambda c: c.portal_session(
         "ws_1",
@@ -272,7 +286,7 @@ def plain(value: Any) -> Any:
     match value:
         case Token() | Secret():
             return value.reveal()
-        case datetime():
+        case date():
             return value.isoformat()
         case list() | tuple():
             return [plain(item) for item in value]
@@ -286,9 +300,10 @@ def plain(value: Any) -> Any:
 
 
 def plain_of(value: Any) -> Any:
-    """Return the JSON of a value with times as Python writes them; for plans, the items of their page."""
+    """Return the JSON of a value with times as Python writes them; for lists of a single page, their items."""
     if isinstance(value, dict):
-        only_items = {"items", "next_cursor"} == value.keys() and "limits" in value["items"][0]
+        first = value["items"][0] if {"items", "next_cursor"} == value.keys() else {}
+        only_items = "limits" in first or first.keys() == {"day", "requests", "refused"}
         inside = {name: plain_of(item) for name, item in value.items()}
         return inside["items"] if only_items else inside
     if isinstance(value, list):
@@ -305,6 +320,8 @@ def test_lists_go_on_to_the_end() -> None:
         "listCollections": lambda c: c.collections.list(),
         "listDocuments": lambda c: c.documents.list("docs"),
         "listEvents": lambda c: c.events.list(type="key.revoked"),
+        "getUsage": lambda c: c.usage.by_key(),
+        "listUsage": lambda c: c.usage(),
         "listWebhooks": lambda c: c.webhooks.list(),
         "listDeliveries": lambda c: c.deliveries.list("wh_1", status="failed"),
         "listWorkspaces": lambda c: c.workspaces.list(query="acme"),

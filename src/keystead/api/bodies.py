@@ -26,6 +26,7 @@ from keystead.domain.networks import MAX_NETWORKS
 from keystead.domain.plans import LIMIT_NAMES, MAX_LIMIT
 from keystead.domain.policies import Policy
 from keystead.domain.portal import MAX_URL, MAX_USER_ID, PortalRequest, PortalUser
+from keystead.domain.rate_limits import MAX_RATE, RateLimits
 from keystead.domain.renewals import Renewal
 from keystead.domain.rotations import MAX_OVERLAP, MIN_QUIET
 from keystead.domain.webhooks import MAX_HEADERS, WebhookDraft, WebhookPatch, WebhookStatus
@@ -450,6 +451,29 @@ class WorkspaceChange(Body):
             pattern=f"^{EXTERNAL_ID_PATTERN}$",
         ),
     ] = ""
+
+
+_Rate = Annotated[
+    int | None,
+    member(f"Requests a minute: 1-{MAX_RATE}. Omitted or null: the plan's applies.", 600),
+]
+
+
+class WorkspaceRateChange(Body):
+    """The rate limits that a workspace has of its own."""
+
+    workspace_per_minute: _Rate = None
+    key_per_minute: _Rate = None
+
+    def rates(self) -> RateLimits:
+        """Return the domain's value."""
+        return RateLimits(self.workspace_per_minute, self.key_per_minute)
+
+
+class KeyRateChange(Body):
+    """The rate limit that a key has of its own."""
+
+    per_minute: _Rate = None
 
 
 class NewCredential(Body):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Final, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -124,6 +124,14 @@ def _datetime(value: Any, path: str) -> datetime:
         raise InvalidAnswer(f"{path} is not a time") from None
 
 
+def _date(value: Any, path: str) -> date:
+    _require(value, str, path, "a date")
+    try:
+        return date.fromisoformat(value)
+    except ValueError:
+        raise InvalidAnswer(f"{path} is not a date") from None
+
+
 def _token(value: Any, path: str) -> Token:
     token = parse(value) if isinstance(value, str) else None
     if token is None:
@@ -184,6 +192,7 @@ _DECODERS: Final[dict[Any, Decoder]] = {
     bool: _plain(bool, "true or false"),
     int: _integer,
     datetime: _datetime,
+    date: _date,
     Token: _token,
     Secret: _secret,
     CreatedKey: _created_key,

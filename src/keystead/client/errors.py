@@ -190,6 +190,15 @@ class NotSuspended(Conflict):
     """Only a suspended workspace can be deleted."""
 
 
+class FeedExpired(Problem):
+    """Events after that position of the feed were deleted at the end of their retention."""
+
+    @property
+    def oldest(self) -> str:
+        """The position to continue after: the feed has every event behind it."""
+        return str(self.extras["oldest"])
+
+
 class ChangedMeanwhile(Problem):
     """The resource has changed since the version in `if_match`. Nothing was changed."""
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Generic, TypeVar
 
 from keystead.domain.renewals import Renewal
@@ -228,6 +228,49 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class FeedEvent(Event):
+    """An event in the feed of all workspaces. `workspace` None: an event of the installation itself."""
+
+    workspace: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """A part of the feed, oldest event first. Store `next_after`: it is the `after` of the next call."""
+
+    items: list[FeedEvent]
+    next_after: str
+
+
+@dataclass(frozen=True, slots=True)
+class DayUsage:
+    """The accepted requests of one day (UTC), and the refused ones of genuine tokens."""
+
+    day: date
+    requests: int
+    refused: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeyUsage:
+    """The accepted requests of one key, and the refused ones. `key` is its id."""
+
+    key: str
+    requests: int
+    refused: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkspaceUsage:
+    """The accepted requests of one workspace on one day (UTC), and the refused ones. `workspace` is its id."""
+
+    workspace: str
+    day: date
+    requests: int
+    refused: int
+
+
+@dataclass(frozen=True, slots=True)
 class Webhook(Tagged):
     """A webhook endpoint. `disabled_for` is by_hand, failing or gone."""
 
@@ -318,6 +361,31 @@ class CreatedCredential(Credential):
     """A new credential with its token, which no later response contains. `token.reveal()` returns its text."""
 
     token: Token
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimits:
+    """Requests a minute of a workspace and of each of its keys; None is unlimited."""
+
+    workspace_per_minute: int | None
+    key_per_minute: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class OwnRateLimits(Tagged):
+    """A workspace's own rate limits, where None is the plan's, and the `effective` ones."""
+
+    workspace_per_minute: int | None
+    key_per_minute: int | None
+    effective: RateLimits
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRateLimits(Tagged):
+    """A key's own rate limit, if it has one, and the `effective` ones."""
+
+    per_minute: int | None
+    effective: RateLimits
 
 
 @dataclass(frozen=True, slots=True)

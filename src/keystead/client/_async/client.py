@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import AsyncIterator, Sequence
+from datetime import date, datetime
 from ssl import SSLContext
 from types import NoneType, TracebackType
 from typing import TYPE_CHECKING, Final, Literal, Self
@@ -14,12 +14,14 @@ from keystead.client._async.documents import AsyncCollections, AsyncDocuments
 from keystead.client._async.keys import AsyncKeys
 from keystead.client._async.members import AsyncMembers
 from keystead.client._async.sending import AsyncSender
+from keystead.client._async.usage import AsyncUsage, by_workspace
 from keystead.client._async.webhooks import AsyncDeliveries, AsyncEvents, AsyncWebhooks
 from keystead.client._async.workspaces import PATH as WORKSPACES
 from keystead.client._async.workspaces import AsyncWorkspaces
 from keystead.client.exchange import AGENT, TIMEOUT, Patience
-from keystead.client.requests import FORM, Request, form_body, json_body, path_of
+from keystead.client.requests import FORM, PAGE_SIZE, Request, form_body, json_body, path_of
 from keystead.client.results import (
+    Feed,
     Introspection,
     KeyOwner,
     Page,
@@ -28,6 +30,7 @@ from keystead.client.results import (
     PolicyLayers,
     PortalSession,
     Whoami,
+    WorkspaceUsage,
 )
 from keystead.domain.token import trim
 
@@ -160,6 +163,11 @@ class AsyncClient(AsyncBaseClient):
         return AsyncDeliveries(self._connection)
 
     @property
+    def usage(self) -> AsyncUsage:
+        """The use of the workspace's keys."""
+        return AsyncUsage(self._connection)
+
+    @property
     def key_expires_at(self) -> datetime | None:
         """When the client's own key expires, if the last response said so: within 14 days. Otherwise None."""
         return self._connection.key_expires_at
@@ -189,6 +197,10 @@ class AsyncOperator(AsyncBaseClient):
         """Return the keys of a workspace, with the calls that one of its keys has."""
         return AsyncKeys(self._connection, path_of(WORKSPACES, workspace_id))
 
+    def events(self, workspace_id: str) -> AsyncEvents:
+        """Return the audit log of a workspace, newest first; the feed has the events of all of them."""
+        return AsyncEvents(self._connection, path_of(WORKSPACES, workspace_id))
+
     @property
     def credentials(self) -> AsyncCredentials:
         """The credentials of your own services, and of operators."""
@@ -202,6 +214,40 @@ class AsyncOperator(AsyncBaseClient):
     def members(self, workspace_id: str) -> AsyncMembers:
         """Return the members of a workspace."""
         return AsyncMembers(self._connection, path_of(WORKSPACES, workspace_id))
+
+    def usage(
+        self, *, first: date | None = None, last: date | None = None
+    ) -> AsyncIterator[WorkspaceUsage]:
+        """Yield the requests of each workspace on each day with any, newest day first, by default of 30 days."""
+        request = by_workspace(first, last, PAGE_SIZE)
+        return self._connection.paginate(request, Page[WorkspaceUsage])
+
+    async def usage_page(
+        self,
+        *,
+        first: date | None = None,
+        last: date | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page[WorkspaceUsage]:
+        """Return a page of workspaces and days."""
+        request = by_workspace(first, last, limit, cursor)
+        return await self._connection.send(request, Page[WorkspaceUsage])
+
+    async def feed(
+        self,
+        after: str | None = None,
+        *,
+        workspace: str | None = None,
+        type: str | None = None,
+        limit: int = 50,
+    ) -> Feed:
+        """Return the next events of all workspaces and of the installation behind a position; None: the oldest.
+
+        Raises FeedExpired if some of them were deleted, with the position to continue after.
+        """
+        query = {"after": after, "workspace": workspace, "type": type, "limit": str(limit)}
+        return await self._connection.send(Request("GET", "/operator/v1/events", query), Feed)
 
     async def plans(self) -> Sequence[PlanWithLimits]:
         """Return every plan, from the smallest to the largest."""

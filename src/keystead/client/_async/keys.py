@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping
-from datetime import datetime, timedelta
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from datetime import date, datetime, timedelta
 from types import NoneType
 from typing import Final, Unpack
 from uuid import uuid4
 
 from keystead.client._async.sending import AsyncResource, AsyncSender
+from keystead.client._async.usage import period
 from keystead.client.requests import (
     PAGE_SIZE,
     KeyFilters,
@@ -19,7 +20,7 @@ from keystead.client.requests import (
     key_parameters,
     path_of,
 )
-from keystead.client.results import CreatedKey, Key, KeyPage
+from keystead.client.results import CreatedKey, DayUsage, Key, KeyPage, Page
 from keystead.domain.keys import UNSET, Unset
 from keystead.domain.renewals import Renewal
 
@@ -109,6 +110,17 @@ class AsyncKeys(AsyncResource):
         """Revoke a key, immediately and permanently. Revoking it again changes nothing."""
         request = Request("DELETE", path_of(self._path, id), if_match=if_match)
         await self._connection.send(request, NoneType)
+
+    async def usage(
+        self, id: str, *, first: date | None = None, last: date | None = None
+    ) -> Sequence[DayUsage]:
+        """Return the requests of a key on each day with any, oldest first; by default of the 30 days until today.
+
+        Raises NotFound.
+        """
+        request = Request("GET", f"{path_of(self._path, id)}/usage", period(first, last))
+        page = await self._connection.send(request, Page[DayUsage])
+        return page.items
 
     async def rotate(
         self,

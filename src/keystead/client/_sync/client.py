@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Iterator, Sequence
+from datetime import date, datetime
 from ssl import SSLContext
 from types import NoneType, TracebackType
 from typing import TYPE_CHECKING, Final, Literal, Self
@@ -13,12 +13,14 @@ from keystead.client._sync.documents import Collections, Documents
 from keystead.client._sync.keys import Keys
 from keystead.client._sync.members import Members
 from keystead.client._sync.sending import Sender
+from keystead.client._sync.usage import Usage, by_workspace
 from keystead.client._sync.webhooks import Deliveries, Events, Webhooks
 from keystead.client._sync.workspaces import PATH as WORKSPACES
 from keystead.client._sync.workspaces import Workspaces
 from keystead.client.exchange import AGENT, TIMEOUT, Patience
-from keystead.client.requests import FORM, Request, form_body, json_body, path_of
+from keystead.client.requests import FORM, PAGE_SIZE, Request, form_body, json_body, path_of
 from keystead.client.results import (
+    Feed,
     Introspection,
     KeyOwner,
     Page,
@@ -27,6 +29,7 @@ from keystead.client.results import (
     PolicyLayers,
     PortalSession,
     Whoami,
+    WorkspaceUsage,
 )
 from keystead.domain.token import trim
 
@@ -159,6 +162,11 @@ class Client(BaseClient):
         return Deliveries(self._connection)
 
     @property
+    def usage(self) -> Usage:
+        """The use of the workspace's keys."""
+        return Usage(self._connection)
+
+    @property
     def key_expires_at(self) -> datetime | None:
         """When the client's own key expires, if the last response said so: within 14 days. Otherwise None."""
         return self._connection.key_expires_at
@@ -188,6 +196,10 @@ class Operator(BaseClient):
         """Return the keys of a workspace, with the calls that one of its keys has."""
         return Keys(self._connection, path_of(WORKSPACES, workspace_id))
 
+    def events(self, workspace_id: str) -> Events:
+        """Return the audit log of a workspace, newest first; the feed has the events of all of them."""
+        return Events(self._connection, path_of(WORKSPACES, workspace_id))
+
     @property
     def credentials(self) -> Credentials:
         """The credentials of your own services, and of operators."""
@@ -201,6 +213,40 @@ class Operator(BaseClient):
     def members(self, workspace_id: str) -> Members:
         """Return the members of a workspace."""
         return Members(self._connection, path_of(WORKSPACES, workspace_id))
+
+    def usage(
+        self, *, first: date | None = None, last: date | None = None
+    ) -> Iterator[WorkspaceUsage]:
+        """Yield the requests of each workspace on each day with any, newest day first, by default of 30 days."""
+        request = by_workspace(first, last, PAGE_SIZE)
+        return self._connection.paginate(request, Page[WorkspaceUsage])
+
+    def usage_page(
+        self,
+        *,
+        first: date | None = None,
+        last: date | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page[WorkspaceUsage]:
+        """Return a page of workspaces and days."""
+        request = by_workspace(first, last, limit, cursor)
+        return self._connection.send(request, Page[WorkspaceUsage])
+
+    def feed(
+        self,
+        after: str | None = None,
+        *,
+        workspace: str | None = None,
+        type: str | None = None,
+        limit: int = 50,
+    ) -> Feed:
+        """Return the next events of all workspaces and of the installation behind a position; None: the oldest.
+
+        Raises FeedExpired if some of them were deleted, with the position to continue after.
+        """
+        query = {"after": after, "workspace": workspace, "type": type, "limit": str(limit)}
+        return self._connection.send(Request("GET", "/operator/v1/events", query), Feed)
 
     def plans(self) -> Sequence[PlanWithLimits]:
         """Return every plan, from the smallest to the largest."""

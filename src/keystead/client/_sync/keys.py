@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import date, datetime, timedelta
 from types import NoneType
 from typing import Final, Unpack
 from uuid import uuid4
 
 from keystead.client._sync.sending import Resource, Sender
+from keystead.client._sync.usage import period
 from keystead.client.requests import (
     PAGE_SIZE,
     KeyFilters,
@@ -18,7 +19,7 @@ from keystead.client.requests import (
     key_parameters,
     path_of,
 )
-from keystead.client.results import CreatedKey, Key, KeyPage
+from keystead.client.results import CreatedKey, DayUsage, Key, KeyPage, Page
 from keystead.domain.keys import UNSET, Unset
 from keystead.domain.renewals import Renewal
 
@@ -108,6 +109,17 @@ class Keys(Resource):
         """Revoke a key, immediately and permanently. Revoking it again changes nothing."""
         request = Request("DELETE", path_of(self._path, id), if_match=if_match)
         self._connection.send(request, NoneType)
+
+    def usage(
+        self, id: str, *, first: date | None = None, last: date | None = None
+    ) -> Sequence[DayUsage]:
+        """Return the requests of a key on each day with any, oldest first; by default of the 30 days until today.
+
+        Raises NotFound.
+        """
+        request = Request("GET", f"{path_of(self._path, id)}/usage", period(first, last))
+        page = self._connection.send(request, Page[DayUsage])
+        return page.items
 
     def rotate(
         self,

@@ -12,6 +12,7 @@ from sqlalchemy import (
     ColumnElement,
     and_,
     bindparam,
+    delete,
     func,
     literal_column,
     or_,
@@ -77,6 +78,15 @@ _AFTER: Final = Query(
     .where(api_keys.c.id > bindparam("after"))
     .order_by(api_keys.c.id)
     .limit(LIMIT)
+)
+_MARK: Final = Query(
+    select(key_lifecycle_marks.c.mark).where(
+        _is_mark_of(bindparam("workspace"), bindparam("key")),
+    )
+)
+_FORGET_ENDS: Final = delete(key_lifecycle_marks).where(
+    key_lifecycle_marks.c.kind == literal_column(f"'{LifecycleKind.UNUSED}'"),
+    key_lifecycle_marks.c.mark.like("%/%/%"),
 )
 _REFUSED: Final = Query(
     select(
@@ -198,6 +208,17 @@ def keys_after(tx: Tx, after: str, limit: int) -> list[Candidate]:
     """Return at most `limit` keys with an id above `after`, inactive ones too, with last use and last mark."""
     values = {"after": after, "kind": LifecycleKind.UNUSED, "limit": limit}
     return [Candidate(*row) for row in _AFTER.all(tx, values)]
+
+
+def find_mark(tx: Tx, workspace_id: WorkspaceId, key_id: KeyId, kind: LifecycleKind) -> str | None:
+    """Return the mark of the last lifecycle event of that kind."""
+    mark: str | None = _MARK.scalar(tx, {"workspace": workspace_id, "key": key_id, "kind": kind})
+    return mark
+
+
+def forget_announced_ends(tx: Tx) -> None:
+    """Forget each notice of unused keys that named their end, so that it is given again."""
+    tx.execute(_FORGET_ENDS)
 
 
 @dataclass(frozen=True, slots=True)
