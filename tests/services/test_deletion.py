@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from keystead.services.deletion import BATCH
 from keystead.services.first_uses import FirstUses
 from keystead.services.key_lifecycle import KeyLifecycle
 from keystead.storage.schema import tables as schema
+from keystead.storage.tables.deletion import TEXT_AT_ONCE
 from tests.support.administrator import read_behind, write_behind
 from tests.support.installations import SandboxInstallation
 from tests.support.people import PRODUCT, WRONG, People, acting, acting_operator, email_of
@@ -281,6 +283,26 @@ def test_batches_are_small(own_sandbox: SandboxInstallation) -> None:
     assert sum(counts) > 1200 + 150 + 70
     assert max(counts) <= BATCH
     assert own_sandbox.count(schema.documents) == own_sandbox.count(schema.workspaces) == 0
+
+
+def test_large_documents_go_one_by_one(own_sandbox: SandboxInstallation) -> None:
+    """A transaction deletes as much text as one document may have: its words take time to leave the index."""
+    tenant = own_sandbox.tenant()
+    own_sandbox.services.documents.create_collection(tenant, CollectionDraft("handbook"))
+    for number in range(5):
+        draft = DocumentDraft(str(number), "word " * (TEXT_AT_ONCE // 5))
+        own_sandbox.services.documents.put(tenant, "handbook", draft)
+    suspend_and_delete(own_sandbox, tenant.workspace_id)
+    texts = [own_sandbox.count(schema.documents)]
+
+    def note(_: Any) -> None:
+        texts.append(own_sandbox.count(schema.documents))
+
+    event.listen(own_sandbox.database.engine, "commit", note)
+    own_sandbox.services.deletion.purge()
+    event.remove(own_sandbox.database.engine, "commit", note)
+    assert max(before - after for before, after in pairwise(texts)) == 1
+    assert own_sandbox.count(schema.documents) == 0
 
 
 def test_a_purge_goes_on_after_any_of_its_batches(own_sandbox: SandboxInstallation) -> None:
