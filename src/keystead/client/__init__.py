@@ -51,6 +51,7 @@ from keystead.client.errors import (
     UnsafeAddress,
     UnsupportedMediaType,
     WebhookDisabled,
+    WouldLoosen,
     WouldWiden,
 )
 from keystead.client.exchange import Patience
@@ -82,6 +83,7 @@ from keystead.client.results import (
     OwnRateLimits,
     Page,
     Plan,
+    PlanReport,
     PlanUse,
     PlanWithLimits,
     Policy,
@@ -170,6 +172,7 @@ __all__ = [
     "Page",
     "Patience",
     "Plan",
+    "PlanReport",
     "PlanUse",
     "PlanWithLimits",
     "Policy",
@@ -204,5 +207,6 @@ __all__ = [
     "Workspace",
     "WorkspaceUsage",
     "WorkspaceWithUse",
+    "WouldLoosen",
     "WouldWiden",
 ]

@@ -44,6 +44,7 @@ class Limits:
 
 LIMIT_NAMES = tuple(f.name for f in fields(Limits))
 MAX_LIMIT = 1_000_000_000_000
+PLAN_ID_PATTERN = "[a-z0-9][a-z0-9_-]{0,39}"
 
 
 @dataclass(frozen=True, slots=True)
