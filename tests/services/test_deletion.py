@@ -184,6 +184,8 @@ def test_people_without_another_membership_go(own_sandbox: SandboxInstallation) 
     people.give_password(ada)
     with pytest.raises(Invalid):
         people.sign_in.with_password(email_of(ada), Password(WRONG), people.origin())
+    with pytest.raises(Invalid):
+        services.device_logins.look_up("WXYZ-0000", ada.user.id, people.origin())
     people.portal_session(ada)
     # Bo joins Zoe's workspace, and Ada was there once: her invitation there names her.
     for session in (bo_session, people.signed_in(ada)):
@@ -199,7 +201,8 @@ def test_people_without_another_membership_go(own_sandbox: SandboxInstallation) 
         subjects = list(tx.execute(select(schema.throttles.c.subject)).scalars())
     assert users == {bo.user.id, zoe.user.id}
     assert owners == devices == {bo.user.id}
-    assert all(subject.startswith(("address:", "new password:usr")) for subject in subjects)
+    kept = ("address:", "code:address:", "new password:usr")
+    assert all(subject.startswith(kept) for subject in subjects)
     assert not [subject for subject in subjects if ada.user.id in subject]
     assert [m.workspace_id for m in people.sign_in.memberships(bo_session)] == [zoe.workspace_id]
 

@@ -11,7 +11,7 @@ from keystead.api.keys import KEYS
 from keystead.api.operations import Operation
 from keystead.api.operator.credentials import CREDENTIALS
 from keystead.api.operator.deletion import DELETION
-from keystead.api.operator.events import FEED
+from keystead.api.operator.events import FEED, WORKSPACE_EVENTS
 from keystead.api.operator.exports import EXPORTS
 from keystead.api.operator.keys import LOOKUPS, WORKSPACE_KEYS
 from keystead.api.operator.members import MEMBERS
@@ -50,6 +50,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = tuple(
         MEMBERS,
         PLANS,
         FEED,
+        WORKSPACE_EVENTS,
         ALL_USAGE,
         PORTAL_SESSIONS,
         CREDENTIALS,
@@ -57,3 +58,9 @@ OPERATIONS: Final[tuple[Operation, ...]] = tuple(
     for operation in operations
 )
 """All calls, in the order of the OpenAPI document."""
+TAGS_OF_DOCUMENTS: Final = frozenset({"collections", "documents"})
+
+
+def operations_of(*, has_documents: bool) -> list[Operation]:
+    """Return the calls of an installation with or without the document store."""
+    return [each for each in OPERATIONS if has_documents or each.tag not in TAGS_OF_DOCUMENTS]

@@ -179,7 +179,8 @@ class Composition:
     def _plans(self) -> Plans:
         from keystead.services.plans import Plans
 
-        return Plans(self.database, self.clock)
+        has_documents = self.settings.features.collections
+        return Plans(self.database, self.clock, has_documents=has_documents)
 
     def _policies(self) -> Policies:
         from keystead.services.policies import Policies

@@ -10,7 +10,7 @@ from keystead.domain.errors import Invalid, NotFound, WouldLoosen
 from keystead.domain.events import NO_ORIGIN, InstallationEventType, Origin, Target
 from keystead.domain.ids import WorkspaceId
 from keystead.domain.plan_changes import PlanChanges, check_plans, compare_plans, version_of
-from keystead.domain.plans import LIMIT_NAMES, Plan, PlanUse, Quota
+from keystead.domain.plans import LIMIT_NAMES, OF_DOCUMENTS, Plan, PlanUse, Quota
 from keystead.domain.principals import Actor, Principal
 from keystead.domain.scopes import PLAN_READ
 from keystead.domain.versions import IfMatch, require_match
@@ -38,7 +38,11 @@ class WorkspaceUse:
 class Plans:
     """The plans of the installation and their use; the database is the only truth."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, *, has_documents: bool = True) -> None:
+        """`has_documents`: whether the installation has the document store, so that its limits have a use."""
+        self._limits = tuple(
+            name for name in LIMIT_NAMES if has_documents or name not in OF_DOCUMENTS
+        )
         self._database = database
         self._clock = clock
         self._authorization = Authorization(database, clock)
@@ -108,7 +112,7 @@ class Plans:
 
     def _use(self, tx: Tx, workspace_id: WorkspaceId) -> PlanUse:
         plan, used = rows.plan_with_use(tx, workspace_id, self._clock.now())
-        quotas = {name: Quota(plan.limits.get(name), used[name]) for name in LIMIT_NAMES}
+        quotas = {name: Quota(plan.limits.get(name), used[name]) for name in self._limits}
         return PlanUse(plan, quotas)
 
 

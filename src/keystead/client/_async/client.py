@@ -200,6 +200,10 @@ class AsyncOperator(AsyncBaseClient):
         """Return the keys of a workspace, with the calls that one of its keys has."""
         return AsyncKeys(self._connection, path_of(WORKSPACES, workspace_id))
 
+    def events(self, workspace_id: str) -> AsyncEvents:
+        """Return the audit log of a workspace, newest first; the feed has the events of all of them."""
+        return AsyncEvents(self._connection, path_of(WORKSPACES, workspace_id))
+
     @property
     def credentials(self) -> AsyncCredentials:
         """The credentials of your own services, and of operators."""

@@ -199,6 +199,10 @@ class Operator(BaseClient):
         """Return the keys of a workspace, with the calls that one of its keys has."""
         return Keys(self._connection, path_of(WORKSPACES, workspace_id))
 
+    def events(self, workspace_id: str) -> Events:
+        """Return the audit log of a workspace, newest first; the feed has the events of all of them."""
+        return Events(self._connection, path_of(WORKSPACES, workspace_id))
+
     @property
     def credentials(self) -> Credentials:
         """The credentials of your own services, and of operators."""

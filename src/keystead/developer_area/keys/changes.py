@@ -90,7 +90,7 @@ class KeyChanges(KeyPages):
         key, keys = self._managed_key(visit), self._services.keys
         entry = EditEntry.of_form(visit.form)
         try:
-            patch = entry.patch(visit.now(), visit.zone)
+            patch = entry.patch(visit.now(), visit.zone, self._services.keys.catalog)
             changed = keys.update(
                 visit.principal, key.id, patch, visit.origin, form_version(visit.form)
             )

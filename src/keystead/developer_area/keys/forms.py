@@ -68,14 +68,16 @@ class KeyEntry:
             scopes=form.many("scope"),
         )
 
-    def draft(self, now: datetime, zone: tzinfo, *, may_keep: bool = False) -> KeyDraft:
+    def draft(
+        self, now: datetime, zone: tzinfo, catalog: ScopeCatalog, *, may_keep: bool = False
+    ) -> KeyDraft:
         """Return the requested attributes, UNSET for kept ones. Invalid with every field that can't be parsed."""
         errors: list[FieldError] = []
         _collect(errors, lambda: check_description(self.description))
         keep = may_keep and self.expiry == KEEP
         expires_at = UNSET if keep else _collect(errors, lambda: self._expires_at(now, zone))
         keep = may_keep and self.access == KEEP
-        scopes = UNSET if keep else _collect(errors, self._scopes)
+        scopes = UNSET if keep else _collect(errors, lambda: self._scopes(catalog))
         if errors or scopes is None:
             raise Invalid(errors)
         return KeyDraft(self.description, expires_at, scopes)
@@ -133,12 +135,12 @@ class KeyEntry:
         except (ValueError, OverflowError):
             raise Invalid.field("/expires_at", "must be a valid date") from None
 
-    def _scopes(self) -> Scopes:
+    def _scopes(self, catalog: ScopeCatalog) -> Scopes:
         match self.access:
             case "full":
                 return FULL
             case "read-only":
-                return Scopes(READ_ONLY)
+                return catalog.read_only
             case "chosen" if self.scopes:
                 return Scopes(self.scopes)
             case "chosen":
@@ -167,9 +169,9 @@ class EditEntry:
         """Return the input of a submitted form."""
         return cls(KeyEntry.of(form))
 
-    def patch(self, now: datetime, zone: tzinfo) -> KeyPatch:
+    def patch(self, now: datetime, zone: tzinfo, catalog: ScopeCatalog) -> KeyPatch:
         """Return the change. Invalid with every field that can't be parsed."""
-        draft = self.entered.draft(now, zone, may_keep=True)
+        draft = self.entered.draft(now, zone, catalog, may_keep=True)
         return KeyPatch(draft.description, draft.expires_at, draft.scopes)
 
     def differences(self, key: ApiKey, visit: MemberVisit) -> Sequence[Difference]:

@@ -76,7 +76,7 @@ class KeyViews(KeyPages):
         visit.principal.require(KEYS_WRITE)
         entry, once = KeyEntry.of(visit.form), form_once(visit.form)
         try:
-            draft = entry.draft(visit.now(), visit.zone)
+            draft = entry.draft(visit.now(), visit.zone, self._services.keys.catalog)
             created = self._services.keys.create(visit.principal, draft, visit.origin, once)
         except IdempotencyMismatch:
             used = "This form has already created a key. Check your input, and send it again for another key."

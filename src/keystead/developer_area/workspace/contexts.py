@@ -198,12 +198,13 @@ class DocumentPage(FramedPage):
 
 @dataclass(frozen=True, slots=True)
 class QuickStartPage(FramedPage):
-    """The first three steps. `is_new`: the samples create the collection."""
+    """The first steps: one without the document store, three with it. `is_new`: the samples create the collection."""
 
     template: ClassVar[str] = "quick_start.html"
     keys: str
     has_keys: bool
     may_create: bool
+    has_documents: bool
     whoami: str
     collection: str
     is_new: bool

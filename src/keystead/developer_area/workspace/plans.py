@@ -45,16 +45,17 @@ class PlanPages(WorkspacePages):
     def index(self, visit: MemberVisit) -> Response:
         """Show usage and plans."""
         use, plans = self._services.plans.use(visit.principal), self._services.plans.all()
+        names = [name for name in _LIMITS if name in use.quotas]
         page = PlansPage(
             frame=visit.frame(),
             plan=use.plan.name,
             has_own_limits=use.plan not in plans,
             uses=[
                 _limit_use(name, use.quotas[name], use.plan, plans, visit.workspace_url)
-                for name in _LIMITS
+                for name in names
             ],
-            rows=[limit.name for limit in _LIMITS.values()],
-            plans=[_column(plan, plan.id == use.plan.id) for plan in plans],
+            rows=[_LIMITS[name].name for name in names],
+            plans=[_column(plan, names, plan.id == use.plan.id) for plan in plans],
             may_choose=visit.principal.may(Permission.CHOOSE_PLAN),
         )
         return self._render(page)
@@ -103,8 +104,8 @@ def _larger_plan(name: str, plan: Plan, plans: Sequence[Plan]) -> Plan | None:
     return None
 
 
-def _column(plan: Plan, current: bool) -> PlanColumn:
-    amounts = [_amount(name, plan).capitalize() for name in _LIMITS]
+def _column(plan: Plan, names: Sequence[str], current: bool) -> PlanColumn:
+    amounts = [_amount(name, plan).capitalize() for name in names]
     return PlanColumn(plan.name, current, amounts)
 
 

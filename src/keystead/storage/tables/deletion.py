@@ -24,6 +24,7 @@ from sqlalchemy import (
     update,
 )
 
+from keystead.domain.device_logins import code_subject
 from keystead.domain.ids import InvitationId, UserId, WorkspaceId
 from keystead.domain.revocation_log import WORKSPACE_DELETED, RevocationEntry
 from keystead.domain.throttle import (
@@ -207,6 +208,7 @@ def delete_people(tx: Tx, workspace_id: WorkspaceId, limit: int) -> bool:
     devices = _DEVICES.scalars(tx, leaving)
     subjects = [device_subject(digest) for digest in devices]
     subjects += [new_password_subject(UserId(id)) for id, _ in rows]
+    subjects += [code_subject(UserId(id)) for id, _ in rows]
     subjects += [account_subject(email) for _, email in rows if email]
     _delete_throttles(tx, subjects)
     tx.execute(_FORGET_ACCEPTANCE, leaving)

@@ -33,7 +33,7 @@ from keystead.domain.key_lists import (
     LastUse,
 )
 from keystead.domain.principals import Actor
-from keystead.domain.scopes import EVERYTHING, READ_ONLY, Scopes
+from keystead.domain.scopes import EVERYTHING, ScopeCatalog
 from keystead.storage.database import Tx
 from keystead.storage.queries import Query
 from keystead.storage.schema.columns import LIMIT, actor_of, age
@@ -64,7 +64,9 @@ _ORDERS: Final = {
 }
 """The value that orders, and whether the highest comes first."""
 _IS_FULL: Final = type_coerce(_KEYS.scopes, Text).contains(EVERYTHING, autoescape=True)
-_IS_READ_ONLY: Final = type_coerce(_KEYS.scopes, Text) == str(Scopes(READ_ONLY))
+_IS_READ_ONLY: Final = type_coerce(_KEYS.scopes, Text).in_(
+    [str(ScopeCatalog(has_documents=has).read_only) for has in (True, False)]
+)
 _HAS_ACCESS: Final = {
     AccessKind.FULL: _IS_FULL,
     AccessKind.READ_ONLY: _IS_READ_ONLY,
