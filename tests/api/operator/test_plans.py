@@ -120,7 +120,7 @@ def test_a_plan_in_use_stays(own_api: ApiInstallation, operator: ApiClient) -> N
 
 
 def test_the_version_of_all_plans_protects_them(operator: ApiClient) -> None:
-    """412 if somebody changed a plan in between."""
+    """412 if another call changed a plan in between."""
     first = operator.get(PLANS)
     plans = first.json()["items"]
     tag = [("if-match", first.headers["etag"])]
