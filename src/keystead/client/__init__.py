@@ -35,11 +35,13 @@ from keystead.client.errors import (
     NameTaken,
     NotAToken,
     NotFound,
+    NotRenewable,
     NotSuspended,
     OutcomeUnknown,
     Problem,
     RateLimited,
     Refusal,
+    RenewalRunning,
     RotationInProgress,
     ServerFault,
     TokenLost,
@@ -49,6 +51,7 @@ from keystead.client.errors import (
     UnexpectedAnswer,
     Unreachable,
     UnsafeAddress,
+    UnsafeFile,
     UnsupportedMediaType,
     WebhookDisabled,
     WouldLoosen,
@@ -101,6 +104,7 @@ from keystead.client.results import (
     WorkspaceUsage,
     WorkspaceWithUse,
 )
+from keystead.client.token_files import RenewedFile, renew_token_file
 from keystead.domain.documents import DocumentDraft
 from keystead.domain.errors import FieldError
 from keystead.domain.keys import UNSET, Unset
@@ -165,6 +169,7 @@ __all__ = [
     "NameTaken",
     "NotAToken",
     "NotFound",
+    "NotRenewable",
     "NotSuspended",
     "Operator",
     "OutcomeUnknown",
@@ -185,6 +190,8 @@ __all__ = [
     "RateLimits",
     "Refusal",
     "Renewal",
+    "RenewalRunning",
+    "RenewedFile",
     "RotationInProgress",
     "SearchPage",
     "Secret",
@@ -199,6 +206,7 @@ __all__ = [
     "UnexpectedAnswer",
     "Unreachable",
     "UnsafeAddress",
+    "UnsafeFile",
     "Unset",
     "UnsupportedMediaType",
     "Webhook",
@@ -209,4 +217,5 @@ __all__ = [
     "WorkspaceWithUse",
     "WouldLoosen",
     "WouldWiden",
+    "renew_token_file",
 ]
