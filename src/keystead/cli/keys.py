@@ -11,23 +11,30 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import App, Parameter
 
 from keystead.cli import render
-from keystead.cli.installation import WorkspaceName, acting_on, note_rate_limits_off, opened
+from keystead.cli.installation import WorkspaceName, note_rate_limits_off
 from keystead.cli.key_arguments import duration_of, expiry_of, key_id_of
 from keystead.cli.options import (
     ANYWHERE,
-    HERE,
     Cursor,
     Flag,
     Json,
     Limit,
-    Place,
     Texts,
     Where,
     Yes,
     gather,
 )
 from keystead.cli.outcome import Exit, Failure, forbid_core_dumps
-from keystead.cli.server import DEFAULT_SERVER, Server, agent, client_errors, with_keys
+from keystead.cli.server import (
+    DEFAULT_SERVER,
+    WORKSPACE_CALLS,
+    Server,
+    agent,
+    client_errors,
+    operating,
+    with_keys,
+    workspace_id_of,
+)
 from keystead.cli.token_file import FILE_VARIABLE
 
 if TYPE_CHECKING:
@@ -290,10 +297,10 @@ def rate_limit(
     per_minute: int | None = None,
     none: Flag = False,
     workspace: WorkspaceName = None,
-    place: Place = HERE,
+    where: Where = ANYWHERE,
     json: Json = False,
 ) -> None:
-    """Set a key's own rate limit, on this machine. Without an option, show the effective one.
+    """Set a key's own rate limit, as an operator. Without an option, show the effective one.
 
     If the setting rate_limits is on, servers apply it within seconds.
 
@@ -307,20 +314,20 @@ def rate_limit(
     if none and per_minute is not None:
         raise Failure("Use either --per-minute or --none.", Exit.USAGE)
     id = key_id_of(key_id)
-    with opened(place) as installation:
-        rates = installation.services.key_rates
-        principal = acting_on(installation.services, workspace)
+    with operating(where, *WORKSPACE_CALLS, "rate_limits:RATE_LIMITS") as operator:
+        workspace_id, workspaces = workspace_id_of(operator, workspace), operator.workspaces
         if none or per_minute is not None:
-            rates.set(principal, id, per_minute)
-        own, effective = rates.get(principal, id)
-        if per_minute is not None:
-            note_rate_limits_off(installation.settings)
+            limits = workspaces.set_key_rate_limits(workspace_id, id, per_minute=per_minute)
+        else:
+            limits = workspaces.key_rate_limits(workspace_id, id)
+    if per_minute is not None:
+        note_rate_limits_off(where)
     if json:
-        render.print_json({"id": id, "per_minute": own, "holds": effective.key_per_minute})
+        render.print_json(limits)
         return
-    per_minute = effective.key_per_minute
-    bound = "unlimited" if per_minute is None else f"{per_minute} per minute"
-    render.print_line(f"{bound}{'' if own is None else ' (its own)'}")
+    effective = limits.effective.key_per_minute
+    bound = "unlimited" if effective is None else f"{effective} per minute"
+    render.print_line(f"{bound}{'' if limits.per_minute is None else ' (its own)'}")
 
 
 @contextmanager
