@@ -66,25 +66,21 @@ def metadata_of(texts: Iterable[str]) -> dict[str, str]:
     return {name: value for name, _, value in pairs}
 
 
-def days_of(text: str | None, option: str) -> timedelta | None:
+def days_of(option: str, text: str | None) -> timedelta | None:
     """Parse a number of whole days, such as 30d or 4w; None if the option was not given. Failure."""
-    if text is None:
-        return None
-    try:
-        duration = parse_duration(text)
-    except ValueError as error:
-        raise Failure(f"{option} {error}.", Exit.USAGE) from None
-    if not timedelta(days=1) <= duration < timedelta(days=10_000) or duration % timedelta(days=1):
+    duration = None if text is None else duration_of(option, text)
+    day = timedelta(days=1)
+    if duration is not None and (not day <= duration < 10_000 * day or duration % day):
         raise Failure(f"{option} must be a whole number of days from 1d to 9999d.", Exit.USAGE)
     return duration
 
 
-def overlap_of(text: str) -> timedelta:
-    """Parse --overlap. Failure."""
+def duration_of(option: str, text: str) -> timedelta:
+    """Parse an option's duration. Failure."""
     try:
         return parse_duration(text)
     except ValueError as error:
-        raise Failure(f"--overlap {error}.", Exit.USAGE) from None
+        raise Failure(f"{option} {error}.", Exit.USAGE) from None
 
 
 def parse_duration(text: str) -> timedelta:

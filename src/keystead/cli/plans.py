@@ -92,7 +92,7 @@ def apply(
                 _confirm(differences)
             plans.apply(new)
         if any(plan.rate_limits != NO_RATE_LIMITS for plan in new):
-            note_rate_limits_off(installation.settings)
+            note_rate_limits_off(Where(place.data, place.database))
     if json:
         items = map(shapes.plan, new)
         render.print_json(shapes.listed(items, changes=differences, applied=not dry_run))

@@ -35,11 +35,13 @@ from keystead.client.errors import (
     NameTaken,
     NotAToken,
     NotFound,
+    NotRenewable,
     NotSuspended,
     OutcomeUnknown,
     Problem,
     RateLimited,
     Refusal,
+    RenewalRunning,
     RotationInProgress,
     ServerFault,
     TokenLost,
@@ -49,6 +51,7 @@ from keystead.client.errors import (
     UnexpectedAnswer,
     Unreachable,
     UnsafeAddress,
+    UnsafeFile,
     UnsupportedMediaType,
     WebhookDisabled,
     WouldWiden,
@@ -99,6 +102,7 @@ from keystead.client.results import (
     WorkspaceUsage,
     WorkspaceWithUse,
 )
+from keystead.client.token_files import RenewedFile, renew_token_file
 from keystead.domain.documents import DocumentDraft
 from keystead.domain.errors import FieldError
 from keystead.domain.keys import UNSET, Unset
@@ -163,6 +167,7 @@ __all__ = [
     "NameTaken",
     "NotAToken",
     "NotFound",
+    "NotRenewable",
     "NotSuspended",
     "Operator",
     "OutcomeUnknown",
@@ -182,6 +187,8 @@ __all__ = [
     "RateLimits",
     "Refusal",
     "Renewal",
+    "RenewalRunning",
+    "RenewedFile",
     "RotationInProgress",
     "SearchPage",
     "Secret",
@@ -196,6 +203,7 @@ __all__ = [
     "UnexpectedAnswer",
     "Unreachable",
     "UnsafeAddress",
+    "UnsafeFile",
     "Unset",
     "UnsupportedMediaType",
     "Webhook",
@@ -205,4 +213,5 @@ __all__ = [
     "WorkspaceUsage",
     "WorkspaceWithUse",
     "WouldWiden",
+    "renew_token_file",
 ]
