@@ -12,9 +12,10 @@ from keystead.cli import render, shapes
 from keystead.cli.installation import note_rate_limits_off, opened
 from keystead.cli.options import ANYWHERE, HERE, Flag, Json, Place, Where, Yes
 from keystead.cli.outcome import Exit, Failure
-from keystead.cli.plan_file import changes, loosens, number_of, read_plans
+from keystead.cli.plan_file import read_plans
 from keystead.cli.server import DEFAULT_SERVER, Server, connected, operating, server_of
 from keystead.cli.shapes import Shape
+from keystead.domain.plan_changes import changes, loosens, number_of
 from keystead.domain.plans import LIMIT_NAMES
 from keystead.domain.rate_limits import NO_RATE_LIMITS, RATE_NAMES
 
