@@ -48,12 +48,12 @@ def expiry_of(text: str | None, now: datetime) -> datetime | None | Unset:
         raise Failure(f"--expires {error}.", Exit.USAGE) from None
 
 
-def overlap_of(text: str) -> timedelta:
-    """Parse --overlap. Failure."""
+def duration_of(option: str, text: str) -> timedelta:
+    """Parse an option's duration. Failure."""
     try:
         return parse_duration(text)
     except ValueError as error:
-        raise Failure(f"--overlap {error}.", Exit.USAGE) from None
+        raise Failure(f"{option} {error}.", Exit.USAGE) from None
 
 
 def parse_duration(text: str) -> timedelta:

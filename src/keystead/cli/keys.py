@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -10,23 +11,31 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import App, Parameter
 
 from keystead.cli import render
-from keystead.cli.installation import WorkspaceName, acting_on, note_rate_limits_off, opened
-from keystead.cli.key_arguments import expiry_of, key_id_of, overlap_of
+from keystead.cli.installation import WorkspaceName, note_rate_limits_off
+from keystead.cli.key_arguments import duration_of, expiry_of, key_id_of
 from keystead.cli.options import (
     ANYWHERE,
-    HERE,
     Cursor,
     Flag,
     Json,
     Limit,
-    Place,
     Texts,
     Where,
     Yes,
     gather,
 )
 from keystead.cli.outcome import Exit, Failure, forbid_core_dumps
-from keystead.cli.server import with_keys
+from keystead.cli.server import (
+    DEFAULT_SERVER,
+    WORKSPACE_CALLS,
+    Server,
+    agent,
+    client_errors,
+    operating,
+    with_keys,
+    workspace_id_of,
+)
+from keystead.cli.token_file import FILE_VARIABLE
 
 if TYPE_CHECKING:
     from keystead.client import CreatedKey, Key, Quota
@@ -177,6 +186,7 @@ def rotate(
     /,
     *,
     overlap: str = "0",
+    end_when_quiet: str | None = None,
     expires: str | None = None,
     workspace: WorkspaceName = None,
     where: Where = ANYWHERE,
@@ -188,14 +198,18 @@ def rotate(
     ----------
     overlap
         How long the old key keeps working, such as 24h; at most 7d. Default: it stops working immediately.
+    end_when_quiet
+        End the old key earlier, once the new one was used and the old one was silent for so long, such as 6h.
     expires
         When the successor expires, as for `create`. Default: the old key's lifetime, counted from now.
     """
     forbid_core_dumps()
-    id, duration = key_id_of(key_id), overlap_of(overlap)
+    id, duration = key_id_of(key_id), duration_of("--overlap", overlap)
+    quiet = None if end_when_quiet is None else duration_of("--end-when-quiet", end_when_quiet)
     end = expiry_of(expires, datetime.now(UTC))
     with with_keys(where, workspace) as keys:
-        _print_token(keys.rotate(id, overlap=duration, expires_at=end), json)
+        created = keys.rotate(id, overlap=duration, end_when_quiet=quiet, expires_at=end)
+        _print_token(created, json)
         old = None if json else _changed(keys, id)
     if old is not None:
         state = "is revoked" if old.revoked_at else f"works until {render.at(old.expires_at)}"
@@ -203,21 +217,69 @@ def rotate(
 
 
 @app.command
+def renew(
+    *,
+    if_older_than: str | None = None,
+    server: Server = DEFAULT_SERVER,
+    json: Json = False,
+) -> None:
+    """Renew the key whose token is in a file, verify the new token, and replace the file. For unattended jobs.
+
+    Run it again after any failure. The file changes only if the new token works.
+
+    Parameters
+    ----------
+    if_older_than
+        Renew only a key that is older, such as 30d. Default: any.
+    """
+    from keystead.client import RenewalRunning, RenewedFile, UnsafeFile, renew_token_file
+
+    file = server.token_file or os.environ.get(FILE_VARIABLE)
+    if file is None:
+        raise Failure("Name the file of the token: --token-file.", Exit.USAGE)
+    age = None if if_older_than is None else duration_of("--if-older-than", if_older_than)
+    with client_errors():
+        try:
+            renewed: RenewedFile = renew_token_file(
+                file, server.url, if_older_than=age, agent=agent()
+            )
+        except RenewalRunning as running:
+            raise Failure(str(running)) from None
+        except UnsafeFile as unsafe:
+            raise Failure(str(unsafe), Exit.DENIED) from None
+        except OSError as error:
+            raise Failure(f"Can't renew {file}: {error.strerror}.", Exit.DENIED) from None
+    if json:
+        render.print_json({"key": renewed.key, "renewed": renewed.is_new})
+    elif renewed.is_new:
+        render.note(f"{file} has a new token. {_summary(renewed.key)}")
+    else:
+        render.note(f"{file} is as it was: its key is not older than {if_older_than}.")
+
+
+@app.command
 def revoke(
     key_id: KeyIdArgument,
     /,
     *,
+    family: Flag = False,
     yes: Yes = False,
     workspace: WorkspaceName = None,
     where: Where = ANYWHERE,
     json: Json = False,
 ) -> None:
-    """Revoke a key immediately. This can't be undone."""
+    """Revoke a key immediately. This can't be undone.
+
+    Parameters
+    ----------
+    family
+        Also revoke the keys that renewed themselves to this one, and those that it renewed itself to.
+    """
     id = key_id_of(key_id)
     with with_keys(where, workspace) as keys:
         if not yes:
             _confirm(keys.get(id))
-        keys.revoke(id)
+        keys.revoke(id, family=family)
         key = _changed(keys, id)
     if json:
         render.print_json(key or {"id": id, "status": "revoked"})
@@ -235,10 +297,10 @@ def rate_limit(
     per_minute: int | None = None,
     none: Flag = False,
     workspace: WorkspaceName = None,
-    place: Place = HERE,
+    where: Where = ANYWHERE,
     json: Json = False,
 ) -> None:
-    """Set a key's own rate limit, on this machine. Without an option, show the effective one.
+    """Set a key's own rate limit, as an operator. Without an option, show the effective one.
 
     If the setting rate_limits is on, servers apply it within seconds.
 
@@ -252,20 +314,20 @@ def rate_limit(
     if none and per_minute is not None:
         raise Failure("Use either --per-minute or --none.", Exit.USAGE)
     id = key_id_of(key_id)
-    with opened(place) as installation:
-        rates = installation.services.key_rates
-        principal = acting_on(installation.services, workspace)
+    with operating(where, *WORKSPACE_CALLS, "rate_limits:RATE_LIMITS") as operator:
+        workspace_id, workspaces = workspace_id_of(operator, workspace), operator.workspaces
         if none or per_minute is not None:
-            rates.set(principal, id, per_minute)
-        own, effective = rates.get(principal, id)
-        if per_minute is not None:
-            note_rate_limits_off(installation.settings)
+            limits = workspaces.set_key_rate_limits(workspace_id, id, per_minute=per_minute)
+        else:
+            limits = workspaces.key_rate_limits(workspace_id, id)
+    if per_minute is not None:
+        note_rate_limits_off(where)
     if json:
-        render.print_json({"id": id, "per_minute": own, "holds": effective.key_per_minute})
+        render.print_json(limits)
         return
-    per_minute = effective.key_per_minute
-    bound = "unlimited" if per_minute is None else f"{per_minute} per minute"
-    render.print_line(f"{bound}{'' if own is None else ' (its own)'}")
+    effective = limits.effective.key_per_minute
+    bound = "unlimited" if effective is None else f"{effective} per minute"
+    render.print_line(f"{bound}{'' if limits.per_minute is None else ' (its own)'}")
 
 
 @contextmanager

@@ -126,6 +126,7 @@ class KeyViews(KeyPages):
             earliest=earliest_day(now, visit.zone),
             accesses=entry.accesses(),
             scopes=entry.scope_choices(visit.principal, keys.catalog),
+            options=entry.options,
             quota=quota,
             limit=self._limit_notice(visit, quota),
             once=new_nonce(),
