@@ -24,6 +24,7 @@ from keystead.client import (
     DocumentDraft,
     IncompleteExport,
     Operator,
+    PlanWithLimits,
     Policy,
     TokenLost,
 )
@@ -163,6 +164,9 @@ OPERATOR_CALLS: dict[str, Ask] = {within(id): by_operator(ask) for id, ask in KE
     "listUsage": lambda c: c.usage_page(first=END.date(), last=END.date(), limit=3, cursor="c"),
     "listWorkspaceEvents": lambda c: c.events("ws_1").page(type="key.revoked", limit=3, cursor="c"),
     "listPlans": lambda c: c.plans(),
+    "putPlans": lambda c: c.put_plans(
+        [PlanWithLimits("free", "Free", {"api_keys": 5})], dry_run=True, allow_loosening=True
+    ),
     "createPortalSession": lambda c: c.portal_session(
         "ws_1",
         user_id="u1",

@@ -54,6 +54,7 @@ from keystead.client.errors import (
     UnsafeFile,
     UnsupportedMediaType,
     WebhookDisabled,
+    WouldLoosen,
     WouldWiden,
 )
 from keystead.client.exchange import Patience
@@ -85,6 +86,7 @@ from keystead.client.results import (
     OwnRateLimits,
     Page,
     Plan,
+    PlanReport,
     PlanUse,
     PlanWithLimits,
     Policy,
@@ -175,6 +177,7 @@ __all__ = [
     "Page",
     "Patience",
     "Plan",
+    "PlanReport",
     "PlanUse",
     "PlanWithLimits",
     "Policy",
@@ -212,6 +215,7 @@ __all__ = [
     "Workspace",
     "WorkspaceUsage",
     "WorkspaceWithUse",
+    "WouldLoosen",
     "WouldWiden",
     "renew_token_file",
 ]

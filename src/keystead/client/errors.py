@@ -8,6 +8,7 @@ ClientError
 │ ├ Conflict
 │ │ ├ LimitReached · KeyRevoked · KeyExpired · RotationInProgress
 │ │ └ NameTaken · CollectionNotEmpty · IdempotencyInProgress · WebhookDisabled · NotSuspended
+│ │   WouldLoosen
 │ ├ ChangedMeanwhile                           the version is no longer the one in `if_match`
 │ ├ Invalid                                    values were refused, each with its place
 │ │ └ InvalidCursor · IdempotencyMismatch · AgainstPolicy
@@ -194,6 +195,15 @@ class WebhookDisabled(Conflict):
 
 class NotSuspended(Conflict):
     """Only a suspended workspace can be deleted."""
+
+
+class WouldLoosen(Conflict):
+    """The new plans would let workspaces do more than before."""
+
+    @property
+    def changes(self) -> Sequence[str]:
+        """What they would change, one line for each plan."""
+        return cast("Sequence[str]", self.extras["changes"])
 
 
 class FeedExpired(Problem):
