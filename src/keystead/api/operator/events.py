@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from keystead.api.calls import OperatorCall
-from keystead.api.operations import LIMIT, OPERATOR, Operations, Reply, in_query
+from keystead.api.operations import LIMIT, OPERATOR, Operations, Reply, Way, in_query
 from keystead.domain.errors import FeedExpired, InvalidCursor
 from keystead.domain.events import EventType, InstallationEventType
 from keystead.domain.feed import format_position, parse_position
@@ -30,6 +30,7 @@ FEED: Final = Operations("/operator/v1/events", "feed", OPERATOR)
         in_query("type", "Only events of this type.", EventType | InstallationEventType),
         LIMIT,
     ),
+    way=Way.SLOW,
 )
 def list_feed_events(
     call: OperatorCall,
