@@ -13,7 +13,9 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pydantic import (
     AfterValidator,
+    BaseModel,
     BeforeValidator,
+    ConfigDict,
     Field,
     SecretStr,
     ValidationError,
@@ -180,6 +182,14 @@ def _is_local_host(host: str) -> bool:
     return is_loopback(host) or is_loopback(host.rpartition(":")[0])
 
 
+class Features(BaseModel):
+    """Parts of Keystead that a product may do without."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    collections: bool = True
+
+
 class Settings(BaseSettings):
     """The settings of an installation. Each field is `KEYSTEAD_<NAME>` in the environment."""
 
@@ -238,6 +248,9 @@ class Settings(BaseSettings):
     )
     scopes: Annotated[dict[str, str], AfterValidator(_catalogued)] = Field(
         default_factory=dict, description="The product's own scopes: name -> description"
+    )
+    features: Features = Field(
+        Features(), description="`collections = false` hides the document store everywhere"
     )
     portal_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_origins)] = Field(
         (), description="Origins of the product to which portal users may be redirected"
@@ -365,7 +378,7 @@ class Settings(BaseSettings):
     @property
     def catalog(self) -> ScopeCatalog:
         """Return the scopes that keys may be given."""
-        return ScopeCatalog(self.scopes)
+        return ScopeCatalog(self.scopes, self.features.collections)
 
     @property
     def database_url(self) -> str:

@@ -54,7 +54,6 @@ def test_the_installations_events(keystead: Keystead) -> None:
         events = keystead(*words, "--installation", "--json").json["items"]
         mine = [event for event in events if event["target"]["id"] == credential["id"]]
         assert {event["type"] for event in mine} == {"credential.created", "credential.revoked"}
-        assert {event["workspace"] for event in mine} == {None}
         assert credential["token"] not in str(events)
     assert "credential.created" in keystead("events", "--installation").out
     wrong = keystead("events", "--installation", "--type", "key.created")
@@ -71,7 +70,7 @@ def test_a_service_credential(keystead: Keystead, installation: Installation) ->
     assert "service" in keystead("credentials", "list").out
     assert keystead("credentials", "create", "x", "--kind", "root").code == Exit.USAGE
     ended = keystead("credentials", "revoke", service.id, "--yes", "--json").json
-    assert (ended["kind"], ended["revoked_at"] is None) == ("svc", False)
+    assert (ended["kind"], ended["revoked_at"] is None) == ("service", False)
 
 
 @one_engine

@@ -75,8 +75,8 @@ TOLD: Mapping[EventType, tuple[dict[str, Any], str]] = {
         "changed the key sync (…4erw) (expiry, scopes)",
     ),
     EventType.KEY_REVOKED: (
-        {"description": "sync", "hint": "ks_…4erw"},
-        "revoked the key sync (…4erw)",
+        {"description": "sync", "hint": "ks_…4erw", "reason": "unused"},
+        "revoked the key sync (…4erw) because it wasn't used",
     ),
     EventType.DOCUMENTS_PUSHED: (
         {"created": 1, "updated": 2_000},
@@ -99,6 +99,10 @@ TOLD: Mapping[EventType, tuple[dict[str, Any], str]] = {
     EventType.MEMBER_EMAIL_CHANGED: (
         {"from": None, "to": "a@x.example"},
         "changed their email from none to a@x.example",
+    ),
+    EventType.KEY_UNUSED: (
+        {"description": "a", "days": 90, "ends_at": "2027-05-08T12:00:00Z"},
+        "noticed that the key a hasn't been used for 90 days and will be revoked on 2027-05-08 if it stays unused",
     ),
     EventType.WORKSPACE_PLAN_CHANGED: ({"plan": "team"}, "moved the workspace to the plan team"),
     EventType.WORKSPACE_POLICY_CHANGED: (

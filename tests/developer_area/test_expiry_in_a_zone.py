@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from keystead.developer_area.keys.forms import KeyEntry
 from keystead.developer_area.web.timestamps import timestamp
 from keystead.domain.keys import MAX_EXPIRY, KeyDraft
+from keystead.domain.scopes import ScopeCatalog
 from keystead.domain.token import Secret
 from tests.developer_area.conftest import Area, session_of
 from tests.support.browser import Browser, Page
@@ -109,7 +110,7 @@ def test_around_midnight_today_is_the_persons(area: Area, zone: str, second: int
 def test_a_day_ends_before_the_next_begins(zone: str, day: date) -> None:
     """In every zone the end of a day is on that day, and a second later is the next, even if clocks change."""
     entry = KeyEntry("x", expiry="date", expires_on=day.isoformat())
-    ends = entry.draft(NOW, ZoneInfo(zone)).expires_at
+    ends = entry.draft(NOW, ZoneInfo(zone), ScopeCatalog()).expires_at
     assert isinstance(ends, datetime)
     assert ends.astimezone(ZoneInfo(zone)).date() == day
     assert (ends + timedelta(seconds=1)).astimezone(ZoneInfo(zone)).date() == day + timedelta(1)

@@ -21,6 +21,7 @@ from keystead.domain.device_logins import (
     user_code_digest,
 )
 from keystead.domain.errors import (
+    AgainstPolicy,
     Forbidden,
     Invalid,
     LimitReached,
@@ -29,6 +30,7 @@ from keystead.domain.errors import (
 )
 from keystead.domain.events import Origin
 from keystead.domain.keys import KeyDraft
+from keystead.domain.policies import Policy
 from keystead.domain.scopes import DOCUMENTS_READ, EVERYTHING
 from keystead.domain.sessions import REAUTHENTICATION_AGE
 from keystead.domain.workspaces import Member, Role
@@ -38,7 +40,7 @@ from tests.support.administrator import read_behind, write_behind
 from tests.support.asgi import HOST, Response, scope_of
 from tests.support.clocks import NOON
 from tests.support.gate import GateApplication, bearer
-from tests.support.installations import SandboxInstallation
+from tests.support.installations import SandboxInstallation, read_only
 from tests.support.people import People, acting, acting_operator
 
 AUTHORIZE: Final = "/oauth/device_authorization"
@@ -84,6 +86,11 @@ def people(sandbox: SandboxInstallation) -> People:
     with write_behind(sandbox.database) as tx:
         tx.execute(table.delete())
     return People(sandbox)
+
+
+def set_policy(people: People, owner: Member, policy: Policy) -> None:
+    """Set the owner's layer of the workspace's policy."""
+    people.sandbox.services.policies.replace_owners(acting(owner), policy, ORIGIN)
 
 
 def approve(people: People, member: Member, code: str, draft: KeyDraft = NARROW) -> None:
@@ -151,6 +158,16 @@ def test_polls_are_paced(gate: GateApplication, people: People) -> None:
     assert error(gate, code) == "slow_down"
     people.clock.advance(timedelta(seconds=1))
     assert error(gate, code) == "authorization_pending"
+
+
+def test_polls_that_come_too_soon_write_nothing(gate: GateApplication, people: People) -> None:
+    """A flood of polls costs reads: even a database that refuses writes answers it."""
+    code = start(gate)["device_code"]
+    assert error(gate, code) == "authorization_pending"
+    with read_only(people.sandbox.database):
+        assert [error(gate, code) for _ in range(3)] == ["slow_down"] * 3
+        people.clock.advance(INTERVAL)
+        assert poll(gate, code)[0] == 503
 
 
 @pytest.mark.parametrize("approved", [False, True])
@@ -347,6 +364,30 @@ def test_no_room_gives_no_key(gate: GateApplication, people: People) -> None:
     assert "allows 0 active API keys" in members["error_description"]
     with pytest.raises(LimitReached):
         approve(people, ada, start(gate)["user_code"])
+
+
+def test_the_policy_bounds_what_is_approved(gate: GateApplication, people: People) -> None:
+    """A named expiry beyond the policy is refused, an omitted one is the policy's default."""
+    ada, started = people.owner(), start(gate)
+    set_policy(people, ada, Policy(max_lifetime_days=30, default_lifetime_days=7))
+    late = KeyDraft("late", NOON + timedelta(days=30, seconds=1), (DOCUMENTS_READ,))
+    with pytest.raises(AgainstPolicy):
+        approve(people, ada, started["user_code"], late)
+    approve(people, ada, started["user_code"], KeyDraft("soon", scopes=(DOCUMENTS_READ,)))
+    people.clock.advance(timedelta(minutes=5))
+    seconds = int(timedelta(days=7, minutes=-5).total_seconds())
+    assert poll(gate, started["device_code"])[1]["expires_in"] == seconds
+
+
+def test_a_tighter_policy_gives_no_key(gate: GateApplication, people: People) -> None:
+    """A policy that was tightened since the approval: `access_denied` with the reason, and no key."""
+    ada, started = people.owner(), start(gate)
+    approve(people, ada, started["user_code"])
+    set_policy(people, ada, Policy(max_lifetime_days=7))
+    status, members = poll(gate, started["device_code"])
+    assert (status, members["error"]) == (400, "access_denied")
+    assert "7 days" in members["error_description"]
+    assert not people.sandbox.keys(acting_operator(ada.workspace_id))
 
 
 def test_wide_keys_need_a_recent_proof_when_approved(gate: GateApplication, people: People) -> None:

@@ -6,12 +6,14 @@ import ast
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import keystead
+from keystead.domain.device_logins import DeviceRequest
 from keystead.domain.errors import (
     AgainstPolicy,
     ChangedMeanwhile,
@@ -19,22 +21,26 @@ from keystead.domain.errors import (
     InsufficientScope,
     KeysteadError,
     NotFound,
+    NotRenewable,
 )
+from keystead.domain.events import Origin
 from keystead.domain.ids import KeyId, WorkspaceId
 from keystead.domain.keys import UNSET, ApiKey, KeyDraft, KeyPatch, Unset
 from keystead.domain.plans import DEFAULT_PLANS, Limits, Plan
 from keystead.domain.policies import NO_POLICY, Policy, PolicyLayers
 from keystead.domain.principals import Principal
 from keystead.domain.renewals import Renewal
-from keystead.domain.scopes import EVERYTHING, KEYS_WRITE
+from keystead.domain.scopes import EVERYTHING, FULL, KEYS_WRITE
 from keystead.domain.versions import IfMatch
 from keystead.domain.workspaces import Role
+from keystead.services.key_issuer import CreatedKey
 from tests.support.installations import SandboxInstallation
 from tests.support.people import PRODUCT, acting, member_of
 
 DAY = timedelta(days=1)
 SECOND = timedelta(seconds=1)
 STRICT = Policy(max_lifetime_days=90, default_lifetime_days=30)
+_hosts = count(1)
 SOURCES = Path(keystead.__file__).parent
 
 Ends = datetime | None | Unset
@@ -151,6 +157,15 @@ class Bench:
         """Extend the key."""
         return self.sandbox.services.keys.update(self.by, self.key, KeyPatch(expires_at=ends))
 
+    def collected(self, ends: Ends) -> ApiKey:
+        """Approve a terminal's request, and collect its key."""
+        logins, origin = self.sandbox.services.device_logins, Origin(f"192.0.2.{next(_hosts)}")
+        started = logins.start(DeviceRequest(), origin)
+        logins.approve(self.by, started.user_code, KeyDraft("new", ends, FULL), origin)
+        polled = logins.poll(started.device_code, origin)
+        assert isinstance(polled, CreatedKey)
+        return polled.key
+
     def extended(self, ends: Ends) -> ApiKey:
         """Extend the key as one of several."""
         assert isinstance(ends, datetime)
@@ -161,16 +176,32 @@ class Bench:
 MAKING: dict[str, Callable[[Bench, Ends], ApiKey]] = {
     "create": Bench.created,
     "rotate": Bench.rotated,
+    "device": Bench.collected,
 }
 EXTENDING: dict[str, Callable[[Bench, Ends], ApiKey]] = {
     "update": Bench.updated,
     "expire many": Bench.extended,
 }
-ACTORS = ["operator", "key", "owner", "admin", "developer"]
-ISSUES = {"services.keys.create_in", "services.rotations._rotate"}
-"""The use cases that make a key: each is a way in MAKING."""
-CHANGES = {"services.keys._patch", "services.rotations._succeed"}
-"""The use cases that write a key's row. What a rotation leaves of the old key never ends later than before."""
+MEMBERS = ["owner", "admin", "developer"]
+ACTORS = ["operator", "key", *MEMBERS]
+WAYS_AND_ACTORS = [
+    (way, kind)
+    for way in (*MAKING, *EXTENDING)
+    for kind in (MEMBERS if way == "device" else ACTORS)
+]
+ISSUES = {"services.keys.create_in", "services.rotations._rotate", "services.renewals._renew"}
+"""The use cases that make a key: ways in MAKING, and renewal, which names nothing."""
+CREATES = {"services.keys._create", "services.device_logins._collect"}
+"""The use cases that go through the first of them."""
+CHANGES = {
+    "services.keys._patch",
+    "services.rotations._succeed",
+    "services.renewals._renew",
+    "services.first_uses.commit",
+    "services.first_uses._end",
+    "services.rate_limits.set",
+}
+"""The use cases that write a key's row. All but the first never let it end later than before."""
 
 
 def _actor(sandbox: SandboxInstallation, tenant: Principal, kind: str) -> Principal:
@@ -192,8 +223,7 @@ def _bench(sandbox: SandboxInstallation, kind: str, **chosen: Any) -> Bench:
     return Bench(sandbox, by, made.key.id)
 
 
-@pytest.mark.parametrize("kind", ACTORS)
-@pytest.mark.parametrize("way", [*MAKING, *EXTENDING])
+@pytest.mark.parametrize(("way", "kind"), WAYS_AND_ACTORS)
 def test_what_is_named_one_second_too_far(
     sandbox: SandboxInstallation, way: str, kind: str
 ) -> None:
@@ -212,8 +242,7 @@ def test_what_is_named_one_second_too_far(
     assert act(bench, now + 90 * DAY).expires_at == now + 90 * DAY
 
 
-@pytest.mark.parametrize("kind", ACTORS)
-@pytest.mark.parametrize("way", MAKING)
+@pytest.mark.parametrize(("way", "kind"), [pair for pair in WAYS_AND_ACTORS if pair[0] in MAKING])
 def test_what_is_omitted_is_clipped(sandbox: SandboxInstallation, way: str, kind: str) -> None:
     """For everyone and in every way an omitted expiry is now + default, or earlier if the key's lifetime is shorter."""
     now = sandbox.clock.now()
@@ -223,7 +252,7 @@ def test_what_is_omitted_is_clipped(sandbox: SandboxInstallation, way: str, kind
         assert MAKING[way](bench, UNSET).expires_at == now + expected * DAY
 
 
-@pytest.mark.parametrize("way", MAKING)
+@pytest.mark.parametrize("way", ["create", "rotate"])
 def test_a_keys_own_expiry_bounds_what_is_omitted(sandbox: SandboxInstallation, way: str) -> None:
     """An omitted expiry is the caller's if that is earlier than now + default."""
     tenant, now = sandbox.tenant(), sandbox.clock.now()
@@ -235,7 +264,7 @@ def test_a_keys_own_expiry_bounds_what_is_omitted(sandbox: SandboxInstallation, 
 
 def test_every_way_is_listed() -> None:
     """No other function makes a key or writes what a key may do than those that these tests go through."""
-    issuing, changing = set(), set()
+    issuing, creating, changing = set(), set(), set()
     for path in (SOURCES / "services").rglob("*.py"):
         module = ".".join(path.relative_to(SOURCES).with_suffix("").parts)
         for function in ast.walk(ast.parse(path.read_text())):
@@ -248,10 +277,43 @@ def test_every_way_is_listed() -> None:
             }
             if ("_issuer", "issue") in calls:
                 issuing.add(f"{module}.{function.name}")
+            if "create_in" in {name for _, name in calls}:
+                creating.add(f"{module}.{function.name}")
             if "update_key" in {name for _, name in calls}:
                 changing.add(f"{module}.{function.name}")
     assert issuing == ISSUES
+    assert creating == CREATES
     assert changing == CHANGES
+
+
+# --- renewal, which names nothing ---
+
+
+def _renewed(sandbox: SandboxInstallation, policy: Policy, lives: int | None) -> ApiKey:
+    """Renew a key that was made before the policy. Returns its successor."""
+    tenant, ends = sandbox.tenant(), lives and sandbox.clock.now() + lives * DAY
+    made = sandbox.key(tenant, expires_at=ends or None, renewal=Renewal(None))
+    _set(sandbox, tenant, policy)
+    sandbox.clock.advance(days=1)
+    return sandbox.services.renewals.renew(sandbox.principal(made)).key
+
+
+def test_a_renewal_is_clipped(sandbox: SandboxInstallation) -> None:
+    """The successor has the lifetime of the key as far as the maximum allows; the default doesn't shorten it."""
+    for policy, lives, expected in (
+        (STRICT, 60, 60),
+        (Policy(max_lifetime_days=50), 40, 40),
+        (Policy(max_lifetime_days=50), 50, 50),
+        (Policy(default_lifetime_days=7), 60, 60),
+        (STRICT, None, 90),
+        (Policy(expiry_required=True, default_lifetime_days=7), None, 7),
+    ):
+        successor = _renewed(sandbox, policy, lives)
+        assert successor.expires_at == sandbox.clock.now() + expected * DAY
+    with pytest.raises(AgainstPolicy):
+        _renewed(sandbox, Policy(expiry_required=True), None)
+    with pytest.raises(NotRenewable):
+        _renewed(sandbox, Policy(renewal_allowed=False), 60)
 
 
 # --- changes of existing keys ---

@@ -101,6 +101,7 @@ WRITES_ACROSS = {
     "services/events.py": "how far the log of the installation's events has come",
     "services/feed.py": "the positions of events in the feed",
     "services/invitations.py": "accepting: the link is the proof, the workspace's lock is held",
+    "services/key_disuse.py": "how far the worker has come",
     "services/key_lifecycle.py": "how far the worker has come",
     "services/reauthentication.py": "what a password proves, and failures",
     "services/restoration.py": "a restored backup, by the command line",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from keystead.api.dispatch import Calls
 from keystead.api.openapi.reference import ReferencePages
-from keystead.api.routes import OPERATIONS
+from keystead.api.routes import operations_of
 from keystead.http.asgi import Receive, Scope, Send, send_answer
 from keystead.http.client import note_route
 from keystead.http.problem_pages import PREFIX, ProblemPages
@@ -20,8 +20,10 @@ class Api:
 
     def __init__(self, services: Services, *, base_url: str) -> None:
         """Prepare all calls. `base_url` is the URL that clients use to reach this server."""
-        self._calls = Calls(OPERATIONS, services, base_url)
-        self._pages = ReferencePages(base_url).answers
+        has_documents = services.keys.catalog.has_documents
+        operations = operations_of(has_documents=has_documents)
+        self._calls = Calls(operations, services, base_url)
+        self._pages = ReferencePages(base_url, has_documents=has_documents).answers
         self._problems = ProblemPages(Problems(base_url))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

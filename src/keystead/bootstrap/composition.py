@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from keystead.services.plans import Plans
     from keystead.services.policies import Policies
     from keystead.services.portal import PortalSessions
-    from keystead.services.rate_limits import KeyRates, RateLimiter
+    from keystead.services.rate_limits import KeyRates, RateLimiter, WorkspaceRates
     from keystead.services.renewals import Renewals
     from keystead.services.revocation import Revocation
     from keystead.services.rotations import Rotations
@@ -145,6 +145,11 @@ class Composition:
 
         return KeyRates(self.database, self.clock)
 
+    def _workspace_rates(self) -> WorkspaceRates:
+        from keystead.services.rate_limits import WorkspaceRates
+
+        return WorkspaceRates(self.database, self.clock)
+
     def _verifier(self) -> Verifier:
         from keystead.services.verification_cache import VerificationCache
 
@@ -174,7 +179,8 @@ class Composition:
     def _plans(self) -> Plans:
         from keystead.services.plans import Plans
 
-        return Plans(self.database, self.clock)
+        has_documents = self.settings.features.collections
+        return Plans(self.database, self.clock, has_documents=has_documents)
 
     def _policies(self) -> Policies:
         from keystead.services.policies import Policies

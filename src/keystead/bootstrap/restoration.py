@@ -127,6 +127,7 @@ def _make_safe(
         clock_of(database),
     )
     ended = restoration.end_sessions()
+    restoration.forget_announced_ends()
     redone = restoration.redo(forgotten(database, entries), actor)
     if ended:
         redone.done["sessions ended"] = ended

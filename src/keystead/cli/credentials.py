@@ -1,21 +1,20 @@
-"""`keystead credentials`: the credentials of the product's own services, in this machine's database."""
+"""`keystead credentials`: the credentials of the product's own services, on this machine or at a server."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from cyclopts import App, Parameter
 
-from keystead.cli import render, shapes
-from keystead.cli.installation import actor, opened
-from keystead.cli.options import HERE, Json, Place, Yes
+from keystead.cli import render
+from keystead.cli.options import ANYWHERE, Cursor, Flag, Json, Limit, Where, Yes
 from keystead.cli.outcome import Failure, forbid_core_dumps
-from keystead.domain.credentials import Credential, CredentialKind
-from keystead.domain.ids import CredentialId
+from keystead.cli.server import gather_pages, operating
 
 if TYPE_CHECKING:
-    from keystead.services import Services
+    from keystead.client import Credential, Operator
 
+CALLS: Final = "credentials:CREDENTIALS"
 app = App(name="credentials", help="Create, list and revoke the credentials of your own services.")
 
 
@@ -25,7 +24,7 @@ def create(
     /,
     *,
     kind: Literal["service", "operator"] = "operator",
-    place: Place = HERE,
+    where: Where = ANYWHERE,
     json: Json = False,
 ) -> None:
     """Create a credential for one of your services, and print its token, which is shown only once.
@@ -41,32 +40,32 @@ def create(
         /operator/v1: workspaces, plans, portal sessions.
     """
     forbid_core_dumps()
-    with opened(place) as installation:
-        credential, token = installation.services.credentials.create(
-            name, actor(), CredentialKind[kind.upper()]
-        )
+    with operating(where, CALLS) as operator:
+        created = operator.credentials.create(name, kind=kind)
         render.print_secret(
-            shapes.credential(credential),
+            created,
             "token",
-            token,
+            created.token,
             json,
-            recovery=f"revoke {credential.id} and create another",
-            about=f'{credential.id}: "{credential.name}" ({credential.hint}).',
+            recovery=f"revoke {created.id} and create another",
+            about=f'{created.id}: "{created.name}" ({created.hint}).',
         )
 
 
 @app.command(name="list")
-def list_(*, place: Place = HERE, json: Json = False) -> None:
+def list_(
+    *, limit: Limit = None, cursor: Cursor = None, where: Where = ANYWHERE, json: Json = False
+) -> None:
     """List credentials, newest first, revoked ones included."""
-    with opened(place) as installation:
-        credentials = installation.services.credentials.list()
+    with operating(where, CALLS) as operator:
+        credentials, after = gather_pages(operator.credentials.page, limit, cursor)
     if json:
-        render.print_json(shapes.listed(map(shapes.credential, credentials)))
+        render.print_json_list(credentials, after)
         return
     rows = (
         (
             credential.id,
-            credential.kind.name.lower(),
+            credential.kind,
             credential.name,
             credential.hint,
             f"revoked {render.at(credential.revoked_at)}" if credential.revoked_at else "active",
@@ -82,31 +81,38 @@ def revoke(
     credential_id: Annotated[str, Parameter(help="The credential's id: svc_... or op_....")],
     /,
     *,
+    created: Flag = False,
     yes: Yes = False,
-    place: Place = HERE,
+    where: Where = ANYWHERE,
     json: Json = False,
 ) -> None:
-    """Revoke a credential immediately. This can't be undone."""
-    id = CredentialId(credential_id)
-    with opened(place) as installation:
-        credential = _find(installation.services, id)
+    """Revoke a credential immediately. This can't be undone.
+
+    Parameters
+    ----------
+    created
+        Also revoke the credentials that it created, and that these created: a leaked one may have made some.
+    """
+    with operating(where, CALLS) as operator:
+        credential = _find(operator, credential_id)
         if credential.revoked_at is None and not yes:
             render.require_confirmation(
                 f'Revoke "{credential.name}" ({credential.hint})? This can\'t be undone.',
                 "Revoking can't be undone.",
                 "Nothing was revoked.",
             )
-        revoked = installation.services.credentials.revoke(id, actor())
+        operator.credentials.revoke(credential_id, created=created)
+        revoked = _find(operator, credential_id)
     if json:
-        render.print_json(shapes.credential(revoked))
+        render.print_json(revoked)
     else:
         render.note(
             f'"{revoked.name}" ({revoked.hint}) was revoked on {render.at(revoked.revoked_at)}.'
         )
 
 
-def _find(services: Services, id: CredentialId) -> Credential:
-    for credential in services.credentials.list():
+def _find(operator: Operator, id: str) -> Credential:
+    for credential in operator.credentials.list():
         if credential.id == id:
             return credential
     raise Failure("Credential not found. `keystead credentials list` shows all credentials.")

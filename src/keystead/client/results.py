@@ -150,6 +150,16 @@ class PlanWithLimits(Plan):
 
 
 @dataclass(frozen=True, slots=True)
+class PlanReport(Tagged):
+    """What replacing all plans changed, or would change if it was not `applied`: one line for each plan."""
+
+    items: list[PlanWithLimits]
+    changes: tuple[str, ...]
+    loosens: bool
+    applied: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Collection(Tagged):
     """A named set of documents. `documents` is their number."""
 
@@ -361,6 +371,31 @@ class CreatedCredential(Credential):
     """A new credential with its token, which no later response contains. `token.reveal()` returns its text."""
 
     token: Token
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimits:
+    """Requests a minute of a workspace and of each of its keys; None is unlimited."""
+
+    workspace_per_minute: int | None
+    key_per_minute: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class OwnRateLimits(Tagged):
+    """A workspace's own rate limits, where None is the plan's, and the `effective` ones."""
+
+    workspace_per_minute: int | None
+    key_per_minute: int | None
+    effective: RateLimits
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRateLimits(Tagged):
+    """A key's own rate limit, if it has one, and the `effective` ones."""
+
+    per_minute: int | None
+    effective: RateLimits
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,6 +96,8 @@ def create_developer_area(
     _add_key_routes(routes, dependencies)
     _add_webhook_routes(routes, dependencies)
     _add_workspace_routes(routes, dependencies)
+    if services.keys.catalog.has_documents:
+        _add_collection_routes(routes, dependencies)
     _add_people_routes(routes, dependencies)
     _add_device_routes(routes, dependencies)
     static = Route("/static/{digest}/{name}", render.assets.serve)
@@ -150,8 +152,19 @@ def _add_webhook_routes(routes: _Routes, dependencies: Dependencies) -> None:
 
 
 def _add_workspace_routes(routes: _Routes, dependencies: Dependencies) -> None:
-    collections, activity = CollectionPages(dependencies), ActivityPages(dependencies)
-    notifications = NotificationPages(dependencies)
+    activity, notifications = ActivityPages(dependencies), NotificationPages(dependencies)
+    routes.member("/notices", get=notifications.index, post=notifications.save)
+    routes.member("/activity", get=activity.index)
+    routes.member("/activity.csv", get=activity.as_csv, is_slow=True)
+    routes.member("/activity.jsonl", get=activity.as_json_lines, is_slow=True)
+    routes.member("/quick-start", get=QuickStart(dependencies).index)
+    plan = PlanPages(dependencies)
+    routes.member("/plan", get=plan.index)
+    routes.member("/plan/policy", post=plan.set_policy)
+
+
+def _add_collection_routes(routes: _Routes, dependencies: Dependencies) -> None:
+    collections = CollectionPages(dependencies)
     collection = "/collections/{name}"
     document = f"{collection}/documents/{{id}}"
     routes.member("/collections", get=collections.index, post=collections.create)
@@ -161,12 +174,6 @@ def _add_workspace_routes(routes: _Routes, dependencies: Dependencies) -> None:
     routes.member(f"{collection}/delete", get=collections.delete_form, post=collections.delete)
     routes.member(document, get=collections.document)
     routes.member(f"{document}/text", get=collections.text)
-    routes.member("/notices", get=notifications.index, post=notifications.save)
-    routes.member("/activity", get=activity.index)
-    routes.member("/activity.csv", get=activity.as_csv, is_slow=True)
-    routes.member("/activity.jsonl", get=activity.as_json_lines, is_slow=True)
-    routes.member("/quick-start", get=QuickStart(dependencies).index)
-    routes.member("/plan", get=PlanPages(dependencies).index)
 
 
 def _add_people_routes(routes: _Routes, dependencies: Dependencies) -> None:

@@ -123,7 +123,12 @@ def user_code_digest(text: str) -> bytes:
 
 def code_subjects(address: str | None, user_id: UserId) -> list[Subject]:
     """Return what wrong codes are counted for: the address and the person."""
-    return [Subject(f"code:{address_subject(address)}"), Subject(f"code:{user_id}")]
+    return [Subject(f"code:{address_subject(address)}"), code_subject(user_id)]
+
+
+def code_subject(user_id: UserId) -> Subject:
+    """Return the subject of a person who enters codes."""
+    return Subject(f"code:{user_id}")
 
 
 def reason_of(refusal: KeysteadError) -> str:

@@ -55,11 +55,21 @@ class EventType(StrEnum):
     WORKSPACE_POLICY_CHANGED = "workspace.policy_changed"
 
 
+def event_types(*, has_documents: bool) -> list[EventType]:
+    """Return the types of events that can happen, with or without the document store."""
+    return [
+        type
+        for type in EventType
+        if has_documents or not type.startswith(("collection.", "documents."))
+    ]
+
+
 class InstallationEventType(StrEnum):
     """The types of events of the installation, outside any workspace."""
 
     CREDENTIAL_CREATED = "credential.created"
     CREDENTIAL_REVOKED = "credential.revoked"
+    PLANS_CHANGED = "plans.changed"
     WORKSPACE_DELETED = "workspace.deleted"
 
 

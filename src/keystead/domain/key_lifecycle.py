@@ -1,4 +1,4 @@
-"""Key events caused by time: expiring, expired, unused, used after its end, silent after a rotation.
+"""Key events caused by time: expiring, expired, used after its end, silent after a rotation; disuse.py has the rest.
 
 Each event has a deduplication key. An event whose key equals the last one of the same kind was already recorded.
 """
@@ -14,14 +14,12 @@ from typing import Final
 
 from keystead.domain.events import EventType
 from keystead.domain.instants import format_instant, to_microseconds
-from keystead.domain.key_hygiene import UNUSED_AFTER
 from keystead.domain.keys import ApiKey, KeyStatus
 from keystead.domain.rotations import QUIET_MARGIN
 from keystead.domain.usage import MAX_CALLERS, KeyCaller
 
 EXPIRING_DAYS: Final = (1, 7, 14)
 """Days before expiry at which a key is reported; of several that have passed, only the nearest counts."""
-UNUSED_INTERVAL: Final = timedelta(days=30)
 
 
 class LifecycleKind(StrEnum):
@@ -57,13 +55,13 @@ def expiry_event(key: ApiKey, now: datetime) -> LifecycleEvent | None:
     if key.expires_at <= now:
         dedup_key = expiry_dedup_key(key.expires_at, 0)
         return LifecycleEvent(
-            LifecycleKind.EXPIRED, EventType.KEY_EXPIRED, dedup_key, _common_data(key)
+            LifecycleKind.EXPIRED, EventType.KEY_EXPIRED, dedup_key, common_data(key)
         )
     days = _days_left(key, key.expires_at, now)
     if days is None or key.rotated_to is not None:
         return None
     dedup_key = expiry_dedup_key(key.expires_at, days)
-    data = {**_common_data(key), "days": days}
+    data = {**common_data(key), "days": days}
     return LifecycleEvent(LifecycleKind.EXPIRING, EventType.KEY_EXPIRING, dedup_key, data)
 
 
@@ -77,30 +75,6 @@ def _days_left(key: ApiKey, expires_at: datetime, now: datetime) -> int | None:
     days = next((days for days in EXPIRING_DAYS if expires_at - now <= timedelta(days=days)), None)
     created_later = days is not None and key.created_at > expires_at - timedelta(days=days)
     return None if created_later else days
-
-
-def unused_event(key: ApiKey, now: datetime) -> LifecycleEvent | None:
-    """Return the event that an active key was not used for 30 days, and again every 30 days, if one is due."""
-    if key.status(now) is not KeyStatus.ACTIVE or key.rotated_to is not None:
-        return None
-    used_at = key.last_use.at if key.last_use else None
-    dedup_key = unused_dedup_key(key.created_at, used_at, now)
-    if dedup_key is None:
-        return None
-    data = {
-        **_common_data(key),
-        "last_used_at": used_at and format_instant(used_at),
-        "days": (now - (used_at or key.created_at)).days,
-    }
-    return LifecycleEvent(LifecycleKind.UNUSED, EventType.KEY_UNUSED, dedup_key, data)
-
-
-def unused_dedup_key(created_at: datetime, used_at: datetime | None, now: datetime) -> str | None:
-    """Return the deduplication key: the last use and how many times 30 days have passed; None before the first."""
-    since = used_at or created_at
-    if now - since < UNUSED_AFTER:
-        return None
-    return f"{to_microseconds(since)}/{(now - since) // UNUSED_INTERVAL}"
 
 
 def refusal_event(
@@ -120,7 +94,7 @@ def refusal_event(
         }
         for caller in refused
     ]
-    data = {**_common_data(key), "reason": status, "callers": refusals}
+    data = {**common_data(key), "reason": status, "callers": refusals}
     return LifecycleEvent(
         LifecycleKind.REFUSED, EventType.KEY_REFUSED, refusal_dedup_key(now), data
     )
@@ -133,7 +107,7 @@ def refusal_dedup_key(now: datetime) -> str:
 
 def reuse_event(key: ApiKey, address: str | None, now: datetime) -> LifecycleEvent:
     """Return the event that clients still send a key that was rotated, once a day (UTC) and network."""
-    data = {**_common_data(key), "rotated_to": key.rotated_to, "address": address or None}
+    data = {**common_data(key), "rotated_to": key.rotated_to, "address": address or None}
     return LifecycleEvent(reuse_kind(address), EventType.KEY_REUSED, refusal_dedup_key(now), data)
 
 
@@ -160,6 +134,7 @@ def is_quiet(key: ApiKey, successor: ApiKey, now: datetime) -> bool:
     return successor.last_use is not None and since + silence <= now
 
 
-def _common_data(key: ApiKey) -> dict[str, object]:
+def common_data(key: ApiKey) -> dict[str, object]:
+    """Return what all lifecycle events of a key contain."""
     expires_at = key.expires_at and format_instant(key.expires_at)
     return {"description": key.description, "hint": key.hint, "expires_at": expires_at}

@@ -242,7 +242,7 @@ def grant(
             is not recent.
     """
     description = check_description(draft.description)
-    default_scopes = creator.scopes.without(KEYS_WRITE) if creator.is_key else FULL
+    default_scopes = catalog.known(creator.scopes.without(KEYS_WRITE)) if creator.is_key else FULL
     scopes = default_scopes if draft.scopes is UNSET else check_scopes(draft.scopes, catalog)
     if not len(scopes):
         raise Invalid.field(

@@ -10,6 +10,7 @@ from typing import Final
 
 from keystead.domain.errors import Invalid
 from keystead.domain.events import Event, EventType
+from keystead.domain.instants import parse_instant
 from keystead.domain.key_hygiene import UNUSED_AFTER
 from keystead.domain.keys import EXPIRES_SOON, ApiKey, KeyStatus
 from keystead.domain.mail import Email
@@ -103,7 +104,7 @@ def digest_item(event: Event, key: ApiKey | None, now: datetime) -> DigestItem |
             text = f"The webhook {_quoted(event.data.get('name'))} was disabled"
             return DigestItem(topic, text, f"{area}/webhooks/{event.target.id}")
         case _:
-            words = None if key is None else _key_text(topic, key, now)
+            words = None if key is None else _key_text(event, topic, key, now)
             return (
                 None
                 if words is None
@@ -111,7 +112,7 @@ def digest_item(event: Event, key: ApiKey | None, now: datetime) -> DigestItem |
             )
 
 
-def _key_text(topic: Topic, key: ApiKey, now: datetime) -> str | None:
+def _key_text(event: Event, topic: Topic, key: ApiKey, now: datetime) -> str | None:
     name = f"{_quoted(key.description)} ({key.hint})"
     is_active = key.status(now) is KeyStatus.ACTIVE
     if topic is Topic.REUSED:
@@ -123,10 +124,19 @@ def _key_text(topic: Topic, key: ApiKey, now: datetime) -> str | None:
     if topic is Topic.EXPIRING:
         is_near = key.expires_at is not None and key.expires_at <= now + EXPIRES_SOON
         return f"The key {name} expires on {_date_time(key.expires_at)}" if is_near else None
-    if key.last_use is None:
+    return _unused_text(event, name, key, now)
+
+
+def _unused_text(event: Event, name: str, key: ApiKey, now: datetime) -> str | None:
+    used_at = key.last_use.at if key.last_use else None
+    ends_at = event.data.get("ends_at")
+    if isinstance(ends_at, str) and (used_at is None or used_at <= event.occurred_at):
+        date = _date(parse_instant(ends_at))
+        return f"The key {name} is unused and will be revoked on {date}"
+    if used_at is None:
         return f"The key {name} has not been used since it was created on {_date(key.created_at)}"
-    is_unused = key.last_use.at <= now - UNUSED_AFTER
-    return f"The key {name} was last used on {_date(key.last_use.at)}" if is_unused else None
+    is_unused = used_at <= now - UNUSED_AFTER
+    return f"The key {name} was last used on {_date(used_at)}" if is_unused else None
 
 
 def _limit_text(event: Event) -> str:

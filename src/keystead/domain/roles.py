@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
@@ -70,6 +70,17 @@ PERMISSIONS: Final[Mapping[Permission, PermissionInfo]] = {
     Permission.SET_POLICY: PermissionInfo("Set the policy of keys", _OWNERS),
 }
 """From the permissions of all roles to those of owners only."""
+
+
+def permissions_of(*, has_documents: bool) -> Mapping[Permission, PermissionInfo]:
+    """Return the permissions for display, with or without the document store."""
+    if has_documents:
+        return PERMISSIONS
+    label = "View keys, webhooks, members, activity and the plan"
+    read = replace(PERMISSIONS[Permission.READ], label=label)
+    shown = {**PERMISSIONS, Permission.READ: read}
+    del shown[Permission.WRITE_DOCUMENTS]
+    return shown
 
 
 def may(role: Role, permission: Permission) -> bool:

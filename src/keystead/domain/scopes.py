@@ -40,6 +40,9 @@ READ_ONLY = (
     PLAN_READ,
 )
 
+OF_DOCUMENTS = frozenset({COLLECTIONS_READ, COLLECTIONS_WRITE, DOCUMENTS_READ, DOCUMENTS_WRITE})
+"""The scopes of the document store. An installation without it grants none of them."""
+
 _FORM = re.compile(r"[a-z][a-z0-9_-]{0,39}:[a-z][a-z0-9_-]{0,39}")
 
 
@@ -99,9 +102,13 @@ FULL = Scopes([EVERYTHING])
 
 @dataclass(frozen=True)
 class ScopeCatalog:
-    """The scopes that keys may have: the built-in ones and those that the product adds."""
+    """The scopes that keys may be given: the built-in ones and those that the product adds.
+
+    Without the document store its scopes are unknown. Keys that have them keep them, and they permit nothing.
+    """
 
     added: Mapping[str, str] = field(default_factory=dict)
+    has_documents: bool = True
 
     def __post_init__(self) -> None:
         for scope in self.added:
@@ -112,7 +119,19 @@ class ScopeCatalog:
 
     def descriptions(self) -> Mapping[str, str]:
         """Return a description for people for each scope."""
-        return {**BUILT_IN, **self.added}
+        known = {**BUILT_IN, **self.added}
+        return {scope: text for scope, text in known.items() if scope in self}
+
+    @property
+    def read_only(self) -> Scopes:
+        """Return the scopes of keys that only read."""
+        return self.known(Scopes(READ_ONLY))
+
+    def known(self, scopes: Scopes) -> Scopes:
+        """Return those of the scopes that may be given."""
+        return Scopes(scope for scope in scopes if scope in self)
 
     def __contains__(self, scope: object) -> bool:
+        if scope in OF_DOCUMENTS:
+            return self.has_documents
         return scope in BUILT_IN or scope in self.added

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from keystead.services.plans import Plans
     from keystead.services.policies import Policies
     from keystead.services.portal import PortalSessions
-    from keystead.services.rate_limits import KeyRates
+    from keystead.services.rate_limits import KeyRates, WorkspaceRates
     from keystead.services.renewals import Renewals
     from keystead.services.revocation import Revocation
     from keystead.services.rotations import Rotations
@@ -55,6 +55,7 @@ class Services:
     key_lists: KeyLists
     key_owners: KeyOwners
     key_rates: KeyRates
+    workspace_rates: WorkspaceRates
     verifier: Verifier
     usage: Usage
     usage_reports: UsageReports

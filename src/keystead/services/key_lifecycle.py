@@ -1,13 +1,13 @@
 """Key events caused by time: expiring, expired, unused, used after its end. Each is written once by any server.
 
-An index finds keys that expire, another one refusals, and a walk over all keys finds disuse once a day. Each search
-stores how far it has come. Looking twice, or two servers looking at the same key, writes no event twice: the key's
+An index finds keys that expire, another one refusals; key_disuse.py finds disuse. Each search stores how far it has
+come. Looking twice, or two servers looking at the same key, writes no event twice: the key's
 row in `key_lifecycle_marks` says which event was written last.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -26,14 +26,13 @@ from keystead.domain.key_lifecycle import (
     refusal_event,
     reuse_event,
     reuse_kind,
-    unused_dedup_key,
-    unused_event,
 )
 from keystead.domain.keys import ApiKey, KeyStatus
 from keystead.domain.principals import system
 from keystead.domain.usage import MAX_CALLERS
 from keystead.services.authorization import Authorization
 from keystead.services.isolation import Isolation, OnFailure, run_all
+from keystead.services.key_disuse import KeyDisuse
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.engine.roles import Purpose
@@ -47,7 +46,6 @@ EVENTS_A_RUN: Final = 5_000
 """Events that one run of a search writes at most; the next run goes on."""
 OVERLAP: Final = timedelta(minutes=10)
 """How far each search looks back, to find what was committed late."""
-WALK_EVERY: Final = timedelta(days=1)
 
 Judge = Callable[[Tx, ApiKey, datetime], LifecycleEvent | None]
 _Suspect = tuple[WorkspaceId, KeyId, Judge]
@@ -62,6 +60,7 @@ class KeyLifecycle:
         self._database = database
         self._clock = clock
         self._authorization = Authorization(database, clock)
+        self._disuse = KeyDisuse(database, clock, on_failure)
         self._isolation = Isolation[_Suspect](TASK, clock, on_failure, name=lambda key: key[1])
 
     def run(self) -> int:
@@ -71,7 +70,7 @@ class KeyLifecycle:
             lambda: self._record_each(self._isolation.due()),
             *(partial(self._search_expiring, days) for days in (0, *EXPIRING_DAYS)),
             self._search_refused,
-            self._walk_for_disuse,
+            self._disuse.run,
         )
 
     @retry_on_conflict
@@ -105,36 +104,13 @@ class KeyLifecycle:
             with self._database.read_across(Purpose.WORKER) as tx:
                 batch = rows.keys_refused(tx, at, BATCH)
                 reused = {(call.workspace_id, call.key_id) for call in batch if call.is_rotated}
-                noted = rows.kinds_noted(tx, reused, refusal_dedup_key(now))
-            total += self._record_each(_due_refusals(batch, noted, refusal_dedup_key(now)))
+                marks = rows.last_marks(tx, reused)
+            total += self._record_each(_due_refusals(batch, marks, now))
             if len(batch) < BATCH:
                 at = now - OVERLAP
                 break
             at = batch[-1].at
         self._move(name, watermark, f"{to_microseconds(at):020}")
-        return total
-
-    @retry_on_conflict
-    def _walk_for_disuse(self) -> int:
-        """Continue the walk over all keys, which starts again once a day."""
-        name, now, total = "unused keys", self._clock.now(), 0
-        with self._database.read_across(Purpose.WORKER) as tx:
-            before = rows.find_watermark(tx, name)
-        if before is not None and before[0] == "" and now - before[1] < WALK_EVERY:
-            return 0
-        after = before[0] if before else ""
-        for _ in range(EVENTS_A_RUN // BATCH):
-            with self._database.read_across(Purpose.WORKER) as tx:
-                batch = rows.keys_after(tx, after, BATCH)
-            total += self._record_each(
-                (key.workspace_id, key.key_id, _judge_disuse)
-                for key in batch
-                if unused_dedup_key(key.at, key.used_at, now) not in (None, key.noted)
-            )
-            after = batch[-1].key_id if len(batch) == BATCH else ""
-            if not after:
-                break
-        self._move(name, before[0] if before else None, after)
         return total
 
     def _record_each(self, suspects: Iterable[_Suspect]) -> int:
@@ -179,10 +155,6 @@ def _judge_end(_: Tx, key: ApiKey, now: datetime) -> LifecycleEvent | None:
     return expiry_event(key, now)
 
 
-def _judge_disuse(_: Tx, key: ApiKey, now: datetime) -> LifecycleEvent | None:
-    return unused_event(key, now)
-
-
 def _judge_refusal(tx: Tx, key: ApiKey, now: datetime) -> LifecycleEvent | None:
     callers = usage.callers_of(tx, key.workspace_id, key.id, MAX_CALLERS)
     return refusal_event(key, callers, now)
@@ -190,23 +162,29 @@ def _judge_refusal(tx: Tx, key: ApiKey, now: datetime) -> LifecycleEvent | None:
 
 @dataclass(frozen=True, slots=True)
 class _ReuseFrom:
-    """Judges that a rotated key was called from this address."""
+    """Judges that a rotated key was called from this address at that time."""
 
     address: str
+    at: datetime
 
     def __call__(self, _: Tx, key: ApiKey, now: datetime) -> LifecycleEvent | None:
         is_over = key.rotated_to is not None and key.status(now) is not KeyStatus.ACTIVE
-        return reuse_event(key, self.address, now) if is_over else None
+        return reuse_event(key, self.address, self.at) if is_over else None
 
 
 def _due_refusals(
-    calls: Iterable[rows.RefusedCall], noted: Collection[tuple[KeyId, str]], today: str
+    calls: Iterable[rows.RefusedCall], marks: Mapping[tuple[KeyId, str], str], now: datetime
 ) -> list[_Suspect]:
-    """Return the keys with an event to write: a refusal a day, and of a rotated key one from each network."""
+    """Return the keys with an event to write: a refusal a day, and of a rotated key one a day and network."""
     due: dict[tuple[WorkspaceId, KeyId, str], Judge] = {}
     for call in calls:
-        kind = reuse_kind(call.address) if call.is_rotated else LifecycleKind.REFUSED
-        judge = _ReuseFrom(call.address) if call.is_rotated else _judge_refusal
-        if call.noted != today and (call.key_id, kind) not in noted:
+        if call.is_rotated:
+            kind = reuse_kind(call.address)
+            judge: Judge = _ReuseFrom(call.address, call.at)
+            is_noted = marks.get((call.key_id, kind), "") >= refusal_dedup_key(call.at)
+        else:
+            kind, judge = LifecycleKind.REFUSED, _judge_refusal
+            is_noted = call.noted == refusal_dedup_key(now)
+        if not is_noted:
             due.setdefault((call.workspace_id, call.key_id, kind), judge)
     return [(*key[:2], due[key]) for key in sorted(due)]

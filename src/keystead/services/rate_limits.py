@@ -8,14 +8,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 from keystead.domain.errors import Forbidden, Invalid, NotFound, StorageError, Unavailable
 from keystead.domain.events import NO_ORIGIN, EventType, Origin, Target
-from keystead.domain.ids import KeyId
-from keystead.domain.principals import Principal, PrincipalKind
+from keystead.domain.ids import KeyId, WorkspaceId
+from keystead.domain.principals import Principal
 from keystead.domain.rate_limits import (
     MAX_RATE,
+    RATE_NAMES,
     RateExceeded,
     RateLimits,
     RatePolicy,
@@ -24,13 +26,14 @@ from keystead.domain.rate_limits import (
 )
 from keystead.domain.scopes import KEYS_READ, KEYS_WRITE
 from keystead.domain.verification import DenialReason, Denied
+from keystead.domain.versions import IfMatch, require_match
 from keystead.logger import Logger
 from keystead.services.authorization import Authorization
 from keystead.services.rate_counters import Buckets, Counters
 from keystead.storage.clock import Clock
-from keystead.storage.database import Database
+from keystead.storage.database import Database, Tx
 from keystead.storage.retry import retry_on_conflict
-from keystead.storage.tables import events, keys
+from keystead.storage.tables import events, keys, workspaces
 from keystead.storage.tables import plans as rows
 
 CACHE_SECONDS: Final = 5.0
@@ -47,6 +50,15 @@ class _CachedBuckets(NamedTuple):
 
     until: float
     buckets: Buckets
+
+
+@dataclass(frozen=True, slots=True)
+class OwnRates:
+    """A workspace's own rate limits, those that apply with its plan's, and the workspace's version."""
+
+    own: RateLimits
+    effective: RateLimits
+    version: int
 
 
 class RateLimiter:
@@ -174,20 +186,21 @@ class KeyRates:
         key_id: KeyId,
         per_minute: int | None,
         origin: Origin = NO_ORIGIN,
+        if_match: IfMatch | None = None,
     ) -> None:
         """Replace the plan's rate limit for one key; None restores it. If nothing changes, there is no event.
 
         Raises Forbidden for keys and members, which it limits.
         """
-        if principal.kind is not PrincipalKind.OPERATOR:
-            raise Forbidden(KEYS_WRITE, "Only the operator of the installation sets rate limits.")
-        if per_minute is not None and not is_rate(per_minute):
-            raise Invalid.field("/per_minute", f"must be a whole number from 1 to {MAX_RATE}")
+        require_operator(principal)
         with self._authorization.changing(principal, origin) as (tx, act):
             key = NotFound.unless(keys.find_key(tx, principal.workspace_id, key_id), "key")
+            require_match(if_match, key.version)
+            check_rate(per_minute, "/per_minute")
             if rows.find_key_rate(tx, principal.workspace_id, key_id) == per_minute:
                 return
             rows.set_key_rate(tx, principal.workspace_id, key_id, per_minute)
+            keys.update_key(tx, replace(key, version=key.version + 1))
             data = {
                 "description": key.description,
                 "hint": key.hint,
@@ -196,6 +209,66 @@ class KeyRates:
             }
             target = Target("key", key.id)
             events.append_event(tx, key.workspace_id, EventType.KEY_UPDATED, act, target, data)
+
+
+class WorkspaceRates:
+    """The rate limits of single workspaces. Only the operator sets them."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._authorization = Authorization(database, clock)
+
+    @retry_on_conflict
+    def get(self, workspace_id: WorkspaceId) -> OwnRates:
+        """Return the rate limits of a workspace."""
+        with self._database.read(workspace_id) as tx:
+            return _rates_of(tx, workspace_id)
+
+    @retry_on_conflict
+    def set(
+        self,
+        principal: Principal,
+        rates: RateLimits,
+        origin: Origin = NO_ORIGIN,
+        if_match: IfMatch | None = None,
+    ) -> OwnRates:
+        """Replace the plan's rate limits for the workspace; None restores one. If nothing changes, there is no event.
+
+        Raises Forbidden for keys and members, which they limit.
+        """
+        require_operator(principal)
+        workspace_id = principal.workspace_id
+        with self._authorization.operating(principal.actor, origin, workspace_id) as (tx, act):
+            before = _rates_of(tx, workspace_id)
+            require_match(if_match, before.version)
+            own = {name: check_rate(rates.get(name), f"/{name}") for name in RATE_NAMES}
+            if rates == before.own:
+                return before
+            workspaces.set_rates(tx, workspace_id, own)
+            data = {"changed": ("rate_limits",), **own}
+            target = Target("workspace", workspace_id)
+            events.append_event(tx, workspace_id, EventType.WORKSPACE_UPDATED, act, target, data)
+            return _rates_of(tx, workspace_id)
+
+
+def require_operator(principal: Principal) -> None:
+    """Raise Forbidden for keys and members."""
+    if not principal.is_operator:
+        raise Forbidden(KEYS_WRITE, "Only the operator of the installation sets rate limits.")
+
+
+def check_rate(number: int | None, pointer: str) -> int | None:
+    """Return `number`. Invalid unless it is a rate, or None."""
+    if number is not None and not is_rate(number):
+        raise Invalid.field(pointer, f"must be a whole number from 1 to {MAX_RATE}")
+    return number
+
+
+def _rates_of(tx: Tx, workspace_id: WorkspaceId) -> OwnRates:
+    workspace = NotFound.unless(workspaces.find_workspace(tx, workspace_id), "workspace")
+    # No key has this id, so the limits are those of a key without its own.
+    effective = rows.rate_limits_of(tx, workspace_id, KeyId(""))
+    return OwnRates(workspaces.rates_of(tx, workspace_id), effective, workspace.version)
 
 
 def _buckets_of(principal: Principal, limits: RateLimits) -> Buckets:

@@ -25,7 +25,7 @@ from keystead.storage.database import Database, Tx
 from keystead.storage.engine.roles import Purpose
 from keystead.storage.freshness import revocation_log as rows
 from keystead.storage.retry import retry_on_conflict
-from keystead.storage.tables import events, invitations, sessions, users, workspaces
+from keystead.storage.tables import events, invitations, key_lifecycle, sessions, users, workspaces
 
 if TYPE_CHECKING:
     from keystead.services.credentials import Credentials
@@ -151,6 +151,12 @@ class Restoration:
         """End every session and sign-in link: which had ended is unknown. Returns how many people were signed in."""
         with self._database.write_across(Purpose.PEOPLE) as tx:
             return rows.end_all_sessions(tx)
+
+    @retry_on_conflict
+    def forget_announced_ends(self) -> None:
+        """Give unused keys their notice again: uses since the backup are unknown."""
+        with self._database.write_across(Purpose.WORKER, keeps_access=True) as tx:
+            key_lifecycle.forget_announced_ends(tx)
 
     def revoke_invitations(self, actor: Actor, redone: Redone) -> None:
         """Revoke every open invitation: which were used or revoked since the backup is unknown."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Annotated, Any, Final, Literal, Self
 
-from keystead.domain import credentials, plans, workspaces
+from keystead.domain import credentials, plans, rate_limits, workspaces
 from keystead.domain.credentials import CredentialKind
 from keystead.services.plans import WorkspaceUse
+from keystead.services.rate_limits import OwnRates
 from keystead.wire.policies import Policy
 from keystead.wire.resources import Actor, Key, Quotas
 from keystead.wire.schema import AsText, Instant, NextCursor, Resource, member
@@ -172,6 +173,39 @@ class RateLimits(Resource):
     workspace_per_minute: int | None
     key_per_minute: int | None
 
+    @classmethod
+    def of(cls, rates: rate_limits.RateLimits) -> Self:
+        """Return the shape of the domain's value."""
+        return cls(
+            workspace_per_minute=rates.workspace_per_minute, key_per_minute=rates.key_per_minute
+        )
+
+
+class OwnRateLimits(Resource):
+    """The rate limits that a workspace has of its own, and those that apply. Null: the plan's applies."""
+
+    workspace_per_minute: int | None
+    key_per_minute: int | None
+    effective: Annotated[RateLimits, member("With the plan's. Null: unlimited.")]
+
+    @classmethod
+    def of(cls, rates: OwnRates) -> Self:
+        """Return the shape of the service's value."""
+        return cls(
+            workspace_per_minute=rates.own.workspace_per_minute,
+            key_per_minute=rates.own.key_per_minute,
+            effective=RateLimits.of(rates.effective),
+        )
+
+
+class KeyRateLimits(Resource):
+    """The rate limit that a key has of its own, and those that apply."""
+
+    per_minute: Annotated[int | None, member("Null: the workspace's or the plan's applies.")]
+    effective: Annotated[
+        RateLimits, member("With those of the workspace and the plan. Null: unlimited.")
+    ]
+
 
 class PlanWithLimits(Resource):
     """A plan with its limits."""
@@ -185,10 +219,7 @@ class PlanWithLimits(Resource):
     @classmethod
     def of(cls, plan: plans.Plan) -> Self:
         """Return the shape of the domain's value."""
-        rates = RateLimits(
-            workspace_per_minute=plan.rate_limits.workspace_per_minute,
-            key_per_minute=plan.rate_limits.key_per_minute,
-        )
+        rates = RateLimits.of(plan.rate_limits)
         return cls(
             id=plan.id,
             name=plan.name,
@@ -196,6 +227,20 @@ class PlanWithLimits(Resource):
             rate_limits=rates,
             policy=Policy.of(plan.policy),
         )
+
+
+class PlanReport(Resource):
+    """What replacing all plans changes."""
+
+    items: list[PlanWithLimits]
+    changes: Annotated[
+        list[str],
+        member("One line for each plan that changes.", ["~ free: api_keys 5 -> 3"]),
+    ]
+    loosens: Annotated[
+        bool, member("Whether a plan is removed, a limit grows, or a policy allows more.")
+    ]
+    applied: Annotated[bool, member("False: it was a dry run.")]
 
 
 class PlanList(Resource):

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, Field
+from pydantic.json_schema import SkipJsonSchema
 
 from keystead.domain import documents as texts
 from keystead.domain import events, plans, principals, renewals, workspaces
@@ -156,12 +157,22 @@ class Plan(Resource):
     name: Annotated[str, member("The name to display.", "Free")]
 
 
+OfDocuments = Annotated[
+    Quota | SkipJsonSchema[None],
+    Field(
+        exclude_if=lambda quota: quota is None,
+        json_schema_extra=lambda schema: schema.pop("default"),
+    ),
+]
+"""A quota of the document store: absent if the installation does without it."""
+
+
 class Quotas(Resource):
-    """A quota for each limit of a plan."""
+    """A quota for each limit of a plan. Without the document store, its two are absent."""
 
     api_keys: Quota
-    collections: Quota
-    documents: Quota
+    collections: OfDocuments = None
+    documents: OfDocuments = None
     webhooks: Quota
     members: Quota
 

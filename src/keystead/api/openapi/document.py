@@ -18,7 +18,8 @@ from keystead.api.openapi.operations import HEADERS, Schemas, operation_object
 from keystead.api.openapi.refusals import REFUSAL_HEADERS, examples
 from keystead.api.openapi.webhooks import PARAMETERS, webhooks
 from keystead.api.operations import KEY, OPERATOR
-from keystead.api.routes import OPERATIONS
+from keystead.api.routes import OPERATIONS, TAGS_OF_DOCUMENTS
+from keystead.domain.plans import OF_DOCUMENTS
 from keystead.wire.resources import Problem
 from keystead.wire.webhooks import WebhookPayload
 
@@ -40,6 +41,7 @@ _WORKSPACE_TAGS: Final = {
 _OPERATOR_TAGS: Final = {
     "managed workspaces": "The product's tenants and their plans.",
     "workspace keys": "The keys of a workspace, with the bodies, rules and codes of `/v1/keys`.",
+    "rate limits": "Rate limits of single workspaces and keys, in place of the plan's.",
     "members": "The people of a workspace.",
     "plans": "The plans of this installation.",
     "credentials": "What your own services and operators authenticate with.",
@@ -62,20 +64,29 @@ _METHODS: Final = ("get", "put", "post", "patch", "delete")
 _MOST_OF_31_BITS: Final = 2**31 - 1
 
 
-def workspace_document(server: str = EXAMPLE) -> dict[str, Any]:
-    """Return the document of the workspace API and the gate. `server` is the URL that clients use to reach it."""
-    document = _document("workspace", KEY, _WORKSPACE_TAGS, server, Problem, WebhookPayload)
+def workspace_document(server: str = EXAMPLE, *, has_documents: bool = True) -> dict[str, Any]:
+    """Return the document of the workspace API and the gate.
+
+    Args:
+        server: The URL that clients use to reach it.
+        has_documents: Whether it has the document store.
+    """
+    hidden = () if has_documents else TAGS_OF_DOCUMENTS
+    tags = {tag: text for tag, text in _WORKSPACE_TAGS.items() if tag not in hidden}
+    document = _document("workspace", KEY, tags, server, Problem, WebhookPayload)
+    _hide_quotas(document, has_documents)
     document["paths"] |= gate_paths() | device_login.device_login_paths()
-    document["webhooks"] = webhooks()
+    document["webhooks"] = webhooks(has_documents=has_documents)
     document["components"]["parameters"] = PARAMETERS
     document["components"]["securitySchemes"] |= SECURITY_SCHEMES
     sized: dict[str, Any] = _sized(document)
     return sized
 
 
-def operator_document(server: str = EXAMPLE) -> dict[str, Any]:
-    """Return the document of the operator API."""
+def operator_document(server: str = EXAMPLE, *, has_documents: bool = True) -> dict[str, Any]:
+    """Return the document of the operator API. The arguments are those of `workspace_document`."""
     document = _document("operator", OPERATOR, _OPERATOR_TAGS, server, Problem)
+    _hide_quotas(document, has_documents)
     sized: dict[str, Any] = _sized(document)
     return sized
 
@@ -88,7 +99,7 @@ def _document(
     name: str, security: str, tags: Mapping[str, str], server: str, *models: type
 ) -> dict[str, Any]:
     """Return what both documents have, about the operations with that security scheme."""
-    operations = [each for each in OPERATIONS if each.security == security]
+    operations = [each for each in OPERATIONS if each.security == security and each.tag in tags]
     schemas = Schemas(operations, models)
     paths: dict[str, Any] = {}
     for each in operations:
@@ -113,6 +124,13 @@ def _document(
             "securitySchemes": {security: _SCHEMES[security]},
         },
     }
+
+
+def _hide_quotas(document: dict[str, Any], has_documents: bool) -> None:
+    """Remove the quotas of the document store, unless there is one."""
+    properties = document["components"]["schemas"]["Quotas"]["properties"]
+    for name in () if has_documents else OF_DOCUMENTS:
+        del properties[name]
 
 
 def _sized(node: Any) -> Any:

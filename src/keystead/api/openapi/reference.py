@@ -23,11 +23,11 @@ _POLICY: Final[Header] = (
 class ReferencePages:
     """The public reference pages, rendered once at startup. `base_url` is the server's URL for clients."""
 
-    def __init__(self, base_url: str) -> None:
+    def __init__(self, base_url: str, *, has_documents: bool = True) -> None:
         style = (files("keystead.api") / "static" / "reference.css").read_bytes()
         self.answers = {"/docs/reference.css": _answer(style, b"text/css; charset=utf-8")}
         for root, describe in DOCUMENTS.items():
-            document = describe(base_url)
+            document = describe(base_url, has_documents=has_documents)
             text = json.dumps(document, separators=(",", ":")).encode()
             page = render(document, f"{root}/openapi.json").encode()
             self.answers[f"{root}/openapi.json"] = _answer(text, b"application/json")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from keystead.api.openapi.refusals import references
-from keystead.domain.events import EventType
+from keystead.domain.events import EventType, event_types
 
 
 def _header(description: str, type: str = "string") -> dict[str, Any]:
@@ -34,9 +34,10 @@ _RESPONSES: Final = {
 _PAYLOAD: Final = "#/components/schemas/WebhookPayload"
 
 
-def webhooks() -> dict[str, Any]:
+def webhooks(*, has_documents: bool = True) -> dict[str, Any]:
     """Return a path item for each type of event."""
-    return {str(type): {"post": _received(type)} for type in EventType}
+    types = event_types(has_documents=has_documents)
+    return {str(type): {"post": _received(type)} for type in types}
 
 
 def _received(type: EventType) -> dict[str, Any]:

@@ -1,11 +1,13 @@
-"""The call of the Operator API for the feed of all events."""
+"""Calls of the Operator API for events: the feed of all of them, and the audit log of one workspace."""
 
 from __future__ import annotations
 
 from typing import Final
 
 from keystead.api.calls import OperatorCall
+from keystead.api.events import EVENTS
 from keystead.api.operations import LIMIT, OPERATOR, Operations, Reply, Way, in_query
+from keystead.api.operator.keys import for_operators
 from keystead.domain.errors import FeedExpired, InvalidCursor
 from keystead.domain.events import EventType, InstallationEventType
 from keystead.domain.feed import format_position, parse_position
@@ -13,6 +15,7 @@ from keystead.domain.ids import WorkspaceId
 from keystead.http.paging import read_limit
 from keystead.wire.feed import Feed, FeedEvent
 
+WORKSPACE_EVENTS: Final = tuple(for_operators(each, "feed") for each in EVENTS)
 FEED: Final = Operations("/operator/v1/events", "feed", OPERATOR)
 
 

@@ -17,13 +17,13 @@ from keystead.wire.resources import Key
 _NOUN: Final = re.compile("(?=[A-Z])")
 
 
-def _for_operators(operation: Operation) -> Operation:
-    """Return the operation as an operator calls it: within the workspace that the path names, without scopes."""
+def for_operators(operation: Operation, tag: str) -> Operation:
+    """Return a key's operation as an operator calls it: within the workspace that the path names, without scopes."""
     return replace(
         operation,
         path=operation.path.replace(KEY_ROOT, WITHIN, 1),
         name=_NOUN.sub("Workspace", operation.name, count=1),
-        tag="workspace keys",
+        tag=tag,
         security=OPERATOR,
         scopes=(),
         refusals=tuple(each for each in operation.refusals if each is not InsufficientScope),
@@ -32,7 +32,9 @@ def _for_operators(operation: Operation) -> Operation:
 
 
 WORKSPACE_KEYS: Final = tuple(
-    _for_operators(operation) for operation in KEYS if "/self/" not in operation.path
+    for_operators(operation, "workspace keys")
+    for operation in KEYS
+    if "/self/" not in operation.path
 )
 """Each call of keys but a key's own, so that an operator meets the same bodies, rules, codes and idempotency."""
 

@@ -7,22 +7,27 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from types import NoneType
 from typing import Final, Literal
 
-from keystead.client._async.sending import AsyncResource
+from keystead.client._async.sending import AsyncResource, AsyncSender
 from keystead.client.requests import PAGE_SIZE, Request, as_list, json_body, path_of
 from keystead.client.results import CreatedWebhook, Delivery, Event, Page, SentDelivery, Webhook
 from keystead.domain.keys import UNSET, Unset
 
-EVENTS: Final = "/v1/events"
+ROOT: Final = "/v1"
 WEBHOOKS: Final = "/v1/webhooks"
 DELIVERIES: Final = "/v1/deliveries"
 
 
 class AsyncEvents(AsyncResource):
-    """The events of the workspace."""
+    """The events of a workspace."""
+
+    def __init__(self, sender: AsyncSender, root: str = ROOT) -> None:
+        """`root` is the path of the workspace: of the key's own, or of the one that an operator names."""
+        super().__init__(sender)
+        self._path = f"{root}/events"
 
     def list(self, *, type: str | None = None) -> AsyncIterator[Event]:
         """Yield every event of the type, such as `key.revoked`, newest first."""
-        request = Request("GET", EVENTS, {"type": type, "limit": str(PAGE_SIZE)})
+        request = Request("GET", self._path, {"type": type, "limit": str(PAGE_SIZE)})
         return self._connection.paginate(request, Page[Event])
 
     async def page(
@@ -30,7 +35,7 @@ class AsyncEvents(AsyncResource):
     ) -> Page[Event]:
         """Return a page of events."""
         query = {"type": type, "limit": str(limit), "cursor": cursor}
-        return await self._connection.send(Request("GET", EVENTS, query), Page[Event])
+        return await self._connection.send(Request("GET", self._path, query), Page[Event])
 
 
 class AsyncWebhooks(AsyncResource):

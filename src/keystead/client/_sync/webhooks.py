@@ -6,22 +6,27 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import NoneType
 from typing import Final, Literal
 
-from keystead.client._sync.sending import Resource
+from keystead.client._sync.sending import Resource, Sender
 from keystead.client.requests import PAGE_SIZE, Request, as_list, json_body, path_of
 from keystead.client.results import CreatedWebhook, Delivery, Event, Page, SentDelivery, Webhook
 from keystead.domain.keys import UNSET, Unset
 
-EVENTS: Final = "/v1/events"
+ROOT: Final = "/v1"
 WEBHOOKS: Final = "/v1/webhooks"
 DELIVERIES: Final = "/v1/deliveries"
 
 
 class Events(Resource):
-    """The events of the workspace."""
+    """The events of a workspace."""
+
+    def __init__(self, sender: Sender, root: str = ROOT) -> None:
+        """`root` is the path of the workspace: of the key's own, or of the one that an operator names."""
+        super().__init__(sender)
+        self._path = f"{root}/events"
 
     def list(self, *, type: str | None = None) -> Iterator[Event]:
         """Yield every event of the type, such as `key.revoked`, newest first."""
-        request = Request("GET", EVENTS, {"type": type, "limit": str(PAGE_SIZE)})
+        request = Request("GET", self._path, {"type": type, "limit": str(PAGE_SIZE)})
         return self._connection.paginate(request, Page[Event])
 
     def page(
@@ -29,7 +34,7 @@ class Events(Resource):
     ) -> Page[Event]:
         """Return a page of events."""
         query = {"type": type, "limit": str(limit), "cursor": cursor}
-        return self._connection.send(Request("GET", EVENTS, query), Page[Event])
+        return self._connection.send(Request("GET", self._path, query), Page[Event])
 
 
 class Webhooks(Resource):

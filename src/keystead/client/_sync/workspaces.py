@@ -9,7 +9,15 @@ from typing import Final
 from keystead.client._sync.sending import Resource
 from keystead.client.exchange import ExportLines, Write
 from keystead.client.requests import PAGE_SIZE, Request, json_body, path_of
-from keystead.client.results import ManagedWorkspace, Page, Policy, PolicyLayers, WorkspaceWithUse
+from keystead.client.results import (
+    KeyRateLimits,
+    ManagedWorkspace,
+    OwnRateLimits,
+    Page,
+    Policy,
+    PolicyLayers,
+    WorkspaceWithUse,
+)
 from keystead.domain.keys import UNSET, Unset
 
 PATH: Final = "/operator/v1/workspaces"
@@ -131,6 +139,42 @@ class Workspaces(Resource):
         body = json_body(**asdict(policy))
         request = Request("PUT", f"{path_of(PATH, id)}/policy", body=body, if_match=if_match)
         return self._connection.send(request, PolicyLayers)
+
+    def rate_limits(self, id: str) -> OwnRateLimits:
+        """Return the rate limits that a workspace has of its own, and those that apply."""
+        request = Request("GET", f"{path_of(PATH, id)}/rate-limits")
+        return self._connection.send(request, OwnRateLimits)
+
+    def set_rate_limits(
+        self,
+        id: str,
+        *,
+        workspace_per_minute: int | None,
+        key_per_minute: int | None,
+        if_match: str | None = None,
+    ) -> OwnRateLimits:
+        """Replace the rate limits that a workspace has of its own. None: the plan's applies."""
+        body = json_body(workspace_per_minute=workspace_per_minute, key_per_minute=key_per_minute)
+        path = f"{path_of(PATH, id)}/rate-limits"
+        request = Request("PUT", path, body=body, if_match=if_match)
+        return self._connection.send(request, OwnRateLimits)
+
+    def key_rate_limits(self, id: str, key_id: str) -> KeyRateLimits:
+        """Return the rate limit that a key of the workspace has of its own, and those that apply."""
+        request = Request("GET", _rates_of_key(id, key_id))
+        return self._connection.send(request, KeyRateLimits)
+
+    def set_key_rate_limits(
+        self, id: str, key_id: str, *, per_minute: int | None, if_match: str | None = None
+    ) -> KeyRateLimits:
+        """Replace the rate limit that a key of the workspace has of its own. None: the plan's applies."""
+        body, path = json_body(per_minute=per_minute), _rates_of_key(id, key_id)
+        request = Request("PUT", path, body=body, if_match=if_match)
+        return self._connection.send(request, KeyRateLimits)
+
+
+def _rates_of_key(id: str, key_id: str) -> str:
+    return f"{path_of(f'{path_of(PATH, id)}/keys', key_id)}/rate-limits"
 
 
 def _page(query: str, limit: int, cursor: str | None = None) -> Request:

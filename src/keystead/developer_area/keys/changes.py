@@ -83,14 +83,14 @@ class KeyChanges(KeyPages):
     def edit_form(self, visit: MemberVisit) -> Response:
         """Show the form with a key's attributes."""
         key = self._managed_key(visit)
-        return self._edit_page(visit, key, EditEntry.of_key(key))
+        return self._edit_page(visit, key, EditEntry.of_key(key, visit.zone))
 
     def edit(self, visit: MemberVisit) -> Response:
         """Save the attributes and show the key, or show the form again with its problems."""
         key, keys = self._managed_key(visit), self._services.keys
         entry = EditEntry.of_form(visit.form)
         try:
-            patch = entry.patch(visit.now(), visit.zone)
+            patch = entry.patch(key, visit.now(), visit.zone, keys.catalog)
             changed = keys.update(
                 visit.principal, key.id, patch, visit.origin, form_version(visit.form)
             )
@@ -168,6 +168,7 @@ class KeyChanges(KeyPages):
             earliest=earliest_day(now, visit.zone),
             accesses=entry.accesses(key),
             scopes=entry.scope_choices(key, self._services.keys.catalog),
+            options=entry.entered.options,
             key=self._row(visit, key),
             version=key.version,
             differences=entry.differences(key, visit) if is_outdated else None,

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
+from keystead.developer_area.keys.options import KeyOptions
 from keystead.developer_area.web.contexts import (
     Choice,
     Difference,
@@ -38,6 +39,10 @@ class KeyRow:
     last_used_by: str
     expires: Timestamp | None
     revoked: Timestamp | None
+    networks: Sequence[str]
+    metadata: Sequence[tuple[str, str]]
+    renews: bool
+    renews_until: Timestamp | None
     rotation: str
     successor: Link | None
     rotate_url: str | None
@@ -232,6 +237,7 @@ class NewKeyPage(KeyFormPage):
     """The form of a new key."""
 
     template: ClassVar[str] = "new_key.html"
+    options: KeyOptions
     quota: QuotaLine
     limit: LimitNotice | None
     once: str
@@ -245,6 +251,7 @@ class EditKeyPage(KeyFormPage):
     """
 
     template: ClassVar[str] = "edit_key.html"
+    options: KeyOptions
     key: KeyRow
     version: int
     differences: Sequence[Difference] | None
@@ -277,13 +284,18 @@ class KeyCreatedBeforePage(FramedPage):
 
 @dataclass(frozen=True, slots=True)
 class RevokeKeyPage(FramedPage):
-    """The question before a key is revoked. `confirmation` holds the characters to type, if any."""
+    """The question before a key is revoked. `confirmation` holds the characters to type, if any.
+
+    `has_family`: the key renewed itself, or was made so; the others can be revoked with it.
+    """
 
     template: ClassVar[str] = "revoke_key.html"
     key: KeyRow
     consequence: str
     confirmation: str
     problem: str
+    has_family: bool
+    family_chosen: bool
     back_url: str
 
 

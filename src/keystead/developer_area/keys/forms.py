@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta, tzinfo
+from datetime import datetime, timedelta, tzinfo
 from typing import Final, TypeVar
 
+from keystead.developer_area.keys.options import NO_OPTIONS, KeyOptions
 from keystead.developer_area.sign_in.visits import MemberVisit
 from keystead.developer_area.web.contexts import Choice, Difference, differences
 from keystead.developer_area.web.forms import FORM_TOKEN, Form
 from keystead.developer_area.web.labels import field_problems
-from keystead.developer_area.web.timestamps import timestamp
+from keystead.developer_area.web.timestamps import end_of_day, timestamp
 from keystead.domain.errors import FieldError, Invalid, InvalidRequest
 from keystead.domain.instants import format_instant, parse_instant
 from keystead.domain.keys import (
@@ -55,6 +56,7 @@ class KeyEntry:
     expires_on: str = ""
     access: str = "full"
     scopes: tuple[str, ...] = ()
+    options: KeyOptions = NO_OPTIONS
 
     @classmethod
     def of(cls, form: Form) -> KeyEntry:
@@ -66,19 +68,25 @@ class KeyEntry:
             expires_on=form.one("expires_on"),
             access=form.one("access"),
             scopes=form.many("scope"),
+            options=KeyOptions.of_form(form),
         )
 
-    def draft(self, now: datetime, zone: tzinfo, *, may_keep: bool = False) -> KeyDraft:
+    def draft(
+        self, now: datetime, zone: tzinfo, catalog: ScopeCatalog, *, may_keep: bool = False
+    ) -> KeyDraft:
         """Return the requested attributes, UNSET for kept ones. Invalid with every field that can't be parsed."""
         errors: list[FieldError] = []
         _collect(errors, lambda: check_description(self.description))
         keep = may_keep and self.expiry == KEEP
         expires_at = UNSET if keep else _collect(errors, lambda: self._expires_at(now, zone))
         keep = may_keep and self.access == KEEP
-        scopes = UNSET if keep else _collect(errors, self._scopes)
-        if errors or scopes is None:
+        scopes = UNSET if keep else _collect(errors, lambda: self._scopes(catalog))
+        networks = _collect(errors, self.options.networks_for)
+        metadata = _collect(errors, self.options.metadata_for)
+        renewal = _collect(errors, lambda: self.options.renewal_for(zone))
+        if errors or scopes is None or networks is None or metadata is None:
             raise Invalid(errors)
-        return KeyDraft(self.description, expires_at, scopes)
+        return KeyDraft(self.description, expires_at, scopes, networks, metadata, renewal)
 
     def expiries(self, now: datetime, zone: tzinfo) -> Sequence[Choice]:
         """Return the options for the expiry, each with the time in `zone` it means in a form shown at `now`."""
@@ -123,22 +131,17 @@ class KeyEntry:
             raise InvalidRequest("The form is incomplete.") from None
 
     def _end_of_day(self, zone: tzinfo) -> datetime:
-        """Return the last second of the chosen day, in UTC."""
-        # Counted back from the start of the next day: on a day with a clock change the zone's 23:59:59 may
-        # come twice (Havana) or never (Nuuk), and the next day may start at 01:00 (Cairo).
         try:
-            chosen = datetime.strptime(self.expires_on, "%Y-%m-%d").replace(tzinfo=UTC).date()
-            next_day = datetime.combine(chosen + timedelta(days=1), time(), zone)
-            return next_day.astimezone(UTC) - timedelta(seconds=1)
-        except (ValueError, OverflowError):
+            return end_of_day(self.expires_on, zone)
+        except ValueError:
             raise Invalid.field("/expires_at", "must be a valid date") from None
 
-    def _scopes(self) -> Scopes:
+    def _scopes(self, catalog: ScopeCatalog) -> Scopes:
         match self.access:
             case "full":
                 return FULL
             case "read-only":
-                return Scopes(READ_ONLY)
+                return catalog.read_only
             case "chosen" if self.scopes:
                 return Scopes(self.scopes)
             case "chosen":
@@ -154,11 +157,15 @@ class EditEntry:
     entered: KeyEntry
 
     @classmethod
-    def of_key(cls, key: ApiKey) -> EditEntry:
+    def of_key(cls, key: ApiKey, zone: tzinfo) -> EditEntry:
         """Return the key's attributes, all kept."""
         return cls(
             KeyEntry(
-                description=key.description, expiry=KEEP, access=KEEP, scopes=tuple(key.scopes)
+                description=key.description,
+                expiry=KEEP,
+                access=KEEP,
+                scopes=tuple(key.scopes),
+                options=KeyOptions.of_key(key, zone),
             )
         )
 
@@ -167,10 +174,18 @@ class EditEntry:
         """Return the input of a submitted form."""
         return cls(KeyEntry.of(form))
 
-    def patch(self, now: datetime, zone: tzinfo) -> KeyPatch:
-        """Return the change. Invalid with every field that can't be parsed."""
-        draft = self.entered.draft(now, zone, may_keep=True)
-        return KeyPatch(draft.description, draft.expires_at, draft.scopes)
+    def patch(self, key: ApiKey, now: datetime, zone: tzinfo, catalog: ScopeCatalog) -> KeyPatch:
+        """Return the change of `key`. Invalid with every field that can't be parsed."""
+        draft = self.entered.draft(now, zone, catalog, may_keep=True)
+        options = self.entered.options
+        return KeyPatch(
+            draft.description,
+            draft.expires_at,
+            draft.scopes,
+            draft.networks,
+            options.metadata_changes(key),
+            options.renewal_for(zone, key),
+        )
 
     def differences(self, key: ApiKey, visit: MemberVisit) -> Sequence[Difference]:
         """Return the input that differs from the key's present attributes. Kept ones don't."""
@@ -184,7 +199,7 @@ class EditEntry:
             scopes = ", ".join(entered.scopes) if entered.access == "chosen" else ""
             chosen = scopes or _chosen_text(self.accesses(key))
             fields.append(("Access", chosen, ", ".join(key.scopes)))
-        return differences(*fields)
+        return [*differences(*fields), *entered.options.differences(key, visit.zone)]
 
     def expiries(self, key: ApiKey, visit: MemberVisit) -> Sequence[Choice]:
         """Return the options for the expiry: keep it, or those of a new key."""
@@ -225,7 +240,14 @@ def form_once(form: Form) -> Once:
 
 def key_problems(error: Invalid) -> Mapping[str, str]:
     """Return the problem of each refused field by its name in the form."""
-    labels = {"description": "Description", "expires_at": "Expiry", "scopes": "Access"}
+    labels = {
+        "description": "Description",
+        "expires_at": "Expiry",
+        "scopes": "Access",
+        "networks": "Networks",
+        "metadata": "Metadata",
+        "renewal": "Renewal",
+    }
     problems = field_problems(error, labels, {"expires_at": "expiry", "scopes": "access"})
     if "description" in problems:
         problems["description"] = "Enter a description of up to 200 characters."

@@ -28,7 +28,7 @@ from keystead.domain.events import Event, EventType
 from keystead.domain.ids import KeyId
 from keystead.domain.keys import ApiKey, KeyStatus, KeyUse
 from keystead.domain.principals import Actor, Principal, PrincipalKind
-from keystead.domain.scopes import EVERYTHING, KEYS_WRITE, READ_ONLY, ScopeCatalog, Scopes
+from keystead.domain.scopes import EVERYTHING, KEYS_WRITE, ScopeCatalog, Scopes
 from keystead.domain.usage import KeyCaller, UseCount
 from keystead.domain.verification import DenialReason
 
@@ -60,7 +60,7 @@ _UNITS: Final = (
     (timedelta(minutes=1), "minute"),
     (timedelta(seconds=1), "second"),
 )
-_READ_ONLY: Final = Scopes(READ_ONLY)
+_READ_ONLY: Final = {ScopeCatalog().read_only, ScopeCatalog(has_documents=False).read_only}
 DAYS: Final = 30
 _STEP: Final = 10
 _GAP: Final = 2
@@ -94,6 +94,10 @@ def key_row(
         last_used_by=_source(use) if use else "",
         expires=visit.timestamp(key.expires_at),
         revoked=visit.timestamp(key.revoked_at),
+        networks=list(key.networks),
+        metadata=list(key.metadata.items()),
+        renews=key.renewal is not None,
+        renews_until=visit.timestamp(key.renewal.until if key.renewal else None),
         rotation=_rotation(key, now),
         successor=_successor(key, visit, hints),
         rotate_url=f"{url}/rotate{query}" if changeable and key.counts(now) else None,
@@ -170,7 +174,7 @@ class ListRows:
 
 def short_access(scopes: Scopes) -> str:
     """Return scopes on one line."""
-    if scopes == _READ_ONLY:
+    if scopes in _READ_ONLY:
         return "Read-only"
     return ", ".join("Full access" if scope == EVERYTHING else scope for scope in scopes)
 

@@ -22,7 +22,7 @@ from keystead.developer_area.web.navigation import own_path, requested_url, see_
 from keystead.domain.device_logins import DeviceLogin, DeviceRequest
 from keystead.domain.errors import Forbidden, Invalid, LimitReached, RateLimited
 from keystead.domain.roles import Permission, may
-from keystead.domain.scopes import FULL, KEYS_WRITE, READ_ONLY, Scopes
+from keystead.domain.scopes import FULL, KEYS_WRITE, ScopeCatalog, Scopes
 from keystead.domain.workspaces import Member
 
 CODE: Final = "user_code"
@@ -50,7 +50,8 @@ class DevicePages(KeyPages):
             return self._refused(visit, refused)
         member_visit = self._sessions.visit_of(visit, _chosen(visit))
         member_visit.principal.require(KEYS_WRITE)
-        return self._form(member_visit, login, _entry_for(login.request))
+        entry = _entry_for(login.request, self._services.keys.catalog)
+        return self._form(member_visit, login, entry)
 
     def start_again(self, visit: MemberVisit) -> Response:
         """Lead back to the code: a decision begins there."""
@@ -74,7 +75,7 @@ class DevicePages(KeyPages):
         visit.principal.require(KEYS_WRITE)
         entry, code = KeyEntry.of(visit.form), visit.form.one(CODE)
         try:
-            draft = entry.draft(visit.now(), visit.zone)
+            draft = entry.draft(visit.now(), visit.zone, self._services.keys.catalog)
             self._services.device_logins.approve(visit.principal, code, draft, visit.origin)
         except Invalid as refused:
             if _is_about_code(refused):
@@ -173,10 +174,10 @@ def _chosen(visit: Visit) -> Member | None:
     return next((member for member in members if member.workspace_id == chosen), None)
 
 
-def _entry_for(asked: DeviceRequest) -> KeyEntry:
+def _entry_for(asked: DeviceRequest, catalog: ScopeCatalog) -> KeyEntry:
     """Return the form as the terminal's request preselects it: no expiry, and only the access that it asked for."""
     scopes = asked.scopes or Scopes()
-    access = {FULL: "full", Scopes(READ_ONLY): "read-only", Scopes(): ""}.get(scopes, "chosen")
+    access = {FULL: "full", catalog.read_only: "read-only", Scopes(): ""}.get(scopes, "chosen")
     return KeyEntry(
         description=asked.description or (f"Terminal on {asked.host}" if asked.host else ""),
         access=access,

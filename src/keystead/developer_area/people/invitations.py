@@ -129,7 +129,11 @@ class InvitationPages(WorkspacePages):
             url=_invitations_url(visit),
             full=self._quota(visit, "members", "member").is_full,
             email=visit.form.one("email"),
-            roles=role_choices(roles, next((r for r in roles if r == chosen), None)),
+            roles=role_choices(
+                roles,
+                next((r for r in roles if r == chosen), None),
+                has_documents=self._services.keys.catalog.has_documents,
+            ),
             problems=problems or {},
         )
         return self._render(page, status)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 from starlette.responses import Response
 
@@ -29,7 +28,7 @@ from keystead.developer_area.web.labels import (
 from keystead.developer_area.web.navigation import pager, see_other
 from keystead.domain.errors import ChangedMeanwhile, Invalid, LastOwner
 from keystead.domain.ids import UserId
-from keystead.domain.roles import PERMISSIONS, Permission, may_assign, permission_to_assign
+from keystead.domain.roles import Permission, may_assign, permission_to_assign, permissions_of
 from keystead.domain.step_up import STEP_UP
 from keystead.domain.workspaces import Member, Role
 
@@ -38,17 +37,17 @@ def _sensitive_actions(permission: Permission | None) -> list[str]:
     return [action.label for action in STEP_UP.values() if action.permission is permission]
 
 
-_PERMISSIONS: Final = [
-    *(
+def _permission_rows(*, has_documents: bool) -> list[PermissionRow]:
+    rows = [
         PermissionRow(
             definition.label,
             [role in definition.roles for role in Role],
             _sensitive_actions(permission),
         )
-        for permission, definition in PERMISSIONS.items()
-    ),
-    PermissionRow("Manage your own account", [True for _ in Role], _sensitive_actions(None)),
-]
+        for permission, definition in permissions_of(has_documents=has_documents).items()
+    ]
+    own = PermissionRow("Manage your own account", [True for _ in Role], _sensitive_actions(None))
+    return [*rows, own]
 
 
 class MemberPages(WorkspacePages):
@@ -71,7 +70,7 @@ class MemberPages(WorkspacePages):
             rows=[_row(member, visit) for member in members.items],
             pages=pager(url, page, members.next),
             roles=list(Role),
-            rights=_PERMISSIONS,
+            rights=_permission_rows(has_documents=self._services.keys.catalog.has_documents),
         )
         return self._render(context)
 
@@ -161,7 +160,9 @@ class MemberPages(WorkspacePages):
             frame=visit.frame(),
             name=member.user.name,
             url=_member_url(visit, member, "role"),
-            roles=role_choices(roles, member.role),
+            roles=role_choices(
+                roles, member.role, has_documents=self._services.keys.catalog.has_documents
+            ),
             version=member.version,
             differences=changes,
             problem=problem,

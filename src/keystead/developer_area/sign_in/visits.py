@@ -174,7 +174,9 @@ class MemberVisit(Visit):
             message=message or cookies.find_message(self.request),
             url=self.workspace_url,
             home_url=self.keys_url,
-            links=sidebar_links(self.workspace.id, path),
+            links=sidebar_links(
+                self.workspace.id, path, has_documents=self.services.keys.catalog.has_documents
+            ),
             switch=self._other_workspaces(),
             account=account_link(self.workspace.id, path),
             return_url=self.visitor.session.return_url,

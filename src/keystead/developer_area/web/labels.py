@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from keystead.developer_area.web.contexts import Choice
 from keystead.domain.errors import Invalid, LastOwner
-from keystead.domain.roles import PERMISSIONS
+from keystead.domain.roles import PermissionInfo, permissions_of
 from keystead.domain.workspaces import Role
 
 _PEOPLE_LABELS: Final[Mapping[str, str]] = {
@@ -84,13 +84,18 @@ def with_article(role: Role) -> str:
     return f"an {role}" if role[0] in "ao" else f"a {role}"
 
 
-def role_choices(roles: Sequence[Role], chosen: Role | None) -> Sequence[Choice]:
+def role_choices(
+    roles: Sequence[Role], chosen: Role | None, *, has_documents: bool
+) -> Sequence[Choice]:
     """Return `roles` as options, each with the permissions it adds to the role below it."""
-    return [Choice(role, role.capitalize(), _role_hint(role), role is chosen) for role in roles]
+    infos = permissions_of(has_documents=has_documents).values()
+    return [
+        Choice(role, role.capitalize(), _role_hint(role, infos), role is chosen) for role in roles
+    ]
 
 
-def _role_hint(role: Role) -> str:
+def _role_hint(role: Role, infos: Iterable[PermissionInfo]) -> str:
     lower = list(Role)[list(Role).index(role) + 1 :]
-    added = [p.label for p in PERMISSIONS.values() if role in p.roles and not p.roles & set(lower)]
+    added = [p.label for p in infos if role in p.roles and not p.roles & set(lower)]
     inherited = f"Everything {with_article(lower[0])} can do, plus: " if lower else ""
     return f"{inherited}{'. '.join(added)}."

@@ -15,10 +15,11 @@ from keystead.domain.ids import WorkspaceId
 from keystead.http.asgi import Scope
 from keystead.http.paging import Page
 
+COLLECTIONS: Final = "collections"
 _SIDEBAR: Final = (
     ("API keys", "keys"),
     ("Webhooks", "webhooks"),
-    ("Collections", "collections"),
+    ("Collections", COLLECTIONS),
     ("Activity", "activity"),
     ("Plans & limits", "plan"),
     ("Members", "members"),
@@ -42,11 +43,15 @@ def keys_url(workspace_id: WorkspaceId) -> str:
     return f"{workspace_url(workspace_id)}/keys"
 
 
-def sidebar_links(workspace_id: WorkspaceId, path: str) -> Sequence[Link]:
+def sidebar_links(workspace_id: WorkspaceId, path: str, *, has_documents: bool) -> Sequence[Link]:
     """Return the sidebar's links, with the one that contains `path` marked."""
     base = workspace_url(workspace_id)
     segment = path.removeprefix(f"{base}/").partition("/")[0]
-    return [Link(text, f"{base}/{part}", part == segment) for text, part in _SIDEBAR]
+    return [
+        Link(text, f"{base}/{part}", part == segment)
+        for text, part in _SIDEBAR
+        if has_documents or part != COLLECTIONS
+    ]
 
 
 def account_link(workspace_id: WorkspaceId, path: str) -> Link:

@@ -11,8 +11,9 @@ from keystead.developer_area.web.forms import Form
 from keystead.developer_area.web.labels import field_problems
 from keystead.developer_area.workspace.event_sentences import NOUNS, noun_of
 from keystead.domain.errors import Invalid
-from keystead.domain.events import EventType
+from keystead.domain.events import EventType, event_types
 from keystead.domain.keys import UNSET, Unset
+from keystead.domain.scopes import ScopeCatalog
 from keystead.domain.webhooks import ALL_EVENTS, WebhookDraft, WebhookEndpoint, WebhookPatch
 
 EVERYTHING: Final = "all"
@@ -88,10 +89,10 @@ class WebhookEntry:
             Choice(CHOSEN, "Selected events", "", self.range == CHOSEN),
         ]
 
-    def groups(self) -> Sequence[ChoiceGroup]:
+    def groups(self, catalog: ScopeCatalog) -> Sequence[ChoiceGroup]:
         """Return the event types by noun."""
         by_noun: dict[str, list[Choice]] = {}
-        for type in EventType:
+        for type in event_types(has_documents=catalog.has_documents):
             if type is not EventType.WEBHOOK_TEST:
                 choice = Choice(type, type, "", type in self.types)
                 by_noun.setdefault(NOUNS[noun_of(type)], []).append(choice)

@@ -60,7 +60,7 @@ class WebhookPages(WorkspacePages):
             name=entry.name,
             destination=entry.url,
             ranges=entry.ranges(),
-            groups=entry.groups(),
+            groups=entry.groups(self._services.keys.catalog),
             existing_headers=[] if webhook is None else entry.existing_headers(webhook),
             headers=entry.headers,
         )

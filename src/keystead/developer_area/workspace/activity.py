@@ -17,8 +17,9 @@ from keystead.developer_area.workspace.activity_exports import csv_lines, json_l
 from keystead.developer_area.workspace.contexts import ActivityPage, EventRow
 from keystead.developer_area.workspace.event_sentences import NOUNS, noun_of, sentence
 from keystead.domain.errors import NotFound
-from keystead.domain.events import Event, EventType
+from keystead.domain.events import Event, EventType, event_types
 from keystead.domain.principals import Principal, PrincipalKind
+from keystead.domain.scopes import ScopeCatalog
 from keystead.services.paging import Page
 
 _EXPORT_PAGE: Final = 1_000
@@ -43,7 +44,7 @@ class ActivityPages(WorkspacePages):
             frame=visit.frame(),
             url=url,
             everything=not type_filter,
-            groups=_groups(type_filter),
+            groups=_groups(type_filter, self._services.keys.catalog),
             rows=[_event_row(event, visit) for event in events.items],
             csv_url=with_query(f"{url}.csv", type=type_filter),
             json_url=with_query(f"{url}.jsonl", type=type_filter),
@@ -113,7 +114,7 @@ def _event_row(event: Event, visit: MemberVisit) -> EventRow:
         actor_kind=_ACTOR_KINDS[event.actor.kind],
         action=parts.action,
         object=parts.object,
-        object_url=_target_url(event, visit.workspace_url),
+        object_url=_target_url(event, visit),
         details=parts.details,
         at=visit.timestamp(event.occurred_at),
         address=event.origin.address or "",
@@ -121,11 +122,13 @@ def _event_row(event: Event, visit: MemberVisit) -> EventRow:
     )
 
 
-def _target_url(event: Event, base: str) -> str | None:
+def _target_url(event: Event, visit: MemberVisit) -> str | None:
     """Return the page of the event's target, None if there is no page or it no longer exists."""
+    base, has_documents = visit.workspace_url, visit.services.keys.catalog.has_documents
     if event.target.type == "key":
         return f"{base}/keys/{event.target.id}"
-    if event.target.type == "collection" and event.type != EventType.COLLECTION_DELETED:
+    is_collection = event.target.type == "collection" and has_documents
+    if is_collection and event.type != EventType.COLLECTION_DELETED:
         return f"{base}/collections/{event.target.id}"
     return None
 
@@ -138,13 +141,15 @@ def _types(type_filter: str) -> Sequence[EventType]:
     return types
 
 
-def _groups(type_filter: str) -> Sequence[ChoiceGroup]:
+def _groups(type_filter: str, catalog: ScopeCatalog) -> Sequence[ChoiceGroup]:
+    nouns = {noun_of(type) for type in event_types(has_documents=catalog.has_documents)}
     return [
         ChoiceGroup(
             text,
             [Choice(noun, f"{text}: all", "", noun == type_filter), *_choices(noun, type_filter)],
         )
         for noun, text in NOUNS.items()
+        if noun in nouns
     ]
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from keystead.developer_area.web.labels import plural
-from keystead.domain import policies
+from keystead.domain import disuse, policies
 from keystead.domain.events import Event, EventType
 
 NOUNS: Final[Mapping[str, str]] = {
@@ -210,6 +210,19 @@ def _policy_changed(facts: _Facts) -> Sentence:
     return Sentence("set the policy:", "", f"keys {', '.join(phrases) or 'have no bounds'}")
 
 
+def _unused(facts: _Facts) -> str:
+    date = facts.text("ends_at").partition("T")[0]
+    ending = f" and will be revoked on {date} if it stays unused" if date else ""
+    return f"hasn't been used for {_days(facts)}{ending}"
+
+
+def _revoked(facts: _Facts) -> Sentence:
+    is_unused = facts.text("reason") == disuse.REASON
+    name, hint = facts.text("description") or facts.target, _hint(facts)
+    details = f"{hint} because it wasn't used" if is_unused else hint
+    return Sentence("revoked the key", name, details)
+
+
 _REASONS: Final = {
     "failing": "after all attempts of a delivery failed",
     "gone": "because its receiver responded 410 Gone",
@@ -218,10 +231,10 @@ _SENTENCES: Final[Mapping[EventType, _Describe]] = {
     EventType.KEY_CREATED: _about_key("created the key"),
     EventType.KEY_UPDATED: _about_key("changed the key"),
     EventType.KEY_ROTATED: _about_key("rotated the key"),
-    EventType.KEY_REVOKED: _about_key("revoked the key"),
+    EventType.KEY_REVOKED: _revoked,
     EventType.KEY_EXPIRED: _key_alert(lambda _: "has expired"),
     EventType.KEY_EXPIRING: _key_alert(lambda facts: f"expires in {_days(facts)}"),
-    EventType.KEY_UNUSED: _key_alert(lambda facts: f"hasn't been used for {_days(facts)}"),
+    EventType.KEY_UNUSED: _key_alert(_unused),
     EventType.KEY_REFUSED: _key_alert(lambda _: "was used after it ended"),
     EventType.KEY_REUSED: _key_alert(lambda _: "was sent although its successor is in use"),
     EventType.LIMIT_REACHED: _limit_reached,

@@ -23,7 +23,8 @@ class QuickStart(WorkspacePages):
 
     def index(self, visit: MemberVisit) -> Response:
         """Show the steps, with samples that work here as they are."""
-        base, name = visit.workspace_url, self._newest_collection(visit)
+        has_documents = self._services.keys.catalog.has_documents
+        base, name = visit.workspace_url, self._newest_collection(visit) if has_documents else None
         keys = self._services.keys.quota(visit.principal).used
         collection = name or _FIRST_COLLECTION
         whoami = shlex.quote(f"{self._base_url}/v1/whoami")
@@ -32,6 +33,7 @@ class QuickStart(WorkspacePages):
             keys=plural(keys, "active key"),
             has_keys=keys > 0,
             may_create=KEYS_WRITE in set(visit.principal.scopes),
+            has_documents=has_documents,
             whoami=f'curl -H "Authorization: Bearer $KEYSTEAD_TOKEN" {whoami}',
             collection=collection,
             is_new=name is None,

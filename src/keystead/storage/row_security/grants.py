@@ -276,6 +276,7 @@ GRANTS: Final[Mapping[str, tuple[Grant, ...]]] = {
         _select(schema.key_use, "key_id", "last_used_at"),
         _select(schema.key_callers, "workspace_id", "key_id", "reason", "address", "last_at"),
         _select(schema.key_lifecycle_marks, "workspace_id", "key_id", "kind", "mark"),
+        _delete(schema.key_lifecycle_marks),
         *_READS_POLICIES,
         *_all(schema.watermarks),
         _select(schema.installation_events),
@@ -310,7 +311,6 @@ GRANTS: Final[Mapping[str, tuple[Grant, ...]]] = {
         _insert(schema.deleted_workspaces),
         _update(schema.webhook_endpoints, "sealed", "deleted_at"),
         _delete(schema.webhook_queues),
-        _delete(schema.notification_digests),
     ),
     Purpose.DELETION: _PURGES,
 }

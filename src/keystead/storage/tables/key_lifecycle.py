@@ -12,6 +12,7 @@ from sqlalchemy import (
     ColumnElement,
     and_,
     bindparam,
+    delete,
     func,
     literal_column,
     or_,
@@ -78,6 +79,15 @@ _AFTER: Final = Query(
     .order_by(api_keys.c.id)
     .limit(LIMIT)
 )
+_MARK: Final = Query(
+    select(key_lifecycle_marks.c.mark).where(
+        _is_mark_of(bindparam("workspace"), bindparam("key")),
+    )
+)
+_FORGET_ENDS: Final = delete(key_lifecycle_marks).where(
+    key_lifecycle_marks.c.kind == literal_column(f"'{LifecycleKind.UNUSED}'"),
+    key_lifecycle_marks.c.mark.like("%/%/%"),
+)
 _REFUSED: Final = Query(
     select(
         key_callers.c.workspace_id,
@@ -93,12 +103,13 @@ _REFUSED: Final = Query(
     .order_by(key_callers.c.last_at)
     .limit(LIMIT)
 )
-_NOTED: Final = Query(
-    select(key_lifecycle_marks.c.key_id, key_lifecycle_marks.c.kind).where(
+_MARKS: Final = Query(
+    select(
+        key_lifecycle_marks.c.key_id, key_lifecycle_marks.c.kind, key_lifecycle_marks.c.mark
+    ).where(
         tuple_(key_lifecycle_marks.c.workspace_id, key_lifecycle_marks.c.key_id).in_(
             bindparam("keys", expanding=True)
-        ),
-        key_lifecycle_marks.c.mark == bindparam("day"),
+        )
     )
 )
 _SUCCESSOR: Final = api_keys.alias("successor")
@@ -200,6 +211,17 @@ def keys_after(tx: Tx, after: str, limit: int) -> list[Candidate]:
     return [Candidate(*row) for row in _AFTER.all(tx, values)]
 
 
+def find_mark(tx: Tx, workspace_id: WorkspaceId, key_id: KeyId, kind: LifecycleKind) -> str | None:
+    """Return the mark of the last lifecycle event of that kind."""
+    mark: str | None = _MARK.scalar(tx, {"workspace": workspace_id, "key": key_id, "kind": kind})
+    return mark
+
+
+def forget_announced_ends(tx: Tx) -> None:
+    """Forget each notice of unused keys that named their end, so that it is given again."""
+    tx.execute(_FORGET_ENDS)
+
+
 @dataclass(frozen=True, slots=True)
 class RefusedCall:
     """A refused call with an ended key: its time, the last refusal noted of the key, and where it came from."""
@@ -218,12 +240,10 @@ def keys_refused(tx: Tx, after: datetime, limit: int) -> list[RefusedCall]:
     return [RefusedCall(*row) for row in _REFUSED.all(tx, values)]
 
 
-def kinds_noted(
-    tx: Tx, keys: Collection[tuple[WorkspaceId, KeyId]], day: str
-) -> set[tuple[KeyId, str]]:
-    """Return the kinds of events of these keys whose last mark is that day."""
-    values = {"keys": list(keys), "day": day}
-    return {(key_id, kind) for key_id, kind in _NOTED.all(tx, values)} if keys else set()
+def last_marks(tx: Tx, keys: Collection[tuple[WorkspaceId, KeyId]]) -> dict[tuple[KeyId, str], str]:
+    """Return the last marks of these keys by their kinds."""
+    rows = _MARKS.all(tx, {"keys": list(keys)}) if keys else []
+    return {(key_id, kind): mark for key_id, kind, mark in rows}
 
 
 def silent_keys(tx: Tx, after: str, now: datetime, limit: int) -> list[tuple[WorkspaceId, KeyId]]:

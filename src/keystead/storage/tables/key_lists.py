@@ -32,8 +32,9 @@ from keystead.domain.key_lists import (
     KeyOrder,
     LastUse,
 )
+from keystead.domain.policies import Policy
 from keystead.domain.principals import Actor
-from keystead.domain.scopes import EVERYTHING, READ_ONLY, Scopes
+from keystead.domain.scopes import EVERYTHING, ScopeCatalog
 from keystead.storage.database import Tx
 from keystead.storage.queries import Query
 from keystead.storage.schema.columns import LIMIT, actor_of, age
@@ -45,6 +46,7 @@ from keystead.storage.tables.key_conditions import (
     MATCHES,
     values_at,
     values_of,
+    values_of_policy,
 )
 
 _KEYS: Final = api_keys.c
@@ -64,7 +66,9 @@ _ORDERS: Final = {
 }
 """The value that orders, and whether the highest comes first."""
 _IS_FULL: Final = type_coerce(_KEYS.scopes, Text).contains(EVERYTHING, autoescape=True)
-_IS_READ_ONLY: Final = type_coerce(_KEYS.scopes, Text) == str(Scopes(READ_ONLY))
+_IS_READ_ONLY: Final = type_coerce(_KEYS.scopes, Text).in_(
+    [str(ScopeCatalog(has_documents=has).read_only) for has in (True, False)]
+)
 _HAS_ACCESS: Final = {
     AccessKind.FULL: _IS_FULL,
     AccessKind.READ_ONLY: _IS_READ_ONLY,
@@ -114,6 +118,7 @@ def ordered_ids(
     tx: Tx,
     workspace_id: WorkspaceId,
     wanted: KeyFilter,
+    policy: Policy,
     now: datetime,
     limit: int,
     after: tuple[int, KeyId] | None,
@@ -131,6 +136,7 @@ def ordered_ids(
         "id": id,
         "limit": limit,
         **values_at(now),
+        **values_of_policy(policy),
         **values_of(wanted.query),
     }
     ids = _ordered(_shape_of(wanted), after is not None).all(tx, values)

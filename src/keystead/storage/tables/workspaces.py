@@ -20,6 +20,7 @@ from sqlalchemy import (
 )
 
 from keystead.domain.ids import UserId, WorkspaceId
+from keystead.domain.rate_limits import NO_RATE_LIMITS, RateLimits
 from keystead.domain.users import fold_email
 from keystead.domain.versions import first_version
 from keystead.domain.workspaces import Member, Role, Workspace
@@ -40,6 +41,8 @@ WORKSPACE_COLUMNS: Final = (
 )
 _ASCII_LOWER: Final = str.maketrans(ascii_uppercase, ascii_lowercase)
 
+DELETED_WORKSPACES: Final = select(workspaces.c.id).where(workspaces.c.deleted_at.is_not(None))
+"""Those whose rows are still to be purged, for reads over all workspaces: a few, in an index of their own."""
 _IS_KEPT: Final = workspaces.c.deleted_at.is_(None)
 _WORKSPACES: Final = select(*WORKSPACE_COLUMNS).where(_IS_KEPT)
 """Without deleted ones, whose rows are still to be purged: no list and no caller may see them."""
@@ -78,6 +81,11 @@ _NAMED: Final = Query(
 )
 _OVERRIDES: Final = Query(
     select(workspaces.c.limit_overrides).where(workspaces.c.id == bindparam("workspace"))
+)
+_RATES: Final = Query(
+    select(workspaces.c.workspace_per_minute, workspaces.c.key_per_minute).where(
+        workspaces.c.id == bindparam("workspace")
+    )
 )
 _INSERT: Final = insert(workspaces)
 _UPDATE: Final = update(workspaces).where(workspaces.c.id == bindparam("workspace"))
@@ -205,6 +213,17 @@ def set_plan(
     """Set the plan and the workspace's own limits, and raise the version."""
     changed = {"plan_id": plan_id, "limit_overrides": dict(overrides)}
     tx.execute(_EDIT, {"workspace": workspace_id, **changed})
+
+
+def set_rates(tx: Tx, workspace_id: WorkspaceId, rates: Mapping[str, int | None]) -> None:
+    """Set the workspace's own rate limits by name, and raise the version."""
+    tx.execute(_EDIT, {"workspace": workspace_id, **rates})
+
+
+def rates_of(tx: Tx, workspace_id: WorkspaceId) -> RateLimits:
+    """Return the workspace's own rate limits; none if it doesn't exist."""
+    row = _RATES.first(tx, {"workspace": workspace_id})
+    return NO_RATE_LIMITS if row is None else RateLimits(*row)
 
 
 def overrides_of(tx: Tx, workspace_id: WorkspaceId) -> dict[str, int | None]:
