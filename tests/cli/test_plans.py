@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from keystead.cli.outcome import Exit
-from keystead.cli.plan_file import changes, loosens, read_plans
+from keystead.cli.plan_file import read_plans
 from keystead.domain.errors import Invalid
+from keystead.domain.plan_changes import changes, loosens
 from keystead.domain.plans import DEFAULT_PLANS, Limits, Plan
 from keystead.domain.policies import Policy
 from keystead.domain.rate_limits import RateLimits

@@ -146,8 +146,8 @@ def test_a_backend_sees_to_its_tenants(server: ServerProcess, kind: type[Any]) -
         on = operator.workspaces.put_on_plan(workspace.id, "team", overrides={"api_keys": None})
         assert (on.quotas["api_keys"].limit, on.quotas["members"]) == (None, Quota(25, 1))
         assert operator.workspaces.suspend(workspace.id).suspended_at is not None
-        assert operator.workspaces.resume(workspace.id) == operator.workspaces.rename(
-            workspace.id, workspace.name
+        assert operator.workspaces.resume(workspace.id) == operator.workspaces.update(
+            workspace.id, name=workspace.name
         )
         session = operator.portal_session(workspace.id, user_id="u1", name="Ada", role="viewer")
         assert session.url.startswith(f"{server.base_url}/sign-in?link=")

@@ -11,7 +11,9 @@ import pytest
 from keystead.domain.ids import KeyId, WorkspaceId
 from keystead.domain.key_hygiene import HygieneFinding, has_finding, is_in_use
 from keystead.domain.keys import ApiKey, KeyUse
+from keystead.domain.policies import NO_POLICY, Policy, effective_policy
 from keystead.domain.principals import Actor, PrincipalKind
+from keystead.domain.renewals import Renewal
 from keystead.domain.scopes import FULL
 from tests.support.clocks import NOON
 
@@ -36,9 +38,12 @@ def key(**changed: Any) -> ApiKey:
     return replace(KEY, **changed)
 
 
+STRICT = effective_policy(Policy(90, renewal_allowed=False), NO_POLICY, NO_POLICY)
+
+
 def habits(key: ApiKey, now: datetime = NOON) -> set[HygieneFinding]:
     """Return all findings of the key."""
-    return {habit for habit in HygieneFinding if has_finding(key, habit, now)}
+    return {habit for habit in HygieneFinding if has_finding(key, habit, NO_POLICY, now)}
 
 
 def test_a_good_key_has_no_findings() -> None:
@@ -64,6 +69,19 @@ def test_each_finding_starts_at_its_time(changed: dict[str, Any], habit: Hygiene
 def test_a_key_without_end() -> None:
     """A key that never expires has a finding from the start."""
     assert habits(key(expires_at=None)) == {HygieneFinding.NEVER_EXPIRES}
+
+
+def test_keys_outside_the_policy() -> None:
+    """A key that lives longer than the policy allows, never expires against it, or renews itself against it."""
+    for changed, is_outside in (
+        ({"expires_at": NOON + 90 * DAY}, False),
+        ({"expires_at": NOON + 90 * DAY + timedelta(seconds=1)}, True),
+        ({"expires_at": None}, True),
+        ({"expires_at": NOON + 40 * DAY, "renewal": Renewal(None)}, True),
+    ):
+        odd = key(**changed)
+        assert has_finding(odd, HygieneFinding.OUTSIDE_POLICY, STRICT, NOON) is is_outside
+        assert not has_finding(odd, HygieneFinding.OUTSIDE_POLICY, NO_POLICY, NOON)
 
 
 def test_several_may_hold() -> None:

@@ -40,7 +40,7 @@ from tests.support.administrator import read_behind, write_behind
 from tests.support.asgi import HOST, Response, scope_of
 from tests.support.clocks import NOON
 from tests.support.gate import GateApplication, bearer
-from tests.support.installations import SandboxInstallation
+from tests.support.installations import SandboxInstallation, read_only
 from tests.support.people import People, acting, acting_operator
 
 AUTHORIZE: Final = "/oauth/device_authorization"
@@ -158,6 +158,16 @@ def test_polls_are_paced(gate: GateApplication, people: People) -> None:
     assert error(gate, code) == "slow_down"
     people.clock.advance(timedelta(seconds=1))
     assert error(gate, code) == "authorization_pending"
+
+
+def test_polls_that_come_too_soon_write_nothing(gate: GateApplication, people: People) -> None:
+    """A flood of polls costs reads: even a database that refuses writes answers it."""
+    code = start(gate)["device_code"]
+    assert error(gate, code) == "authorization_pending"
+    with read_only(people.sandbox.database):
+        assert [error(gate, code) for _ in range(3)] == ["slow_down"] * 3
+        people.clock.advance(INTERVAL)
+        assert poll(gate, code)[0] == 503
 
 
 @pytest.mark.parametrize("approved", [False, True])

@@ -59,6 +59,8 @@ def test_an_example_has_the_members_of_the_real_problem(code: str) -> None:
     extra = {
         "limit-reached": {"limit", "used", "plan", "candidates", "plans_url"},
         "insufficient-scope": {"scope"},
+        "would-loosen": {"changes"},
+        "feed-expired": {"oldest"},
         "invalid": {"errors"},
         "invalid-cursor": {"errors"},
         "idempotency-mismatch": {"errors"},

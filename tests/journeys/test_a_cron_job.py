@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ from keystead.cli.outcome import Exit
 from keystead.domain.keys import KeyDraft
 from keystead.domain.principals import operator
 from keystead.domain.renewals import Renewal
+from tests.support.postgres import wait_until
 from tests.support.processes import KEYSTEAD
 from tests.support.product import Customer, Json, Key, next_second
 
@@ -48,9 +49,18 @@ class Job:
     @property
     def key(self) -> Key:
         """The key in the file."""
-        token = self.file.read_text().strip()
-        key = Key({}, token)
-        return Key(self.customer.request_json("GET", "/v1/whoami", key=key)["key"], token)
+        key = self.key_of_file
+        return Key(self.customer.request_json("GET", "/v1/whoami", key=key)["key"], key.token)
+
+    @property
+    def key_of_file(self) -> Key:
+        """The key in the file, of which only the token is known."""
+        return Key({}, self.file.read_text().strip())
+
+    @property
+    def is_first(self) -> bool:
+        """Whether the file still has the job's first token."""
+        return self.key_of_file.token == self.first.token
 
     def family(self) -> list[Json]:
         """Return the live keys of the job."""
@@ -61,7 +71,7 @@ class Job:
         """Renew with a token, as `curl` does."""
         key = Key({}, token or self.file.read_text().strip())
         answer = self.customer.send("POST", "/v1/keys/self/rotate", key=key, headers=headers)
-        return {"status": answer.status_code, **answer.json()}
+        return {**answer.json(), "code": answer.json().get("code"), "http": answer.status_code}
 
     @property
     def _arguments(self) -> tuple[str, ...]:
@@ -71,13 +81,15 @@ class Job:
 @pytest.fixture
 def job(customer: Customer, tmp_path: Path) -> Job:
     """A job whose key reads documents for 90 days, and may renew itself."""
-    return job_of(customer, tmp_path)
+    job = job_of(customer, tmp_path)
+    age()
+    return job
 
 
-def job_of(customer: Customer, folder: Path) -> Job:
+def job_of(customer: Customer, folder: Path, description: str = "nightly export") -> Job:
     """Return a job with a new key in a private file of the folder."""
     draft = KeyDraft(
-        "nightly export",
+        description,
         next_second() + LIFETIME,
         ("documents:read",),
         renewal=Renewal(None),
@@ -90,6 +102,12 @@ def job_of(customer: Customer, folder: Path) -> Job:
     file.write_text(created.token.reveal() + "\n")
     resource = {"id": created.key.id, "description": created.key.description}
     return Job(customer, file, Key(resource, created.token.reveal()))
+
+
+def age() -> None:
+    """Wait until a successor ends in a later second than a key that was made just now."""
+    old_enough = datetime.now(UTC) + timedelta(seconds=2)
+    wait_until(lambda: datetime.now(UTC) > old_enough, "the key is two seconds old")
 
 
 def test_my_job_renews_its_key(job: Job) -> None:
@@ -121,7 +139,7 @@ def test_my_job_renews_its_key(job: Job) -> None:
 def test_a_lost_answer_heals(job: Job) -> None:
     """However often the answer is lost, the job's next attempt gets in, and at most two keys of it are live."""
     for _ in range(RENEWALS):
-        assert job.post()["status"] == 201  # and the job never reads the answer
+        assert job.post()["http"] == 201  # and the job never reads the answer
         assert len(job.family()) == 2
         assert job.customer.works(job.first)
     assert job.renew().returncode == Exit.DONE
@@ -151,7 +169,7 @@ def test_who_holds_the_old_token_is_noticed(job: Job) -> None:
     """Once the successor was used, the old token can't renew: 409, and the owner learns of it immediately."""
     assert job.renew().returncode == Exit.DONE
     refused = job.post(job.first.token)
-    assert (refused["status"], refused["code"]) == (409, "rotation-in-progress")
+    assert (refused["http"], refused["code"]) == (409, "rotation-in-progress")
     (event,) = _events(job.customer, "key.reused")
     assert event["target"]["id"] == job.first.id
     assert job.customer.works(job.key)

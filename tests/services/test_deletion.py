@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -20,8 +21,10 @@ from keystead.domain.verification import DenialReason
 from keystead.domain.webhooks import WebhookDraft
 from keystead.domain.workspaces import Role
 from keystead.services.deletion import BATCH
+from keystead.services.first_uses import FirstUses
 from keystead.services.key_lifecycle import KeyLifecycle
 from keystead.storage.schema import tables as schema
+from keystead.storage.tables.deletion import TEXT_AT_ONCE
 from tests.support.administrator import read_behind, write_behind
 from tests.support.installations import SandboxInstallation
 from tests.support.people import PRODUCT, WRONG, People, acting, acting_operator, email_of
@@ -74,6 +77,17 @@ def test_no_table_has_a_row_of_it(own_sandbox: SandboxInstallation) -> None:
             assert not [row for row in rows if OURS in row], name
     assert len(after["deleted_workspaces"]) == 1
     assert own_sandbox.services.deletion.purge() == 0
+
+
+def test_a_first_use_that_the_deletion_overtakes_is_refused(
+    own_sandbox: SandboxInstallation,
+) -> None:
+    """A renewed key that was read before the deletion gets its 401, not an error about the workspace."""
+    tenant = own_sandbox.tenant()
+    created = own_sandbox.key(tenant)
+    suspend_and_delete(own_sandbox, tenant.workspace_id)
+    first_uses = FirstUses(own_sandbox.database, own_sandbox.clock, timedelta())
+    assert first_uses.commit(tenant, created.key.id) is False
 
 
 def test_only_a_suspended_workspace_is_deleted(own_sandbox: SandboxInstallation) -> None:
@@ -151,6 +165,9 @@ def test_workers_that_are_at_it_skip_what_is_gone(own_sandbox: SandboxInstallati
     services.documents.create_collection(tenant, CollectionDraft("handbook"))
     expires_at = own_sandbox.clock.now().replace(microsecond=0) + DAY
     own_sandbox.key(tenant, "expires", expires_at=expires_at)
+    failures: list[object] = []
+    lifecycle = KeyLifecycle(own_sandbox.database, own_sandbox.clock, failures.append)
+    lifecycle.run()
     batches = services.deliveries.claim(endpoints=10, messages=10)
     assert batches
     own_sandbox.verify(key)
@@ -162,8 +179,7 @@ def test_workers_that_are_at_it_skip_what_is_gone(own_sandbox: SandboxInstallati
     services.deliveries.finish_deletions()
     services.documents.finish_deletions()
     own_sandbox.clock.advance(days=2)
-    failures: list[object] = []
-    KeyLifecycle(own_sandbox.database, own_sandbox.clock, failures.append).run()
+    lifecycle.run()
     assert failures == []
     services.deletion.purge()
     own_sandbox.verify(key)
@@ -245,8 +261,15 @@ def test_batches_are_small(own_sandbox: SandboxInstallation) -> None:
     tenant = own_sandbox.tenant()
     furnish(own_sandbox, tenant.workspace_id, 150)
     for number in range(70):
-        own_sandbox.key(tenant, f"key {number}")
+        created = own_sandbox.key(tenant, f"key {number}")
+        if number % 10 == 0:
+            own_sandbox.services.rotations.rotate(tenant, created.key.id)
     with write_behind(own_sandbox.database) as tx:
+        # A clock that was set back: the successor is older than its predecessor.
+        keys = select(schema.api_keys.c.id).order_by(schema.api_keys.c.id)
+        first, *_, last = tx.execute(keys).scalars()
+        by_id = schema.api_keys.c.id == last
+        tx.execute(update(schema.api_keys).where(by_id).values(rotated_to=first))
         [row] = tx.execute(
             select(schema.events).where(
                 schema.events.c.workspace_id == tenant.workspace_id, schema.events.c.sequence == 1
@@ -260,6 +283,26 @@ def test_batches_are_small(own_sandbox: SandboxInstallation) -> None:
     assert sum(counts) > 1200 + 150 + 70
     assert max(counts) <= BATCH
     assert own_sandbox.count(schema.documents) == own_sandbox.count(schema.workspaces) == 0
+
+
+def test_large_documents_go_one_by_one(own_sandbox: SandboxInstallation) -> None:
+    """A transaction deletes as much text as one document may have: its words take time to leave the index."""
+    tenant = own_sandbox.tenant()
+    own_sandbox.services.documents.create_collection(tenant, CollectionDraft("handbook"))
+    for number in range(5):
+        draft = DocumentDraft(str(number), "word " * (TEXT_AT_ONCE // 5))
+        own_sandbox.services.documents.put(tenant, "handbook", draft)
+    suspend_and_delete(own_sandbox, tenant.workspace_id)
+    texts = [own_sandbox.count(schema.documents)]
+
+    def note(_: Any) -> None:
+        texts.append(own_sandbox.count(schema.documents))
+
+    event.listen(own_sandbox.database.engine, "commit", note)
+    own_sandbox.services.deletion.purge()
+    event.remove(own_sandbox.database.engine, "commit", note)
+    assert max(before - after for before, after in pairwise(texts)) == 1
+    assert own_sandbox.count(schema.documents) == 0
 
 
 def test_a_purge_goes_on_after_any_of_its_batches(own_sandbox: SandboxInstallation) -> None:

@@ -199,6 +199,7 @@ CHANGES = {
     "services.renewals._renew",
     "services.first_uses.commit",
     "services.first_uses._end",
+    "services.rate_limits.set",
 }
 """The use cases that write a key's row. All but the first never let it end later than before."""
 

@@ -103,13 +103,13 @@ class SandboxInstallation:
         """Return the IDs of all keys in a list, page by page."""
         return [key.id for key in self.keys(tenant, **filters)]
 
-    def keys(self, tenant: Principal, **filters: Any) -> list[ApiKey]:
-        """Return all keys of a list, page by page."""
+    def keys(self, tenant: Principal, *, limit: int = 50, **filters: Any) -> list[ApiKey]:
+        """Return all keys of a list, in pages of that size."""
         wanted = KeySelection(**filters)
-        page = self.services.keys.list(tenant, wanted)
+        page = self.services.keys.list(tenant, wanted, limit=limit)
         found = page.items
         while page.next is not None:
-            page = self.services.keys.list(tenant, wanted, after=page.next)
+            page = self.services.keys.list(tenant, wanted, limit=limit, after=page.next)
             found += page.items
         return found
 

@@ -52,6 +52,7 @@ class Tour:
         self.entry_pages()
         self.pages()
         self.forms()
+        self.terminal()
         self.refusals()
 
     def entry_pages(self) -> None:
@@ -120,6 +121,37 @@ class Tour:
         page.get_by_role("button", name="Revoke key").click()
         expect(page.get_by_role("status").first).to_contain_text("was revoked")
         self._at("revoked")
+
+    def terminal(self) -> None:
+        """Enter a wrong code of a terminal, then the right one; send the form with and without what it needs."""
+        page = self.page
+        self.sample.clock.set(datetime.now(UTC))
+        link = self.sample.terminal()
+        self._open("/device", "device")
+        page.get_by_label("Code").fill("WXZZ-0000")
+        # The owner of several workspaces chooses one.
+        page.locator("[name=workspace]").first.check()
+        page.get_by_role("button", name="Continue").click()
+        expect(page.get_by_role("alert")).to_contain_text("This code is wrong")
+        self._at("device-wrong")
+        self._enter_code(link, self.sample.full)
+        expect(page.get_by_text("You've reached your key limit")).to_be_visible()
+        self._at("device-full")
+        self._enter_code(link, self.sample.owner.workspace_id)
+        expect(page.get_by_role("button", name="Approve")).to_be_visible()
+        self._at("device-approve")
+        page.get_by_label("Description").fill("   ")
+        page.get_by_label("30 days").check()
+        page.get_by_role("button", name="Approve").click()
+        expect(page.get_by_text("Nothing was approved")).to_be_visible()
+        self._at("device-refused")
+        page.get_by_role("button", name="Deny").click()
+        expect(page.get_by_role("status").first).to_contain_text("You denied the sign-in")
+
+    def _enter_code(self, link: str, workspace_id: str) -> None:
+        self.page.goto(link)
+        self.page.locator(f"[name=workspace][value={workspace_id}]").check()
+        self.page.get_by_role("button", name="Continue").click()
 
     def refusals(self) -> None:
         """Visit a page that does not exist."""

@@ -141,6 +141,21 @@ def watch_keys(scene: Scene) -> Check:
     return lambda: "key.expired" in scene.sandbox.happened(scene.honest)
 
 
+def end_silent(scene: Scene) -> Check:
+    """Fail to revoke a key that was rotated and is silent."""
+    services, hour = scene.sandbox.services, timedelta(hours=1)
+    rotated = []
+    for tenant in scene.both:
+        key = scene.sandbox.key(tenant)
+        new = services.rotations.rotate(tenant, key.key.id, overlap=7 * DAY, quiet=hour)
+        services.verifier.verify(text_of(new))
+        rotated.append(key)
+    services.usage.flush()
+    scene.poison("INSERT", "events", "workspace_id", scene.poisoned.workspace_id)
+    scene.sandbox.clock.advance(hours=2)
+    return lambda: scene.sandbox.verdict(rotated[1]) == "revoked"
+
+
 def sweep(scene: Scene) -> Check:
     """Fail to delete a spent sign-in link."""
     workspaces = scene.sandbox.services.workspaces
@@ -246,6 +261,7 @@ USE_CASES: Final[Mapping[str, Callable[[Scene], Check]]] = {
     "flush_use": flush_use,
     "place_events": place_events,
     "key_lifecycle": watch_keys,
+    "quiet_ends": end_silent,
     "expired_rows": sweep,
     "retention": forget,
     "collection_deletions": finish_deletions,

@@ -8,7 +8,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Final, Literal
 
-from keystead.api.bodies import Body, KeyChange, NewKey, NewRenewal, NewRotation
+from keystead.api.bodies import Body, KeyChange, NewKey, NewRotation
 from keystead.api.calls import Call, page_of
 from keystead.api.operations import PAGED, Operations, Reply, in_path, in_query
 from keystead.api.usage import PERIOD
@@ -21,8 +21,6 @@ from keystead.domain.errors import (
     KeyExpired,
     KeyRevoked,
     LimitReached,
-    NotRenewable,
-    RateLimited,
     RotationInProgress,
     WouldWiden,
 )
@@ -48,7 +46,6 @@ KEYS: Final = Operations(
     find_version=_version,
 )
 _NO_BODY: Final = NewRotation()
-_NOTHING: Final = NewRenewal()
 _DAYS: Final = {"type": "string", "pattern": f"^{DAYS_PATTERN}$"}
 
 
@@ -83,7 +80,7 @@ def create_key(call: Call, body: NewKey) -> Reply[CreatedKey]:
     created = call.services.keys.create(
         call.principal, body.draft(), call.origin, _once(call, body)
     )
-    return _created(call, created)
+    return created_reply(call, created)
 
 
 @KEYS.call(
@@ -264,7 +261,7 @@ def rotate_key(call: Call, id: str, body: NewRotation = _NO_BODY) -> Reply[Creat
         origin=call.origin,
         once=_once(call, body),
     )
-    return _created(call, created)
+    return created_reply(call, created)
 
 
 @KEYS.call(
@@ -286,35 +283,12 @@ def get_key_usage(
     return Reply(DayUsageList.of(reports.of_key(call.principal, KeyId(id), period)))
 
 
-def _require_renewable(call: Call, _: Mapping[str, str]) -> int:
-    return call.services.renewals.require_renewable(call.principal).version
-
-
-@KEYS.call(
-    "POST",
-    "/self/rotate",
-    "Renew the calling key",
-    statuses=(201,),
-    refusals=(NotRenewable, RotationInProgress, AgainstPolicy, RateLimited),
-    idempotent=None,
-    has_etag=True,
-    find_version=_require_renewable,
-)
-def renew_key(call: Call, body: NewRenewal = _NOTHING) -> Reply[CreatedKey]:  # noqa: ARG001 - declares it
-    """Create the successor of the calling key, which needs no scope but its `renewal`.
-
-    The old key works as before until the successor is first used. It ends an hour after that; an installation may set
-    another time. If the answer is lost, call again with the old key: the lost successor is revoked, and you get another
-    one. Send no Idempotency-Key.
-    """
-    return _created(call, call.services.renewals.renew(call.principal, call.origin))
-
-
 def _days(name: str, text: str | None) -> timedelta | None:
     return None if text is None else parse_days(text, f"query:{name}")
 
 
-def _created(call: Call, created: service.CreatedKey) -> Reply[CreatedKey]:
+def created_reply(call: Call, created: service.CreatedKey) -> Reply[CreatedKey]:
+    """Return the response with a new key, and its token if it has not left yet."""
     key, token = created.key, created.token
     shape = CreatedKey.of(key, call.services.keys.now(), token=token and token.reveal())
     return Reply(shape, key.version, f"{call.root}/keys/{key.id}")

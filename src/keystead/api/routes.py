@@ -22,6 +22,7 @@ from keystead.api.operator.rate_limits import RATE_LIMITS
 from keystead.api.operator.usage import ALL_USAGE
 from keystead.api.operator.workspaces import EXTERNAL_WORKSPACES, MANAGED_WORKSPACES
 from keystead.api.policies import POLICY
+from keystead.api.renewals import RENEWALS
 from keystead.api.usage import USAGE
 from keystead.api.webhooks import DELIVERIES, WEBHOOKS
 from keystead.api.workspaces import WORKSPACES
@@ -32,6 +33,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = tuple(
         WORKSPACES,
         POLICY,
         KEYS,
+        RENEWALS,
         USAGE,
         COLLECTIONS,
         DOCUMENTS,

@@ -1,4 +1,4 @@
-"""The installation on this machine: opened for one command, with its operator and workspace."""
+"""The installation on this machine, opened for one command, and the operator who runs it."""
 
 from __future__ import annotations
 
@@ -16,10 +16,8 @@ from keystead.cli.render import note
 
 if TYPE_CHECKING:
     from keystead.bootstrap import Installation
-    from keystead.cli.options import Place
-    from keystead.domain.principals import Actor, Principal
-    from keystead.domain.workspaces import Workspace
-    from keystead.services import Services
+    from keystead.cli.options import Place, Where
+    from keystead.domain.principals import Actor
     from keystead.settings import Settings
 
 WorkspaceName = Annotated[
@@ -47,34 +45,11 @@ def opened(place: Place) -> Iterator[Installation]:
         installation.close()
 
 
-def acting_on(services: Services, workspace: str | None) -> Principal:
-    """Return the operator, acting on the workspace with that id or name; by default on the only one."""
-    from keystead.domain.principals import operator
-
-    return operator(account(), chosen(services, workspace).id)
-
-
 def actor() -> Actor:
     """Return the operator as the actor of events, for changes of a workspace itself."""
     from keystead.domain.principals import Actor, PrincipalKind
 
     return Actor(PrincipalKind.OPERATOR, account(), account())
-
-
-def chosen(services: Services, workspace: str | None) -> Workspace:
-    """Return the workspace with that id or name; by default the only one. Failure if that is not clear."""
-    if workspace is not None:
-        return services.workspaces.named(workspace)
-    workspaces = services.workspaces.list(limit=2).items
-    if not workspaces:
-        raise Failure("There is no workspace yet. Create one: `keystead workspaces create NAME`.")
-    if len(workspaces) > 1:
-        raise Failure(
-            "There are several workspaces. Name one with --workspace"
-            " (`keystead workspaces list` shows them).",
-            Exit.USAGE,
-        )
-    return workspaces[0]
 
 
 def account() -> str:
@@ -86,9 +61,11 @@ def account() -> str:
         return f"uid {number}"
 
 
-def note_rate_limits_off(settings: Settings) -> None:
+def note_rate_limits_off(where: Where) -> None:
     """Warn that a rate limit has no effect, when this machine's settings turn rate limits off."""
-    if settings.rate_limits is None:
+    from keystead.settings import read_settings
+
+    if where.url is None and read_settings(**asdict(where.place)).rate_limits is None:
         note(
             "Rate limits are off, so this has no effect yet. To turn them on, set rate_limits"
             " (KEYSTEAD_RATE_LIMITS) for the servers."

@@ -2,35 +2,52 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
 from keystead.cli import render
-from keystead.cli.installation import WorkspaceName, acting_on, note_rate_limits_off, opened
-from keystead.cli.key_arguments import expiry_of, key_id_of, overlap_of
+from keystead.cli.installation import WorkspaceName, note_rate_limits_off
+from keystead.cli.key_arguments import (
+    days_of,
+    duration_of,
+    expiry_of,
+    key_id_of,
+    metadata_of,
+    renewal_of,
+)
 from keystead.cli.options import (
     ANYWHERE,
-    HERE,
     Cursor,
     Flag,
     Json,
     Limit,
-    Place,
     Texts,
     Where,
     Yes,
     gather,
 )
 from keystead.cli.outcome import Exit, Failure, forbid_core_dumps
-from keystead.cli.server import with_keys
+from keystead.cli.server import (
+    DEFAULT_SERVER,
+    WORKSPACE_CALLS,
+    Server,
+    agent,
+    client_errors,
+    operating,
+    with_keys,
+    workspace_id_of,
+)
+from keystead.cli.token_file import FILE_VARIABLE
 
 if TYPE_CHECKING:
     from keystead.client import CreatedKey, Key, Quota
     from keystead.client._sync.keys import Keys
+    from keystead.client.requests import KeyFilters
 
 
 app = App(name="keys", help="Create, list, update, rotate and revoke API keys.")
@@ -38,6 +55,8 @@ app = App(name="keys", help="Create, list, update, rotate and revoke API keys.")
 KeyIdArgument = Annotated[str, Parameter(help="The key's id, key_..., not its token.")]
 Description = Parameter(name=["--description", "-d"])
 Status = Literal["active", "expired", "revoked"] | None
+Sort = Literal["created_at", "last_used_at", "expires_at"]
+Order = Literal["asc", "desc"]
 
 
 @app.command
@@ -46,6 +65,9 @@ def create(
     description: Annotated[str, Description],
     expires: str | None = None,
     scope: Texts = (),
+    network: Texts = (),
+    metadata: Texts = (),
+    renewable_until: str | None = None,
     workspace: WorkspaceName = None,
     where: Where = ANYWHERE,
     json: Json = False,
@@ -62,14 +84,30 @@ def create(
     scope
         A scope, such as documents:read; repeatable. Default: all data of the workspace; at a server, the scopes of the
         key that creates it, without managing keys.
+    network
+        An address or a CIDR block that the key works from; repeatable. Default: anywhere; at a server, the networks of
+        the key that creates it.
+    metadata
+        A label for your product, such as customer=42; repeatable. It gives no access.
+    renewable_until
+        Let the key renew itself until then, as for --expires; never: without end. Default: it can't renew itself.
     """
     forbid_core_dumps()
     from keystead.client import UNSET
 
-    end = expiry_of(expires, datetime.now(UTC))
+    now = datetime.now(UTC)
+    end, labels = expiry_of(expires, now), metadata_of(metadata)
+    renewal = renewal_of(renewable_until, now)
     with with_keys(where, workspace) as keys:
         with _candidates_noted(json):
-            created = keys.create(description, scopes=scope or UNSET, expires_at=end)
+            created = keys.create(
+                description,
+                scopes=scope or UNSET,
+                expires_at=end,
+                networks=network or UNSET,
+                metadata=labels or UNSET,
+                renewal=renewal,
+            )
         _print_token(created, json)
 
 
@@ -78,6 +116,12 @@ def list_(
     *,
     status: Status = None,
     query: str = "",
+    created_by: str = "",
+    unused_for: str | None = None,
+    expiring_within: str | None = None,
+    outside_policy: Flag = False,
+    sort: Sort = "created_at",
+    order: Order = "desc",
     limit: Limit = None,
     cursor: Cursor = None,
     workspace: WorkspaceName = None,
@@ -92,12 +136,34 @@ def list_(
         Only keys of this status.
     query
         Only keys with this text in their description, with this id, or whose token ends in these four characters.
+    created_by
+        Only keys that the key, member or operator with this id created.
+    unused_for
+        Only keys without a use for so long, such as 30d.
+    expiring_within
+        Only active keys that expire within this time, such as 14d.
+    outside_policy
+        Only keys that the workspace's policy would not allow as they are.
+    sort
+        What orders the list.
+    order
+        Ascending or descending.
     """
     quotas: list[Quota] = []
+    filters: KeyFilters = {
+        "status": status,
+        "query": query,
+        "created_by": created_by,
+        "unused_for": days_of("--unused-for", unused_for),
+        "expiring_within": days_of("--expiring-within", expiring_within),
+        "outside_policy": outside_policy,
+        "sort": sort,
+        "order": order,
+    }
     with with_keys(where, workspace) as keys:
 
         def fetch(size: int, after: str | None) -> tuple[list[Key], str | None]:
-            page = keys.page(status=status, query=query, limit=size, cursor=after)
+            page = keys.page(limit=size, cursor=after, **filters)
             quotas.append(page.quota)
             return page.items, page.next_cursor
 
@@ -140,11 +206,17 @@ def update(
     description: Annotated[str | None, Description] = None,
     expires: str | None = None,
     scope: Texts = (),
+    network: Texts = (),
+    any_network: Flag = False,
+    metadata: Texts = (),
+    remove_metadata: Texts = (),
+    renewable_until: str | None = None,
+    not_renewable: Flag = False,
     workspace: WorkspaceName = None,
     where: Where = ANYWHERE,
     json: Json = False,
 ) -> None:
-    """Update a key: its description, expiry or scopes.
+    """Update a key: its description, expiry, scopes, networks, metadata or renewal.
 
     Parameters
     ----------
@@ -155,16 +227,39 @@ def update(
         expired.
     scope
         A scope to keep; repeatable. All others are removed, and none can be added.
+    network
+        An address or a CIDR block that the key works from; repeatable. All others are removed.
+    any_network
+        Let the key work from anywhere.
+    metadata
+        A label to set, such as customer=42; repeatable. The others stay.
+    remove_metadata
+        The name of a label to remove; repeatable.
+    renewable_until
+        Let the key renew itself until then, as for --expires; never: without end.
+    not_renewable
+        Take away the permission to renew itself.
     """
     id = key_id_of(key_id)
-    if description is None and expires is None and not scope:
-        raise Failure("Nothing to update: use --description, --expires or --scope.", Exit.USAGE)
+    if network and any_network:
+        raise Failure("Use either --network or --any-network.", Exit.USAGE)
+    if renewable_until is not None and not_renewable:
+        raise Failure("Use either --renewable-until or --not-renewable.", Exit.USAGE)
     from keystead.client import UNSET
 
-    end = expiry_of(expires, datetime.now(UTC))
-    named = UNSET if description is None else description
+    now = datetime.now(UTC)
+    changes: dict[str, Any] = {
+        "description": UNSET if description is None else description,
+        "scopes": scope or UNSET,
+        "expires_at": expiry_of(expires, now),
+        "networks": network if network or any_network else UNSET,
+        "metadata": {**dict.fromkeys(remove_metadata), **metadata_of(metadata)} or UNSET,
+        "renewal": None if not_renewable else renewal_of(renewable_until, now),
+    }
+    if all(value is UNSET for value in changes.values()):
+        raise Failure("Nothing to update: use at least one option.", Exit.USAGE)
     with with_keys(where, workspace) as keys:
-        key = keys.update(id, description=named, scopes=scope or UNSET, expires_at=end)
+        key = keys.update(id, **changes)
     if json:
         render.print_json(key)
     else:
@@ -177,6 +272,7 @@ def rotate(
     /,
     *,
     overlap: str = "0",
+    end_when_quiet: str | None = None,
     expires: str | None = None,
     workspace: WorkspaceName = None,
     where: Where = ANYWHERE,
@@ -188,14 +284,18 @@ def rotate(
     ----------
     overlap
         How long the old key keeps working, such as 24h; at most 7d. Default: it stops working immediately.
+    end_when_quiet
+        End the old key earlier, once the new one was used and the old one was silent for so long, such as 6h.
     expires
         When the successor expires, as for `create`. Default: the old key's lifetime, counted from now.
     """
     forbid_core_dumps()
-    id, duration = key_id_of(key_id), overlap_of(overlap)
+    id, duration = key_id_of(key_id), duration_of("--overlap", overlap)
+    quiet = None if end_when_quiet is None else duration_of("--end-when-quiet", end_when_quiet)
     end = expiry_of(expires, datetime.now(UTC))
     with with_keys(where, workspace) as keys:
-        _print_token(keys.rotate(id, overlap=duration, expires_at=end), json)
+        created = keys.rotate(id, overlap=duration, end_when_quiet=quiet, expires_at=end)
+        _print_token(created, json)
         old = None if json else _changed(keys, id)
     if old is not None:
         state = "is revoked" if old.revoked_at else f"works until {render.at(old.expires_at)}"
@@ -203,21 +303,69 @@ def rotate(
 
 
 @app.command
+def renew(
+    *,
+    if_older_than: str | None = None,
+    server: Server = DEFAULT_SERVER,
+    json: Json = False,
+) -> None:
+    """Renew the key whose token is in a file, verify the new token, and replace the file. For unattended jobs.
+
+    Run it again after any failure. The file changes only if the new token works.
+
+    Parameters
+    ----------
+    if_older_than
+        Renew only a key that is older, such as 30d. Default: any.
+    """
+    from keystead.client import RenewalRunning, RenewedFile, UnsafeFile, renew_token_file
+
+    file = server.token_file or os.environ.get(FILE_VARIABLE)
+    if file is None:
+        raise Failure("Name the file of the token: --token-file.", Exit.USAGE)
+    age = None if if_older_than is None else duration_of("--if-older-than", if_older_than)
+    with client_errors():
+        try:
+            renewed: RenewedFile = renew_token_file(
+                file, server.url, if_older_than=age, agent=agent()
+            )
+        except RenewalRunning as running:
+            raise Failure(str(running)) from None
+        except UnsafeFile as unsafe:
+            raise Failure(str(unsafe), Exit.DENIED) from None
+        except OSError as error:
+            raise Failure(f"Can't renew {file}: {error.strerror}.", Exit.DENIED) from None
+    if json:
+        render.print_json({"key": renewed.key, "renewed": renewed.is_new})
+    elif renewed.is_new:
+        render.note(f"{file} has a new token. {_summary(renewed.key)}")
+    else:
+        render.note(f"{file} is as it was: its key is not older than {if_older_than}.")
+
+
+@app.command
 def revoke(
     key_id: KeyIdArgument,
     /,
     *,
+    family: Flag = False,
     yes: Yes = False,
     workspace: WorkspaceName = None,
     where: Where = ANYWHERE,
     json: Json = False,
 ) -> None:
-    """Revoke a key immediately. This can't be undone."""
+    """Revoke a key immediately. This can't be undone.
+
+    Parameters
+    ----------
+    family
+        Also revoke the keys that renewed themselves to this one, and those that it renewed itself to.
+    """
     id = key_id_of(key_id)
     with with_keys(where, workspace) as keys:
         if not yes:
             _confirm(keys.get(id))
-        keys.revoke(id)
+        keys.revoke(id, family=family)
         key = _changed(keys, id)
     if json:
         render.print_json(key or {"id": id, "status": "revoked"})
@@ -235,10 +383,10 @@ def rate_limit(
     per_minute: int | None = None,
     none: Flag = False,
     workspace: WorkspaceName = None,
-    place: Place = HERE,
+    where: Where = ANYWHERE,
     json: Json = False,
 ) -> None:
-    """Set a key's own rate limit, on this machine. Without an option, show the effective one.
+    """Set a key's own rate limit, as an operator. Without an option, show the effective one.
 
     If the setting rate_limits is on, servers apply it within seconds.
 
@@ -252,20 +400,20 @@ def rate_limit(
     if none and per_minute is not None:
         raise Failure("Use either --per-minute or --none.", Exit.USAGE)
     id = key_id_of(key_id)
-    with opened(place) as installation:
-        rates = installation.services.key_rates
-        principal = acting_on(installation.services, workspace)
+    with operating(where, *WORKSPACE_CALLS, "rate_limits:RATE_LIMITS") as operator:
+        workspace_id, workspaces = workspace_id_of(operator, workspace), operator.workspaces
         if none or per_minute is not None:
-            rates.set(principal, id, per_minute)
-        own, effective = rates.get(principal, id)
-        if per_minute is not None:
-            note_rate_limits_off(installation.settings)
+            limits = workspaces.set_key_rate_limits(workspace_id, id, per_minute=per_minute)
+        else:
+            limits = workspaces.key_rate_limits(workspace_id, id)
+    if per_minute is not None:
+        note_rate_limits_off(where)
     if json:
-        render.print_json({"id": id, "per_minute": own, "holds": effective.key_per_minute})
+        render.print_json(limits)
         return
-    per_minute = effective.key_per_minute
-    bound = "unlimited" if per_minute is None else f"{per_minute} per minute"
-    render.print_line(f"{bound}{'' if own is None else ' (its own)'}")
+    effective = limits.effective.key_per_minute
+    bound = "unlimited" if effective is None else f"{effective} per minute"
+    render.print_line(f"{bound}{'' if limits.per_minute is None else ' (its own)'}")
 
 
 @contextmanager
@@ -326,8 +474,17 @@ def _print_key(key: Key, now: datetime) -> None:
         "used by": key.last_used_agent or render.NOTHING,
         "revoked": render.at(key.revoked_at, render.NOTHING),
         "rotated to": key.rotated_to or render.NOTHING,
+        "networks": " ".join(key.networks) or "anywhere",
+        "metadata": "  ".join(map("=".join, key.metadata.items())) or render.NOTHING,
+        "renewal": _renewal_text(key),
     }
     render.print_fields(fields)
+
+
+def _renewal_text(key: Key) -> str:
+    if key.renewal is None:
+        return render.NOTHING
+    return "without end" if key.renewal.until is None else f"until {render.at(key.renewal.until)}"
 
 
 def _rows(keys: Iterable[Key]) -> Iterable[tuple[str, ...]]:

@@ -1,4 +1,4 @@
-"""The file of plans (TOML): its checks, and the changes that applying it would make."""
+"""The file of plans (TOML), and its checks."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from keystead.domain import policies
 from keystead.domain.errors import FieldError, Invalid
-from keystead.domain.plans import LIMIT_NAMES, MAX_LIMIT, Limits, Plan
-from keystead.domain.policies import POLICY_NAMES, Policy
+from keystead.domain.plans import LIMIT_NAMES, MAX_LIMIT, PLAN_ID_PATTERN, Limits, Plan
+from keystead.domain.policies import Policy
 from keystead.domain.rate_limits import MAX_RATE, RATE_NAMES, RateLimits, is_rate
 from keystead.domain.workspaces import check_name
 
-_ID: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
+_ID: Final = re.compile(PLAN_ID_PATTERN)
 _MEMBERS: Final = ("id", "name", "limits", "rate_limits", "policy")
 
 
@@ -35,32 +34,6 @@ def read_plans(text: str) -> list[Plan]:
     if errors:
         raise Invalid(errors)
     return [_plan(entry, position) for position, entry in enumerate(entries)]
-
-
-def changes(current: Sequence[Plan], new: Sequence[Plan]) -> list[str]:
-    """Return the changes that applying `new` makes, one line each."""
-    before, after = ({plan.id: plan for plan in plans} for plans in (current, new))
-    lines = [f"- {id}: removed" for id in before if id not in after]
-    for id, plan in after.items():
-        if id not in before:
-            lines.append(f"+ {id}: {plan.name}, {_described(plan)}")
-        elif differences := ", ".join(_differences(before[id], plan)):
-            lines.append(f"~ {id}: {differences}")
-    order = [plan.id for plan in current if plan.id in after]
-    if order != [plan.id for plan in new if plan.id in before]:
-        lines.append(f"~ order: {', '.join(after)}")
-    return lines
-
-
-def loosens(current: Sequence[Plan], new: Sequence[Plan]) -> bool:
-    """Return whether applying `new` removes a plan, raises or lifts a limit of one, or loosens its policy."""
-    after = {plan.id: plan for plan in new}
-    return any(plan.id not in after or _grows(plan, after[plan.id]) for plan in current)
-
-
-def number_of(limit: int | None) -> str:
-    """Return a limit for people."""
-    return "unlimited" if limit is None else str(limit)
 
 
 def _plan(entry: Mapping[str, Any], position: int) -> Plan:
@@ -135,40 +108,3 @@ def _repeated(entries: Sequence[Any]) -> Iterator[FieldError]:
         id = entry.get("id") if isinstance(entry, dict) else None
         if isinstance(id, str) and seen.setdefault(id, number) != number:
             yield FieldError(f"plans[{number}].id", f"is already the id of plans[{seen[id]}]")
-
-
-def _differences(before: Plan, after: Plan) -> Iterator[str]:
-    if before.name != after.name:
-        yield f"name {before.name} -> {after.name}"
-    for name, old, new in _pairs(before, after):
-        if old != new:
-            yield f"{name} {number_of(old)} -> {number_of(new)}"
-    before_said, after_said = before.policy.members(), after.policy.members()
-    for name in POLICY_NAMES:
-        if before_said[name] != after_said[name]:
-            yield f"{name} {_said(before_said[name])} -> {_said(after_said[name])}"
-
-
-def _grows(before: Plan, after: Plan) -> bool:
-    pairs = _pairs(before, after)
-    return policies.loosens(before.policy, after.policy) or any(
-        old is not None and (new is None or new > old) for _, old, new in pairs
-    )
-
-
-def _said(value: int | bool | None) -> str:
-    return "unset" if value is None else str(value).lower()
-
-
-def _pairs(before: Plan, after: Plan) -> Iterator[tuple[str, int | None, int | None]]:
-    for name in LIMIT_NAMES:
-        yield name, before.limits.get(name), after.limits.get(name)
-    for name in RATE_NAMES:
-        yield name, before.rate_limits.get(name), after.rate_limits.get(name)
-
-
-def _described(plan: Plan) -> str:
-    limits = [f"{name} {number_of(plan.limits.get(name))}" for name in LIMIT_NAMES]
-    rates = [f"{name} {number}" for name in RATE_NAMES if (number := plan.rate_limits.get(name))]
-    policy = [f"{name} {_said(value)}" for name, value in plan.policy.said().items()]
-    return ", ".join((*limits, *rates, *policy))

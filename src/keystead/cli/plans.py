@@ -12,9 +12,10 @@ from keystead.cli import render, shapes
 from keystead.cli.installation import note_rate_limits_off, opened
 from keystead.cli.options import ANYWHERE, HERE, Flag, Json, Place, Where, Yes
 from keystead.cli.outcome import Exit, Failure
-from keystead.cli.plan_file import changes, loosens, number_of, read_plans
+from keystead.cli.plan_file import read_plans
 from keystead.cli.server import DEFAULT_SERVER, Server, connected, operating, server_of
 from keystead.cli.shapes import Shape
+from keystead.domain.plan_changes import changes, loosens, number_of
 from keystead.domain.plans import LIMIT_NAMES
 from keystead.domain.rate_limits import NO_RATE_LIMITS, RATE_NAMES
 
@@ -92,7 +93,7 @@ def apply(
                 _confirm(differences)
             plans.apply(new)
         if any(plan.rate_limits != NO_RATE_LIMITS for plan in new):
-            note_rate_limits_off(installation.settings)
+            note_rate_limits_off(Where(place.data, place.database))
     if json:
         items = map(shapes.plan, new)
         render.print_json(shapes.listed(items, changes=differences, applied=not dry_run))

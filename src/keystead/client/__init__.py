@@ -35,11 +35,13 @@ from keystead.client.errors import (
     NameTaken,
     NotAToken,
     NotFound,
+    NotRenewable,
     NotSuspended,
     OutcomeUnknown,
     Problem,
     RateLimited,
     Refusal,
+    RenewalRunning,
     RotationInProgress,
     ServerFault,
     TokenLost,
@@ -49,8 +51,10 @@ from keystead.client.errors import (
     UnexpectedAnswer,
     Unreachable,
     UnsafeAddress,
+    UnsafeFile,
     UnsupportedMediaType,
     WebhookDisabled,
+    WouldLoosen,
     WouldWiden,
 )
 from keystead.client.exchange import Patience
@@ -82,6 +86,7 @@ from keystead.client.results import (
     OwnRateLimits,
     Page,
     Plan,
+    PlanReport,
     PlanUse,
     PlanWithLimits,
     Policy,
@@ -99,6 +104,7 @@ from keystead.client.results import (
     WorkspaceUsage,
     WorkspaceWithUse,
 )
+from keystead.client.token_files import RenewedFile, renew_token_file
 from keystead.domain.documents import DocumentDraft
 from keystead.domain.errors import FieldError
 from keystead.domain.keys import UNSET, Unset
@@ -163,6 +169,7 @@ __all__ = [
     "NameTaken",
     "NotAToken",
     "NotFound",
+    "NotRenewable",
     "NotSuspended",
     "Operator",
     "OutcomeUnknown",
@@ -170,6 +177,7 @@ __all__ = [
     "Page",
     "Patience",
     "Plan",
+    "PlanReport",
     "PlanUse",
     "PlanWithLimits",
     "Policy",
@@ -182,6 +190,8 @@ __all__ = [
     "RateLimits",
     "Refusal",
     "Renewal",
+    "RenewalRunning",
+    "RenewedFile",
     "RotationInProgress",
     "SearchPage",
     "Secret",
@@ -196,6 +206,7 @@ __all__ = [
     "UnexpectedAnswer",
     "Unreachable",
     "UnsafeAddress",
+    "UnsafeFile",
     "Unset",
     "UnsupportedMediaType",
     "Webhook",
@@ -204,5 +215,7 @@ __all__ = [
     "Workspace",
     "WorkspaceUsage",
     "WorkspaceWithUse",
+    "WouldLoosen",
     "WouldWiden",
+    "renew_token_file",
 ]

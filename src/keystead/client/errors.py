@@ -4,10 +4,11 @@ ClientError
 ├ Problem             the server refused the request and says why (RFC 9457): one class for each code
 │ ├ InvalidRequest · MethodNotAllowed · NotFound · TooLarge · UnsupportedMediaType · HeaderTooLarge
 │ ├ Unauthenticated · InvalidToken             the credential is missing, or not valid
-│ ├ InsufficientScope · WouldWiden             the credential does not allow this
+│ ├ InsufficientScope · WouldWiden · NotRenewable          the credential does not allow this
 │ ├ Conflict
 │ │ ├ LimitReached · KeyRevoked · KeyExpired · RotationInProgress
 │ │ └ NameTaken · CollectionNotEmpty · IdempotencyInProgress · WebhookDisabled · NotSuspended
+│ │   WouldLoosen
 │ ├ ChangedMeanwhile                           the version is no longer the one in `if_match`
 │ ├ Invalid                                    values were refused, each with its place
 │ │ └ InvalidCursor · IdempotencyMismatch · AgainstPolicy
@@ -19,6 +20,8 @@ ClientError
 ├ IncompleteExport    the export ended before its end
 ├ TokenLost           the key was created, but the response with its token did not arrive
 ├ InvalidValue        a value cannot be sent, such as a time without a zone
+├ UnsafeFile          others can read the file of the token
+├ RenewalRunning      another process renews the token of the same file
 ├ UnsafeAddress       the token would travel unencrypted, or the URL is malformed
 └ NotAToken           the text given as a token is not one
 """
@@ -125,6 +128,10 @@ class WouldWiden(Problem):
     """The key would grant more than it has."""
 
 
+class NotRenewable(Problem):
+    """The key may not renew itself, or its successor would not outlive it."""
+
+
 class Conflict(Problem):
     """The request conflicts with the state of the resource."""
 
@@ -188,6 +195,15 @@ class WebhookDisabled(Conflict):
 
 class NotSuspended(Conflict):
     """Only a suspended workspace can be deleted."""
+
+
+class WouldLoosen(Conflict):
+    """The new plans would let workspaces do more than before."""
+
+    @property
+    def changes(self) -> Sequence[str]:
+        """What they would change, one line for each plan."""
+        return cast("Sequence[str]", self.extras["changes"])
 
 
 class FeedExpired(Problem):
@@ -298,6 +314,14 @@ class InvalidValue(ClientError, ValueError):
 
 class UnsafeAddress(ClientError, ValueError):
     """A URL to which the client does not send a token."""
+
+
+class UnsafeFile(ClientError, ValueError):
+    """A file that others can read, so that it can't hold a token."""
+
+
+class RenewalRunning(ClientError):
+    """Another process renews the token of the same file."""
 
 
 class NotAToken(ClientError, ValueError):

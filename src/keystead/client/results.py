@@ -150,6 +150,16 @@ class PlanWithLimits(Plan):
 
 
 @dataclass(frozen=True, slots=True)
+class PlanReport(Tagged):
+    """What replacing all plans changed, or would change if it was not `applied`: one line for each plan."""
+
+    items: list[PlanWithLimits]
+    changes: tuple[str, ...]
+    loosens: bool
+    applied: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Collection(Tagged):
     """A named set of documents. `documents` is their number."""
 

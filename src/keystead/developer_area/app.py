@@ -158,7 +158,9 @@ def _add_workspace_routes(routes: _Routes, dependencies: Dependencies) -> None:
     routes.member("/activity.csv", get=activity.as_csv, is_slow=True)
     routes.member("/activity.jsonl", get=activity.as_json_lines, is_slow=True)
     routes.member("/quick-start", get=QuickStart(dependencies).index)
-    routes.member("/plan", get=PlanPages(dependencies).index)
+    plan = PlanPages(dependencies)
+    routes.member("/plan", get=plan.index)
+    routes.member("/plan/policy", post=plan.set_policy)
 
 
 def _add_collection_routes(routes: _Routes, dependencies: Dependencies) -> None:

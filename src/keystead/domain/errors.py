@@ -251,6 +251,21 @@ class FeedExpired(KeysteadError):
         return {"oldest": self.oldest}
 
 
+class WouldLoosen(Conflict):
+    """New plans would let workspaces do more than before, which needs an explicit request. `changes`: one line each."""
+
+    code = "would-loosen"
+    title = "Limits would be loosened"
+
+    def __init__(self, changes: Sequence[str] = ()) -> None:
+        super().__init__("This removes a plan or raises a limit. Confirm it to apply it.")
+        self.changes = tuple(changes)
+
+    def extras(self) -> Mapping[str, object]:
+        """Return the changes."""
+        return {"changes": list(self.changes)}
+
+
 class ChangedMeanwhile(KeysteadError):
     """The resource has another version than the change was made for."""
 

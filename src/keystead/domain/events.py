@@ -69,6 +69,7 @@ class InstallationEventType(StrEnum):
 
     CREDENTIAL_CREATED = "credential.created"
     CREDENTIAL_REVOKED = "credential.revoked"
+    PLANS_CHANGED = "plans.changed"
     WORKSPACE_DELETED = "workspace.deleted"
 
 

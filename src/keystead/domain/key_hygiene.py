@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Final
 
 from keystead.domain.keys import EXPIRES_SOON, ApiKey, KeyStatus
+from keystead.domain.policies import Policy, allows_end
 
 UNUSED_AFTER: Final = timedelta(days=30)
 OLD_AFTER: Final = timedelta(days=365)
@@ -22,12 +23,19 @@ class HygieneFinding(StrEnum):
     EXPIRING = "expiring"
     OLD = "old"
     NEVER_EXPIRES = "endless"
+    OUTSIDE_POLICY = "outside-policy"
 
 
-def has_finding(key: ApiKey, finding: HygieneFinding, now: datetime) -> bool:
+def has_finding(key: ApiKey, finding: HygieneFinding, policy: Policy, now: datetime) -> bool:
     """Return whether `finding` applies to `key` at `now`. None applies to ended or rotated keys."""
     if not key.counts(now):
         return False
+    if finding is HygieneFinding.OUTSIDE_POLICY:
+        return is_outside(key, policy)
+    return _needs_review(key, finding, now)
+
+
+def _needs_review(key: ApiKey, finding: HygieneFinding, now: datetime) -> bool:
     match finding:
         case HygieneFinding.NEVER_USED:
             return key.last_use is None and key.created_at <= now - UNUSED_AFTER
@@ -37,8 +45,14 @@ def has_finding(key: ApiKey, finding: HygieneFinding, now: datetime) -> bool:
             return key.expires_at is not None and key.expires_at <= now + EXPIRES_SOON
         case HygieneFinding.OLD:
             return key.created_at <= now - OLD_AFTER
-        case HygieneFinding.NEVER_EXPIRES:
+        case _:
             return key.expires_at is None
+
+
+def is_outside(key: ApiKey, policy: Policy) -> bool:
+    """Return whether the policy would not allow the key as it is."""
+    is_renewed_against_it = key.renewal is not None and policy.renewal_allowed is False
+    return is_renewed_against_it or not allows_end(policy, key.expires_at, key.created_at)
 
 
 def is_in_use(key: ApiKey, now: datetime) -> bool:

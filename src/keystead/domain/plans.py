@@ -46,6 +46,7 @@ LIMIT_NAMES = tuple(f.name for f in fields(Limits))
 OF_DOCUMENTS = frozenset({"collections", "documents"})
 """The limits of the document store."""
 MAX_LIMIT = 1_000_000_000_000
+PLAN_ID_PATTERN = "[a-z0-9][a-z0-9_-]{0,39}"
 
 
 @dataclass(frozen=True, slots=True)

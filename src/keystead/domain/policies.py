@@ -223,7 +223,7 @@ def _problem_of(name: str, value: object) -> str:
     if value is None:
         return ""
     if name not in DAY_BOUNDS:
-        return "" if isinstance(value, bool) else "must be true, false or null"
+        return "" if isinstance(value, bool) else "must be true or false"
     least, largest = DAY_BOUNDS[name]
     in_bounds = type(value) is int and least <= value <= largest
-    return "" if in_bounds else f"must be null or a whole number of days from {least} to {largest}"
+    return "" if in_bounds else f"must be a whole number of days from {least} to {largest}"

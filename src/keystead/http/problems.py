@@ -38,6 +38,7 @@ STATUS = MappingProxyType(
         "collection-not-empty": 409,
         "idempotency-in-progress": 409,
         "webhook-disabled": 409,
+        "would-loosen": 409,
         "not-suspended": 409,
         "feed-expired": 410,
         "changed-meanwhile": 412,

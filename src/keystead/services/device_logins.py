@@ -114,7 +114,9 @@ class DeviceLogins:
             self._delete(digest)
             return _DENIED
         if login.approval is None:
-            return self._note_poll(digest)
+            # A flood of polls costs one read each: only a poll in time is written.
+            is_too_soon = login.is_polled_too_soon(self._clock.now())
+            return _TOO_SOON if is_too_soon else self._note_poll(digest)
         try:
             return self._collect(digest, login.approval, origin)
         except (StorageError, RateLimited):

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
+from keystead.domain.errors import NotFound
 from keystead.domain.events import EventType
 from keystead.domain.ids import KeyId
 from keystead.domain.keys import ApiKey, KeyStatus
@@ -42,13 +43,19 @@ class FirstUses:
         key_id = KeyId(principal.id)
         await self._threads.run(principal.workspace_id, lambda: self.commit(principal, key_id))
 
-    @retry_on_conflict
     def commit(self, principal: Principal, key_id: KeyId) -> bool:
         """Commit the first use of a key. Returns False if another request has, or the key has ended.
 
         Raises:
             StorageError: It could not be written, so the use must not be accepted.
         """
+        try:
+            return self._commit(principal, key_id)
+        except NotFound:
+            return False  # the workspace was deleted since the key was read
+
+    @retry_on_conflict
+    def _commit(self, principal: Principal, key_id: KeyId) -> bool:
         workspace_id = principal.workspace_id
         with self._authorization.changing(system(workspace_id)) as (tx, act):
             access = rows.find_access(tx, workspace_id, key_id)

@@ -22,12 +22,13 @@ from keystead.domain.key_lists import (
 )
 from keystead.domain.keys import ApiKey, KeyStatus
 from keystead.domain.plans import Quota
+from keystead.domain.policies import Policy
 from keystead.domain.principals import Actor, Principal
 from keystead.domain.scopes import KEYS_READ
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.retry import retry_on_conflict
-from keystead.storage.tables import key_lists, key_pages, plans
+from keystead.storage.tables import key_lists, key_pages, plans, policies
 from keystead.storage.tables import keys as rows
 
 
@@ -63,13 +64,16 @@ class KeyLists:
         rules.check_query(wanted.query)
         workspace_id, now = principal.workspace_id, self._clock.now()
         with self._database.read(workspace_id) as tx:
+            policy = policies.find_layers(tx, workspace_id).effective
             read = _examined_page if wanted.is_examined else _indexed_page
-            keys, position = read(tx, principal, wanted, now, limit, after)
+            keys, position = read(tx, principal, wanted, policy, now, limit, after)
             successors = {key.rotated_to for key in keys if key.rotated_to is not None}
             plan, used = plans.plan_with_keys(tx, workspace_id, now)
             overlapping, expired, revoked = key_lists.count_ended(tx, workspace_id, now)
             # Nothing is counted beyond a number of keys that people look through: it would read every one of them.
-            needing = used <= EXAMINED_KEYS and rows.count_hygiene_findings(tx, workspace_id, now)
+            needing = used <= EXAMINED_KEYS and rows.count_hygiene_findings(
+                tx, workspace_id, policy, now
+            )
             return KeyListPage(
                 now=now,
                 keys=keys,
@@ -86,7 +90,10 @@ class KeyLists:
         principal.require(KEYS_READ)
         workspace_id, now = principal.workspace_id, self._clock.now()
         with self._database.read(workspace_id) as tx:
-            wanted = KeySelection(KeyStatus.ACTIVE, finding=finding)
+            policy = policies.find_layers(tx, workspace_id).effective
+            wanted = KeySelection(
+                KeyStatus.ACTIVE, finding=finding, outside=_outside(finding, policy)
+            )
             return key_pages.page_of_keys(tx, workspace_id, wanted, now, COUNTED_KEYS)
 
     @retry_on_conflict
@@ -101,6 +108,7 @@ def _indexed_page(
     tx: Tx,
     principal: Principal,
     wanted: KeyFilter,
+    policy: Policy,
     now: datetime,
     limit: int,
     after: str | None,
@@ -114,7 +122,12 @@ def _indexed_page(
     while True:
         # At least 1: a full page still has to know if the next status has any key.
         room = max(1, limit - len(keys))
-        selection = KeySelection(wanted.statuses[place], wanted.query, wanted.finding)
+        selection = KeySelection(
+            wanted.statuses[place],
+            wanted.query,
+            wanted.finding,
+            outside=_outside(wanted.finding, policy),
+        )
         part = key_pages.page_of_keys(tx, principal.workspace_id, selection, now, room + 1, before)
         if len(keys) == limit:
             return keys, f"{place}:" if part else None
@@ -130,6 +143,7 @@ def _examined_page(
     tx: Tx,
     principal: Principal,
     wanted: KeyFilter,
+    policy: Policy,
     now: datetime,
     limit: int,
     after: str | None,
@@ -141,11 +155,18 @@ def _examined_page(
     )
     if after is not None and position is None:
         raise InvalidCursor
-    found = key_lists.ordered_ids(tx, principal.workspace_id, wanted, now, limit + 1, position)
+    found = key_lists.ordered_ids(
+        tx, principal.workspace_id, wanted, policy, now, limit + 1, position
+    )
     ids = [key_id for _, key_id in found[:limit]]
     keys = {key.id: key for key in rows.find_keys(tx, principal.workspace_id, ids)}
     end = found[limit - 1] if len(found) > limit else None
     return [keys[key_id] for key_id in ids], None if end is None else f"{end[0]}:{end[1]}"
+
+
+def _outside(finding: HygieneFinding | None, policy: Policy) -> Policy | None:
+    """Return the policy if the finding is about it: a selection has only what it asks for."""
+    return policy if finding is HygieneFinding.OUTSIDE_POLICY else None
 
 
 def _parse_position(after: str | None, statuses: Sequence[KeyStatus]) -> tuple[int, str | None]:

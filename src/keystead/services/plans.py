@@ -6,11 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from keystead.domain import plans as rules
-from keystead.domain.errors import Invalid, NotFound
+from keystead.domain.errors import Invalid, NotFound, WouldLoosen
+from keystead.domain.events import NO_ORIGIN, InstallationEventType, Origin, Target
 from keystead.domain.ids import WorkspaceId
+from keystead.domain.plan_changes import PlanChanges, check_plans, compare_plans, version_of
 from keystead.domain.plans import LIMIT_NAMES, OF_DOCUMENTS, Plan, PlanUse, Quota
 from keystead.domain.principals import Actor, Principal
 from keystead.domain.scopes import PLAN_READ
+from keystead.domain.versions import IfMatch, require_match
 from keystead.domain.workspaces import Workspace
 from keystead.services.authorization import Authorization
 from keystead.services.workspaces import OPERATOR
@@ -20,6 +23,7 @@ from keystead.storage.engine.roles import Purpose
 from keystead.storage.retry import retry_on_conflict
 from keystead.storage.tables import plans as rows
 from keystead.storage.tables import workspaces
+from keystead.storage.tables.events import append_installation_event
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +54,40 @@ class Plans:
             return rows.all_plans(tx)
 
     @retry_on_conflict
-    def apply(self, plans: Sequence[Plan], actor: Actor = OPERATOR) -> None:
-        """Replace all plans by these. Raises Invalid if that removes a plan in use."""
-        if not plans or len({plan.id for plan in plans}) != len(plans):
-            raise Invalid.field("/plans", "must hold at least one plan, each id once")
-        with self._authorization.operating(actor) as (tx, _):
+    def apply(
+        self,
+        plans: Sequence[Plan],
+        actor: Actor = OPERATOR,
+        origin: Origin = NO_ORIGIN,
+        *,
+        allow_loosening: bool = True,
+        dry_run: bool = False,
+        if_match: IfMatch | None = None,
+    ) -> PlanChanges:
+        """Replace all plans by these, with an event if they differ. `dry_run`: only return what would change.
+
+        Raises:
+            Invalid: A value is malformed, or a plan is missing that workspaces are on.
+            WouldLoosen: The new plans let workspaces do more, and `allow_loosening` is false.
+        """
+        with self._authorization.operating(actor, origin) as (tx, act):
             rows.lock_plans(tx)
+            current = rows.all_plans(tx)
+            require_match(if_match, version_of(current))
+            check_plans(plans)
             orphaned = rows.plans_in_use(tx) - {plan.id for plan in plans}
             if orphaned:
                 names = ", ".join(sorted(orphaned))
                 raise Invalid.field("/plans", f"lacks {names}, which workspaces are on")
+            changes = compare_plans(current, plans)
+            if dry_run or not changes.lines:
+                return changes
+            if changes.loosens and not allow_loosening:
+                raise WouldLoosen(changes.lines)
             rows.replace_plans(tx, plans)
+            target, data = Target("plans", "plans"), {"changes": list(changes.lines)}
+            append_installation_event(tx, InstallationEventType.PLANS_CHANGED, act, target, data)
+            return changes
 
     @retry_on_conflict
     def use(self, principal: Principal) -> PlanUse:

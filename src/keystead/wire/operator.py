@@ -229,6 +229,20 @@ class PlanWithLimits(Resource):
         )
 
 
+class PlanReport(Resource):
+    """What replacing all plans changes."""
+
+    items: list[PlanWithLimits]
+    changes: Annotated[
+        list[str],
+        member("One line for each plan that changes.", ["~ free: api_keys 5 -> 3"]),
+    ]
+    loosens: Annotated[
+        bool, member("Whether a plan is removed, a limit grows, or a policy allows more.")
+    ]
+    applied: Annotated[bool, member("False: it was a dry run.")]
+
+
 class PlanList(Resource):
     """All plans of the installation, from small to large."""
 

@@ -134,7 +134,7 @@ def test_every_call_is_described() -> None:
     assert len(OPERATIONS) == len(CALLS) >= 38
     for id, operation in OPERATIONS.items():
         assert re.match(
-            r"whoami$|(create|list|get|update|put|set|push|delete|revoke|rotate|export)[A-Z]"
+            r"whoami$|(create|list|get|update|put|set|push|delete|revoke|rotate|export|renew)[A-Z]"
             r"|(suspend|resume|test|resend)[A-Z]",
             id,
         )

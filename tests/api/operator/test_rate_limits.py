@@ -17,7 +17,7 @@ def operator(api: ApiInstallation) -> ApiClient:
 
 
 def test_a_workspace_has_its_own(api: ApiInstallation, operator: ApiClient, tenant: Tenant) -> None:
-    """Its numbers replace the plan's, one by one; null returns to the plan's; the same values are no event."""
+    """Its numbers replace the plan's, one by one; null returns to the plan's; repeated values add no event."""
     path = f"{PATH}/{tenant.id}/rate-limits"
     none = {"workspace_per_minute": None, "key_per_minute": None}
     assert successful(operator.get(path)) == {**none, "effective": none}

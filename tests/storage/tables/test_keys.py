@@ -13,12 +13,14 @@ from sqlalchemy import event
 from keystead.domain.ids import KeyId
 from keystead.domain.instants import to_microseconds
 from keystead.domain.key_hygiene import HygieneFinding, has_finding
-from keystead.domain.key_lists import KeyFilter
+from keystead.domain.key_lists import KeyFilter, KeyOrder
 from keystead.domain.keys import KeyStatus
+from keystead.domain.policies import Policy
 from keystead.domain.principals import Principal, of_key
 from tests.support.administrator import tidy
 from tests.support.clocks import NOON
 from tests.support.installations import SandboxInstallation
+from tests.support.people import PRODUCT
 
 DAY = timedelta(days=1)
 TICK = timedelta(microseconds=1)
@@ -62,17 +64,25 @@ def findings(sandbox: SandboxInstallation, tenant: Principal) -> Mapping[Hygiene
 def test_key_hygiene_is_counted_by_the_rules(sandbox: SandboxInstallation) -> None:
     """The one query that counts, and the filter that lists, find exactly the keys that the pure rule finds."""
     tenant = all_kinds(sandbox)
+    policies = sandbox.services.policies
+    layers = policies.replace_operators(tenant.workspace_id, Policy(20), PRODUCT.actor)
     keys = sandbox.keys(tenant)
     assert {key.status(NOON) for key in keys} == set(KeyStatus)
     assert any(key.rotated_to and key.status(NOON) is KeyStatus.ACTIVE for key in keys)
     expected = {
-        habit: [key.id for key in keys if has_finding(key, habit, NOON)] for habit in HygieneFinding
+        habit: [key.id for key in keys if has_finding(key, habit, layers.effective, NOON)]
+        for habit in HygieneFinding
     }
     assert all(expected.values())
     assert findings(sandbox, tenant) == {h: len(ids) for h, ids in expected.items()}
     assert {
-        habit: sandbox.ids(tenant, finding=habit, limit=3) for habit in HygieneFinding
+        habit: [key.id for key in sandbox.services.key_lists.needing(tenant, habit)]
+        for habit in HygieneFinding
     } == expected
+    for order in (None, KeyOrder.OLDEST):
+        wanted = KeyFilter((KeyStatus.ACTIVE,), finding=HygieneFinding.OUTSIDE_POLICY, order=order)
+        listed = sandbox.services.key_lists.page(tenant, wanted, 200, None).keys
+        assert {key.id for key in listed} == set(expected[HygieneFinding.OUTSIDE_POLICY])
 
 
 def test_key_hygiene_of_an_empty_workspace(sandbox: SandboxInstallation) -> None:

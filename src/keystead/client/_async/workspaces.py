@@ -172,7 +172,7 @@ class AsyncWorkspaces(AsyncResource):
     async def set_key_rate_limits(
         self, id: str, key_id: str, *, per_minute: int | None, if_match: str | None = None
     ) -> KeyRateLimits:
-        """Replace the rate limit that a key of the workspace has of its own. None: it has none."""
+        """Replace the rate limit that a key of the workspace has of its own. None: the plan's applies."""
         body, path = json_body(per_minute=per_minute), _rates_of_key(id, key_id)
         request = Request("PUT", path, body=body, if_match=if_match)
         return await self._connection.send(request, KeyRateLimits)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from datetime import date, datetime
 from ssl import SSLContext
 from types import NoneType, TracebackType
@@ -24,6 +25,7 @@ from keystead.client.results import (
     Introspection,
     KeyOwner,
     Page,
+    PlanReport,
     PlanUse,
     PlanWithLimits,
     PolicyLayers,
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     import httpx2
 
 LOOKUP: Final = "/operator/v1/keys/lookup"
+PLANS: Final = "/operator/v1/plans"
 
 
 class BaseClient:
@@ -250,9 +253,29 @@ class Operator(BaseClient):
 
     def plans(self) -> Sequence[PlanWithLimits]:
         """Return every plan, from the smallest to the largest."""
-        request = Request("GET", "/operator/v1/plans")
-        page = self._connection.send(request, Page[PlanWithLimits])
+        page = self._connection.send(Request("GET", PLANS), Page[PlanWithLimits])
         return page.items
+
+    def put_plans(
+        self,
+        plans: Sequence[PlanWithLimits],
+        *,
+        dry_run: bool = False,
+        allow_loosening: bool = False,
+        if_match: str | None = None,
+    ) -> PlanReport:
+        """Replace all plans, from the smallest to the largest. `dry_run`: only report what would change.
+
+        Raises WouldLoosen if it removes a plan, raises a limit or loosens a policy, unless `allow_loosening` is true;
+        Invalid if a plan in use is missing.
+        """
+        query = {
+            "dry_run": "true" if dry_run else None,
+            "allow_loosening": "true" if allow_loosening else None,
+        }
+        body = json_body(plans=[asdict(plan) for plan in plans])
+        request = Request("PUT", PLANS, query, body=body, if_match=if_match)
+        return self._connection.send(request, PlanReport)
 
     def portal_session(
         self,

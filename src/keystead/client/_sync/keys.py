@@ -105,9 +105,13 @@ class Keys(Resource):
         request = Request("PATCH", path_of(self._path, id), body=body, if_match=if_match)
         return self._connection.send(request, Key)
 
-    def revoke(self, id: str, *, if_match: str | None = None) -> None:
-        """Revoke a key, immediately and permanently. Revoking it again changes nothing."""
-        request = Request("DELETE", path_of(self._path, id), if_match=if_match)
+    def revoke(self, id: str, *, if_match: str | None = None, family: bool = False) -> None:
+        """Revoke a key, immediately and permanently. Revoking it again changes nothing.
+
+        `family`: also the keys that renewed themselves to this one, and those that it renewed itself to.
+        """
+        query = {"family": "true"} if family else {}
+        request = Request("DELETE", path_of(self._path, id), query, if_match=if_match)
         self._connection.send(request, NoneType)
 
     def usage(
@@ -126,17 +130,30 @@ class Keys(Resource):
         id: str,
         *,
         overlap: timedelta = timedelta(0),
+        end_when_quiet: timedelta | None = None,
         expires_at: Expiry = UNSET,
         idempotency_key: str | None = None,
     ) -> CreatedKey:
         """Create the successor of a key and return it with its token.
 
-        The old key stops working after `overlap`, at most 7 days. Raises RotationInProgress, KeyRevoked, KeyExpired;
-        TokenLost as for `create`.
+        The old key stops working after `overlap`, at most 7 days; earlier once the successor was used and the old key
+        was silent for `end_when_quiet`. Raises RotationInProgress, KeyRevoked, KeyExpired; TokenLost as for `create`.
         """
         seconds = int(overlap.total_seconds())
-        body = json_body(overlap_seconds=seconds, expires_at=expires_at)
+        quiet = UNSET if end_when_quiet is None else int(end_when_quiet.total_seconds())
+        body = json_body(
+            overlap_seconds=seconds, end_when_quiet_seconds=quiet, expires_at=expires_at
+        )
         return self._create(f"{path_of(self._path, id)}/rotate", body, idempotency_key)
+
+    def renew(self) -> CreatedKey:
+        """Create the successor of the client's own key and return it with its token.
+
+        The old key works until the successor is first used, and an hour longer. Repeating it after a lost answer gives
+        another successor. Raises NotRenewable, RotationInProgress, RateLimited, AgainstPolicy.
+        """
+        request = Request("POST", f"{self._path}/self/rotate", body=json_body())
+        return self._connection.send(request, CreatedKey)
 
     def _create(self, path: str, body: bytes, idempotency_key: str | None) -> CreatedKey:
         key = idempotency_key or str(uuid4())

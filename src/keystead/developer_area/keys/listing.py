@@ -74,6 +74,11 @@ _ADVICE: Final[Mapping[HygieneFinding, _Advice]] = {
         "keys expire within 14 days",
         "Anything using them stops when they expire. Rotate them with an overlap and deploy the new keys.",
     ),
+    HygieneFinding.OUTSIDE_POLICY: _Advice(
+        "key is outside the policy",
+        "keys are outside the policy",
+        "They were created before the policy, and keep what they have. Set an earlier expiry, or rotate them.",
+    ),
     HygieneFinding.NEVER_USED: _Advice(
         "key was never used in 30 days",
         "keys were never used in 30 days",

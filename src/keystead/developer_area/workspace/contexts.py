@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from keystead.developer_area.web.contexts import (
+    Choice,
     ChoiceGroup,
     FramedPage,
     Link,
@@ -40,8 +41,33 @@ class PlanColumn:
 
 
 @dataclass(frozen=True, slots=True)
+class PolicyNumber:
+    """A field of the policy that counts days. `value` is empty if the layer says nothing."""
+
+    name: str
+    label: str
+    help: str
+    value: str
+    least: int
+    largest: int
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyCard:
+    """The policy of keys. `holds` are its phrases; `is_bounded`: the plan or the operator says something too."""
+
+    url: str
+    holds: Sequence[str]
+    may_set: bool
+    is_bounded: bool
+    numbers: Sequence[PolicyNumber]
+    flags: Sequence[Choice]
+    problems: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class PlansPage(FramedPage):
-    """The workspace's usage, and the plans side by side."""
+    """The workspace's usage, the policy of its keys, and the plans side by side."""
 
     template: ClassVar[str] = "plans.html"
     plan: str
@@ -49,6 +75,7 @@ class PlansPage(FramedPage):
     uses: Sequence[LimitUse]
     rows: Sequence[str]
     plans: Sequence[PlanColumn]
+    policy: PolicyCard
     may_choose: bool
 
 

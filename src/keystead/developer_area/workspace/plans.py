@@ -1,4 +1,4 @@
-"""The page of the plan: usage of each limit, advice at a limit, and the plans side by side."""
+"""The page of the plan: usage of each limit, advice at a limit, the policy, and the plans side by side."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ from typing import Final
 
 from starlette.responses import Response
 
+from keystead.developer_area.sign_in.cookies import redirect_with_message
 from keystead.developer_area.sign_in.session import WorkspacePages
 from keystead.developer_area.sign_in.visits import MemberVisit
 from keystead.developer_area.web.contexts import Link
+from keystead.developer_area.web.labels import field_problems
 from keystead.developer_area.workspace.contexts import LimitUse, PlanColumn, PlansPage
+from keystead.developer_area.workspace.policies import LABELS, policy_card, policy_of
+from keystead.domain.errors import Invalid
 from keystead.domain.plans import Plan, Quota
 from keystead.domain.roles import Permission
 
@@ -43,8 +47,23 @@ class PlanPages(WorkspacePages):
     """The page of the plan."""
 
     def index(self, visit: MemberVisit) -> Response:
-        """Show usage and plans."""
+        """Show usage, policy and plans."""
+        return self._show(visit)
+
+    def set_policy(self, visit: MemberVisit) -> Response:
+        """Set the owners' layer of the policy, or show its form again with its problems."""
+        try:
+            policy = policy_of(visit.form)
+        except Invalid as refused:
+            return self._show(visit, field_problems(refused, LABELS), status=422)
+        self._services.policies.replace_owners(visit.principal, policy, visit.origin)
+        return redirect_with_message(f"{visit.workspace_url}/plan", "Saved.")
+
+    def _show(
+        self, visit: MemberVisit, problems: Mapping[str, str] | None = None, *, status: int = 200
+    ) -> Response:
         use, plans = self._services.plans.use(visit.principal), self._services.plans.all()
+        layers, entry = self._services.policies.get(visit.principal), visit.form
         names = [name for name in _LIMITS if name in use.quotas]
         page = PlansPage(
             frame=visit.frame(),
@@ -56,9 +75,10 @@ class PlanPages(WorkspacePages):
             ],
             rows=[_LIMITS[name].name for name in names],
             plans=[_column(plan, names, plan.id == use.plan.id) for plan in plans],
+            policy=policy_card(visit, layers, entry if problems else None, problems),
             may_choose=visit.principal.may(Permission.CHOOSE_PLAN),
         )
-        return self._render(page)
+        return self._render(page, status)
 
 
 def _limit_use(name: str, quota: Quota, plan: Plan, plans: Sequence[Plan], base: str) -> LimitUse:

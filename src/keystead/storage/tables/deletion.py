@@ -48,7 +48,6 @@ from keystead.storage.schema.tables import (
     known_devices,
     members,
     metadata,
-    notification_digests,
     sessions,
     throttles,
     users,
@@ -58,7 +57,11 @@ from keystead.storage.schema.tables import (
 )
 
 DOCUMENTS_AT_ONCE: Final = 20
-"""Documents of one batch. Each has up to 256 KiB of text, whose words leave the index with it."""
+TEXT_AT_ONCE: Final = 256 * 1024
+"""Documents of one batch, and the characters of their texts unless a single one has more.
+
+The words of a text leave the index with it: 256 KiB take 30 ms, in which SQLite has no other writer.
+"""
 KEYS_AT_ONCE: Final = 50
 PEOPLE_AT_ONCE: Final = 50
 
@@ -76,14 +79,19 @@ _ERASE_SECRETS: Final = (
     .values(sealed=None, deleted_at=bindparam("now"))
 )
 _DELETE_QUEUES: Final = delete(webhook_queues).where(webhook_queues.c.workspace_id == _WORKSPACE)
-_DELETE_DIGEST: Final = delete(notification_digests).where(
-    notification_digests.c.workspace_id == _WORKSPACE
-)
 
 _UNPURGED: Final = Query(
     select(workspaces.c.id).where(workspaces.c.deleted_at.is_not(None)).order_by(workspaces.c.id)
 )
 _TRY_LOCK: Final = Query(select(func.pg_try_advisory_xact_lock(func.hashtext(_WORKSPACE))))
+_DOCUMENTS: Final = Query(
+    select(documents.c.serial, func.length(documents.c.text))
+    .where(documents.c.workspace_id == _WORKSPACE)
+    .limit(LIMIT)
+)
+_DELETE_DOCUMENTS: Final = delete(documents).where(
+    documents.c.workspace_id == _WORKSPACE, documents.c.serial.in_(_AMONG)
+)
 _KEYS: Final = Query(
     select(api_keys.c.id)
     .where(api_keys.c.workspace_id == _WORKSPACE)
@@ -134,15 +142,14 @@ _DELETE_WORKSPACE: Final = delete(workspaces).where(
 def bury(tx: Tx, workspace: Workspace, now: datetime) -> None:
     """Leave a tombstone and hide the workspace from every read, under its lock.
 
-    The secrets of its webhooks go immediately, so that no worker can sign for it, and so does its next digest. The
-    product's own id is free for another workspace.
+    The secrets of its webhooks go immediately, so that no worker can sign for it. The product's own id is free for
+    another workspace.
     """
     id = workspace.id
     tx.execute(_INSERT, {"id": id, "external_id": workspace.external_id, "deleted_at": now})
     tx.execute(_HIDE, {"workspace": id, "deleted_at": now, "external_id": None})
     tx.execute(_ERASE_SECRETS, {"workspace": id, "now": now})
     tx.execute(_DELETE_QUEUES, {"workspace": id})
-    tx.execute(_DELETE_DIGEST, {"workspace": id})
     note_revocation(tx, RevocationEntry(now, WORKSPACE_DELETED, WorkspaceId(""), 0, id))
 
 
@@ -166,10 +173,13 @@ def try_lock(tx: Tx, workspace_id: WorkspaceId) -> bool:
 def delete_contents(tx: Tx, workspace_id: WorkspaceId, limit: int) -> bool:
     """Delete at most `limit` rows that are neither keys' nor people's. Returns whether there may be more."""
     for table in _contents():
-        most = min(limit, DOCUMENTS_AT_ONCE) if table is documents else limit
-        values = {"workspace": workspace_id, "limit": most}
+        if table is documents:
+            if _delete_documents(tx, workspace_id):
+                return True
+            continue
+        values = {"workspace": workspace_id, "limit": limit}
         deleted = tx.execute(_delete_some(table), values).rowcount
-        if deleted == most:
+        if deleted == limit:
             return True
         limit -= deleted
     return _delete_invitations(tx, workspace_id, limit)
@@ -221,6 +231,19 @@ def delete_workspace(tx: Tx, workspace_id: WorkspaceId) -> None:
     """Delete the row of a deleted workspace that has no other rows left."""
     _delete_throttles(tx, [sending_subject(workspace_id)])
     tx.execute(_DELETE_WORKSPACE, {"workspace": workspace_id})
+
+
+def _delete_documents(tx: Tx, workspace_id: WorkspaceId) -> bool:
+    """Delete some documents. Returns whether there were any."""
+    serials, size = list[int](), 0
+    values = {"workspace": workspace_id, "limit": DOCUMENTS_AT_ONCE}
+    for serial, length in _DOCUMENTS.all(tx, values):
+        size += length
+        if serials and size > TEXT_AT_ONCE:
+            break
+        serials.append(serial)
+    tx.execute(_DELETE_DOCUMENTS, {"workspace": workspace_id, "among": serials})
+    return bool(serials)
 
 
 def _delete_invitations(tx: Tx, workspace_id: WorkspaceId, limit: int) -> bool:

@@ -32,6 +32,7 @@ from keystead.domain.key_lists import (
     KeyOrder,
     LastUse,
 )
+from keystead.domain.policies import Policy
 from keystead.domain.principals import Actor
 from keystead.domain.scopes import EVERYTHING, ScopeCatalog
 from keystead.storage.database import Tx
@@ -45,6 +46,7 @@ from keystead.storage.tables.key_conditions import (
     MATCHES,
     values_at,
     values_of,
+    values_of_policy,
 )
 
 _KEYS: Final = api_keys.c
@@ -116,6 +118,7 @@ def ordered_ids(
     tx: Tx,
     workspace_id: WorkspaceId,
     wanted: KeyFilter,
+    policy: Policy,
     now: datetime,
     limit: int,
     after: tuple[int, KeyId] | None,
@@ -133,6 +136,7 @@ def ordered_ids(
         "id": id,
         "limit": limit,
         **values_at(now),
+        **values_of_policy(policy),
         **values_of(wanted.query),
     }
     ids = _ordered(_shape_of(wanted), after is not None).all(tx, values)

@@ -18,7 +18,6 @@ from sqlalchemy import (
     Text,
     bindparam,
     case,
-    false,
     func,
     literal_column,
     or_,
@@ -31,7 +30,7 @@ from keystead.domain.ids import KeyId, WorkspaceId, is_id
 from keystead.domain.instants import to_microseconds
 from keystead.domain.key_lists import ALL_KEYS, KeySelection, KeySort
 from keystead.domain.keys import ApiKey, KeyStatus
-from keystead.domain.policies import Policy
+from keystead.domain.policies import NO_POLICY
 from keystead.domain.renewals import NO_END
 from keystead.storage.database import Tx
 from keystead.storage.queries import Query
@@ -41,9 +40,11 @@ from keystead.storage.tables.key_conditions import (
     COUNTS,
     HAS_FINDING,
     HAS_STATUS,
+    IS_OUTSIDE,
     MATCHES,
     values_at,
     values_of,
+    values_of_policy,
 )
 from keystead.storage.tables.keys import ALL, key_of
 
@@ -110,7 +111,7 @@ def page_of_keys(
         "creator": wanted.created_by,
         "idle_since": now - (wanted.unused_for or timedelta()),
         "expires_by": now + (wanted.expiring_within or timedelta()),
-        "longest": _longest(wanted.outside),
+        **values_of_policy(wanted.outside or NO_POLICY),
         **values_at(now),
         **values_of(wanted.query),
     }
@@ -141,12 +142,6 @@ def position_of(key: ApiKey, sort: KeySort) -> str:
         case KeySort.LAST_USED_AT:
             use = key.last_use
             return f"{0 if use is None else to_microseconds(use.at)}:{key.id}"
-
-
-def _longest(policy: Policy | None) -> int:
-    """Return the longest lifetime that the policy allows, in microseconds."""
-    days = policy.max_lifetime_days if policy else None
-    return timedelta(days=days or 0) // timedelta(microseconds=1)
 
 
 def _parse(after: str | None, sort: KeySort) -> tuple[int | None, KeyId | None]:
@@ -181,12 +176,7 @@ def _shape_of(wanted: KeySelection) -> KeySelection:
         created_by=wanted.created_by and "?",
         unused_for=wanted.unused_for and _SOME_TIME,
         expiring_within=wanted.expiring_within and _SOME_TIME,
-        outside=wanted.outside
-        and Policy(
-            max_lifetime_days=wanted.outside.max_lifetime_days and 1,
-            expiry_required=wanted.outside.expiry_required,
-            renewal_allowed=wanted.outside.renewal_allowed,
-        ),
+        outside=wanted.outside and NO_POLICY,
     )
 
 
@@ -255,20 +245,5 @@ def _conditions(shape: KeySelection) -> list[ColumnElement[bool]]:
         end = type_coerce(_KEYS.expires_at, BigInteger) + literal_column("0")
         conditions += [HAS_STATUS[KeyStatus.ACTIVE], end <= _EXPIRES_BY]
     if shape.outside is not None:
-        conditions.append(_is_outside(shape.outside))
+        conditions.append(IS_OUTSIDE)
     return conditions
-
-
-def _is_outside(policy: Policy) -> ColumnElement[bool]:
-    """Return the condition of keys that the policy would not allow as they are: see `policies.allows_end`."""
-    reasons: list[ColumnElement[bool]] = []
-    if policy.expiry_required:
-        reasons.append(_KEYS.expires_at.is_(None))
-    if policy.max_lifetime_days is not None:
-        lifetime = type_coerce(_KEYS.expires_at, BigInteger) - type_coerce(
-            _KEYS.created_at, BigInteger
-        )
-        reasons.append(lifetime > bindparam("longest", type_=BigInteger))
-    if policy.renewal_allowed is False:
-        reasons.append(_KEYS.renewable_until.is_not(None))
-    return or_(false(), *reasons)

@@ -22,6 +22,7 @@ from keystead.domain.ids import KeyId, WorkspaceId
 from keystead.domain.key_hygiene import HygieneFinding
 from keystead.domain.keys import ApiKey, KeyUse, fold_for_search, has_passed
 from keystead.domain.networks import Networks
+from keystead.domain.policies import Policy
 from keystead.domain.principals import PrincipalKind
 from keystead.domain.renewals import Renewal
 from keystead.domain.scopes import Scopes
@@ -34,6 +35,7 @@ from keystead.storage.tables.key_conditions import (
     COUNTS,
     HAS_FINDING,
     values_at,
+    values_of_policy,
 )
 from keystead.storage.tables.workspaces import WORKSPACE_COLUMNS, workspace_of
 
@@ -277,10 +279,11 @@ def newest_key_id(tx: Tx, workspace_id: WorkspaceId) -> KeyId | None:
 
 
 def count_hygiene_findings(
-    tx: Tx, workspace_id: WorkspaceId, now: datetime
+    tx: Tx, workspace_id: WorkspaceId, policy: Policy, now: datetime
 ) -> dict[HygieneFinding, int]:
     """Return how many of the counted keys each hygiene finding applies to; without those of no key."""
-    row = _FINDINGS.first(tx, {"workspace": workspace_id, **values_at(now)})
+    values = {"workspace": workspace_id, **values_at(now), **values_of_policy(policy)}
+    row = _FINDINGS.first(tx, values)
     return {finding: keys for finding, keys in zip(HAS_FINDING, row or (), strict=True) if keys}
 
 

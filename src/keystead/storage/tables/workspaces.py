@@ -41,6 +41,8 @@ WORKSPACE_COLUMNS: Final = (
 )
 _ASCII_LOWER: Final = str.maketrans(ascii_uppercase, ascii_lowercase)
 
+DELETED_WORKSPACES: Final = select(workspaces.c.id).where(workspaces.c.deleted_at.is_not(None))
+"""Those whose rows are still to be purged, for reads over all workspaces: a few, in an index of their own."""
 _IS_KEPT: Final = workspaces.c.deleted_at.is_(None)
 _WORKSPACES: Final = select(*WORKSPACE_COLUMNS).where(_IS_KEPT)
 """Without deleted ones, whose rows are still to be purged: no list and no caller may see them."""
