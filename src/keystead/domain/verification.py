@@ -89,7 +89,7 @@ class Denied(NamedTuple):
 Verification = Verified | Denied
 
 NO_EXTRAS: Final = "\n{}\n\n"
-"""The extras of a key that has none."""
+"""The extras of a key without any."""
 MALFORMED = Denied(DenialReason.MALFORMED)
 UNKNOWN = Denied(DenialReason.UNKNOWN)
 
