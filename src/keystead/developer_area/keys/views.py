@@ -33,6 +33,7 @@ from keystead.developer_area.web.navigation import with_query
 from keystead.domain.errors import IdempotencyMismatch, Invalid, LimitReached
 from keystead.domain.key_hygiene import is_in_use
 from keystead.domain.keys import ApiKey, KeyStatus
+from keystead.domain.policies import allows_end
 from keystead.domain.scopes import KEYS_WRITE
 from keystead.domain.usage import Period
 
@@ -97,7 +98,8 @@ class KeyViews(KeyPages):
         if is_in_use(key, visit.now()) and not _is_confirmed(visit, key):
             problem = f"That doesn't match. Type {_confirmation(key)} to revoke this key."
             return self._revoke_page(visit, key, problem)
-        self._services.keys.revoke(visit.principal, key.id, visit.origin)
+        family = bool(visit.form.one("family"))
+        self._services.keys.revoke(visit.principal, key.id, visit.origin, family=family)
         quota = self._key_quota(visit, self._services.keys.quota(visit.principal))
         url = ListState.carried(visit).url(visit.keys_url)
         return redirect_with_message(url, f"“{key.description}” was revoked. {quota.text}.")
@@ -114,13 +116,13 @@ class KeyViews(KeyPages):
         *,
         status: int = 200,
     ) -> Response:
-        now, keys = visit.now(), self._services.keys
+        now, keys, policy = visit.now(), self._services.keys, self._policy(visit)
         quota = self._key_quota(visit, keys.quota(visit.principal))
         page = NewKeyPage(
             frame=visit.frame(),
             problems=problems or {},
             description=entry.description,
-            expiries=entry.expiries(now, visit.zone),
+            expiries=entry.expiries(now, visit.zone, lambda end: allows_end(policy, end, now)),
             shown_at=shown_at(now),
             expires_on=entry.expires_on,
             earliest=earliest_day(now, visit.zone),
@@ -141,6 +143,8 @@ class KeyViews(KeyPages):
             consequence=revoke_consequence(key, now),
             confirmation=_confirmation(key) if is_in_use(key, now) else "",
             problem=problem,
+            has_family=key.family is not None,
+            family_chosen=bool(visit.form.one("family")),
             back_url=self._back_url(visit, key),
         )
         return self._render(page, 422 if problem else 200)

@@ -17,7 +17,6 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
-    tuple_,
     type_coerce,
     update,
 )
@@ -103,12 +102,12 @@ _REFUSED: Final = Query(
     .order_by(key_callers.c.last_at)
     .limit(LIMIT)
 )
-_NOTED: Final = Query(
-    select(key_lifecycle_marks.c.key_id, key_lifecycle_marks.c.kind).where(
-        tuple_(key_lifecycle_marks.c.workspace_id, key_lifecycle_marks.c.key_id).in_(
-            bindparam("keys", expanding=True)
-        ),
-        key_lifecycle_marks.c.mark == bindparam("day"),
+_MARKS: Final = Query(
+    select(
+        key_lifecycle_marks.c.key_id, key_lifecycle_marks.c.kind, key_lifecycle_marks.c.mark
+    ).where(
+        key_lifecycle_marks.c.workspace_id.in_(bindparam("workspaces", expanding=True)),
+        key_lifecycle_marks.c.key_id.in_(bindparam("keys", expanding=True)),
     )
 )
 _SUCCESSOR: Final = api_keys.alias("successor")
@@ -239,12 +238,11 @@ def keys_refused(tx: Tx, after: datetime, limit: int) -> list[RefusedCall]:
     return [RefusedCall(*row) for row in _REFUSED.all(tx, values)]
 
 
-def kinds_noted(
-    tx: Tx, keys: Collection[tuple[WorkspaceId, KeyId]], day: str
-) -> set[tuple[KeyId, str]]:
-    """Return the kinds of events of these keys whose last mark is that day."""
-    values = {"keys": list(keys), "day": day}
-    return {(key_id, kind) for key_id, kind in _NOTED.all(tx, values)} if keys else set()
+def last_marks(tx: Tx, keys: Collection[tuple[WorkspaceId, KeyId]]) -> dict[tuple[KeyId, str], str]:
+    """Return the last marks of these keys by their kinds."""
+    workspaces, ids = {workspace_id for workspace_id, _ in keys}, [key_id for _, key_id in keys]
+    rows = _MARKS.all(tx, {"workspaces": list(workspaces), "keys": ids}) if keys else []
+    return {(key_id, kind): mark for key_id, kind, mark in rows}
 
 
 def silent_keys(tx: Tx, after: str, now: datetime, limit: int) -> list[tuple[WorkspaceId, KeyId]]:
