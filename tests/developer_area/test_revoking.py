@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from keystead.domain.verification import Denied
+from keystead.domain.keys import KeyDraft
+from keystead.domain.renewals import Renewal
+from keystead.domain.verification import Denied, Verified
 from tests.developer_area.conftest import Area
+from tests.support.installations import text_of
 from tests.support.key_pages import used
 
 
@@ -143,3 +146,24 @@ def test_the_question_is_named_and_described(area: Area) -> None:
     described = question.tree.one("div", id=panel.attributes["aria-describedby"]).text
     assert token.hint in described
     assert "This key has never been used, so nothing will break." in described
+
+
+def test_a_family_is_revoked_together(each_area: Area) -> None:
+    """A key that renewed itself can be revoked with its successor; any other has no such choice."""
+    area, services = each_area, each_area.services
+    plain = area.key("plain")
+    created = services.keys.create(area.principal, KeyDraft("job", None, renewal=Renewal()))
+    old = services.verifier.verify(text_of(created))
+    assert isinstance(old, Verified)
+    area.clock.advance(seconds=1)
+    new = services.renewals.renew(old.principal)
+    assert isinstance(services.verifier.verify(text_of(new)), Verified)
+    browser = area.signed_in()
+    assert "family" not in browser.open(revoke_url(area, plain.key_id)).tree.text
+    url = revoke_url(area, created.key.id)
+    question = browser.open(url)
+    assert "Also revoke its family" in question.tree.text
+    browser.submit(question, url, family="on")
+    for key in (created, new):
+        assert isinstance(services.verifier.verify(text_of(key)), Denied)
+    assert isinstance(services.verifier.verify(plain.reveal()), Verified)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -26,7 +27,7 @@ from keystead.storage.database import Tx
 from keystead.storage.schema import tables as schema
 from keystead.storage.tables.events import append_event
 from tests.support.administrator import read_behind, write_behind
-from tests.support.installations import SandboxInstallation
+from tests.support.installations import SandboxInstallation, sqlite_file
 
 DAY = timedelta(days=1)
 BY = Actor(PrincipalKind.OPERATOR, "tests", "tests")
@@ -271,30 +272,66 @@ def test_expired(own_sandbox: SandboxInstallation) -> None:
         assert [event.target.id for event in feed.read(after).items] == [kept]
 
 
-def test_a_restored_backup_gives_no_position_twice(own_sandbox: SandboxInstallation) -> None:
-    """After the events of a while are lost, new ones get positions that no reader has seen yet."""
-    sandbox, feed = own_sandbox, own_sandbox.services.feed
+def _copied(sandbox: SandboxInstallation, request: pytest.FixtureRequest) -> str:
+    """Copy the database while it is closed. Returns the URL of the copy."""
+    sandbox.installation.close()
+    if sandbox.database.is_sqlite:
+        source = sqlite_file(sandbox)
+        copy = shutil.copy(source, source.with_name("copy.db"))
+        url = f"sqlite:///{copy}"
+    else:
+        server, name = request.getfixturevalue("postgres"), str(sandbox.database.url.database)
+        url = sandbox.url.replace(name, server.create_database(template=name))
+    sandbox.restart()
+    return url
+
+
+def test_the_feed_survives_a_restore(
+    own_sandbox: SandboxInstallation, request: pytest.FixtureRequest
+) -> None:
+    """A copy of the database has the same feed. Restored later, it gives no position that a reader has seen again."""
+    sandbox = own_sandbox
     tenant = sandbox.tenant()
-    feed.place()
-    with read_behind(sandbox.database) as tx:
-        saved = tx.execute(select(schema.watermarks)).mappings().all()
-        last = tx.scalars(
-            select(schema.events.c.sequence).order_by(schema.events.c.sequence.desc())
-        ).first()
-    for _ in range(5):
+    sandbox.key(tenant)
+    sandbox.services.feed.place()
+    events, behind = (sandbox.services.feed.read(limit=200) for _ in range(2))
+    copy = _copied(sandbox, request)
+    for _ in range(5):  # they are lost, but a reader has seen them
         sandbox.key(tenant)
-    feed.place()
-    reader = feed.read(limit=200).next_after
-    with write_behind(sandbox.database) as tx:  # as a backup from before the keys would have it
-        of_keys = schema.events.c.sequence > last
-        tx.execute(schema.events.delete().where(of_keys))
-        tx.execute(update(schema.workspaces).values(last_event=last))
-        for row in saved:
-            tx.execute(update(schema.watermarks).values(**row))
+    sandbox.services.feed.place()
+    reader = sandbox.services.feed.read(behind.next_after)
+    assert len(reader.items) == 5
+    sandbox.url = copy
+    sandbox.restart()
+    feed = sandbox.services.feed
+    assert feed.read(limit=200) == events
     sandbox.clock.advance(seconds=1)
     created = sandbox.key(tenant).key.id
     feed.place()
-    assert [event.target.id for event in feed.read(reader).items] == [created]
+    assert [event.target.id for event in feed.read(reader.next_after).items] == [created]
+    assert [event.target.id for event in feed.read(behind.next_after).items] == [created]
+
+
+def test_the_events_of_a_deleted_workspace_leave_with_it(own_sandbox: SandboxInstallation) -> None:
+    """A reader goes on without them, from any position, and learns of the deletion from the installation's event."""
+    sandbox, feed = own_sandbox, own_sandbox.services.feed
+    ended, other = sandbox.tenant(), sandbox.tenant()
+    sandbox.key(ended)
+    feed.place()
+    first = feed.read(limit=1).next_after
+    kept = sandbox.key(other).key.id
+    sandbox.services.workspaces.suspend(ended.workspace_id)
+    sandbox.services.deletion.delete(ended.workspace_id)
+    feed.place()
+    behind = feed.read(limit=200).next_after
+    sandbox.services.deletion.purge()
+    feed.place()
+    events = feed.read(first, limit=200).items
+    assert ended.workspace_id not in {event.workspace_id for event in events}
+    assert kept in {event.target.id for event in events}
+    [deletion] = feed.read(first, type="workspace.deleted").items
+    assert (deletion.workspace_id, deletion.target.id) == (None, ended.workspace_id)
+    assert feed.read(behind).items == []
 
 
 def test_positions_are_times(own_sandbox: SandboxInstallation) -> None:

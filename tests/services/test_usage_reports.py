@@ -95,6 +95,7 @@ def test_by_day_and_by_key_are_the_same_sums(sandbox: SandboxInstallation) -> No
     before = None
     while not found or before is not None:
         page = reports.by_key(tenant, MONTH, limit=2, before=before)
+        assert len(found) <= len(created) + 1
         found, before = found + [(use.key_id, use.use) for use in page.items], page.next
     expected = {
         each.key.id: UseCount(3 * number + 3 + 3, 0) for number, each in enumerate(created)
@@ -122,6 +123,7 @@ def test_by_workspace_and_day(own_sandbox: SandboxInstallation) -> None:
     while not found or before is not None:
         page = reports.by_workspace(MONTH, limit=2, before=before)
         found, before = [*found, *page.items], page.next
+        assert len(found) <= len(expected)
     assert found == sorted(expected, reverse=True)
     middle = reports.by_workspace(Period(TODAY + DAY, TODAY + DAY), limit=9).items
     assert [(each.day, each.workspace_id, each.use) for each in middle] == found[2:4]

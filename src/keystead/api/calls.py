@@ -272,13 +272,13 @@ class Endpoint:
         self, call: Call | OperatorCall, scope: Scope, send: Send, parts: Iterator[bytes]
     ) -> None:
         """Send the parts, each made in the share of the call's owner. A failure cuts the connection."""
-        make = partial(self._slow, call.owner, partial(next, parts, b""))
+        make = partial(self._slow, call.owner, partial(next, parts, None))
         # HEAD makes none, as the first may record an event. Otherwise the first's refusal still is the response.
-        part = b"" if scope["method"] == "HEAD" else await make()
+        part = None if scope["method"] == "HEAD" else await make()
         media_type = (self.operation.streams or "").encode("ascii")
         headers = [(b"content-type", media_type), NO_STORE]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
-        while part:
+        while part is not None:
             await send({"type": "http.response.body", "body": part, "more_body": True})
             part = await make()
         await send({"type": "http.response.body", "body": b""})

@@ -47,6 +47,7 @@ GROUPS: Final = {
         ),
         ("plans", "keystead.cli.plans:app", "List and change plans and their limits."),
         ("keys", "keystead.cli.keys:app", "Create, list, rotate and revoke API keys."),
+        ("policy", "keystead.cli.policy:app", "Check keys against the policy."),
         ("events", "keystead.cli.events:app", "Show the audit log."),
     ),
     "Use a server, with a key's token": (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -10,6 +11,7 @@ from keystead.cli.outcome import Exit, Failure
 from keystead.domain.ids import KeyId, is_id
 from keystead.domain.instants import parse_instant
 from keystead.domain.keys import UNSET, Unset
+from keystead.domain.renewals import Renewal
 from keystead.domain.token import parse, trim
 
 NEVER: Final = "never"
@@ -46,6 +48,31 @@ def expiry_of(text: str | None, now: datetime) -> datetime | None | Unset:
         return UNSET if text is None else parse_expiry(text, now)
     except ValueError as error:
         raise Failure(f"--expires {error}.", Exit.USAGE) from None
+
+
+def renewal_of(text: str | None, now: datetime) -> Renewal | Unset:
+    """Parse --renewable-until like an expiry; UNSET if it was not given. Failure."""
+    try:
+        return UNSET if text is None else Renewal(parse_expiry(text, now))
+    except ValueError as error:
+        raise Failure(f"--renewable-until {error}.", Exit.USAGE) from None
+
+
+def metadata_of(texts: Iterable[str]) -> dict[str, str]:
+    """Parse the values of --metadata, each NAME=VALUE. Failure."""
+    pairs = [text.partition("=") for text in texts]
+    if not all(equals for _, equals, _ in pairs):
+        raise Failure("--metadata must be NAME=VALUE, such as customer=42.", Exit.USAGE)
+    return {name: value for name, _, value in pairs}
+
+
+def days_of(option: str, text: str | None) -> timedelta | None:
+    """Parse a number of whole days, such as 30d or 4w; None if the option was not given. Failure."""
+    duration = None if text is None else duration_of(option, text)
+    day = timedelta(days=1)
+    if duration is not None and (not day <= duration < 10_000 * day or duration % day):
+        raise Failure(f"{option} must be a whole number of days from 1d to 9999d.", Exit.USAGE)
+    return duration
 
 
 def duration_of(option: str, text: str) -> timedelta:

@@ -6,13 +6,20 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
 from keystead.cli import render
 from keystead.cli.installation import WorkspaceName, note_rate_limits_off
-from keystead.cli.key_arguments import duration_of, expiry_of, key_id_of
+from keystead.cli.key_arguments import (
+    days_of,
+    duration_of,
+    expiry_of,
+    key_id_of,
+    metadata_of,
+    renewal_of,
+)
 from keystead.cli.options import (
     ANYWHERE,
     Cursor,
@@ -40,6 +47,7 @@ from keystead.cli.token_file import FILE_VARIABLE
 if TYPE_CHECKING:
     from keystead.client import CreatedKey, Key, Quota
     from keystead.client._sync.keys import Keys
+    from keystead.client.requests import KeyFilters
 
 
 app = App(name="keys", help="Create, list, update, rotate and revoke API keys.")
@@ -47,6 +55,8 @@ app = App(name="keys", help="Create, list, update, rotate and revoke API keys.")
 KeyIdArgument = Annotated[str, Parameter(help="The key's id, key_..., not its token.")]
 Description = Parameter(name=["--description", "-d"])
 Status = Literal["active", "expired", "revoked"] | None
+Sort = Literal["created_at", "last_used_at", "expires_at"]
+Order = Literal["asc", "desc"]
 
 
 @app.command
@@ -55,6 +65,9 @@ def create(
     description: Annotated[str, Description],
     expires: str | None = None,
     scope: Texts = (),
+    network: Texts = (),
+    metadata: Texts = (),
+    renewable_until: str | None = None,
     workspace: WorkspaceName = None,
     where: Where = ANYWHERE,
     json: Json = False,
@@ -71,14 +84,30 @@ def create(
     scope
         A scope, such as documents:read; repeatable. Default: all data of the workspace; at a server, the scopes of the
         key that creates it, without managing keys.
+    network
+        An address or a CIDR block that the key works from; repeatable. Default: anywhere; at a server, the networks of
+        the key that creates it.
+    metadata
+        A label for your product, such as customer=42; repeatable. It gives no access.
+    renewable_until
+        Let the key renew itself until then, as for --expires; never: without end. Default: it can't renew itself.
     """
     forbid_core_dumps()
     from keystead.client import UNSET
 
-    end = expiry_of(expires, datetime.now(UTC))
+    now = datetime.now(UTC)
+    end, labels = expiry_of(expires, now), metadata_of(metadata)
+    renewal = renewal_of(renewable_until, now)
     with with_keys(where, workspace) as keys:
         with _candidates_noted(json):
-            created = keys.create(description, scopes=scope or UNSET, expires_at=end)
+            created = keys.create(
+                description,
+                scopes=scope or UNSET,
+                expires_at=end,
+                networks=network or UNSET,
+                metadata=labels or UNSET,
+                renewal=renewal,
+            )
         _print_token(created, json)
 
 
@@ -87,6 +116,12 @@ def list_(
     *,
     status: Status = None,
     query: str = "",
+    created_by: str = "",
+    unused_for: str | None = None,
+    expiring_within: str | None = None,
+    outside_policy: Flag = False,
+    sort: Sort = "created_at",
+    order: Order = "desc",
     limit: Limit = None,
     cursor: Cursor = None,
     workspace: WorkspaceName = None,
@@ -101,12 +136,34 @@ def list_(
         Only keys of this status.
     query
         Only keys with this text in their description, with this id, or whose token ends in these four characters.
+    created_by
+        Only keys that the key, member or operator with this id created.
+    unused_for
+        Only keys without a use for so long, such as 30d.
+    expiring_within
+        Only active keys that expire within this time, such as 14d.
+    outside_policy
+        Only keys that the workspace's policy would not allow as they are.
+    sort
+        What orders the list.
+    order
+        Ascending or descending.
     """
     quotas: list[Quota] = []
+    filters: KeyFilters = {
+        "status": status,
+        "query": query,
+        "created_by": created_by,
+        "unused_for": days_of("--unused-for", unused_for),
+        "expiring_within": days_of("--expiring-within", expiring_within),
+        "outside_policy": outside_policy,
+        "sort": sort,
+        "order": order,
+    }
     with with_keys(where, workspace) as keys:
 
         def fetch(size: int, after: str | None) -> tuple[list[Key], str | None]:
-            page = keys.page(status=status, query=query, limit=size, cursor=after)
+            page = keys.page(limit=size, cursor=after, **filters)
             quotas.append(page.quota)
             return page.items, page.next_cursor
 
@@ -149,11 +206,17 @@ def update(
     description: Annotated[str | None, Description] = None,
     expires: str | None = None,
     scope: Texts = (),
+    network: Texts = (),
+    any_network: Flag = False,
+    metadata: Texts = (),
+    remove_metadata: Texts = (),
+    renewable_until: str | None = None,
+    not_renewable: Flag = False,
     workspace: WorkspaceName = None,
     where: Where = ANYWHERE,
     json: Json = False,
 ) -> None:
-    """Update a key: its description, expiry or scopes.
+    """Update a key: its description, expiry, scopes, networks, metadata or renewal.
 
     Parameters
     ----------
@@ -164,16 +227,39 @@ def update(
         expired.
     scope
         A scope to keep; repeatable. All others are removed, and none can be added.
+    network
+        An address or a CIDR block that the key works from; repeatable. All others are removed.
+    any_network
+        Let the key work from anywhere.
+    metadata
+        A label to set, such as customer=42; repeatable. The others stay.
+    remove_metadata
+        The name of a label to remove; repeatable.
+    renewable_until
+        Let the key renew itself until then, as for --expires; never: without end.
+    not_renewable
+        Take away the permission to renew itself.
     """
     id = key_id_of(key_id)
-    if description is None and expires is None and not scope:
-        raise Failure("Nothing to update: use --description, --expires or --scope.", Exit.USAGE)
+    if network and any_network:
+        raise Failure("Use either --network or --any-network.", Exit.USAGE)
+    if renewable_until is not None and not_renewable:
+        raise Failure("Use either --renewable-until or --not-renewable.", Exit.USAGE)
     from keystead.client import UNSET
 
-    end = expiry_of(expires, datetime.now(UTC))
-    named = UNSET if description is None else description
+    now = datetime.now(UTC)
+    changes: dict[str, Any] = {
+        "description": UNSET if description is None else description,
+        "scopes": scope or UNSET,
+        "expires_at": expiry_of(expires, now),
+        "networks": network if network or any_network else UNSET,
+        "metadata": {**dict.fromkeys(remove_metadata), **metadata_of(metadata)} or UNSET,
+        "renewal": None if not_renewable else renewal_of(renewable_until, now),
+    }
+    if all(value is UNSET for value in changes.values()):
+        raise Failure("Nothing to update: use at least one option.", Exit.USAGE)
     with with_keys(where, workspace) as keys:
-        key = keys.update(id, description=named, scopes=scope or UNSET, expires_at=end)
+        key = keys.update(id, **changes)
     if json:
         render.print_json(key)
     else:
@@ -388,8 +474,17 @@ def _print_key(key: Key, now: datetime) -> None:
         "used by": key.last_used_agent or render.NOTHING,
         "revoked": render.at(key.revoked_at, render.NOTHING),
         "rotated to": key.rotated_to or render.NOTHING,
+        "networks": " ".join(key.networks) or "anywhere",
+        "metadata": "  ".join(map("=".join, key.metadata.items())) or render.NOTHING,
+        "renewal": _renewal_text(key),
     }
     render.print_fields(fields)
+
+
+def _renewal_text(key: Key) -> str:
+    if key.renewal is None:
+        return render.NOTHING
+    return "without end" if key.renewal.until is None else f"until {render.at(key.renewal.until)}"
 
 
 def _rows(keys: Iterable[Key]) -> Iterable[tuple[str, ...]]:

@@ -20,7 +20,7 @@ from keystead.domain.token import parse
 
 if TYPE_CHECKING:
     from keystead.cli.options import Where
-    from keystead.client import Client, Operator, Page, Problem
+    from keystead.client import Client, Operator, Page, PolicyLayers, Problem
     from keystead.client._sync.keys import Keys
     from keystead.client._sync.webhooks import Events
 
@@ -137,6 +137,20 @@ def with_events(where: Where, workspace: str | None) -> Iterator[Events]:
         return
     with operating(where, *WORKSPACE_CALLS, "events:WORKSPACE_EVENTS") as operator:
         yield operator.events(workspace_id_of(operator, workspace))
+
+
+@contextmanager
+def with_policy(where: Where, workspace: str | None) -> Iterator[tuple[PolicyLayers, Keys]]:
+    """Yield the policy of a workspace and its keys, as `with_keys` does."""
+    server = server_of(where)
+    if server is not None and workspace is None:
+        with connected(server) as client:
+            yield client.policy(), client.keys
+        return
+    calls = (*WORKSPACE_CALLS, "policies:MANAGED_POLICIES", "keys:WORKSPACE_KEYS")
+    with operating(where, *calls) as operator:
+        id = workspace_id_of(operator, workspace)
+        yield operator.workspaces.policy(id), operator.keys(id)
 
 
 def workspace_id_of(operator: Operator, workspace: str | None) -> str:

@@ -82,8 +82,8 @@ class KeyFilters(TypedDict, total=False):
     status: Literal["active", "expired", "revoked"] | None
     query: str
     created_by: str
-    unused_for: timedelta
-    expiring_within: timedelta
+    unused_for: timedelta | None
+    expiring_within: timedelta | None
     outside_policy: bool
     sort: Literal["created_at", "last_used_at", "expires_at"]
     order: Literal["asc", "desc"]

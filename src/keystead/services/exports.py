@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Final
 
 from keystead.domain.documents import Collection, Document
 from keystead.domain.errors import NotFound
 from keystead.domain.events import NO_ORIGIN, Event, EventType, Origin, Target
-from keystead.domain.ids import WorkspaceId
+from keystead.domain.ids import KeyId, WorkspaceId
 from keystead.domain.instants import EPOCH
 from keystead.domain.invitations import Invitation
 from keystead.domain.key_lists import ALL_KEYS
 from keystead.domain.keys import ApiKey
 from keystead.domain.principals import Principal
+from keystead.domain.usage import Period, UseCount
 from keystead.domain.webhooks import WebhookEndpoint
 from keystead.domain.workspaces import Member
 from keystead.services.authorization import Authorization
@@ -28,6 +29,7 @@ from keystead.storage.tables import (
     events,
     invitations,
     key_pages,
+    usage_reports,
     webhooks,
     workspaces,
 )
@@ -45,7 +47,25 @@ class ExportedDocument:
     document: Document
 
 
-Exported = Member | Invitation | ApiKey | Collection | ExportedDocument | WebhookEndpoint | Event
+@dataclass(frozen=True, slots=True)
+class ExportedUse:
+    """The use of one key on one day (UTC)."""
+
+    key_id: KeyId
+    day: date
+    use: UseCount
+
+
+Exported = (
+    Member
+    | Invitation
+    | ApiKey
+    | ExportedUse
+    | Collection
+    | ExportedDocument
+    | WebhookEndpoint
+    | Event
+)
 _Fetch = Callable[[Tx, WorkspaceId, Any], Sequence[Any]]
 _Position = Callable[[Any], Any]
 
@@ -71,12 +91,17 @@ class Exports:
             events.append_event(tx, workspace_id, EventType.WORKSPACE_EXPORTED, act, target)
 
     def pages(self, workspace_id: WorkspaceId) -> Iterator[Sequence[Exported]]:
-        """Yield page after page: people, keys, collections with their documents, webhooks, events.
+        """Yield page after page: people, keys with their use, collections with their documents, webhooks, events.
 
         Raises NotFound as soon as the workspace was deleted.
         """
-        for fetch, position in _PEOPLE_AND_KEYS:
+        for fetch, position in _PEOPLE:
             yield from self._all(workspace_id, fetch, position, PAGE)
+        for page in self._all(workspace_id, _keys, _id, PAGE):
+            yield page
+            for key in page:
+                if use := self._page(workspace_id, _use_of(key.id), None):
+                    yield use
         for page in self._all(workspace_id, _collections, _id, PAGE):
             yield page
             for collection in page:
@@ -124,6 +149,14 @@ def _keys(tx: Tx, workspace_id: WorkspaceId, before: str | None) -> Sequence[Api
     return key_pages.page_of_keys(tx, workspace_id, ALL_KEYS, EPOCH, PAGE, before)
 
 
+def _use_of(key_id: KeyId) -> _Fetch:
+    def fetch(tx: Tx, workspace_id: WorkspaceId, _: None) -> list[ExportedUse]:
+        by_day = usage_reports.use_of_key(tx, workspace_id, key_id, _ALWAYS)
+        return [ExportedUse(key_id, day, use) for day, use in by_day.items()]
+
+    return fetch
+
+
 def _collections(tx: Tx, workspace_id: WorkspaceId, before: Any) -> Sequence[Collection]:
     return collections.page_of_collections(tx, workspace_id, limit=PAGE, before=before)
 
@@ -146,10 +179,10 @@ def _events(tx: Tx, workspace_id: WorkspaceId, before: int | None) -> Sequence[E
     return events.page_of_events(tx, workspace_id, limit=PAGE, before=before)
 
 
-_PEOPLE_AND_KEYS: Final[tuple[tuple[_Fetch, _Position], ...]] = (
+_ALWAYS: Final = Period(EPOCH.date(), date.max)
+_PEOPLE: Final[tuple[tuple[_Fetch, _Position], ...]] = (
     (_members, lambda member: member.user.id),
     (_invitations, _id),
-    (_keys, _id),
 )
 _WEBHOOKS_AND_EVENTS: Final[tuple[tuple[_Fetch, _Position], ...]] = (
     (_webhooks, _id),

@@ -7,7 +7,7 @@ row in `key_lifecycle_marks` says which event was written last.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -104,8 +104,8 @@ class KeyLifecycle:
             with self._database.read_across(Purpose.WORKER) as tx:
                 batch = rows.keys_refused(tx, at, BATCH)
                 reused = {(call.workspace_id, call.key_id) for call in batch if call.is_rotated}
-                noted = rows.kinds_noted(tx, reused, refusal_dedup_key(now))
-            total += self._record_each(_due_refusals(batch, noted, refusal_dedup_key(now)))
+                marks = rows.last_marks(tx, reused)
+            total += self._record_each(_due_refusals(batch, marks, now))
             if len(batch) < BATCH:
                 at = now - OVERLAP
                 break
@@ -162,23 +162,29 @@ def _judge_refusal(tx: Tx, key: ApiKey, now: datetime) -> LifecycleEvent | None:
 
 @dataclass(frozen=True, slots=True)
 class _ReuseFrom:
-    """Judges that a rotated key was called from this address."""
+    """Judges that a rotated key was called from this address at that time."""
 
     address: str
+    at: datetime
 
     def __call__(self, _: Tx, key: ApiKey, now: datetime) -> LifecycleEvent | None:
         is_over = key.rotated_to is not None and key.status(now) is not KeyStatus.ACTIVE
-        return reuse_event(key, self.address, now) if is_over else None
+        return reuse_event(key, self.address, self.at) if is_over else None
 
 
 def _due_refusals(
-    calls: Iterable[rows.RefusedCall], noted: Collection[tuple[KeyId, str]], today: str
+    calls: Iterable[rows.RefusedCall], marks: Mapping[tuple[KeyId, str], str], now: datetime
 ) -> list[_Suspect]:
-    """Return the keys with an event to write: a refusal a day, and of a rotated key one from each network."""
+    """Return the keys with an event to write: a refusal a day, and of a rotated key one a day and network."""
     due: dict[tuple[WorkspaceId, KeyId, str], Judge] = {}
     for call in calls:
-        kind = reuse_kind(call.address) if call.is_rotated else LifecycleKind.REFUSED
-        judge = _ReuseFrom(call.address) if call.is_rotated else _judge_refusal
-        if call.noted != today and (call.key_id, kind) not in noted:
+        if call.is_rotated:
+            kind = reuse_kind(call.address)
+            judge: Judge = _ReuseFrom(call.address, call.at)
+            is_noted = marks.get((call.key_id, kind), "") >= refusal_dedup_key(call.at)
+        else:
+            kind, judge = LifecycleKind.REFUSED, _judge_refusal
+            is_noted = call.noted == refusal_dedup_key(now)
+        if not is_noted:
             due.setdefault((call.workspace_id, call.key_id, kind), judge)
     return [(*key[:2], due[key]) for key in sorted(due)]

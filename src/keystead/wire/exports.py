@@ -13,10 +13,11 @@ from keystead.domain.invitations import Invitation, InvitationStatus
 from keystead.domain.keys import ApiKey
 from keystead.domain.webhooks import WebhookEndpoint
 from keystead.domain.workspaces import Member, Role
-from keystead.services.exports import Exported, ExportedDocument
+from keystead.services.exports import Exported, ExportedDocument, ExportedUse
 from keystead.wire import resources
 from keystead.wire.operator import ManagedMember
 from keystead.wire.schema import AsText, Instant, Resource
+from keystead.wire.usage import DayUsage
 from keystead.wire.webhooks import Webhook
 
 
@@ -63,6 +64,12 @@ class ExportedInvitation(Resource):
         )
 
 
+class KeyDayUsage(DayUsage):
+    """The requests of one key on one day."""
+
+    key: str
+
+
 class CollectedDocument(resources.Document):
     """A document with the name of its collection."""
 
@@ -89,6 +96,9 @@ def _described(exported: Exported, now: datetime) -> tuple[str, Resource]:
             described = "invitation", ExportedInvitation.of(exported, now)
         case ApiKey():
             described = "key", resources.Key.of(exported, now)
+        case ExportedUse(key_id=key, day=day, use=use):
+            requests, refused = use.requests, use.refused
+            described = "usage", KeyDayUsage(key=key, day=day, requests=requests, refused=refused)
         case Collection():
             described = "collection", resources.Collection.of(exported)
         case ExportedDocument(collection=name, document=document):

@@ -61,6 +61,8 @@ def test_every_call_answers_like_for_an_id_that_never_was(api: ApiInstallation) 
                 assert (gone.status_code, gone.content) == (404, absent.content), template
             seen += 1
         assert tenant.id not in client.get("/operator/v1/workspaces").text
+        looked_up = client.post("/operator/v1/keys/lookup", {"token": token})
+        assert problem(looked_up) == (404, "not-found")
         assert problem(api.client(token).get("/v1/whoami")) == (401, "invalid-token")
     assert seen >= 40
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from keystead.api.calls import OperatorCall
 from keystead.api.events import EVENTS
-from keystead.api.operations import LIMIT, OPERATOR, Operations, Reply, in_query
+from keystead.api.operations import LIMIT, OPERATOR, Operations, Reply, Way, in_query
 from keystead.api.operator.keys import for_operators
 from keystead.domain.errors import FeedExpired, InvalidCursor
 from keystead.domain.events import EventType, InstallationEventType
@@ -33,6 +33,7 @@ FEED: Final = Operations("/operator/v1/events", "feed", OPERATOR)
         in_query("type", "Only events of this type.", EventType | InstallationEventType),
         LIMIT,
     ),
+    way=Way.SLOW,
 )
 def list_feed_events(
     call: OperatorCall,

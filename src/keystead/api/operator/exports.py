@@ -21,9 +21,10 @@ def export_workspace(call: Call) -> Streamed:
     """Return everything in the workspace as JSON lines, except secrets: no digest, password or signing secret.
 
     Each line is `{"type": …, "data": …}`, with `data` in the shape of the API: `workspace`, `policy`, `member`,
-    `invitation`, `key`, `collection`, `document` (with `text` and `collection`), `webhook` and `event`. The last line
-    is `{"type": "end", "lines": n}` with the number of lines before it: without it the export is incomplete. It is
-    read in pages, each of one moment. The workspace gets an event `workspace.exported`.
+    `invitation`, `key`, `usage` (of a key and day), `collection`, `document` (with `text` and `collection`),
+    `webhook` and `event`. The last line is `{"type": "end", "lines": n}` with the number of lines before it: without
+    it the export is incomplete. It is read in pages, each of one moment. The workspace gets an event
+    `workspace.exported`.
     """
     return Streamed(_parts(call))
 

@@ -284,13 +284,18 @@ class KeyCreatedBeforePage(FramedPage):
 
 @dataclass(frozen=True, slots=True)
 class RevokeKeyPage(FramedPage):
-    """The question before a key is revoked. `confirmation` holds the characters to type, if any."""
+    """The question before a key is revoked. `confirmation` holds the characters to type, if any.
+
+    `has_family`: the key renewed itself, or was made so; the others can be revoked with it.
+    """
 
     template: ClassVar[str] = "revoke_key.html"
     key: KeyRow
     consequence: str
     confirmation: str
     problem: str
+    has_family: bool
+    family_chosen: bool
     back_url: str
 
 

@@ -97,7 +97,8 @@ class KeyViews(KeyPages):
         if is_in_use(key, visit.now()) and not _is_confirmed(visit, key):
             problem = f"That doesn't match. Type {_confirmation(key)} to revoke this key."
             return self._revoke_page(visit, key, problem)
-        self._services.keys.revoke(visit.principal, key.id, visit.origin)
+        family = bool(visit.form.one("family"))
+        self._services.keys.revoke(visit.principal, key.id, visit.origin, family=family)
         quota = self._key_quota(visit, self._services.keys.quota(visit.principal))
         url = ListState.carried(visit).url(visit.keys_url)
         return redirect_with_message(url, f"“{key.description}” was revoked. {quota.text}.")
@@ -141,6 +142,8 @@ class KeyViews(KeyPages):
             consequence=revoke_consequence(key, now),
             confirmation=_confirmation(key) if is_in_use(key, now) else "",
             problem=problem,
+            has_family=key.family is not None,
+            family_chosen=bool(visit.form.one("family")),
             back_url=self._back_url(visit, key),
         )
         return self._render(page, 422 if problem else 200)

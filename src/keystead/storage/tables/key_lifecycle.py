@@ -103,12 +103,13 @@ _REFUSED: Final = Query(
     .order_by(key_callers.c.last_at)
     .limit(LIMIT)
 )
-_NOTED: Final = Query(
-    select(key_lifecycle_marks.c.key_id, key_lifecycle_marks.c.kind).where(
+_MARKS: Final = Query(
+    select(
+        key_lifecycle_marks.c.key_id, key_lifecycle_marks.c.kind, key_lifecycle_marks.c.mark
+    ).where(
         tuple_(key_lifecycle_marks.c.workspace_id, key_lifecycle_marks.c.key_id).in_(
             bindparam("keys", expanding=True)
-        ),
-        key_lifecycle_marks.c.mark == bindparam("day"),
+        )
     )
 )
 _SUCCESSOR: Final = api_keys.alias("successor")
@@ -239,12 +240,10 @@ def keys_refused(tx: Tx, after: datetime, limit: int) -> list[RefusedCall]:
     return [RefusedCall(*row) for row in _REFUSED.all(tx, values)]
 
 
-def kinds_noted(
-    tx: Tx, keys: Collection[tuple[WorkspaceId, KeyId]], day: str
-) -> set[tuple[KeyId, str]]:
-    """Return the kinds of events of these keys whose last mark is that day."""
-    values = {"keys": list(keys), "day": day}
-    return {(key_id, kind) for key_id, kind in _NOTED.all(tx, values)} if keys else set()
+def last_marks(tx: Tx, keys: Collection[tuple[WorkspaceId, KeyId]]) -> dict[tuple[KeyId, str], str]:
+    """Return the last marks of these keys by their kinds."""
+    rows = _MARKS.all(tx, {"keys": list(keys)}) if keys else []
+    return {(key_id, kind): mark for key_id, kind, mark in rows}
 
 
 def silent_keys(tx: Tx, after: str, now: datetime, limit: int) -> list[tuple[WorkspaceId, KeyId]]:
