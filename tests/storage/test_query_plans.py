@@ -21,12 +21,14 @@ from keystead.domain.key_lists import KeyFilter, KeyOrder, KeySelection, KeySort
 from keystead.domain.keys import KeyDraft, KeyPatch, KeyStatus
 from keystead.domain.policies import Policy
 from keystead.domain.principals import Principal, operator
+from keystead.domain.renewals import Renewal
 from keystead.domain.scopes import FULL
 from keystead.domain.token import assemble
 from keystead.domain.usage import Period, day_number
 from keystead.services.events import Events
 from keystead.services.idempotency import Once
 from keystead.services.keys import Keys
+from keystead.services.quiet_ends import QuietEnds
 from keystead.services.usage_reports import UsageReports
 from keystead.storage.engine.roles import Purpose
 from keystead.storage.schema.tables import api_keys, events, key_use, key_use_days, workspaces
@@ -82,6 +84,17 @@ class Crowd:
         old = self.keys.create(self.tenant, KeyDraft("x")).key
         self.sandbox.services.rotations.rotate(self.tenant, old.id, overlap=timedelta(hours=1))
         self.sandbox.limit(self.tenant, None)
+
+    def renew(self) -> None:
+        """Let a key renew itself, again after a lost answer, and use its successor."""
+        renewals = self.sandbox.services.renewals
+        principal = self.sandbox.principal(self.sandbox.key(self.tenant, renewal=Renewal()))
+        renewals.renew(principal)
+        self.sandbox.verify(renewals.renew(principal))
+
+    def end_silent(self) -> None:
+        """Look for silent keys."""
+        QuietEnds(self.sandbox.database, self.sandbox.clock).run()
 
     def peppers(self) -> None:
         """Read what a server reads when it starts."""
@@ -230,6 +243,8 @@ ACTS: dict[str, Callable[[Crowd], object]] = {
     "rotation": lambda c: c.sandbox.services.rotations.rotate(
         c.tenant, c.key(102), overlap=timedelta(hours=1)
     ),
+    "renewal": lambda c: c.renew(),
+    "silent keys": lambda c: c.end_silent(),
     "predecessor": lambda c: c.keys.predecessor(c.tenant, c.key()),
     **{
         f"{sort} {'up' if ascending else 'down'}, {'next' if after else 'first'} page": partial(
@@ -325,6 +340,8 @@ def test_no_sorting(crowd: Crowd, name: str) -> None:
         ("events of a type", "events_by_type", "type "),
         ("revoked keys", "api_keys_revoked", "LIMIT"),
         ("overlap under a limit", "api_keys_overlapping", "rotated_to IS NOT NULL"),
+        ("renewal", "api_keys_family", "family ="),
+        ("silent keys", "api_keys_quiet", "quiet_seconds IS NOT NULL"),
         ("peppers at a start", "api_keys_by_pepper", "pepper_id"),
         ("a workspace by its name", "workspaces_by_name", "name ="),
         ("new events", "events_unplaced", "position IS NULL AND"),
