@@ -74,6 +74,7 @@ _KEY_STATE: Final = (
     "family",
     "replaces",
     "quiet_seconds",
+    "has_extras",
 )
 
 _DIGEST: Final = (
@@ -162,6 +163,7 @@ GRANTS: Final[Mapping[str, tuple[Grant, ...]]] = {
             "metadata",
             "renewable_until",
             "replaces",
+            "has_extras",
         ),
         _select(schema.workspaces, "id", "name", "plan_id", "suspended_at"),
         _select(schema.credentials, "id", "name", "pepper_id", "digest", "revoked_at"),
@@ -311,6 +313,7 @@ GRANTS: Final[Mapping[str, tuple[Grant, ...]]] = {
         _insert(schema.deleted_workspaces),
         _update(schema.webhook_endpoints, "sealed", "deleted_at"),
         _delete(schema.webhook_queues),
+        _delete(schema.notification_digests),
     ),
     Purpose.DELETION: _PURGES,
 }
