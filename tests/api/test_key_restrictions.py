@@ -109,6 +109,19 @@ def test_a_removed_name_is_null_only_in_a_change(tenant: Tenant) -> None:
     assert changed.json()["metadata"] == {"b": "2"}
 
 
+def test_they_are_part_of_what_an_idempotency_key_stands_for(tenant: Tenant) -> None:
+    """The same request again is the same key; one member more is another request: 422 `idempotency-mismatch`."""
+    client, once = renewable(tenant), [("idempotency-key", "once")]
+    body = {"description": "x", **MEMBERS}
+    first = client.post("/v1/keys", body, once)
+    again = client.post("/v1/keys", body, once)
+    assert (again.status_code, again.json()["id"]) == (201, first.json()["id"])
+    assert shown(again.json()) == ANSWERED
+    for name in MEMBERS:
+        less = {key: value for key, value in body.items() if key != name}
+        assert problem(client.post("/v1/keys", less, once)) == (422, "idempotency-mismatch")
+
+
 def test_wider_members_are_would_widen(tenant: Tenant) -> None:
     """A key that has no renewal can't grant one: 403 `would-widen`."""
     client = tenant.client()

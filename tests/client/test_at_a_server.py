@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import Iterator
 from itertools import pairwise
@@ -21,6 +22,7 @@ from keystead.client import (
     Invalid,
     InvalidToken,
     NotFound,
+    NotSuspended,
     Operator,
     Quota,
     Token,
@@ -153,6 +155,28 @@ def test_a_backend_sees_to_its_tenants(server: ServerProcess, kind: type[Any]) -
         assert session.url.startswith(f"{server.base_url}/sign-in?link=")
         with pytest.raises(NotFound):
             operator.workspaces.get("ws_02tcRIyrxLXTR81B3dqdOx")
+
+
+@pytest.mark.parametrize("kind", OPERATORS)
+def test_a_backend_exports_and_deletes(server: ServerProcess, kind: type[Any]) -> None:
+    """An export arrives whole over the network; a deleted workspace is not found, not even to export."""
+    with opened(kind, server.base_url, credential(server, CredentialKind.OPERATOR)) as operator:
+        workspace = operator.workspaces.create(f"Of {kind.__name__}", owner="Ann")
+        written: list[bytes] = []
+        count = operator.workspaces.export(workspace.id, written.append)
+        lines = [json.loads(line) for line in b"".join(written).splitlines()]
+        assert lines[-1] == {"type": "end", "lines": count}
+        assert [line["data"]["name"] for line in lines if line["type"] == "member"] == ["Ann"]
+        with pytest.raises(NotSuspended):
+            operator.workspaces.delete(workspace.id)
+        operator.workspaces.suspend(workspace.id)
+        for _ in range(2):
+            operator.workspaces.delete(workspace.id)
+        with pytest.raises(NotFound):
+            operator.workspaces.get(workspace.id)
+        with pytest.raises(NotFound):
+            operator.workspaces.export(workspace.id, written.append)
+        assert len(lines) == b"".join(written).count(b"\n")
 
 
 def test_a_bad_batch_names_its_documents(server: ServerProcess) -> None:

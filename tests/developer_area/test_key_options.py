@@ -8,6 +8,7 @@ import pytest
 
 from keystead.domain.keys import KeyPatch
 from keystead.domain.renewals import Renewal
+from keystead.domain.workspaces import Role
 from tests.developer_area.conftest import Area
 from tests.support.browser import filled
 from tests.support.key_pages import create, newest
@@ -51,6 +52,16 @@ def test_a_form_sets_them_and_the_page_shows_them(each_area: Area) -> None:
         assert text in page.tree.text
     assert "May rotate itself" in page.tree.text
     assert HOSTILE not in page.html
+
+
+def test_every_viewer_sees_them(area: Area) -> None:
+    """A viewer's page of a key shows all three, and offers no form."""
+    create(area, area.signed_in(), expiry="365", access="read-only", **OPTIONS)
+    viewer = area.signed_in(area.member(Role.VIEWER, name="Vi"))
+    page = viewer.open(f"{area.keys_url}/{newest(area).id}").tree.text
+    for text in ("203.0.113.0/24", "customer = 42", "May rotate itself"):
+        assert text in page
+    assert "Edit" not in page
 
 
 def test_a_form_without_them_sets_nothing(area: Area) -> None:

@@ -28,12 +28,10 @@ LIVE = KeyRecord(
     scopes="documents:read documents:write",
     expires_at=None,
     revoked_at=None,
-    networks="",
-    metadata="{}",
-    renewable_until=None,
-    replaces=None,
+    extras=None,
     suspended_at=None,
 )
+NETWORK = "192.0.2.0/24\n{}\n\n"
 INSIDE, OUTSIDE = "192.0.2.7", "198.51.100.7"
 
 
@@ -52,7 +50,7 @@ class State:
             revoked_at=1 if self.revoked else None,
             expires_at=NOW if self.expired else NOW + 1,
             suspended_at=1 if self.suspended else None,
-            networks="192.0.2.0/24",
+            extras=NETWORK,
         )
 
     @property
@@ -118,7 +116,9 @@ def test_a_key_works_from_its_networks_alone(
     networks: str, source: str | None, admitted: bool
 ) -> None:
     """An address that isn't known, or isn't one, is in no network; a mapped one counts as IPv4."""
-    verdict = judge(TOKEN, LIVE._replace(networks=networks), None, NOW, PEPPERS, source)
+    verdict = judge(
+        TOKEN, LIVE._replace(extras=f"{networks}\n{{}}\n\n"), None, NOW, PEPPERS, source
+    )
     assert isinstance(verdict, Verified) == admitted
 
 
@@ -140,9 +140,7 @@ def test_the_principal_is_the_key() -> None:
     """The principal is the key itself: its ID, its workspace, its scopes, its expiry, its networks and labels."""
     record = LIVE._replace(
         expires_at=NOW + 1,
-        networks="192.0.2.0/24",
-        metadata='{"customer":"42"}',
-        renewable_until=NOW + 2,
+        extras=f'192.0.2.0/24\n{{"customer":"42"}}\n{NOW + 2}\nkey_2',
     )
     verdict = judge(TOKEN, record, "documents:write", NOW, PEPPERS, INSIDE)
     assert isinstance(verdict, Verified)
@@ -161,6 +159,7 @@ def test_the_principal_is_the_key() -> None:
         {"customer": "42"},
     )
     assert principal.renewal == Renewal(from_microseconds(NOW + 2))
+    assert verdict.is_first_use
 
 
 def test_a_record_is_never_shown() -> None:

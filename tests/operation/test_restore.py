@@ -7,6 +7,7 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,19 @@ import pytest
 
 from keystead import bootstrap
 from keystead.cli.installation import actor
+from keystead.domain.disuse import Disuse
 from keystead.domain.errors import NotFound
+from keystead.domain.ids import KeyId
+from keystead.domain.key_lifecycle import LifecycleKind
 from keystead.domain.keys import KeyDraft
 from keystead.domain.principals import operator
 from keystead.domain.revocation_log import parse_entries
 from keystead.operation.files import ConfigurationError
 from keystead.settings import Settings
 from keystead.storage.maintenance import backup
+from keystead.storage.tables import key_lifecycle
 from tests.support.acknowledged_changes import DEAD, LIVE, at_work, verify
+from tests.support.clocks import NOON
 from tests.support.installations import text_of
 from tests.support.postgres import PostgresServer
 from tests.support.processes import CommandResult, run_apart
@@ -108,6 +114,30 @@ def test_a_hundred_keys_that_were_revoked_since_the_backup_stay_dead(
     embedded.stop()
     embedded.start()
     assert restore(embedded)["done_again"] == {}
+
+
+@pytest.mark.slow
+def test_the_announced_ends_of_unused_keys_are_forgotten(
+    embedded: ServerProcess, tmp_path: Path
+) -> None:
+    """No notice in a backup ends a key in the restored database: it may have been used since."""
+    key_id = KeyId(create(embedded, embedded.token())["id"])
+    embedded.stop()
+    file, marks = tmp_path / "backup", []
+    for number in range(2):
+        if number:
+            assert embedded.cli("backup", str(file)).returncode == 0
+            restore(embedded, str(file), "--accept")
+        installation = bootstrap.open_safely(embedded.settings)
+        workspace_id = installation.services.workspaces.first().workspace_id
+        with installation.database.write(workspace_id) as tx:
+            if not number:
+                notice = Disuse(NOON, 1, NOON + timedelta(days=44))
+                kind = LifecycleKind.UNUSED
+                key_lifecycle.note_notice(tx, workspace_id, key_id, kind, notice.mark, NOON)
+            marks.append(key_lifecycle.find_mark(tx, workspace_id, key_id, LifecycleKind.UNUSED))
+        installation.close()
+    assert marks == [Disuse(NOON, 1, NOON + timedelta(days=44)).mark, None]
 
 
 @pytest.mark.slow

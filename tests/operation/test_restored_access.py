@@ -20,6 +20,7 @@ from keystead.domain.ids import InvitationId, KeyId, WebhookId, WorkspaceId
 from keystead.domain.keys import KeyDraft, KeyPatch
 from keystead.domain.passwords import Password
 from keystead.domain.principals import Actor, Principal, PrincipalKind, operator
+from keystead.domain.renewals import Renewal
 from keystead.domain.revocation_log import (
     REVOKING_CHANGES,
     RevocationEntry,
@@ -40,6 +41,14 @@ BY: Final = Actor(PrincipalKind.OPERATOR, "tests", "tests")
 NONE: Final = WorkspaceId("")
 NEW: Final = "another lamp in 9 oceans"
 HOOK: Final = WebhookDraft("CRM", "https://hooks.example.com/in", ("*",), {"X-Token": "hush"})
+
+
+NARROWING = {
+    "narrowed": KeyPatch(scopes=["documents:read"]),
+    "restricted": KeyPatch(networks=["203.0.113.0/24"]),
+    "no longer renewable": KeyPatch(renewal=None),
+}
+"""The changes of keys that take away access."""
 
 
 @dataclass
@@ -68,8 +77,8 @@ class World:
             services.workspaces.create(name, plan_id=UNLIMITED).id
             for name in ("One", "Two", "Three")
         )
-        for name in ("revoked", "rotated", "narrowed", "kept"):
-            created = services.keys.create(self.acting, KeyDraft(name))
+        for name in ("revoked", "rotated", *NARROWING, "kept"):
+            created = services.keys.create(self.acting, KeyDraft(name, renewal=Renewal()))
             assert created.token is not None
             self.keys[name] = created.key.id, created.token.reveal()
         for name in ("updated", "deleted", "rotated", "disabled", "kept"):
@@ -142,8 +151,8 @@ def _change_password(w: World) -> None:
 
 
 def _update_key(w: World) -> None:
-    patch = KeyPatch(scopes=["documents:read"])
-    w.installation.services.keys.update(w.acting, w.keys["narrowed"][0], patch)
+    for name, patch in NARROWING.items():
+        w.installation.services.keys.update(w.acting, w.keys[name][0], patch)
 
 
 def _update_hook(w: World) -> None:
@@ -177,7 +186,7 @@ ACTS: Final[Mapping[EventType, tuple[Callable[[World], object], Callable[[World]
         lambda w: not w.verifies("revoked"),
     ),
     EventType.KEY_ROTATED: (_rotate_key, lambda w: not w.verifies("rotated")),
-    EventType.KEY_UPDATED: (_update_key, lambda w: not w.verifies("narrowed")),
+    EventType.KEY_UPDATED: (_update_key, lambda w: not any(map(w.verifies, NARROWING))),
     EventType.WEBHOOK_UPDATED: (_update_hook, lambda w: w.hook("updated") == "disabled"),
     EventType.WEBHOOK_DELETED: (
         lambda w: w.installation.services.webhooks.delete(w.acting, w.hooks["deleted"]),
@@ -304,7 +313,7 @@ def _require_gone(world: World, place: Place) -> None:
 def _require_named(world: World, restored: Restored) -> None:
     done, report = restored.redone.done, "\n".join(restored.redone.named)
     expected = {
-        "keys revoked": 3,
+        "keys revoked": 2 + len(NARROWING),
         "webhooks deleted": 1,
         "webhooks disabled": 3,
         "members removed": 1,

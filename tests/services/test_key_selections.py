@@ -174,6 +174,35 @@ def test_filters_combine_with_every_status(crowd: Crowd, status: KeyStatus) -> N
     assert set(crowd.listed(wanted)) == expected
 
 
+def test_the_policy_of_the_workspace_decides(sandbox: SandboxInstallation) -> None:
+    """`outside_policy` lists what the layers together would not allow now, of any status."""
+    tenant, services = sandbox.tenant(), sandbox.services
+    endless, brief, long, renewable = (
+        sandbox.key(tenant, expires_at=end, renewal=renewal).key.id
+        for end, renewal in (
+            (None, None),
+            (NOON + 20 * DAY, None),
+            (NOON + 31 * DAY, None),
+            (NOON + 20 * DAY, Renewal()),
+        )
+    )
+
+    def outside(status: KeyStatus | None = None) -> list[KeyId]:
+        page = services.keys.list(tenant, KeySelection(status), outside_policy=True)
+        return [key.id for key in page.items]
+
+    assert outside() == []
+    services.policies.replace_owners(tenant, Policy(expiry_required=True))
+    assert outside() == [endless]
+    operators = Policy(max_lifetime_days=30, renewal_allowed=False)
+    services.policies.replace_operators(tenant.workspace_id, operators, tenant.actor)
+    assert outside() == [renewable, long, endless]
+    services.keys.revoke(tenant, long)
+    assert outside(KeyStatus.ACTIVE) == [renewable, endless]
+    assert outside(KeyStatus.REVOKED) == [long]
+    assert brief not in outside()
+
+
 def test_a_list_shows_the_values_at_each_page(sandbox: SandboxInstallation) -> None:
     """A key that is used between two pages moves to its new place: it is not lost, and no other key is."""
     tenant = sandbox.tenant()

@@ -88,7 +88,7 @@ def test_there_are_rows_of_every_type(sandbox: SandboxInstallation) -> None:
         rows = _query(_Part.BY_AGE, ALL_KEYS, False).all(tx, values)
         assert [row[9] for row in rows] == [None, created.expires_at]
         assert {row[4] for row in rows} == {FULL}
-        assert {row[19] for row in rows} == {False}
+        assert {row[-1] for row in rows} == {False}
         [event, _, _] = page_of_events(False, False).all(tx, {**values, "before": MANY})
         assert event[-1]["hint"]
     kinds = {

@@ -127,7 +127,8 @@ class NewKey(Body):
 
     description: _Description
     expires_at: Annotated[
-        _SentInstant | None, _expiry(f"{_EXPIRY} Omitted: when the calling key expires.")
+        _SentInstant | None,
+        _expiry(f"{_EXPIRY} Omitted: when the calling key expires, or earlier by the policy."),
     ] = None
     scopes: Annotated[
         list[str], _scopes(f"{_SCOPES} Omitted: the calling key's, without `keys:write`.")
@@ -202,7 +203,9 @@ class NewRotation(Body):
     ] = 0
     expires_at: Annotated[
         _SentInstant | None,
-        _expiry(f"{_EXPIRY} Omitted: the old key's lifetime, counted from now."),
+        _expiry(
+            f"{_EXPIRY} Omitted: the old key's lifetime, counted from now, or less by the policy."
+        ),
     ] = None
 
     end_when_quiet_seconds: Annotated[

@@ -19,6 +19,7 @@ from keystead.domain.credentials import (
 from keystead.domain.digest import Peppers
 from keystead.domain.errors import InvalidToken, Unavailable
 from keystead.domain.ids import CredentialId, KeyId
+from keystead.domain.networks import Networks
 from keystead.domain.principals import Principal
 from keystead.domain.token import Token, parse
 from keystead.domain.verification import (
@@ -40,8 +41,8 @@ from keystead.storage.clock import Clock
 from keystead.storage.point_reads.by_id import Lookup
 from keystead.storage.schema.verification_reads import KeyDetails
 
-CachedKey = tuple[Verified, Denied]
-"""The two verdicts on an active key: with the required scope, and without it."""
+CachedKey = tuple[Verified, Denied, Networks | None]
+"""The two verdicts on an active key, with the required scope and without it; its networks, None for anywhere."""
 KeyCache = VerificationCache[CachedKey]
 CredentialCache = VerificationCache[ActingCredential]
 OnVerdict = Callable[[str], None]
@@ -97,13 +98,14 @@ class Verifier:
         try:
             now = 0 if self._cache is None else self._clock.microseconds()
             verdict = self._recall(text, required, source, now)
+            was_read = verdict is None
             if verdict is None:
                 verdict, now = self._decide(text, required, source)
             # Rate limits come last: a revoked key, or a missing scope, is reported as such however often it comes.
             if self._rates is not None and isinstance(verdict, Verified):
                 verdict = self._rates.take(verdict.principal) or verdict
                 now = self._clock.microseconds()
-            if isinstance(verdict, Verified) and verdict.is_first_use:
+            if was_read and isinstance(verdict, Verified) and verdict.is_first_use:
                 self._first_uses.commit(verdict.principal, KeyId(verdict.principal.id))
                 verdict, now = self._decide(text, required, source)
                 _require_committed(verdict)
@@ -125,12 +127,13 @@ class Verifier:
         try:
             now = 0 if self._cache is None else self._clock.microseconds()
             verdict = self._recall(text, required, source, now)
+            was_read = verdict is None
             if verdict is None:
                 verdict, now = await self._decide_on_loop(text, required, source)
             if self._rates is not None and isinstance(verdict, Verified):
                 verdict = await self._rates.take_on_loop(verdict.principal) or verdict
                 now = self._clock.microseconds()
-            if isinstance(verdict, Verified) and verdict.is_first_use:
+            if was_read and isinstance(verdict, Verified) and verdict.is_first_use:
                 await self._first_uses.commit_on_loop(verdict.principal)
                 verdict, now = await self._decide_on_loop(text, required, source)
                 _require_committed(verdict)
@@ -145,9 +148,9 @@ class Verifier:
         cached = None if self._cache is None else self._cache.get(text, now)
         if cached is None:
             return None
-        verified, too_narrow = cached
+        verified, too_narrow, networks = cached
         # An entry says nothing about where this request comes from.
-        if is_outside(verified.principal, source):
+        if networks is not None and not networks.contains(source):
             return _outside(verified.principal)
         if required is None or verified.principal.scopes.permit(required):
             return verified
@@ -195,7 +198,8 @@ class Verifier:
         ):
             key = verdict.principal
             too_narrow = Denied(DenialReason.INSUFFICIENT_SCOPE, KeyId(key.id), key.workspace_id)
-            self._cache.put(token.reveal(), generation, (verdict, too_narrow), now, key.expires_at)
+            verdicts = verdict, too_narrow, key.networks or None
+            self._cache.put(token.reveal(), generation, verdicts, now, key.expires_at)
         return verdict, now
 
     def _note(

@@ -1,4 +1,4 @@
-"""Deleting a workspace by the API: from the first 202 on, no call knows it any more."""
+"""Deleting a workspace by the API: from the first 202 on, no call knows it."""
 
 from __future__ import annotations
 

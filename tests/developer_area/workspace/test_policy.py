@@ -9,8 +9,8 @@ import pytest
 from keystead.domain.policies import NO_POLICY, Policy
 from keystead.domain.workspaces import Role
 from tests.developer_area.conftest import Area
-from tests.support.browser import Page
-from tests.support.key_pages import create, newest
+from tests.support.browser import Page, filled
+from tests.support.key_pages import create, forced, newest
 from tests.support.people import PRODUCT
 from tests.support.visitors import portal_link
 
@@ -109,7 +109,7 @@ def _token(seen: Page) -> list[tuple[str, str]]:
     return [("form_token", field.attributes["value"])]
 
 
-def _tomorrow_in(area: Area, days: int) -> str:
+def _day_in(area: Area, days: int) -> str:
     return f"{area.clock.now() + timedelta(days=days):%Y-%m-%d}"
 
 
@@ -123,7 +123,7 @@ def test_the_form_of_a_key_keeps_to_it(area: Area, visitor: str, expiry: str) ->
     else:
         browser = area.browser()
         browser.submit(browser.open(portal_link(area)), "/sign-in")
-    refused = create(area, browser, expiry=expiry, expires_on=_tomorrow_in(area, 91))
+    refused = forced(area, browser, expiry=expiry, expires_on=_day_in(area, 91))
     assert refused.status == 422
     assert "must be at most 90 days after the key's creation" in refused.tree.text
     assert not area.services.keys.list(area.principal).items
@@ -131,12 +131,40 @@ def test_the_form_of_a_key_keeps_to_it(area: Area, visitor: str, expiry: str) ->
     assert newest(area).expires_at == area.clock.now() + timedelta(days=90)
 
 
+def test_a_form_offers_what_the_policy_allows(area: Area) -> None:
+    """No form offers an expiry beyond the policy: of a new key from now on, of an existing one from its creation on."""
+    token = area.key("sync", days=10)
+    area.services.policies.replace_operators(area.workspace_id, Policy(90), PRODUCT.actor)
+    area.clock.advance(days=5)
+    browser = area.signed_in()
+    offered = {
+        page: [r.attributes["value"] for r in browser.open(page).tree.all("input", name="expiry")]
+        for page in (f"{area.keys_url}/new", f"{area.keys_url}/{token.key_id}/edit")
+    }
+    assert list(offered.values()) == [["30", "90", "date"], ["keep", "30", "date"]]
+
+
+def test_a_key_that_must_expire_is_not_rotated_without_an_end(area: Area) -> None:
+    """If the policy requires an expiry and gives none, the page says what to do, and rotates nothing."""
+    token = area.key("sync")
+    browser, url = area.signed_in(), f"{area.keys_url}/{token.key_id}/rotate"
+    form = browser.open(url).form(url)
+    policy = Policy(expiry_required=True)
+    area.services.policies.replace_operators(area.workspace_id, policy, PRODUCT.actor)
+    words = "Keys must expire by this workspace's policy, and it doesn't say when."
+    assert words in browser.open(url).tree.text
+    refused = browser.post(url, filled(form, {"overlap": "day"}))
+    assert refused.status == 422
+    assert words in refused.tree.text
+    assert area.services.keys.get(area.principal, token.key_id).rotated_to is None
+
+
 def test_an_existing_key_is_not_extended_beyond_it(area: Area) -> None:
     """The form that edits a key, and the one for several, refuse a later expiry in words."""
     token = area.key("sync", days=30)
     area.services.policies.replace_operators(area.workspace_id, Policy(90), PRODUCT.actor)
     browser, url = area.signed_in(), f"{area.keys_url}/{token.key_id}/edit"
-    seen = browser.submit(browser.open(url), url, expiry="date", expires_on=_tomorrow_in(area, 95))
+    seen = browser.submit(browser.open(url), url, expiry="date", expires_on=_day_in(area, 95))
     assert seen.status == 422
     assert "must be at most 90 days after the key's creation" in seen.tree.text
     key = area.services.keys.get(area.principal, token.key_id)

@@ -15,7 +15,9 @@ import pytest
 
 from keystead.domain.errors import Unavailable
 from keystead.domain.ids import KeyId
+from keystead.domain.instants import from_microseconds
 from keystead.domain.keys import KeyPatch
+from keystead.domain.renewals import Renewal
 from keystead.domain.verification import KeyRecord, Verified
 from keystead.storage.database import Database
 from keystead.storage.engine.connections import sqlite_driver
@@ -76,12 +78,18 @@ def test_the_columns_are_the_records(
         "documents:read keys:read",
         None,
         None,
-        "",
-        "{}",
-        None,
         None,
         None,
     )
+    restricted = sandbox.key(
+        tenant,
+        networks=["192.0.2.0/24", "2001:db8::/32"],
+        metadata={"line": "a\\nb"},
+        renewal=Renewal(from_microseconds(4_000_000_000_000_000)),
+    )
+    found = lookup.find(restricted.key.id)
+    assert found is not None
+    assert found.extras == ('192.0.2.0/24 2001:db8::/32\n{"line":"a\\\\nb"}\n4000000000000000\n')
     assert (type(record.digest), len(record.digest)) == (bytes, 32)
     assert lookup.find(ABSENT) is None
 

@@ -19,7 +19,7 @@ from keystead.storage.row_security import diff as row_security
 from keystead.storage.row_security.diff import SERVER_ROLE
 from keystead.storage.row_security.grants import GRANTS, LOGIN, OPEN_TABLES, TENANT_ROWS, role_name
 from keystead.storage.schema import tables as schema
-from tests.support.administrator import read_behind
+from tests.support.administrator import read_behind, write_behind
 from tests.support.postgres import PostgresServer
 from tests.support.row_security import installed_database, server_url
 from tests.support.tenant_rows import (
@@ -122,6 +122,31 @@ def test_deleting_without_where(database: Database) -> None:
     assert not any(left.values())
     with read_behind(database) as tx:
         assert {tuple(_owners(tx, table)) for table in gone} == {(OURS, THEIRS)}
+
+
+def test_a_purge_without_where(database: Database) -> None:
+    """A purge of everything takes only rows of deleted workspaces, people and their invitations aside."""
+    deleting = {right.table for right in GRANTS[Purpose.DELETION] if right.verb == "DELETE"}
+    tables = [t.name for t in reversed(schema.metadata.sorted_tables) if t.name in deleting]
+    people = {"members", "invitations", "users"}
+    tenants = [name for name in tables if name in TENANT_ROWS and name not in people]
+    mark = "UPDATE workspaces SET deleted_at = :at WHERE id = :id"
+    gone: dict[str, list[str]] = {}
+    try:
+        with write_behind(database) as tx:
+            tx.execute(text(mark), {"at": 1, "id": OURS})
+        with suppress(Rollback), database.write_across(Purpose.DELETION) as tx:
+            for table in tenants[:-1]:
+                act = f"DELETE FROM {table} RETURNING {_owner_column(table)}"
+                gone[table] = list(tx.execute(text(act)).scalars())
+            assert _owners(tx, "workspaces") == [OURS]
+            raise Rollback
+    finally:
+        with write_behind(database) as tx:
+            tx.execute(text(mark), {"at": None, "id": OURS})
+    assert tenants[-1] == "workspaces"
+    assert {tuple(owners) for owners in gone.values()} == {(OURS,)}
+    assert len(gone) > 15
 
 
 @pytest.mark.parametrize("table", _may("INSERT"))

@@ -24,6 +24,7 @@ from keystead.developer_area.web.contexts import Choice
 from keystead.developer_area.web.forms import Form, form_version
 from keystead.developer_area.web.navigation import see_other
 from keystead.domain.errors import (
+    AgainstPolicy,
     ChangedMeanwhile,
     IdempotencyMismatch,
     Invalid,
@@ -43,7 +44,14 @@ from keystead.domain.keys import (
 )
 from keystead.domain.rotations import Rotation, plan_rotation
 
-_REFUSALS = (KeyExpired, KeyRevoked, RotationInProgress, WouldWiden, LimitReached)
+_REFUSALS = (
+    KeyExpired,
+    KeyRevoked,
+    RotationInProgress,
+    WouldWiden,
+    LimitReached,
+    AgainstPolicy,
+)
 """Errors that the page explains in a sentence."""
 OVERLAP: Final = "overlap"
 _OVERLAPS: Final[Mapping[str, tuple[str, timedelta]]] = {
@@ -72,6 +80,8 @@ class KeyChanges(KeyPages):
         except IdempotencyMismatch:
             used = "This form has already rotated the key. Its new key is in the list."
             return self._rotate_page(visit, key, used, status=409)
+        except AgainstPolicy as refused:
+            return self._rotate_page(visit, key, _refusal_text(refused), status=422)
         except Invalid:
             problem = "Choose when the old key stops working."
             return self._rotate_page(visit, key, problem=problem, status=422)
@@ -142,8 +152,7 @@ class KeyChanges(KeyPages):
             raise RotationInProgress(
                 f"Its predecessor {predecessor.hint} still works. Revoke that key first."
             )
-        policy = self._services.policies.get(visit.principal).effective
-        return plan_rotation(key, timedelta(), UNSET, visit.principal, policy, now)
+        return plan_rotation(key, timedelta(), UNSET, visit.principal, self._policy(visit), now)
 
     def _edit_page(
         self,
@@ -162,7 +171,7 @@ class KeyChanges(KeyPages):
             frame=visit.frame(),
             problems=problems or {},
             description=entry.entered.description,
-            expiries=entry.expiries(key, visit) if is_active else (),
+            expiries=entry.expiries(key, visit, self._policy(visit)) if is_active else (),
             shown_at=shown_at(now),
             expires_on=entry.entered.expires_on,
             earliest=earliest_day(now, visit.zone),
@@ -214,5 +223,10 @@ def _refusal_text(error: KeysteadError) -> str:
         return (
             "Too many rotated keys still work in addition to their successors."
             " Let this one stop immediately, or revoke one of those first."
+        )
+    if isinstance(error, AgainstPolicy):
+        return (
+            "Keys must expire by this workspace's policy, and it doesn't say when."
+            " Set an expiry for this key first."
         )
     return error.detail

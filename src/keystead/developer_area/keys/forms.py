@@ -23,7 +23,9 @@ from keystead.domain.keys import (
     KeyPatch,
     check_description,
     grantable,
+    outlives,
 )
+from keystead.domain.policies import NO_POLICY, Policy, allows_end
 from keystead.domain.principals import Principal
 from keystead.domain.scopes import EVERYTHING, FULL, READ_ONLY, ScopeCatalog, Scopes
 from keystead.services.idempotency import Once
@@ -88,16 +90,23 @@ class KeyEntry:
             raise Invalid(errors)
         return KeyDraft(self.description, expires_at, scopes, networks, metadata, renewal)
 
-    def expiries(self, now: datetime, zone: tzinfo) -> Sequence[Choice]:
-        """Return the options for the expiry, each with the time in `zone` it means in a form shown at `now`."""
+    def expiries(
+        self, now: datetime, zone: tzinfo, allows: Callable[[datetime | None], bool]
+    ) -> Sequence[Choice]:
+        """Return the options for the expiry, each with the time in `zone` it means in a form shown at `now`.
+
+        `allows`: whether a key may expire then; None is never.
+        """
         lifetimes = [
             Choice(value, text, _until(_whole(now) + lifetime, now, zone), self.expiry == value)
             for value, (text, lifetime) in _LIFETIMES.items()
+            if allows(_whole(now) + lifetime)
         ]
         end_of_day = f"until the end of that day, your time ({zone})"
         on_date = Choice("date", "Custom date", end_of_day, self.expiry == "date")
-        never = "Works until someone revokes it (not recommended)."
-        return [*lifetimes, on_date, Choice("never", "Never", never, self.expiry == "never")]
+        hint = "Works until someone revokes it (not recommended)."
+        never = Choice("never", "Never", hint, self.expiry == "never")
+        return [*lifetimes, on_date, *([never] if allows(None) else [])]
 
     def accesses(self) -> Sequence[Choice]:
         """Return the options for the access."""
@@ -193,7 +202,7 @@ class EditEntry:
         fields = [("Description", entered.description, key.description)]
         if entered.expiry != KEEP:
             expiry = visit.timestamp(key.expires_at)
-            chosen = entered.expires_on or _chosen_text(self.expiries(key, visit))
+            chosen = entered.expires_on or _chosen_text(self.expiries(key, visit, NO_POLICY))
             fields.append(("Expires", chosen, expiry.exact if expiry else "Never"))
         if entered.access != KEEP:
             scopes = ", ".join(entered.scopes) if entered.access == "chosen" else ""
@@ -201,12 +210,17 @@ class EditEntry:
             fields.append(("Access", chosen, ", ".join(key.scopes)))
         return [*differences(*fields), *entered.options.differences(key, visit.zone)]
 
-    def expiries(self, key: ApiKey, visit: MemberVisit) -> Sequence[Choice]:
-        """Return the options for the expiry: keep it, or those of a new key."""
+    def expiries(self, key: ApiKey, visit: MemberVisit, policy: Policy) -> Sequence[Choice]:
+        """Return the options for the expiry: keep it, shorten it, or extend it as far as the policy allows."""
         expiry = visit.timestamp(key.expires_at)
         hint = f"{expiry.relative}: {expiry.exact}" if expiry else "never expires"
         keep = Choice(KEEP, "Keep", hint, self.entered.expiry == KEEP)
-        return [keep, *self.entered.expiries(visit.now(), visit.zone)]
+
+        def allows(end: datetime | None) -> bool:
+            is_extended = outlives(end, key.expires_at)
+            return not is_extended or allows_end(policy, end, key.created_at)
+
+        return [keep, *self.entered.expiries(visit.now(), visit.zone, allows)]
 
     def accesses(self, key: ApiKey) -> Sequence[Choice]:
         """Return the options for the access, none wider than the present one."""

@@ -23,6 +23,7 @@ from keystead.developer_area.workspace.quick_start import key_samples
 from keystead.domain.ids import KeyId
 from keystead.domain.keys import ApiKey, require_manager
 from keystead.domain.plans import Quota
+from keystead.domain.policies import Policy
 from keystead.domain.scopes import KEYS_WRITE
 from keystead.services.key_issuer import CreatedKey
 
@@ -40,6 +41,10 @@ class KeyPages(WorkspacePages):
         key = self._key(visit)
         require_manager(visit.principal, key)
         return key
+
+    def _policy(self, visit: MemberVisit) -> Policy:
+        """Return the policy that holds for the workspace's keys."""
+        return self._services.policies.get(visit.principal).effective
 
     def _rows(
         self, visit: MemberVisit, keys: Iterable[ApiKey], query: str | None = None

@@ -122,7 +122,7 @@ class SelectedKeys(KeyPages):
             keys=_listed(keys, now),
             ids=_ids(keys),
             problems=problems or {},
-            expiries=[c for c in entry.expiries(now, visit.zone) if c.value != "never"],
+            expiries=entry.expiries(now, visit.zone, lambda end: end is not None),
             shown_at=shown_at(now),
             expires_on=entry.expires_on,
             earliest=earliest_day(now, visit.zone),

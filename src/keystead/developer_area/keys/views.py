@@ -33,6 +33,7 @@ from keystead.developer_area.web.navigation import with_query
 from keystead.domain.errors import IdempotencyMismatch, Invalid, LimitReached
 from keystead.domain.key_hygiene import is_in_use
 from keystead.domain.keys import ApiKey, KeyStatus
+from keystead.domain.policies import allows_end
 from keystead.domain.scopes import KEYS_WRITE
 from keystead.domain.usage import Period
 
@@ -115,13 +116,13 @@ class KeyViews(KeyPages):
         *,
         status: int = 200,
     ) -> Response:
-        now, keys = visit.now(), self._services.keys
+        now, keys, policy = visit.now(), self._services.keys, self._policy(visit)
         quota = self._key_quota(visit, keys.quota(visit.principal))
         page = NewKeyPage(
             frame=visit.frame(),
             problems=problems or {},
             description=entry.description,
-            expiries=entry.expiries(now, visit.zone),
+            expiries=entry.expiries(now, visit.zone, lambda end: allows_end(policy, end, now)),
             shown_at=shown_at(now),
             expires_on=entry.expires_on,
             earliest=earliest_day(now, visit.zone),

@@ -21,6 +21,7 @@ from keystead.developer_area.web.error_pages import SignedOut
 from keystead.developer_area.web.navigation import own_path, requested_url, see_other, sign_in_url
 from keystead.domain.device_logins import DeviceLogin, DeviceRequest
 from keystead.domain.errors import Forbidden, Invalid, LimitReached, RateLimited
+from keystead.domain.policies import allows_end
 from keystead.domain.roles import Permission, may
 from keystead.domain.scopes import FULL, KEYS_WRITE, ScopeCatalog, Scopes
 from keystead.domain.workspaces import Member
@@ -133,12 +134,12 @@ class DevicePages(KeyPages):
         status: int = 200,
     ) -> Response:
         now, keys, asked = visit.now(), self._services.keys, login.request
-        quota = self._key_quota(visit, keys.quota(visit.principal))
+        quota, policy = self._key_quota(visit, keys.quota(visit.principal)), self._policy(visit)
         page = ApproveDevicePage(
             frame=visit.frame(),
             problems=problems or {},
             description=entry.description,
-            expiries=entry.expiries(now, visit.zone),
+            expiries=entry.expiries(now, visit.zone, lambda end: allows_end(policy, end, now)),
             shown_at=shown_at(now),
             expires_on=entry.expires_on,
             earliest=earliest_day(now, visit.zone),

@@ -74,6 +74,7 @@ _KEY_STATE: Final = (
     "family",
     "replaces",
     "quiet_seconds",
+    "has_extras",
 )
 
 _DIGEST: Final = (
@@ -162,6 +163,7 @@ GRANTS: Final[Mapping[str, tuple[Grant, ...]]] = {
             "metadata",
             "renewable_until",
             "replaces",
+            "has_extras",
         ),
         _select(schema.workspaces, "id", "name", "plan_id", "suspended_at"),
         _select(schema.credentials, "id", "name", "pepper_id", "digest", "revoked_at"),
@@ -311,6 +313,7 @@ GRANTS: Final[Mapping[str, tuple[Grant, ...]]] = {
         _insert(schema.deleted_workspaces),
         _update(schema.webhook_endpoints, "sealed", "deleted_at"),
         _delete(schema.webhook_queues),
+        _delete(schema.notification_digests),
     ),
     Purpose.DELETION: _PURGES,
 }
@@ -369,6 +372,12 @@ class Policy:
     check: str | None
 
 
+_OF_DELETED: Final = (
+    "(EXISTS ( SELECT 1 FROM workspaces WHERE ((workspaces.id = TABLE.workspace_id)"
+    " AND (workspaces.deleted_at IS NOT NULL))))"
+)
+
+
 def policies() -> list[Policy]:
     """Return all declared policies."""
     return [
@@ -383,7 +392,22 @@ def _policy(role: str, table: str) -> Policy:
         return Policy(table, "server", role, "true", None)
     if role == APPLICATION:
         return Policy(table, role, role, *TENANT_ROWS[table])
+    if role == Purpose.DELETION:
+        condition = _purgeable_rows(table)
+        return Policy(table, role, role, condition, condition)
     return Policy(table, role, role, "true", "true")
+
+
+def _purgeable_rows(table: str) -> str:
+    """Return the condition of the rows that a purge reaches: those of deleted workspaces.
+
+    Who else's member a user is, and whose invitation they accepted, it has to see too.
+    """
+    if table == schema.workspaces.name:
+        return "(deleted_at IS NOT NULL)"
+    if table in {schema.members.name, schema.invitations.name, schema.users.name}:
+        return "true"
+    return _OF_DELETED.replace("TABLE", table)
 
 
 def role_name(server: str, role: str) -> str:

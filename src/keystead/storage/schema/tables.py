@@ -195,6 +195,9 @@ api_keys = Table(
     Column("family", Identifier, comment="the first of the keys that renewed themselves to this"),
     Column("replaces", Identifier, comment="the key that renewed itself to this, until first use"),
     Column("quiet_seconds", Count, comment="rotated, it ends after so long a silence"),
+    Column(
+        "has_extras", Count, nullable=False, server_default="0", comment="verification reads them"
+    ),
     UniqueConstraint("workspace_id", "id"),
     ForeignKeyConstraint(
         ["workspace_id", "rotated_to"],

@@ -17,7 +17,6 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
-    tuple_,
     type_coerce,
     update,
 )
@@ -107,9 +106,8 @@ _MARKS: Final = Query(
     select(
         key_lifecycle_marks.c.key_id, key_lifecycle_marks.c.kind, key_lifecycle_marks.c.mark
     ).where(
-        tuple_(key_lifecycle_marks.c.workspace_id, key_lifecycle_marks.c.key_id).in_(
-            bindparam("keys", expanding=True)
-        )
+        key_lifecycle_marks.c.workspace_id.in_(bindparam("workspaces", expanding=True)),
+        key_lifecycle_marks.c.key_id.in_(bindparam("keys", expanding=True)),
     )
 )
 _SUCCESSOR: Final = api_keys.alias("successor")
@@ -242,7 +240,8 @@ def keys_refused(tx: Tx, after: datetime, limit: int) -> list[RefusedCall]:
 
 def last_marks(tx: Tx, keys: Collection[tuple[WorkspaceId, KeyId]]) -> dict[tuple[KeyId, str], str]:
     """Return the last marks of these keys by their kinds."""
-    rows = _MARKS.all(tx, {"keys": list(keys)}) if keys else []
+    workspaces, ids = {workspace_id for workspace_id, _ in keys}, [key_id for _, key_id in keys]
+    rows = _MARKS.all(tx, {"workspaces": list(workspaces), "keys": ids}) if keys else []
     return {(key_id, kind): mark for key_id, kind, mark in rows}
 
 

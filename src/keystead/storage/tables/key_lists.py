@@ -93,7 +93,8 @@ def _number(*conditions: ColumnElement[bool]) -> ScalarSelect[int]:
 _IS_ROTATED: Final = and_(_KEYS.revoked_at.is_(None), _KEYS.rotated_to.is_not(None))
 _COUNTS: Final = Query(
     select(
-        _number(_IS_ROTATED, or_(_KEYS.expires_at.is_(None), _KEYS.expires_at > bindparam("now"))),
+        _number(_IS_ROTATED, _KEYS.expires_at > bindparam("now")),
+        _number(_IS_ROTATED, _KEYS.expires_at.is_(None)),
         _number(_IS_ROTATED, _KEYS.expires_at <= bindparam("now")),
         _number(
             _KEYS.revoked_at.is_(None),
@@ -147,8 +148,8 @@ def count_ended(tx: Tx, workspace_id: WorkspaceId, now: datetime) -> tuple[int, 
     """Return how many keys are in an overlap, expired and revoked: at most one more than COUNTED_KEYS of each."""
     row = _COUNTS.first(tx, {"workspace": workspace_id, "now": now})
     assert row is not None  # noqa: S101 - a row of counts, whatever there is
-    overlapping, expired_rotated, expired, revoked = row
-    return overlapping, expired_rotated + expired, revoked
+    overlapping, endless, expired_rotated, expired, revoked = row
+    return min(overlapping + endless, COUNTED_KEYS + 1), expired_rotated + expired, revoked
 
 
 def creators(tx: Tx, workspace_id: WorkspaceId) -> list[Actor]:

@@ -349,6 +349,8 @@ def _restrictions(key: ApiKey) -> dict[str, object]:
         "networks": key.networks,
         "metadata": key.metadata,
         "renewable_until": key.renewal,
+        # What verification goes by: one of the others that was written without it would be ignored.
+        "has_extras": int(bool(key.networks or key.metadata or key.renewal or key.replaces)),
     }
 
 

@@ -32,6 +32,10 @@ def _members_of_keys() -> None:
     op.add_column("api_keys", sa.Column("networks", sa.Text(), nullable=False, server_default=""))
     op.add_column("api_keys", sa.Column("metadata", sa.Text(), nullable=False, server_default="{}"))
     op.add_column("api_keys", sa.Column("renewable_until", COUNT))
+    has_extras = sa.Column(
+        "has_extras", COUNT, nullable=False, server_default="0", comment="verification reads them"
+    )
+    op.add_column("api_keys", has_extras)
     is_sqlite = op.get_bind().dialect.name == "sqlite"
     age = sa.text("id" if is_sqlite else 'id COLLATE "POSIX"')
     op.create_index("api_keys_by_creator", "api_keys", ["workspace_id", "created_by_id", age])
