@@ -9,7 +9,7 @@ import pytest
 
 from keystead.cli.outcome import Exit
 from tests.support.jobs import LIFETIME, Job, age, job_of
-from tests.support.product import Customer, Json
+from tests.support.product import Customer, Json, Key
 
 RENEWALS = 4
 
@@ -69,6 +69,49 @@ def test_two_jobs_at_the_same_time(job: Job) -> None:
         assert code == Exit.DONE or "renew" in stderr
     assert job.customer.works(job.key)
     assert len(job.family()) == 2
+
+
+@pytest.mark.parametrize("state", ["used", "unused", "revoked", "empty"])
+def test_a_run_that_ended_early(job: Job, state: str) -> None:
+    """Killed between the answer and the end, whatever the new token's state: the next run finishes."""
+    draft = job.file.with_name(".token.renewed")
+    draft.touch(0o600)
+    made = job.post()
+    if state != "empty":
+        draft.write_text(made["token"] + "\n")
+    if state == "used":
+        assert job.customer.works(Key({}, made["token"]))
+    if state == "revoked":
+        assert job.post()["http"] == 201  # another run healed, and lost its answer too
+    done = job.renew()
+    assert done.returncode == Exit.DONE, done.stderr
+    assert (job.key_of_file.token == made["token"]) == (state in {"used", "unused"})
+    assert job.customer.works(job.key)
+    assert len(job.family()) == 2
+    assert [path.name for path in job.file.parent.iterdir()] == ["token"]
+
+
+def test_a_suspended_workspace_costs_no_token(job: Job) -> None:
+    """While neither token works the draft stays: it may be the one that works later."""
+    draft = job.file.with_name(".token.renewed")
+    draft.touch(0o600)
+    draft.write_text(job.post()["token"])
+    workspaces = job.customer.product.services.workspaces
+    workspaces.suspend(job.customer.workspace_id)
+    assert job.renew().returncode == Exit.DENIED
+    assert draft.exists()
+    workspaces.resume(job.customer.workspace_id)
+    assert job.renew().returncode == Exit.DONE
+    assert job.customer.works(job.key)
+
+
+def test_a_file_that_others_can_read_is_refused(job: Job) -> None:
+    """Nothing is sent, and nothing is renewed."""
+    job.file.chmod(0o644)
+    assert job.renew().returncode == Exit.DENIED
+    job.file.chmod(0o600)
+    assert job.key.id == job.first.id
+    assert len(job.family()) == 1
 
 
 def test_a_young_key_is_left_alone(job: Job) -> None:
