@@ -166,3 +166,39 @@ def test_what_comes_before_the_policy(
     while client.post("/v1/keys", {"description": "sync"}).status_code == 201:
         pass
     assert problem(client.post("/v1/keys", new)) == (422, "against-policy")
+
+
+def test_renewing_against_the_policy(
+    api: ApiInstallation, tenant: Tenant, operator: ApiClient
+) -> None:
+    """A key that may renew itself is 403 not-renewable while the policy forbids it; otherwise it is clipped."""
+    new = {"description": "job", "scopes": ["*"], "renewal": {"until": None}}
+    new["expires_at"] = _ends(api, days=100)
+    made = successful(operator.post(f"{PATH}/{tenant.id}/keys", new), 201)
+    job = api.client(made["token"])
+    api.clock.advance(days=20)
+    _set(operator, tenant, {"renewal_allowed": False})
+    assert problem(job.post("/v1/keys/self/rotate")) == (403, "not-renewable")
+    _set(operator, tenant, {"max_lifetime_days": 90, "default_lifetime_days": 7})
+    renewed = successful(job.post("/v1/keys/self/rotate"), 201)
+    assert renewed["expires_at"] == _ends(api, days=90)
+
+
+def test_keys_outside_the_policy_are_found(
+    api: ApiInstallation, tenant: Tenant, operator: ApiClient
+) -> None:
+    """They keep what they have, and the filter finds them, by either API."""
+    client = tenant.client(lives=timedelta(days=50))
+    far = client.create_key(expires_at=_ends(api, days=50))
+    endless = successful(
+        operator.post(f"{PATH}/{tenant.id}/keys", {"description": "x", "expires_at": None}), 201
+    )
+    _set(operator, tenant, {"max_lifetime_days": 49})
+    _set(operator, tenant, {"max_lifetime_days": 50})
+    for caller, root in ((client, "/v1/keys"), (operator, f"{PATH}/{tenant.id}/keys")):
+        found = successful(caller.get(f"{root}?outside_policy=true&status=active"))["items"]
+        assert [key["id"] for key in found] == [endless["id"]]
+        assert successful(caller.get(f"{root}/{endless['id']}"))["expires_at"] is None
+    _set(operator, tenant, {"max_lifetime_days": 49})
+    found = successful(client.get("/v1/keys?outside_policy=true"))["items"]
+    assert {key["id"] for key in found} >= {far["id"], endless["id"]}

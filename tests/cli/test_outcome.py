@@ -72,7 +72,12 @@ def test_a_refusal_is_one_line_with_any_text(
         ("/scopes/1", "is not a known scope", "Scope 2 is not a known scope."),
         ("/headers/X-Source", "is too long", "Header X-Source is too long."),
         ("plans[1].id", "is missing", "plans[1].id is missing."),
-        ("query:limit", "The limit is 1 to 200.", "The limit is 1 to 200."),
+        ("query:type", "Input should be 'key.created'", "type: Input should be 'key.created'."),
+        (
+            "/plans/0/price",
+            "Extra inputs are not permitted",
+            "Plan 1 price: Extra inputs are not permitted.",
+        ),
     ],
 )
 def test_a_refused_value_is_named_in_words(

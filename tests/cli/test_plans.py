@@ -10,8 +10,6 @@ from pathlib import Path
 import pytest
 
 from keystead.cli.outcome import Exit
-from keystead.cli.plan_file import read_plans
-from keystead.domain.errors import Invalid
 from keystead.domain.plan_changes import changes, loosens
 from keystead.domain.plans import DEFAULT_PLANS, Limits, Plan
 from keystead.domain.policies import Policy
@@ -36,53 +34,69 @@ name = "Pro"
 """
 
 
-def test_a_file_is_read_in_its_order() -> None:
+def test_a_file_is_read_in_its_order(keystead: Keystead, tmp_path: Path) -> None:
     """From small to large in the file's order; an omitted limit is unlimited."""
-    free, pro = read_plans(FILE)
-    assert free == Plan("free", "Free", Limits(7, 3, 1000, 1, 3), 0)
-    assert pro == Plan("pro", "Pro", Limits(), 1)
+    file = tmp_path / "plans.toml"
+    file.write_text(FILE)
+    free, pro = keystead("plans", "apply", str(file), "--dry-run", "--json").json["items"]
+    assert (free["id"], list(free["limits"].values())) == ("free", [7, 3, 1000, 1, 3])
+    assert (pro["name"], set(pro["limits"].values())) == ("Pro", {None})
 
 
+NAMED = '[[plans]]\nid = "a"\nname = "X"\n'
+
+
+@one_engine
 @pytest.mark.parametrize(
-    ("text", "places"),
+    ("text", "faults"),
     [
-        ("", ["plans"]),
-        ("plans = 3", ["plans"]),
-        ("[[plans]]", ["plans[1].id", "plans[1].name"]),
-        ('[[plans]]\nid = "A b"\nname = "X"', ["plans[1].id"]),
-        ('[[plans]]\nid = "a"\nname = ""', ["plans[1].name"]),
-        ('[[plans]]\nid = "a"\nname = "X"\nprice = 5', ["plans[1].price"]),
-        ('[[plans]]\nid = "a"\nname = "X"\nlimits = 5', ["plans[1].limits"]),
-        ('[[plans]]\nid = "a"\nname = "X"\nlimits.keys = 5', ["plans[1].limits.keys"]),
-        ('[[plans]]\nid = "a"\nname = "X"\nlimits.api_keys = -1', ["plans[1].limits.api_keys"]),
-        ('[[plans]]\nid = "a"\nname = "X"\nlimits.api_keys = true', ["plans[1].limits.api_keys"]),
-        ('[[plans]]\nid = "a"\nname = "X"\nlimits.members = 1.5', ["plans[1].limits.members"]),
-        ('[[plans]]\nid = "a"\nname = "X"\nrate_limits = 5', ["plans[1].rate_limits"]),
-        ('[[plans]]\nid = "a"\nname = "X"\nrate_limits.keys = 5', ["plans[1].rate_limits.keys"]),
-        (
-            '[[plans]]\nid = "a"\nname = "X"\nrate_limits = {key_per_minute = 0, workspace_per_minute = true}',
-            ["plans[1].rate_limits.workspace_per_minute", "plans[1].rate_limits.key_per_minute"],
-        ),
-        ('[[plans]]\nid = "a"\nname = "X"\npolicy = 5', ["plans[1].policy"]),
-        (
-            '[[plans]]\nid = "a"\nname = "X"\npolicy = {end_unused_days = 29, days = 3}',
-            ["plans[1].policy.end_unused_days", "plans[1].policy.days"],
-        ),
-        ('[[plans]]\nid = "a"\nname = "X"\n' * 2, ["plans[2].id"]),
-        ('version = 1\n[[plans]]\nid = "a"\nname = "X"', ["version"]),
+        ("[[plans]]", ["Plan 1 id", "Plan 1 name"]),
+        ('[[plans]]\nid = "A b"\nname = "X"', ["Plan 1 id"]),
+        ('[[plans]]\nid = "a"\nname = ""', ["Plan 1 name"]),
+        (f"{NAMED}price = 5", ["Plan 1 price"]),
+        (f"{NAMED}limits = 5", ["Plan 1 limits"]),
+        (f"{NAMED}limits.keys = 5", ["Plan 1 limits keys"]),
+        (f"{NAMED}limits.api_keys = -1", ["Plan 1 limits api keys"]),
+        (f"{NAMED}limits.api_keys = true", ["Plan 1 limits api keys"]),
+        (f"{NAMED}limits.members = 1.5", ["Plan 1 limits members"]),
+        (f"{NAMED}rate_limits.key_per_minute = 0", ["Plan 1 rate limits key per minute"]),
+        (f"{NAMED}policy = {{end_unused_days = 29}}", ["Plan 1 policy end unused days"]),
+        (NAMED * 2, ["each id once"]),
     ],
 )
-def test_every_fault_is_reported_with_its_place(text: str, places: list[str]) -> None:
-    """Invalid values are all refused together, each with its place."""
-    with pytest.raises(Invalid) as refused:
-        read_plans(text)
-    assert [error.pointer for error in refused.value.errors] == places
+def test_every_fault_is_reported_with_its_place(
+    keystead: Keystead, tmp_path: Path, text: str, faults: list[str]
+) -> None:
+    """Invalid values are all refused together, each with its place, and nothing is saved."""
+    file = tmp_path / "plans.toml"
+    file.write_text(text)
+    before = keystead("plans", "list", "--json").json
+    refused = keystead("plans", "apply", str(file), "--yes")
+    assert (refused.code, refused.out) == (Exit.REFUSED, "")
+    assert [fault for fault in faults if fault not in refused.err] == []
+    assert keystead("plans", "list", "--json").json == before
 
 
-def test_invalid_toml_is_reported_with_its_line() -> None:
-    """A syntax error is reported with line and column."""
-    with pytest.raises(Invalid, match="line 2"):
-        read_plans("[[plans]]\nid = free")
+@one_engine
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "[[plans]]"),
+        ("plans = 3", "[[plans]]"),
+        ("plans = [3]", "[[plans]]"),
+        (f"version = 1\n{NAMED}", "nothing else"),
+        ("[[plans]]\nid = free", "line 2"),
+    ],
+)
+def test_a_file_of_something_else_is_wrong_usage(
+    keystead: Keystead, tmp_path: Path, text: str, said: str
+) -> None:
+    """What is not a list of plans, or no TOML, is not sent."""
+    file = tmp_path / "plans.toml"
+    file.write_text(text)
+    refused = keystead("plans", "apply", str(file))
+    assert refused.code == Exit.USAGE
+    assert said in refused.err
 
 
 def test_changes_are_listed_one_by_one() -> None:
@@ -235,5 +249,3 @@ def test_an_unreadable_file_is_reported(run: Keystead, tmp_path: Path) -> None:
         refused = run("plans", "apply", str(tmp_path / name))
         assert refused.code == Exit.USAGE, name
         assert refused.err.count("\n") == 1
-    (tmp_path / "bad.toml").write_text('[[plans]]\nid = "a"')
-    assert "plans[1].name" in run("plans", "apply", str(tmp_path / "bad.toml")).err

@@ -336,6 +336,13 @@ def test_no_event_is_shown_by_its_bare_name(area: Area) -> None:
         (EventType.KEY_EXPIRING, {"days": 1}, "Expires in 1 day"),
         (EventType.KEY_EXPIRED, {}, "Expired"),
         (EventType.KEY_REFUSED, {}, "Used after it had ended"),
+        (EventType.KEY_REUSED, {}, "Sent although its successor is in use"),
+        (EventType.KEY_ROTATED, {"renewed": True}, "Renewed"),
+        (
+            EventType.KEY_UPDATED,
+            {"changed": ["expires_at"], "successor_used": "key_1"},
+            "Replaced: the renewed key was first used",
+        ),
     ],
 )
 def test_what_time_does_to_a_key_is_shown(

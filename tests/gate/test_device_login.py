@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
 
 import pytest
 from sqlalchemy import select
 
+from keystead.bootstrap import open_installation
 from keystead.domain.device_logins import (
     GRANT_TYPE,
     INTERVAL,
@@ -35,12 +38,13 @@ from keystead.domain.scopes import DOCUMENTS_READ, EVERYTHING
 from keystead.domain.sessions import REAUTHENTICATION_AGE
 from keystead.domain.workspaces import Member, Role
 from keystead.services import device_logins
+from keystead.settings import Settings
 from keystead.storage.schema.device_login_tables import device_logins as table
 from tests.support.administrator import read_behind, write_behind
 from tests.support.asgi import HOST, Response, scope_of
 from tests.support.clocks import NOON
-from tests.support.gate import GateApplication, bearer
-from tests.support.installations import SandboxInstallation, read_only
+from tests.support.gate import GateApplication, bearer, gate_of
+from tests.support.installations import PEPPERS, SandboxInstallation, read_only
 from tests.support.people import People, acting, acting_operator
 
 AUTHORIZE: Final = "/oauth/device_authorization"
@@ -456,3 +460,30 @@ def test_no_discovery_without_a_public_url(gate: GateApplication) -> None:
     assert (
         gate.send(scope_of("GET", "/.well-known/oauth-authorization-server", [HOST])).status == 404
     )
+
+
+def test_discovery_names_the_endpoints(own_sandbox: SandboxInstallation) -> None:
+    """With `public_url` the document says where all endpoints are, to GET and HEAD; other paths and methods fail."""
+    issuer = "https://keys.example.com"
+    settings = Settings(database=own_sandbox.url, public_url=issuer)
+    installation = open_installation(settings, PEPPERS, own_sandbox.clock)
+    own_sandbox.more.append(installation)
+    with asyncio.Runner() as runner:
+        gate = gate_of(replace(own_sandbox, installation=installation), runner)
+        path = "/.well-known/oauth-authorization-server"
+        response = gate.send(scope_of("GET", path, [HOST]))
+        assert gate.send(scope_of("HEAD", path, [HOST])).status == response.status == 200
+        assert gate.send(scope_of("POST", path, [HOST])).status == 405
+        assert gate.send(scope_of("GET", f"{path}/x", [HOST])).status == 404
+        members = response.json()
+        assert members["issuer"] == issuer
+        assert members["response_types_supported"] == []
+        assert members["token_endpoint_auth_methods_supported"] == ["none"]
+        assert members["grant_types_supported"] == [GRANT_TYPE]
+        assert members["scopes_supported"][0] == EVERYTHING
+        for name, value in members.items():
+            if name.endswith("_endpoint"):
+                found = gate.send(scope_of("GET", value.removeprefix(issuer), [HOST]))
+                assert (found.status, found.header("allow")) == (405, "POST"), name
+        started = start(gate, scheme="https")
+        assert started["verification_uri"] == f"{issuer}/device"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from base64 import urlsafe_b64decode
 from pathlib import Path
 
 import pytest
 
 from keystead.domain.errors import KeysteadError, RateLimited, Unavailable
+from keystead.domain.key_metadata import compact_json
 from keystead.gate.forward_auth import ForwardAuth
 from keystead.http.problems import Problems
 from tests.gateways.conftest import Site
@@ -67,6 +70,29 @@ def test_a_good_request_passes(site: Site) -> None:
     assert metadata == "e30="
     assert reached.like("authorization") == []
     assert site.token not in repr(reached)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("gateway", ALL, ids=lambda gateway: gateway.name)
+def test_the_largest_identity_passes(gateway: Gateway, tmp_path: Path) -> None:
+    """As much metadata and as many scopes as a key may have: more than a gateway's usual buffer of a response."""
+    labels = {f"{letter:a<40}": "\u00e9" * 28 for letter in map(chr, range(97, 117))}
+    assert len(compact_json(labels)) > 2_000
+    scopes = {f"{'resource' * 4}{number}:read": "Read" for number in range(49)}
+    body = {"description": "large", "scopes": ["documents:read", *scopes], "metadata": labels}
+    environment = {"KEYSTEAD_SCOPES": json.dumps(scopes)}
+    with (
+        serving(f"sqlite:///{tmp_path / 'keystead.db'}", environment=environment) as keystead,
+        recorder(application) as behind,
+        running(gateway, tmp_path, keystead.port, behind.port) as port,
+    ):
+        admin = keystead.token("*", "keys:write")
+        created = keystead.call("POST", "/v1/keys", token=admin, json=body)
+        assert created.status_code == 201, created.text
+        answer = ask(port, "/documents/a", [bearer(created.json()["token"])])
+        assert (answer.status, answer.body) == (200, b"application"), answer
+        metadata = identity(behind.requests[-1])[3]
+    assert json.loads(urlsafe_b64decode(metadata)) == labels
 
 
 def refusals(site: Site) -> dict[str, tuple[list[tuple[str, str]], str, set[tuple[int, str]]]]:

@@ -2,80 +2,16 @@
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from keystead.cli.outcome import Exit
-from keystead.domain.keys import KeyDraft
-from keystead.domain.principals import operator
-from keystead.domain.renewals import Renewal
-from tests.support.postgres import wait_until
-from tests.support.processes import KEYSTEAD
-from tests.support.product import Customer, Json, Key, next_second
+from tests.support.jobs import LIFETIME, Job, age, job_of
+from tests.support.product import Customer, Json, Key
 
-LIFETIME = timedelta(days=90)
 RENEWALS = 4
-
-
-@dataclass
-class Job:
-    """A job with its token file, and no other way to its key."""
-
-    customer: Customer
-    file: Path
-    first: Key
-
-    def renew(self, *options: str) -> subprocess.CompletedProcess[str]:
-        """Run the command of the job's timetable."""
-        return self.customer.product.server.cli("keys", "renew", *self._arguments, *options)
-
-    def start(self) -> subprocess.Popen[str]:
-        """Start the command, as another one may be running."""
-        server = self.customer.product.server
-        return subprocess.Popen(
-            [KEYSTEAD, "keys", "renew", *self._arguments],
-            env={"KEYSTEAD_URL": server.base_url, "PATH": "/usr/bin"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    @property
-    def key(self) -> Key:
-        """The key in the file."""
-        key = self.key_of_file
-        return Key(self.customer.request_json("GET", "/v1/whoami", key=key)["key"], key.token)
-
-    @property
-    def key_of_file(self) -> Key:
-        """The key in the file, of which only the token is known."""
-        return Key({}, self.file.read_text().strip())
-
-    @property
-    def is_first(self) -> bool:
-        """Whether the file still has the job's first token."""
-        return self.key_of_file.token == self.first.token
-
-    def family(self) -> list[Json]:
-        """Return the live keys of the job."""
-        named = f"?query={self.first.resource['description'].replace(' ', '+')}&status=active"
-        return self.customer.keys(named)
-
-    def post(self, token: str = "", headers: Mapping[str, str] | None = None) -> Json:
-        """Renew with a token, as `curl` does."""
-        key = Key({}, token or self.file.read_text().strip())
-        answer = self.customer.send("POST", "/v1/keys/self/rotate", key=key, headers=headers)
-        return {**answer.json(), "code": answer.json().get("code"), "http": answer.status_code}
-
-    @property
-    def _arguments(self) -> tuple[str, ...]:
-        return "--token-file", str(self.file)
 
 
 @pytest.fixture
@@ -84,30 +20,6 @@ def job(customer: Customer, tmp_path: Path) -> Job:
     job = job_of(customer, tmp_path)
     age()
     return job
-
-
-def job_of(customer: Customer, folder: Path, description: str = "nightly export") -> Job:
-    """Return a job with a new key in a private file of the folder."""
-    draft = KeyDraft(
-        description,
-        next_second() + LIFETIME,
-        ("documents:read",),
-        renewal=Renewal(None),
-    )
-    principal = operator("journeys", customer.workspace_id)
-    created = customer.product.services.keys.create(principal, draft)
-    assert created.token is not None
-    file = folder / "token"
-    file.touch(0o600)
-    file.write_text(created.token.reveal() + "\n")
-    resource = {"id": created.key.id, "description": created.key.description}
-    return Job(customer, file, Key(resource, created.token.reveal()))
-
-
-def age() -> None:
-    """Wait until a successor ends in a later second than a key that was made just now."""
-    old_enough = datetime.now(UTC) + timedelta(seconds=2)
-    wait_until(lambda: datetime.now(UTC) > old_enough, "the key is two seconds old")
 
 
 def test_my_job_renews_its_key(job: Job) -> None:
@@ -157,6 +69,49 @@ def test_two_jobs_at_the_same_time(job: Job) -> None:
         assert code == Exit.DONE or "renew" in stderr
     assert job.customer.works(job.key)
     assert len(job.family()) == 2
+
+
+@pytest.mark.parametrize("state", ["used", "unused", "revoked", "empty"])
+def test_a_run_that_ended_early(job: Job, state: str) -> None:
+    """Killed between the answer and the end, whatever the new token's state: the next run finishes."""
+    draft = job.file.with_name(".token.renewed")
+    draft.touch(0o600)
+    made = job.post()
+    if state != "empty":
+        draft.write_text(made["token"] + "\n")
+    if state == "used":
+        assert job.customer.works(Key({}, made["token"]))
+    if state == "revoked":
+        assert job.post()["http"] == 201  # another run healed, and lost its answer too
+    done = job.renew()
+    assert done.returncode == Exit.DONE, done.stderr
+    assert (job.key_of_file.token == made["token"]) == (state in {"used", "unused"})
+    assert job.customer.works(job.key)
+    assert len(job.family()) == 2
+    assert [path.name for path in job.file.parent.iterdir()] == ["token"]
+
+
+def test_a_suspended_workspace_costs_no_token(job: Job) -> None:
+    """While neither token works the draft stays: it may be the one that works later."""
+    draft = job.file.with_name(".token.renewed")
+    draft.touch(0o600)
+    draft.write_text(job.post()["token"])
+    workspaces = job.customer.product.services.workspaces
+    workspaces.suspend(job.customer.workspace_id)
+    assert job.renew().returncode == Exit.DENIED
+    assert draft.exists()
+    workspaces.resume(job.customer.workspace_id)
+    assert job.renew().returncode == Exit.DONE
+    assert job.customer.works(job.key)
+
+
+def test_a_file_that_others_can_read_is_refused(job: Job) -> None:
+    """Nothing is sent, and nothing is renewed."""
+    job.file.chmod(0o644)
+    assert job.renew().returncode == Exit.DENIED
+    job.file.chmod(0o600)
+    assert job.key.id == job.first.id
+    assert len(job.family()) == 1
 
 
 def test_a_young_key_is_left_alone(job: Job) -> None:

@@ -13,7 +13,7 @@ from typing import Final
 import pytest
 
 from keystead.client import ClientError, InvalidToken, Patience, renew_token_file
-from tests.journeys.test_a_cron_job import Job, age, job_of
+from tests.support.jobs import Job, age, job_of
 from tests.support.product import Customer
 from tests.support.server_process import HOST
 

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Connection, event, select, text, update
 
 from keystead.domain.documents import CollectionDraft, DocumentDraft, Push
-from keystead.domain.errors import Invalid, NotFound, NotSuspended
+from keystead.domain.errors import Invalid, LimitReached, NotFound, NotSuspended
 from keystead.domain.ids import WorkspaceId
 from keystead.domain.keys import KeyDraft
 from keystead.domain.passwords import Password
@@ -77,6 +77,24 @@ def test_no_table_has_a_row_of_it(own_sandbox: SandboxInstallation) -> None:
             assert not [row for row in rows if OURS in row], name
     assert len(after["deleted_workspaces"]) == 1
     assert own_sandbox.services.deletion.purge() == 0
+
+
+def test_a_digest_that_is_being_sent_stops(own_sandbox: SandboxInstallation) -> None:
+    """A worker that is sending emails loses its lease to the deletion: it sends no further one."""
+    services, people = own_sandbox.services, People(own_sandbox)
+    ada = people.owner()
+    tenant = acting_operator(ada.workspace_id)
+    own_sandbox.limit(tenant, 0)
+    with pytest.raises(LimitReached):
+        own_sandbox.key(tenant)
+    own_sandbox.clock.advance(hours=1)
+    [digest] = services.notification_digests.claim()
+    [email] = digest.emails
+    suspend_and_delete(own_sandbox, ada.workspace_id)
+    assert services.notification_digests.note(digest, email) is False
+    services.notification_digests.settle(digest)
+    services.deletion.purge()
+    assert own_sandbox.count(schema.digest_emails) == 0
 
 
 def test_a_first_use_that_the_deletion_overtakes_is_refused(

@@ -197,7 +197,7 @@ CHANGES = {
     "services.keys._patch",
     "services.rotations._succeed",
     "services.renewals._renew",
-    "services.first_uses.commit",
+    "services.first_uses._commit",
     "services.first_uses._end",
     "services.rate_limits.set",
 }

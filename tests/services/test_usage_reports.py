@@ -11,6 +11,7 @@ from sqlalchemy import delete
 from keystead.domain.errors import InsufficientScope, NotFound
 from keystead.domain.events import RetentionPolicy
 from keystead.domain.ids import WorkspaceId
+from keystead.domain.networks import parse_networks
 from keystead.domain.principals import operator
 from keystead.domain.usage import Period, UseCount
 from keystead.services.cleanup import Retention
@@ -36,7 +37,7 @@ def _of_key(sandbox: SandboxInstallation, created: CreatedKey) -> dict[date, Use
 
 
 def test_refusals_whose_secret_was_right_are_counted(sandbox: SandboxInstallation) -> None:
-    """Expired, revoked, suspended and without the scope: each is a refusal of the key. A wrong secret isn't."""
+    """Expired, revoked, suspended, from elsewhere and without the scope: a refusal of the key. A wrong secret isn't."""
     tenant, suspended = sandbox.tenant(), sandbox.tenant()
     revoked, narrow = sandbox.key(tenant), sandbox.key(tenant, scopes=["documents:read"])
     short = sandbox.key(tenant, expires_at=NOON + HOUR)
@@ -48,11 +49,14 @@ def test_refusals_whose_secret_was_right_are_counted(sandbox: SandboxInstallatio
     for created, required in ((revoked, None), (narrow, "documents:write"), (short, None)):
         assert sandbox.verdict(created, required) != "verified"
     assert sandbox.verdict(stopped) == "suspended"
+    bound = sandbox.key(tenant, networks=parse_networks(["192.0.2.0/24"]))
+    sandbox.services.verifier.verify(text_of(bound), address="198.51.100.1")
     forged = text_of(sandbox.key(sandbox.tenant()))[-49:]
     sandbox.services.verifier.verify(text_of(narrow)[:-49] + forged)
     sandbox.flush()
     assert _of_key(sandbox, revoked) == {TODAY: UseCount(0, 1)}
     assert _of_key(sandbox, narrow) == {TODAY: UseCount(0, 1)}
+    assert _of_key(sandbox, bound) == {TODAY: UseCount(0, 1)}
     assert _of_key(sandbox, short) == {TODAY: UseCount(1, 1)}
     assert _of_key(sandbox, stopped) == {TODAY: UseCount(0, 1)}
 

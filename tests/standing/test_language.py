@@ -14,7 +14,6 @@ CHECKED_AT_THE_TOP = ("SECURITY.md", "CHANGELOG.md")
 THE_CHECKER = ("tests/standing/banned_words.py", "tests/standing/test_language.py")
 
 REWRITTEN_LATER = (
-    "src/keystead/cli/shapes.py",
     *(
         f"src/keystead/developer_area/templates/{name}.html"
         for name in (

@@ -224,9 +224,10 @@ def _plans(crowd: Crowd, act: Callable[[], object]) -> list[str]:
 def _scans(plan: str) -> list[str]:
     """Return the growing tables that a plan reads from end to end, or along an index without a condition.
 
-    The index of the events that are not in the feed yet contains only these, which are few.
+    The indexes of events that are not in the feed yet, and of deleted workspaces, have few rows.
     """
-    whole = re.findall(r"(?:SCAN|Seq Scan on) (\w+)(?! USING INDEX \w+_unplaced)\b", plan)
+    few = r" USING (?:COVERING )?INDEX (?:\w+_unplaced|workspaces_deleted)"
+    whole = re.findall(rf"(?:SCAN|Seq Scan on) (\w+)\b(?!{few})", plan)
     along = re.findall(r"Index \w*\s?Scan \w*\s?using \w+ on (\w+).*\n(?!\s+Index Cond)", plan)
     return [table for table in whole + along if table in GROWING]
 

@@ -75,6 +75,7 @@ def login(
             token, is_operator, result = _ask_for_approval(url, description, scope), False, ""
         file = login_file(url, operator=is_operator)
         # A token that was just created is in no other place: it is stored before anything else can fail.
+        is_replaced = file.exists()
         store_token(file, token.reveal())
         result = result or _try(url, token, is_operator)
     if json:
@@ -83,6 +84,8 @@ def login(
         )
     else:
         render.note(f"{result} The token is stored in {file}; `keystead logout` removes it.")
+        if is_replaced:
+            render.note("It replaced another token, whose key keeps working until it is revoked.")
 
 
 def logout(*, url: Url = DEFAULT_URL, json: Json = False) -> None:

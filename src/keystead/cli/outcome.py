@@ -107,18 +107,22 @@ def in_words(errors: Iterable[tuple[str, str]]) -> str:
 
 
 def _field_error(pointer: str, detail: str) -> str:
-    if detail[:1].isupper():
-        return detail  # a whole sentence, which names its field itself
-    if not pointer:
-        return f"The request {detail}"
+    name = _name_of(pointer)
+    # A whole sentence, of the library that checks types, follows the name of its field.
+    return f"{name}: {detail}" if detail[:1].isupper() else f"{name} {detail}"
+
+
+def _name_of(pointer: str) -> str:
     parameter = pointer.removeprefix("query:").removeprefix("path:")
+    if not parameter:
+        return "The request"
     if not parameter.startswith("/"):
-        return f"{parameter} {detail}"
+        return parameter
     field, *inner = (_WORDS.get(part, part.replace("_", " ")) for part in parameter[1:].split("/"))
     # "/scopes/0" is the first scope, "/headers/X-Source" the header X-Source.
     inner = [str(int(part) + 1) if part.isdecimal() else part for part in inner]
     words = " ".join([field.removesuffix("s") if inner else field, *inner])
-    return f"{words[:1].upper()}{words[1:]} {detail}"
+    return f"{words[:1].upper()}{words[1:]}"
 
 
 def forbid_core_dumps() -> None:

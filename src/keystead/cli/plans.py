@@ -2,44 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import tomllib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from cyclopts import App
 
-from keystead.cli import render, shapes
-from keystead.cli.installation import note_rate_limits_off, opened
-from keystead.cli.options import ANYWHERE, HERE, Flag, Json, Place, Where, Yes
+from keystead.cli import render
+from keystead.cli.installation import note_rate_limits_off
+from keystead.cli.options import ANYWHERE, Flag, Json, Where, Yes
 from keystead.cli.outcome import Exit, Failure
-from keystead.cli.plan_file import read_plans
-from keystead.cli.server import DEFAULT_SERVER, Server, connected, operating, server_of
-from keystead.cli.shapes import Shape
-from keystead.domain.plan_changes import changes, loosens, number_of
+from keystead.cli.server import DEFAULT_SERVER, Server, connected, operating
+from keystead.domain.plan_changes import number_of
 from keystead.domain.plans import LIMIT_NAMES
-from keystead.domain.rate_limits import NO_RATE_LIMITS, RATE_NAMES
+from keystead.domain.rate_limits import RATE_NAMES
 
 if TYPE_CHECKING:
-    from keystead.client import Quota
+    from keystead.client import PlanWithLimits, Quota
 
 app = App(name="plans", help="List plans and their limits, and change them with a file.")
 
-LARGEST_FILE: Final = 1024 * 1024
+CALLS: Final = "plans:PLANS"
+LARGEST_FILE: Final = 64 * 1024
 
 
 @app.command(name="list")
 def list_(*, where: Where = ANYWHERE, json: Json = False) -> None:
     """List plans and their limits, from small to large."""
-    plans = _plans(where)
+    with operating(where, CALLS) as operator:
+        plans = operator.plans()
     if json:
-        render.print_json(shapes.listed(plans))
+        render.print_json_list(plans, None)
         return
     names = (*LIMIT_NAMES, *_rates_of(plans))
     headings = ("ID", "NAME", *(name.replace("_", " ").upper() for name in names))
-    numbers = [{**plan["limits"], **plan["rate_limits"]} for plan in plans]
     rows = [
-        (plan["id"], plan["name"], *(number_of(own.get(name)) for name in names))
-        for plan, own in zip(plans, numbers, strict=True)
+        (plan.id, plan.name, *(number_of(own.get(name)) for name in names))
+        for plan in plans
+        for own in ({**plan.limits, **plan.rate_limits},)
     ]
     render.print_table(headings, rows)
 
@@ -51,7 +52,7 @@ def apply(
     *,
     dry_run: Flag = False,
     yes: Yes = False,
-    place: Place = HERE,
+    where: Where = ANYWHERE,
     json: Json = False,
 ) -> None:
     """Replace all plans by those of a file: all of them, or none if there is an error.
@@ -83,31 +84,28 @@ def apply(
     dry_run
         Only check the file and show what would change.
     """
-    new = read_plans(_text(file))
-    with opened(place) as installation:
-        plans = installation.services.plans
-        current = plans.all()
-        differences = changes(current, new)
+    new = _read(file)
+    with operating(where, CALLS) as operator:
+        report = operator.put_plans(new, dry_run=True)
         if not dry_run:
-            if not yes and loosens(current, new):
-                _confirm(differences)
-            plans.apply(new)
-        if any(plan.rate_limits != NO_RATE_LIMITS for plan in new):
-            note_rate_limits_off(Where(place.data, place.database))
+            if report.loosens and not yes:
+                _confirm(report.changes)
+            report = operator.put_plans(new, allow_loosening=True, if_match=report.etag)
+    if any(_rates_of([plan]) for plan in report.items):
+        note_rate_limits_off(where)
     if json:
-        items = map(shapes.plan, new)
-        render.print_json(shapes.listed(items, changes=differences, applied=not dry_run))
+        render.print_json(report)
         return
-    for line in differences or ["No changes."]:
+    for line in report.changes or ["No changes."]:
         render.print_line(line)
     render.note(
         "Nothing was saved (--dry-run)."
         if dry_run
-        else f"Applied {render.counted(len(new), 'plan')}."
+        else f"Applied {render.counted(len(report.items), 'plan')}."
     )
 
 
-def _confirm(differences: list[str]) -> None:
+def _confirm(differences: Sequence[str]) -> None:
     """Raise Failure unless the user agrees to changes that let workspaces do more than before."""
     if not render.is_interactive():
         raise Failure(
@@ -121,19 +119,23 @@ def _confirm(differences: list[str]) -> None:
         raise Failure("Nothing was saved.")
 
 
-def _plans(where: Where) -> list[Shape]:
-    server = server_of(where)
-    if server is not None:
-        with operating(where) as operator:
-            return [render.plain(plan) for plan in operator.plans()]
-
-    with opened(where.place) as installation:
-        return [shapes.plan(plan) for plan in installation.services.plans.all()]
-
-
-def _rates_of(plans: list[Shape]) -> list[str]:
+def _rates_of(plans: Sequence[PlanWithLimits]) -> list[str]:
     """Return the rate limits that any plan has: most installations need no columns for them."""
-    return [name for name in RATE_NAMES if any(plan["rate_limits"].get(name) for plan in plans)]
+    return [name for name in RATE_NAMES if any(plan.rate_limits.get(name) for plan in plans)]
+
+
+def _read(file: Path) -> list[Mapping[str, Any]]:
+    """Return the plans of a file as it has them; the API checks them. Failure unless it is a list of [[plans]]."""
+    try:
+        content = tomllib.loads(_text(file))
+    except tomllib.TOMLDecodeError as error:
+        raise Failure(f"{file} is not TOML: {error}.", Exit.USAGE) from None
+    match content:
+        case {"plans": [dict(), *_] as plans, **others} if not others:
+            return [dict(plan) for plan in plans]
+        case _:
+            detail = f"{file} must have at least one [[plans]], and nothing else."
+            raise Failure(detail, Exit.USAGE)
 
 
 def _text(file: Path) -> str:

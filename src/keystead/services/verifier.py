@@ -21,6 +21,7 @@ from keystead.domain.errors import InvalidToken, Unavailable
 from keystead.domain.ids import CredentialId, KeyId
 from keystead.domain.networks import Networks
 from keystead.domain.principals import Principal
+from keystead.domain.scopes import Scopes
 from keystead.domain.token import Token, parse
 from keystead.domain.verification import (
     MALFORMED,
@@ -41,8 +42,8 @@ from keystead.storage.clock import Clock
 from keystead.storage.point_reads.by_id import Lookup
 from keystead.storage.schema.verification_reads import KeyDetails
 
-CachedKey = tuple[Verified, Denied, Networks | None]
-"""The two verdicts on an active key, with the required scope and without it; its networks, None for anywhere."""
+CachedKey = tuple[Verified, Denied, Scopes, Networks | None]
+"""The two verdicts on an active key, with the required scope and without it; its scopes; its networks, if any."""
 KeyCache = VerificationCache[CachedKey]
 CredentialCache = VerificationCache[ActingCredential]
 OnVerdict = Callable[[str], None]
@@ -148,13 +149,11 @@ class Verifier:
         cached = None if self._cache is None else self._cache.get(text, now)
         if cached is None:
             return None
-        verified, too_narrow, networks = cached
+        verified, too_narrow, scopes, networks = cached
         # An entry says nothing about where this request comes from.
         if networks is not None and not networks.contains(source):
             return _outside(verified.principal)
-        if required is None or verified.principal.scopes.permit(required):
-            return verified
-        return too_narrow
+        return verified if required is None or scopes.permit(required) else too_narrow
 
     def _decide(
         self, text: str, required: str | None, source: str | None
@@ -198,8 +197,8 @@ class Verifier:
         ):
             key = verdict.principal
             too_narrow = Denied(DenialReason.INSUFFICIENT_SCOPE, KeyId(key.id), key.workspace_id)
-            verdicts = verdict, too_narrow, key.networks or None
-            self._cache.put(token.reveal(), generation, verdicts, now, key.expires_at)
+            entry = verdict, too_narrow, key.scopes, key.networks or None
+            self._cache.put(token.reveal(), generation, entry, now, key.expires_at)
         return verdict, now
 
     def _note(

@@ -132,7 +132,7 @@ def test_the_form_of_a_key_keeps_to_it(area: Area, visitor: str, expiry: str) ->
 
 
 def test_a_form_offers_what_the_policy_allows(area: Area) -> None:
-    """Expiries beyond the policy are no options: of a new key from now on, of an existing one from its creation on."""
+    """No form offers an expiry beyond the policy: of a new key from now on, of an existing one from its creation on."""
     token = area.key("sync", days=10)
     area.services.policies.replace_operators(area.workspace_id, Policy(90), PRODUCT.actor)
     area.clock.advance(days=5)

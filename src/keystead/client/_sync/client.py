@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import date, datetime
 from ssl import SSLContext
 from types import NoneType, TracebackType
-from typing import TYPE_CHECKING, Final, Literal, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from keystead.client._sync.credentials import Credentials
 from keystead.client._sync.documents import Collections, Documents
@@ -258,13 +258,15 @@ class Operator(BaseClient):
 
     def put_plans(
         self,
-        plans: Sequence[PlanWithLimits],
+        plans: Sequence[PlanWithLimits | Mapping[str, Any]],
         *,
         dry_run: bool = False,
         allow_loosening: bool = False,
         if_match: str | None = None,
     ) -> PlanReport:
-        """Replace all plans, from the smallest to the largest. `dry_run`: only report what would change.
+        """Replace all plans, from the smallest to the largest: values, or the members that the API takes.
+
+        `dry_run`: only report what would change.
 
         Raises WouldLoosen if it removes a plan, raises a limit or loosens a policy, unless `allow_loosening` is true;
         Invalid if a plan in use is missing.
@@ -273,7 +275,9 @@ class Operator(BaseClient):
             "dry_run": "true" if dry_run else None,
             "allow_loosening": "true" if allow_loosening else None,
         }
-        body = json_body(plans=[asdict(plan) for plan in plans])
+        body = json_body(
+            plans=[plan if isinstance(plan, Mapping) else asdict(plan) for plan in plans]
+        )
         request = Request("PUT", PLANS, query, body=body, if_match=if_match)
         return self._connection.send(request, PlanReport)
 

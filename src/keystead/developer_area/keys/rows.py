@@ -299,6 +299,10 @@ def _successor(key: ApiKey, visit: MemberVisit, hints: Mapping[KeyId, str]) -> L
 
 
 def _event_text(event: Event) -> str:
+    if event.data.get("renewed"):
+        return "Renewed"
+    if event.data.get("successor_used"):
+        return "Replaced: the renewed key was first used"
     action = _ACTIONS.get(event.type) or sentence(event).action.capitalize()
     days = event.data.get("days")
     if isinstance(days, int) and event.type in _ACTIONS_WITH_DAYS:

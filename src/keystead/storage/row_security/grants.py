@@ -313,6 +313,7 @@ GRANTS: Final[Mapping[str, tuple[Grant, ...]]] = {
         _insert(schema.deleted_workspaces),
         _update(schema.webhook_endpoints, "sealed", "deleted_at"),
         _delete(schema.webhook_queues),
+        _delete(schema.notification_digests),
     ),
     Purpose.DELETION: _PURGES,
 }

@@ -48,6 +48,7 @@ from keystead.storage.schema.tables import (
     known_devices,
     members,
     metadata,
+    notification_digests,
     sessions,
     throttles,
     users,
@@ -79,6 +80,9 @@ _ERASE_SECRETS: Final = (
     .values(sealed=None, deleted_at=bindparam("now"))
 )
 _DELETE_QUEUES: Final = delete(webhook_queues).where(webhook_queues.c.workspace_id == _WORKSPACE)
+_DELETE_DIGEST: Final = delete(notification_digests).where(
+    notification_digests.c.workspace_id == _WORKSPACE
+)
 
 _UNPURGED: Final = Query(
     select(workspaces.c.id).where(workspaces.c.deleted_at.is_not(None)).order_by(workspaces.c.id)
@@ -142,14 +146,15 @@ _DELETE_WORKSPACE: Final = delete(workspaces).where(
 def bury(tx: Tx, workspace: Workspace, now: datetime) -> None:
     """Leave a tombstone and hide the workspace from every read, under its lock.
 
-    The secrets of its webhooks go immediately, so that no worker can sign for it. The product's own id is free for
-    another workspace.
+    The secrets of its webhooks go immediately, so that no worker can sign for it, and its digest, so that a worker that
+    is sending it stops. The product's own id is free for another workspace.
     """
     id = workspace.id
     tx.execute(_INSERT, {"id": id, "external_id": workspace.external_id, "deleted_at": now})
     tx.execute(_HIDE, {"workspace": id, "deleted_at": now, "external_id": None})
     tx.execute(_ERASE_SECRETS, {"workspace": id, "now": now})
     tx.execute(_DELETE_QUEUES, {"workspace": id})
+    tx.execute(_DELETE_DIGEST, {"workspace": id})
     note_revocation(tx, RevocationEntry(now, WORKSPACE_DELETED, WorkspaceId(""), 0, id))
 
 

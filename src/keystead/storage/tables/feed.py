@@ -17,7 +17,7 @@ from keystead.storage.queries import Query
 from keystead.storage.schema.columns import LIMIT, actor_of, upsert
 from keystead.storage.schema.tables import events, installation_events, watermarks
 from keystead.storage.tables.key_lifecycle import find_watermark
-from keystead.storage.tables.workspaces import DELETED_WORKSPACES
+from keystead.storage.tables.workspaces import is_deleted
 
 LAST: Final = "feed"
 """The watermark at the last position that was given."""
@@ -87,7 +87,7 @@ def _next(table: Table, *more: Any) -> Select[Any]:
 
 
 _PAGE: Final = _next(events, events.c.workspace_id, events.c.address, events.c.request_id).where(
-    events.c.workspace_id.not_in(DELETED_WORKSPACES)
+    ~is_deleted(events.c.workspace_id)
 )
 _PAGE_OF_INSTALLATION: Final = _next(installation_events)
 _NTH: Final = Query(

@@ -21,7 +21,7 @@ from keystead.storage.database import Tx
 from keystead.storage.queries import Query
 from keystead.storage.schema.columns import ABOVE_EVERY_ID, LIMIT, age
 from keystead.storage.schema.tables import api_keys, key_use_days, key_use_hours
-from keystead.storage.tables.workspaces import DELETED_WORKSPACES
+from keystead.storage.tables.workspaces import is_deleted
 
 _DAYS: Final = key_use_days.c
 _HOURS: Final = key_use_hours.c
@@ -77,7 +77,7 @@ _BY_WORKSPACE: Final = Query(
     .where(
         *_IS_IN_PERIOD,
         or_(_DAYS.day < bindparam("last"), _DAYS.workspace_id < bindparam("before")),
-        _DAYS.workspace_id.not_in(DELETED_WORKSPACES),
+        ~is_deleted(_DAYS.workspace_id),
     )
     .group_by(_DAYS.day, _DAYS.workspace_id)
     .order_by(_DAYS.day.desc(), _DAYS.workspace_id.desc())

@@ -8,6 +8,8 @@ from string import ascii_lowercase, ascii_uppercase
 from typing import Any, Final
 
 from sqlalchemy import (
+    ColumnElement,
+    Exists,
     and_,
     bindparam,
     collate,
@@ -41,8 +43,6 @@ WORKSPACE_COLUMNS: Final = (
 )
 _ASCII_LOWER: Final = str.maketrans(ascii_uppercase, ascii_lowercase)
 
-DELETED_WORKSPACES: Final = select(workspaces.c.id).where(workspaces.c.deleted_at.is_not(None))
-"""Those whose rows are still to be purged, for reads over all workspaces: a few, in an index of their own."""
 _IS_KEPT: Final = workspaces.c.deleted_at.is_(None)
 _WORKSPACES: Final = select(*WORKSPACE_COLUMNS).where(_IS_KEPT)
 """Without deleted ones, whose rows are still to be purged: no list and no caller may see them."""
@@ -138,6 +138,15 @@ _COUNT_OWNERS: Final = Query(
 _INSERT_MEMBER: Final = insert(members)
 _EDIT_MEMBER: Final = update(members).where(_IS_MEMBER).values(version=members.c.version + 1)
 _DELETE_MEMBER: Final = delete(members).where(_IS_MEMBER)
+
+
+def is_deleted(workspace_id: ColumnElement[str]) -> Exists:
+    """Return the condition that the workspace is deleted, and its rows still to be purged: one look into an index."""
+    return (
+        select(workspaces.c.id)
+        .where(workspaces.c.id == workspace_id, workspaces.c.deleted_at.is_not(None))
+        .exists()
+    )
 
 
 def insert_workspace(tx: Tx, workspace: Workspace) -> None:
