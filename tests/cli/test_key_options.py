@@ -6,7 +6,6 @@ import pytest
 
 from keystead.cli.outcome import Exit
 from tests.cli.conftest import Keystead, one_engine
-from tests.cli.test_keys import create
 
 OPTIONS = (
     *("--network", "203.0.113.0/24", "--network", "2001:db8::1"),
@@ -15,9 +14,17 @@ OPTIONS = (
 )
 
 
+def create(keystead: Keystead, *arguments: str) -> str:
+    """Create a key. Returns its id."""
+    created = keystead("keys", "create", "--description", "sync", "--json", *arguments)
+    assert created.code == Exit.DONE, created.err
+    id: str = created.json["id"]
+    return id
+
+
 def test_a_key_is_created_and_changed_with_its_options(keystead: Keystead) -> None:
     """Each option is repeatable or single as its member is; `show` prints them; changes leave the others."""
-    id, _ = create(keystead, *OPTIONS)
+    id = create(keystead, *OPTIONS)
     key = keystead("keys", "show", id, "--json").json
     assert key["networks"] == ["203.0.113.0/24", "2001:db8::1/128"]
     assert key["metadata"] == {"customer": "42", "note": "a=b"}
@@ -73,9 +80,9 @@ def test_a_malformed_block_is_named_by_its_field(keystead: Keystead) -> None:
 
 def test_the_list_is_filtered_and_sorted(keystead: Keystead) -> None:
     """Every filter and order of the API has an option."""
-    brief, _ = create(keystead, "--expires", "10d")
-    late, _ = create(keystead, "--expires", "400d")
-    endless, _ = create(keystead)
+    brief = create(keystead, "--expires", "10d")
+    late = create(keystead, "--expires", "400d")
+    endless = create(keystead)
 
     def listed(*arguments: str) -> list[str]:
         found = keystead("keys", "list", "--json", *arguments)
