@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from keystead.api.bodies import NewKey
+from keystead.api.bodies.keys import NewKey
 from keystead.domain.errors import Invalid
 from keystead.http.json_body import decode_model
 

@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl
 
 from pydantic import TypeAdapter, ValidationError
 
-from keystead.api.bodies import Body
+from keystead.api.bodies.body import Body
 from keystead.api.operations import (
     EXPIRES_HEADER,
     IDEMPOTENCY_KEY,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, Literal
 
-from keystead.api.bodies import CollectionChange, NewCollection
+from keystead.api.bodies.documents import CollectionChange, NewCollection
 from keystead.api.calls import Call, page_of
 from keystead.api.operations import PAGED, Operations, Reply, in_path, in_query
 from keystead.domain.documents import CollectionId

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from keystead.api.bodies import Batch, NewDocument
+from keystead.api.bodies.documents import Batch, NewDocument
 from keystead.api.calls import Call, page_of
 from keystead.api.collections import NAME
 from keystead.api.operations import PAGED, Operations, Reply, in_path, in_query

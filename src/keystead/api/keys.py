@@ -8,7 +8,8 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Final, Literal
 
-from keystead.api.bodies import Body, KeyChange, NewKey, NewRotation
+from keystead.api.bodies.body import Body
+from keystead.api.bodies.keys import KeyChange, NewKey, NewRotation
 from keystead.api.calls import Call, page_of
 from keystead.api.operations import PAGED, Operations, Reply, in_path, in_query
 from keystead.api.usage import PERIOD

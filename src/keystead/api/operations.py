@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, Generic, NamedTuple, TypeVar, get_args, get_type_hints
 
-from keystead.api.bodies import Body
+from keystead.api.bodies.body import Body
 from keystead.domain.errors import KeysteadError
 from keystead.http.body import JSON_LIMIT
 from keystead.http.json_body import MAX_VALUES

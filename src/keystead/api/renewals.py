@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from keystead.api.bodies import NewRenewal
+from keystead.api.bodies.keys import NewRenewal
 from keystead.api.calls import Call
 from keystead.api.keys import created_reply
 from keystead.api.operations import Operations, Reply

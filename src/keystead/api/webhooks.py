@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from keystead.api.bodies import NewWebhook, WebhookChange
+from keystead.api.bodies.webhooks import NewWebhook, WebhookChange
 from keystead.api.calls import Call, page_of
 from keystead.api.operations import PAGED, Operations, Reply, in_path, in_query
 from keystead.domain.errors import InvalidCursor, LimitReached, WebhookDisabled

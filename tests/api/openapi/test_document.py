@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from keystead.api.bodies import Body
+from keystead.api.bodies.body import Body
 from keystead.api.openapi.document import EXAMPLE
 from keystead.domain.events import EventType
 from keystead.domain.scopes import BUILT_IN

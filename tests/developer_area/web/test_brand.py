@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from keystead.api.bodies import NewPortalSession
+from keystead.api.bodies.people import NewPortalSession
 from keystead.bootstrap import read_brand
 from keystead.developer_area import create_developer_area
 from keystead.developer_area.web.assets import FOLDER

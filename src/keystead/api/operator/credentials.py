@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from keystead.api.bodies import NewCredential
+from keystead.api.bodies.credentials import NewCredential
 from keystead.api.calls import OperatorCall
 from keystead.api.operations import OPERATOR, PAGED, Operations, Reply, in_path, in_query
 from keystead.domain.credentials import CredentialKind

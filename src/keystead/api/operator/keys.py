@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from typing import Final
 
-from keystead.api.bodies import KeyLookup
+from keystead.api.bodies.credentials import KeyLookup
 from keystead.api.calls import KEY_ROOT, OperatorCall
 from keystead.api.keys import KEYS
 from keystead.api.operations import OPERATOR, WITHIN, WORKSPACE, Operation, Operations, Reply

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from keystead.api.bodies import MemberChange, PutMember
+from keystead.api.bodies.people import MemberChange, PutMember
 from keystead.api.calls import Call, page_of
 from keystead.api.operations import (
     OPERATOR,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from keystead.api.bodies import PutPlans
+from keystead.api.bodies.plans import PutPlans
 from keystead.api.calls import OperatorCall
 from keystead.api.operations import OPERATOR, Operations, Reply, in_query
 from keystead.domain.errors import WouldLoosen

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from keystead.api.bodies import NewPolicy
+from keystead.api.bodies.plans import NewPolicy
 from keystead.api.calls import OperatorCall
 from keystead.api.operations import OPERATOR, WITHIN, WORKSPACE, Operations, Reply
 from keystead.domain.ids import WorkspaceId

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 from urllib.parse import urlencode
 
-from keystead.api.bodies import NewPortalSession
+from keystead.api.bodies.people import NewPortalSession
 from keystead.api.calls import OperatorCall
 from keystead.api.operations import OPERATOR, Operations, Reply
 from keystead.domain.errors import LimitReached, NotFound

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from keystead.api.bodies import KeyRateChange, WorkspaceRateChange
+from keystead.api.bodies.workspaces import KeyRateChange, WorkspaceRateChange
 from keystead.api.calls import Call
 from keystead.api.operations import OPERATOR, WITHIN, WORKSPACE, Operations, Reply, in_path
 from keystead.domain.ids import KeyId

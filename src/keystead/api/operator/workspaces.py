@@ -6,7 +6,12 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final
 
-from keystead.api.bodies import NewWorkspace, PlanAssignment, PutWorkspace, WorkspaceChange
+from keystead.api.bodies.workspaces import (
+    NewWorkspace,
+    PlanAssignment,
+    PutWorkspace,
+    WorkspaceChange,
+)
 from keystead.api.calls import OperatorCall
 from keystead.api.operations import OPERATOR, PAGED, WORKSPACE, Operations, Reply, in_path, in_query
 from keystead.domain.errors import InvalidCursor, NameTaken, NotFound

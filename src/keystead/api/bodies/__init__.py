@@ -1,0 +1,1 @@
+"""The request bodies, one file a noun."""
