@@ -108,15 +108,6 @@ _RATE_LIMITS: Final = Query(
     )
     .where(workspaces.c.id == bindparam("workspace"))
 )
-_WORKSPACE_RATE_LIMITS: Final = Query(
-    select(
-        func.coalesce(workspaces.c.workspace_per_minute, plans.c.workspace_per_minute),
-        func.coalesce(workspaces.c.key_per_minute, plans.c.key_per_minute),
-    )
-    .select_from(workspaces)
-    .join(plans, workspaces.c.plan_id == plans.c.id)
-    .where(workspaces.c.id == bindparam("workspace"))
-)
 _IS_RATE_OF_KEY: Final = and_(
     key_rates.c.workspace_id == bindparam("workspace"), key_rates.c.key_id == bindparam("key")
 )
@@ -206,12 +197,6 @@ def plans_in_use(tx: Tx) -> set[str]:
 def rate_limits_of(tx: Tx, workspace_id: WorkspaceId, key_id: KeyId) -> RateLimits:
     """Return the rate limits for requests with that key. Its own limit replaces the plan's per-key limit."""
     row = _RATE_LIMITS.first(tx, {"workspace": workspace_id, "key": key_id})
-    return RateLimits() if row is None else RateLimits(*row)
-
-
-def workspace_rate_limits_of(tx: Tx, workspace_id: WorkspaceId) -> RateLimits:
-    """Return the rate limits for keys without their own. The operator's role reads them, but no key's."""
-    row = _WORKSPACE_RATE_LIMITS.first(tx, {"workspace": workspace_id})
     return RateLimits() if row is None else RateLimits(*row)
 
 
