@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from keystead.cli.outcome import Exit
+from keystead.client import renew_token_file
 from tests.support.jobs import LIFETIME, Job, age, job_of
 from tests.support.product import Customer, Json, Key
 
@@ -141,3 +144,19 @@ def test_a_key_without_the_permission_cannot(customer: Customer, tmp_path: Path)
 def _events(customer: Customer, type: str) -> list[Json]:
     events: list[Json] = customer.request_json("GET", f"/v1/events?type={type}")["items"]
     return events
+
+
+def test_the_draft_survives_a_crash_after_its_first_use(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The draft and its name in the folder are synced before the token is used; the file's, after the draft took it."""
+    sync, synced = os.fsync, []
+
+    def record(number: int) -> None:
+        is_folder = stat.S_ISDIR(os.fstat(number).st_mode)
+        synced.append((is_folder, any(job.file.parent.glob(".*.renewed"))))
+        sync(number)
+
+    monkeypatch.setattr(os, "fsync", record)
+    renew_token_file(job.file, job.customer.product.server.base_url)
+    assert synced == [(False, True), (True, True), (True, False)]

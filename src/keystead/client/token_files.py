@@ -65,6 +65,7 @@ def renew_token_file(
                         return RenewedFile(current, is_new=False)
                 with _drafted(draft) as number:
                     _write(number, client.keys.renew().token.reveal())
+            _sync_folder(file.parent)  # a crash after the first use must leave the draft's name too
             key = _verified(draft, url, options)
         draft.replace(file)
         _sync_folder(file.parent)
