@@ -32,7 +32,13 @@ from tests.support.sample_workspace import PASSWORD, SampleWorkspace, furnish
 MOST: Final = 3
 CODE_FORM: Final = "/device"
 TEXTUAL: Final = frozenset({"", "text", "search", "email", "url", "tel", "password"})
-_OFFERED: Final = {"email": "somebody@keys.example", "password": PASSWORD, "date": "2027-03-01"}
+_OFFERED: Final = {
+    "networks": "203.0.113.0/24",
+    "metadata": "customer=42",
+    "email": "somebody@keys.example",
+    "password": PASSWORD,
+    "date": "2027-03-01",
+}
 
 
 @dataclass(frozen=True)
@@ -206,7 +212,8 @@ def _filled(form: Element, texts: Mapping[str, str]) -> Iterator[tuple[str, str]
         elif kind == "hidden":
             yield name, value
         else:
-            yield name, texts.get(name) or value or _OFFERED.get(kind, "words")
+            offered = _OFFERED.get(name) or _OFFERED.get(kind, "words")
+            yield name, texts.get(name) or value or offered
 
 
 # --- a furnished area in which everybody has looked at everything; copied for each test ---

@@ -7,17 +7,18 @@ import asyncio
 from collections.abc import Iterable
 from ssl import SSLContext
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-import httpx2
-
-from keystead.client._async.connection import AsyncConnection
+from keystead.client._async.sending import AsyncSender
 from keystead.client.errors import Problem
 from keystead.client.exchange import AGENT, TIMEOUT, Patience, next_interval
 from keystead.client.requests import FORM, Request, form_body
 from keystead.client.results import DeviceCode, DeviceToken
 from keystead.domain.device_logins import CLIENT_ID, GRANT_TYPE
 from keystead.domain.token import Token
+
+if TYPE_CHECKING:
+    import httpx2
 
 
 class AsyncDeviceLogin:
@@ -38,7 +39,9 @@ class AsyncDeviceLogin:
         Raises:
             UnsafeAddress: A token must not come from this URL.
         """
-        self._connection = AsyncConnection(
+        from keystead.client._async.connection import AsyncConnection
+
+        self._connection: AsyncSender = AsyncConnection(
             url,
             None,
             agent=agent,

@@ -6,17 +6,18 @@ import time
 from collections.abc import Iterable
 from ssl import SSLContext
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-import httpx2
-
-from keystead.client._sync.connection import Connection
+from keystead.client._sync.sending import Sender
 from keystead.client.errors import Problem
 from keystead.client.exchange import AGENT, TIMEOUT, Patience, next_interval
 from keystead.client.requests import FORM, Request, form_body
 from keystead.client.results import DeviceCode, DeviceToken
 from keystead.domain.device_logins import CLIENT_ID, GRANT_TYPE
 from keystead.domain.token import Token
+
+if TYPE_CHECKING:
+    import httpx2
 
 
 class DeviceLogin:
@@ -37,7 +38,9 @@ class DeviceLogin:
         Raises:
             UnsafeAddress: A token must not come from this URL.
         """
-        self._connection = Connection(
+        from keystead.client._sync.connection import Connection
+
+        self._connection: Sender = Connection(
             url,
             None,
             agent=agent,
