@@ -155,8 +155,11 @@ def test_a_revocation_cuts_an_export(api: ApiInstallation) -> None:
             revoke = api.services.credentials.revoke
             await asyncio.to_thread(revoke, credential.id, BY)
 
-    with suppress(Exception):
-        api.runner.run(api.app(scope, receive, send))
+    async def read() -> None:
+        with suppress(Exception):
+            await api.app(scope, receive, send)
+
+    api.runner.run(read())
     assert [message.get("more_body") for message in sent] == [None, True]
 
 
