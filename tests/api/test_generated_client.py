@@ -19,6 +19,12 @@ from tests.support.stub_server import TOKEN, json_response, stub_server
 
 ROOT: Final = Path(__file__).parents[2]
 DOCUMENT: Final = DOCUMENTS["openapi.json"]
+SETTINGS: Final = """
+post_hooks: []
+content_type_overrides:
+  application/jsonl: text/plain
+"""
+"""Settings of the generator, which knows JSON lines by no name of their own: it reads them as text."""
 ASK: Final = """
 import importlib, json, pathlib, sys
 from generated.client import AuthenticatedClient
@@ -46,7 +52,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def generate(folder: Path, file: str) -> Path:
     """Generate a client into `generated` of the folder, without warnings. The generator is never online."""
-    (folder / "settings.yaml").write_text("post_hooks: []\n")
+    (folder / "settings.yaml").write_text(SETTINGS)
     words = ["--path", str(ROOT / file), "--output-path", "generated", "--meta", "none"]
     strict = ["--config", "settings.yaml", "--fail-on-warning"]
     command = [sys.executable, "-m", "openapi_python_client", "generate", *words, *strict]

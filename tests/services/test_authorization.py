@@ -16,14 +16,24 @@ import pytest
 
 import keystead
 from keystead.domain.credentials import ActingCredential, Credential, CredentialKind
+from keystead.domain.device_logins import DeviceRequest
 from keystead.domain.documents import CollectionDraft, CollectionPatch, DocumentDraft, Push
-from keystead.domain.errors import Forbidden, InsufficientScope, InvalidToken, KeysteadError
+from keystead.domain.errors import (
+    Forbidden,
+    InsufficientScope,
+    InvalidToken,
+    KeysteadError,
+    NotSuspended,
+)
+from keystead.domain.events import NO_ORIGIN
 from keystead.domain.ids import CredentialId, KeyId, UserId
 from keystead.domain.keys import KeyDraft, KeyPatch
 from keystead.domain.notification_digests import Topic
 from keystead.domain.plans import DEFAULT_PLANS
+from keystead.domain.policies import Policy
 from keystead.domain.portal import PortalRequest, PortalUser
 from keystead.domain.principals import Principal, PrincipalKind, operator
+from keystead.domain.rate_limits import RateLimits
 from keystead.domain.renewals import Renewal
 from keystead.domain.scopes import EVERYTHING, KEYS_WRITE, Scopes
 from keystead.domain.webhooks import WebhookDraft, WebhookPatch
@@ -117,6 +127,34 @@ def _renew(stage: Stage, principal: Principal) -> object:
     return stage.sandbox.services.renewals.renew(principal)
 
 
+def _delete(stage: Stage, principal: Principal) -> None:
+    services, workspace_id = stage.sandbox.services, principal.workspace_id
+    try:
+        services.deletion.delete(workspace_id, principal.actor)
+    except NotSuspended:  # the actor has the right
+        services.workspaces.suspend(workspace_id, principal.actor)
+        services.deletion.delete(workspace_id, principal.actor)
+
+
+def _approve(stage: Stage, principal: Principal) -> None:
+    logins = stage.sandbox.services.device_logins
+    code = logins.start(DeviceRequest(), NO_ORIGIN).user_code
+    logins.approve(principal, code, KeyDraft("new"), NO_ORIGIN)
+
+
+def _collect(stage: Stage, principal: Principal) -> object:
+    logins, draft = (
+        stage.sandbox.services.device_logins,
+        KeyDraft("new", None, Scopes(["plan:read"])),
+    )
+    started = logins.start(DeviceRequest(), NO_ORIGIN)
+    logins._approve(principal, started.user_code, draft, NO_ORIGIN)
+    login = logins._find(started.device_code.fingerprint())
+    assert login is not None
+    assert login.approval is not None
+    return logins._collect(started.device_code.fingerprint(), login.approval, NO_ORIGIN)
+
+
 USE_CASES: Final[Mapping[str, UseCase]] = {
     "Keys._create": UseCase(lambda s, p: s.sandbox.services.keys.create(p, KeyDraft("new")), ALL),
     "Rotations._rotate": UseCase(lambda s, p: s.sandbox.services.rotations.rotate(p, s.key), ALL),
@@ -171,6 +209,12 @@ USE_CASES: Final[Mapping[str, UseCase]] = {
     "Webhooks._redeliver": UseCase(
         lambda s, p: s.sandbox.services.webhooks.redeliver(p, s.delivery), ALL
     ),
+    "Members.put": UseCase(
+        lambda s, p: s.sandbox.services.members.put(
+            p, PortalUser("u2", "Petra", None), Role.VIEWER
+        ),
+        PEOPLE,
+    ),
     "Members.change_role": UseCase(
         lambda s, p: s.sandbox.services.members.change_role(p, s.member, Role.ADMIN), PEOPLE
     ),
@@ -187,8 +231,35 @@ USE_CASES: Final[Mapping[str, UseCase]] = {
         _by(MEMBER),
     ),
     "PortalSessions.create": UseCase(_portal, OPERATORS),
+    "DeviceLogins._check": UseCase(_approve, _by(MEMBER)),
+    "DeviceLogins._collect": UseCase(_collect, _by(MEMBER)),
     "Workspaces.rename": UseCase(
         lambda s, p: s.sandbox.services.workspaces.rename(p, "Other"), PEOPLE
+    ),
+    "Policies.replace_owners": UseCase(
+        lambda s, p: s.sandbox.services.policies.replace_owners(p, Policy(max_lifetime_days=30)),
+        PEOPLE,
+    ),
+    "Policies.replace_operators": UseCase(
+        lambda s, p: s.sandbox.services.policies.replace_operators(
+            p.workspace_id, Policy(max_lifetime_days=30), p.actor
+        ),
+        OPERATORS,
+    ),
+    "WorkspaceRates.set": UseCase(
+        lambda s, p: s.sandbox.services.workspace_rates.set(p, RateLimits(600, 600)), OPERATORS
+    ),
+    "Exports.begin": UseCase(lambda s, p: s.sandbox.services.exports.begin(p), OPERATORS),
+    "Deletion._delete": UseCase(_delete, OPERATORS),
+    "Workspaces.put": UseCase(
+        lambda s, p: s.sandbox.services.workspaces.put("product-1", "New", actor=p.actor),
+        OPERATORS,
+    ),
+    "Workspaces.update": UseCase(
+        lambda s, p: s.sandbox.services.workspaces.update(
+            p.workspace_id, name="Other", actor=p.actor
+        ),
+        OPERATORS,
     ),
     "Workspaces.create": UseCase(
         lambda s, p: s.sandbox.services.workspaces.create("New", actor=p.actor), OPERATORS
@@ -214,7 +285,8 @@ SYSTEM: Final = {
     "Deliveries._remove_some",
     "Deliveries._settle_alone",
     "Documents._remove_more",
-    "FirstUses.commit",
+    "FirstUses._commit",
+    "KeyDisuse._act",
     "KeyLifecycle._record",
     "QuietEnds._end",
     "Workspaces.first",

@@ -348,7 +348,7 @@ def test_what_a_key_has_it_may_keep_or_shorten(
 
 
 def test_renewal_that_is_not_allowed(sandbox: SandboxInstallation) -> None:
-    """Setting renewal is against-policy in a new and in an existing key; a key keeps, and may lose, what it has."""
+    """Setting renewal is against-policy in new and existing keys; a key keeps, and may shorten or lose, what it has."""
     tenant, now = sandbox.tenant(), sandbox.clock.now()
     keys, renewal = sandbox.services.keys, Renewal(now + 400 * DAY)
     plain, renewable = sandbox.key(tenant).key, sandbox.key(tenant, renewal=renewal).key
@@ -367,5 +367,7 @@ def test_renewal_that_is_not_allowed(sandbox: SandboxInstallation) -> None:
     }
     kept = keys.update(tenant, renewable.id, KeyPatch("renewable", renewal=renewal))
     assert kept.renewal == renewal
+    shorter = Renewal(now + 300 * DAY)
+    assert keys.update(tenant, renewable.id, KeyPatch(renewal=shorter)).renewal == shorter
     assert keys.update(tenant, renewable.id, KeyPatch(renewal=None)).renewal is None
     assert keys.create(tenant, KeyDraft("new", renewal=None)).key.renewal is None

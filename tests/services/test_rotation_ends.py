@@ -207,6 +207,15 @@ def test_the_log_has_the_first_use(sandbox: SandboxInstallation) -> None:
     assert [each.detail for each in parse_entries(format_entries([entry]))] == [entry.detail]
 
 
+def test_a_renewal_alone_revokes_nothing(sandbox: SandboxInstallation) -> None:
+    """Until its first use the old key works on, so a restored backup from before the renewal keeps it too."""
+    tenant = sandbox.tenant()
+    old = sandbox.key(tenant, renewal=Renewal())
+    sandbox.clock.advance(seconds=1)
+    sandbox.services.renewals.renew(sandbox.principal(old))
+    assert entry_of(sandbox.events(tenant)[-1]) is None
+
+
 def _redo(
     sandbox: SandboxInstallation, tenant: Principal, key: CreatedKey, detail: str
 ) -> dict[str, int]:

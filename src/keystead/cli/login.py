@@ -46,6 +46,7 @@ Wishes = Annotated[
     Texts,
     Parameter(help="A scope that the new key should have; repeatable. You choose on the page."),
 ]
+_NOT_OF_A_HOST: Final = re.compile(r"[^A-Za-z0-9._-]")
 _OPERATOR: Final = "_op"
 _SERVICE: Final = "_svc"
 
@@ -129,7 +130,7 @@ def _ask_for_approval(url: str, description: str | None, scopes: tuple[str, ...]
             "Signing in needs a terminal. Pass a token on standard input with --token-stdin.",
             Exit.USAGE,
         )
-    host = re.sub(r"[^A-Za-z0-9._-]", "-", platform.node())[:100]
+    host = _NOT_OF_A_HOST.sub("-", platform.node())[:100]
     with DeviceLogin(url, agent=agent()) as device:
         code = device.start(
             scopes=scopes, description=description or f"keystead login on {host}", host=host

@@ -361,7 +361,7 @@ def apply_patch(
     if outlives(changed.expires_at, key.expires_at):
         require_recent_authentication(principal, changed.scopes, now)
         named_end(policy, changed.expires_at, key.created_at)
-    if changed.renewal is not None and changed.renewal != key.renewal:
+    if changed.renewal is not None and not (key.renewal and key.renewal.covers(changed.renewal)):
         require_renewal_allowed(policy)
     return changed
 

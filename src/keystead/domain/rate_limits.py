@@ -28,6 +28,11 @@ class RateLimits:
         number: int | None = getattr(self, name)
         return number
 
+    def overridden(self, own: RateLimits) -> RateLimits:
+        """Return these limits with those that `own` has in their place."""
+        chosen = [(own.get(name), self.get(name)) for name in RATE_NAMES]
+        return RateLimits(*(ours if number is None else number for number, ours in chosen))
+
 
 NO_RATE_LIMITS: Final = RateLimits()
 RATE_NAMES: Final = tuple(f.name for f in fields(RateLimits))

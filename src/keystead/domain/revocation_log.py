@@ -89,6 +89,8 @@ class RevocationEntry:
 
 def entry_of(event: Event) -> RevocationEntry | None:
     """Return the entry of an event; None if it revoked nothing."""
+    if event.data.get("renewed"):
+        return None  # the first use of the successor ends the key, and has an entry of its own
     attributes = REVOKING_CHANGES[event.type]
     changed = event.data.get("changed", ())
     if attributes is not None and attributes.isdisjoint(changed):  # type: ignore[arg-type]

@@ -41,7 +41,7 @@ class KeyOwners:
         self._workspaces = workspaces
         self._throttle = throttle
 
-    def find(self, operator: ActingCredential, text: str) -> tuple[Workspace, ApiKey]:
+    def look_up(self, operator: ActingCredential, text: str) -> tuple[Workspace, ApiKey]:
         """Return the workspace and the key of that token.
 
         Raises:

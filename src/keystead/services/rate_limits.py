@@ -266,9 +266,9 @@ def check_rate(number: int | None, pointer: str) -> int | None:
 
 def _rates_of(tx: Tx, workspace_id: WorkspaceId) -> OwnRates:
     workspace = NotFound.unless(workspaces.find_workspace(tx, workspace_id), "workspace")
-    # No key has this id, so the limits are those of a key without its own.
-    effective = rows.rate_limits_of(tx, workspace_id, KeyId(""))
-    return OwnRates(workspaces.rates_of(tx, workspace_id), effective, workspace.version)
+    plan = NotFound.unless(rows.find_plan(tx, workspace.plan_id), "plan")
+    own = workspaces.rates_of(tx, workspace_id)
+    return OwnRates(own, plan.rate_limits.overridden(own), workspace.version)
 
 
 def _buckets_of(principal: Principal, limits: RateLimits) -> Buckets:

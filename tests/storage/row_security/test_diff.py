@@ -125,7 +125,7 @@ def test_deleting_without_where(database: Database) -> None:
 
 
 def test_a_purge_without_where(database: Database) -> None:
-    """A purge of everything takes only rows of deleted workspaces, people and their invitations aside."""
+    """A purge of everything takes only rows of deleted workspaces, except for people and their invitations."""
     deleting = {right.table for right in GRANTS[Purpose.DELETION] if right.verb == "DELETE"}
     tables = [t.name for t in reversed(schema.metadata.sorted_tables) if t.name in deleting]
     people = {"members", "invitations", "users"}

@@ -49,6 +49,6 @@ def get_key_owner(call: OperatorCall, body: KeyLookup) -> Reply[KeyOwner]:
     `not-found` for every other text. It counts neither as a use of the key nor as a refusal, and is possible 60 times
     a minute with one credential. To check tokens, introspect them.
     """
-    workspace, key = call.services.key_owners.find(call.credential, body.token)
+    workspace, key = call.services.key_owners.look_up(call.credential, body.token)
     now = call.services.keys.now()
     return Reply(KeyOwner(workspace=ManagedWorkspace.of(workspace), key=Key.of(key, now)))
