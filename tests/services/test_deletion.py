@@ -8,6 +8,7 @@ from datetime import timedelta
 from itertools import pairwise
 from typing import Any
 
+import psycopg
 import pytest
 from sqlalchemy import Connection, event, select, text, update
 
@@ -23,11 +24,14 @@ from keystead.domain.workspaces import Role
 from keystead.services.deletion import BATCH
 from keystead.services.first_uses import FirstUses
 from keystead.services.key_lifecycle import KeyLifecycle
+from keystead.storage.database import Tx
 from keystead.storage.schema import tables as schema
+from keystead.storage.tables import deletion
 from keystead.storage.tables.deletion import TEXT_AT_ONCE
 from tests.support.administrator import read_behind, write_behind
 from tests.support.installations import SandboxInstallation
 from tests.support.people import PRODUCT, WRONG, People, acting, acting_operator, email_of
+from tests.support.row_security import as_owner
 from tests.support.tenant_rows import OURS, THEIRS, fill
 
 DAY = timedelta(days=1)
@@ -343,6 +347,30 @@ def test_a_purge_goes_on_after_any_of_its_batches(own_sandbox: SandboxInstallati
     assert broken_off > 3
     assert own_sandbox.count(schema.documents) == own_sandbox.count(schema.api_keys) == 0
     assert people.stands(people.signed_in(zoe))
+
+
+def test_a_purge_leaves_a_workspace_to_the_server_that_is_at_it(
+    own_sandbox: SandboxInstallation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While another server has a batch, a run does nothing, and isn't postponed. SQLite has a single writer."""
+    if own_sandbox.database.is_sqlite:
+        return
+    tenant, try_lock = own_sandbox.tenant(), deletion.try_lock
+    furnish(own_sandbox, tenant.workspace_id, 3)
+    suspend_and_delete(own_sandbox, tenant.workspace_id)
+    with psycopg.connect(as_owner(own_sandbox.url), autocommit=True) as other:
+
+        def lose_once(tx: Tx, workspace_id: WorkspaceId) -> bool:
+            locked = try_lock(tx, workspace_id)
+            other.execute("SELECT pg_advisory_unlock_all()")
+            return locked
+
+        monkeypatch.setattr(deletion, "try_lock", lose_once)
+        other.execute("SELECT pg_advisory_lock(hashtext(%s))", [tenant.workspace_id])
+        own_sandbox.services.deletion.purge()
+        assert own_sandbox.count(schema.documents) == 3
+        own_sandbox.services.deletion.purge()
+    assert own_sandbox.count(schema.documents) == own_sandbox.count(schema.workspaces) == 0
 
 
 @contextmanager

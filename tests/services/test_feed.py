@@ -356,6 +356,25 @@ def test_events_of_before_the_feed_come_first(own_sandbox: SandboxInstallation) 
     )
 
 
+def test_retention_expires_no_event_of_before_the_feed_that_it_keeps(
+    own_sandbox: SandboxInstallation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More events than fit one transaction get their positions by time, so retention deletes the first ones."""
+    monkeypatch.setattr(service, "BATCH", 2)
+    sandbox, feed = own_sandbox, own_sandbox.services.feed
+    tenants = [sandbox.tenant() for _ in range(3)]
+    sandbox.clock.advance(days=300)
+    kept = [sandbox.key(tenant).key.id for tenant in reversed(tenants) for _ in range(3)]
+    feed.place()
+    sandbox.clock.advance(days=200)
+    _retain(sandbox)
+    assert sorted(_read_targets(feed)) == sorted(kept)
+
+
+def _read_targets(feed: Feed) -> list[str]:
+    return [event.target.id for event in feed.read(limit=200).items]
+
+
 def test_an_event_of_a_later_version_is_in_the_feed(own_sandbox: SandboxInstallation) -> None:
     """A type that this version doesn't know, written by an upgraded server, hides no event."""
     sandbox, feed = own_sandbox, own_sandbox.services.feed

@@ -92,6 +92,12 @@ class Crowd:
         renewals.renew(principal)
         self.sandbox.verify(renewals.renew(principal))
 
+    def suspend(self) -> None:
+        """Suspend the workspace, and resume it for the tests that come after."""
+        workspaces = self.sandbox.services.workspaces
+        workspaces.suspend(self.tenant.workspace_id)
+        workspaces.resume(self.tenant.workspace_id)
+
     def end_silent(self) -> None:
         """Look for silent keys."""
         QuietEnds(self.sandbox.database, self.sandbox.clock).run()
@@ -279,7 +285,7 @@ ACTS: dict[str, Callable[[Crowd], object]] = {
     ),
     "use per hour": lambda c: c.reports.hours_of_key(c.tenant, c.key(), 48),
     "use per day": lambda c: c.reports.of_key(c.tenant, c.key(), MONTH),
-    "suspension": lambda c: c.sandbox.services.workspaces.suspend(c.tenant.workspace_id),
+    "suspension": lambda c: c.suspend(),
     "plan": lambda c: c.sandbox.services.plans.use(c.tenant),
     "revoked keys": lambda c: c.keys.list(c.tenant, KeySelection(KeyStatus.REVOKED)),
     "keys of a habit": lambda c: c.keys.list(

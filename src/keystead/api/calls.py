@@ -271,7 +271,10 @@ class Endpoint:
     async def _stream(
         self, call: Call | OperatorCall, scope: Scope, send: Send, parts: Iterator[bytes]
     ) -> None:
-        """Send the parts, each made in the share of the call's owner. A failure cuts the connection."""
+        """Send the parts, each made in the share of the call's owner. A failure cuts the connection.
+
+        So does a revocation: a reader that takes its time gets nothing that is read after it.
+        """
         make = partial(self._slow, call.owner, partial(next, parts, None))
         # HEAD makes none, as the first may record an event. Otherwise the first's refusal still is the response.
         part = None if scope["method"] == "HEAD" else await make()
@@ -280,6 +283,7 @@ class Endpoint:
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         while part is not None:
             await send({"type": "http.response.body", "body": part, "more_body": True})
+            await self._admit_operator(scope, record_of(scope))
             part = await make()
         await send({"type": "http.response.body", "body": b""})
 

@@ -86,8 +86,10 @@ class Deletion:
             (rows.delete_keys, False),
             (rows.delete_people, True),
         ):
-            while self._delete_batch(workspace_id, delete, keeps_access):
+            while more := self._delete_batch(workspace_id, delete, keeps_access):
                 pass
+            if more is None:
+                return False
         return self._finish(workspace_id)
 
     @retry_on_conflict
@@ -106,9 +108,10 @@ class Deletion:
         workspace_id: WorkspaceId,
         delete: Callable[[Tx, WorkspaceId, int], bool],
         keeps_access: bool,
-    ) -> bool:
+    ) -> bool | None:
+        """Return whether there may be more rows; None if another server is purging the workspace, which goes on."""
         with self._database.write_across(Purpose.DELETION, keeps_access=keeps_access) as tx:
-            return rows.try_lock(tx, workspace_id) and delete(tx, workspace_id, BATCH)
+            return delete(tx, workspace_id, BATCH) if rows.try_lock(tx, workspace_id) else None
 
     @retry_on_conflict
     def _finish(self, workspace_id: WorkspaceId) -> bool:

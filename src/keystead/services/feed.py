@@ -104,7 +104,7 @@ class Feed:
         with self._database.write_across(Purpose.WORKER, keeps_access=True) as tx:
             # The lock first. An event that commits later than its neighbors gets a later position, and no reader has
             # gone beyond the last one, which moves in this transaction. Events that another server has placed since
-            # they were found keep their positions: of each workspace the next ones were found, so none is overtaken.
+            # they were found keep their positions.
             now = self._clock.now()
             last = rows.lock_feed(tx, now)
             rows.place_events(tx, ordered, next_position(last, to_microseconds(now)), now)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from keystead.domain.principals import Actor, PrincipalKind, operator
 from keystead.domain.webhooks import WebhookDraft
+from keystead.http.asgi import Message
 from keystead.services import exports
 from keystead.storage.schema import tables as schema
 from tests.support.api_client import ApiClient, ApiInstallation, Tenant, open_api, problem
+from tests.support.asgi import HOST, scope_of
 
 BY = Actor(PrincipalKind.OPERATOR, "tests", "tests")
 
@@ -132,6 +136,31 @@ def test_an_export_of_a_workspace_that_goes_has_no_end(api: ApiInstallation) -> 
     api.services.deletion.delete(id)
     with pytest.raises(Exception, match="no such workspace"):
         list(pages)
+
+
+def test_a_revocation_cuts_an_export(api: ApiInstallation) -> None:
+    """A slow reader whose credential is revoked gets no part that is read after the revocation."""
+    tenant, _ = furnished(api)
+    credential, token = api.services.credentials.create("backend", BY)
+    bearer = (b"authorization", f"Bearer {token.reveal()}".encode())
+    scope = scope_of(path=f"/operator/v1/workspaces/{tenant.id}/export", headers=[HOST, bearer])
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+        if len(sent) == 2:
+            revoke = api.services.credentials.revoke
+            await asyncio.to_thread(revoke, credential.id, BY)
+
+    async def read() -> None:
+        with suppress(Exception):
+            await api.app(scope, receive, send)
+
+    api.runner.run(read())
+    assert [message.get("more_body") for message in sent] == [None, True]
 
 
 EXPORTED = {

@@ -63,14 +63,14 @@ def _position() -> Column[int]:
     return Column("position", Count, comment="in the feed; null until the event has one")
 
 
-def _by_position(table: str, *columns: str) -> tuple[Index, Index]:
+def _by_position(table: str) -> tuple[Index, Index]:
     """Return the index of a table's events in the order of the feed, and that of those not in it yet.
 
     Partial: a table with a unique index over all rows would lock an event that gets its position against deliveries.
     """
     return (
         _partial(f"{table}_by_position", "position IS NOT NULL", "position", unique=True),
-        _partial(f"{table}_unplaced", "position IS NULL", *columns),
+        _partial(f"{table}_unplaced", "position IS NULL", "id"),
     )
 
 
@@ -339,7 +339,7 @@ events = Table(
     UniqueConstraint("workspace_id", "id"),
     Index("events_by_type", "workspace_id", "type", "sequence"),
     Index("events_by_target", "workspace_id", "target_id", "sequence"),
-    *_by_position("events", "workspace_id", "sequence"),
+    *_by_position("events"),
     **_CLUSTERED,
 )
 
@@ -354,7 +354,7 @@ installation_events = Table(
     Column("target_id", Identifier, nullable=False),
     Column("data", Json, nullable=False),
     _position(),
-    *_by_position("installation_events", "id"),
+    *_by_position("installation_events"),
     **_CLUSTERED,
 )
 

@@ -28,9 +28,9 @@ _UNPLACED: Final = Query(
     select(events.c.workspace_id, events.c.sequence, events.c.id, events.c.occurred_at)
     .where(
         events.c.position.is_(None),
-        events.c.workspace_id.not_in(bindparam("but", expanding=True)),
+        events.c.workspace_id.not_in(bindparam("without", expanding=True)),
     )
-    .order_by(events.c.workspace_id, events.c.sequence)
+    .order_by(events.c.id)
     .limit(LIMIT)
 )
 _UNPLACED_OF_INSTALLATION: Final = Query(
@@ -114,9 +114,10 @@ def lock_feed(tx: Tx, now: datetime) -> int:
 def unplaced_events(tx: Tx, but: Collection[WorkspaceId], limit: int) -> list[NewEvent]:
     """Return at most `limit` events without a position of workspaces, and as many of the installation.
 
-    Of each workspace they are the next ones, without gaps; of those in `but` there are none.
+    They are the oldest ones, so that events of before the feed, of which there may be any number, get their positions
+    by time: retention deletes in that order. Of the workspaces in `but` there are none.
     """
-    rows = _UNPLACED.all(tx, {"but": list(but), "limit": limit})
+    rows = _UNPLACED.all(tx, {"without": list(but), "limit": limit})
     found = [NewEvent(*row) for row in rows]
     if INSTALLATION not in but:
         own = _UNPLACED_OF_INSTALLATION.all(tx, {"limit": limit})

@@ -49,10 +49,7 @@ def _members_of_keys() -> None:
 
 def _positions_of_events() -> None:
     placed, new = sa.text("position IS NOT NULL"), sa.text("position IS NULL")
-    for table, columns in (
-        ("events", ["workspace_id", "sequence"]),
-        ("installation_events", ["id"]),
-    ):
+    for table in ("events", "installation_events"):
         comment = "in the feed; null until the event has one"
         op.add_column(table, sa.Column("position", COUNT, comment=comment))
         op.create_index(
@@ -63,7 +60,7 @@ def _positions_of_events() -> None:
             sqlite_where=placed,
             postgresql_where=placed,
         )
-        op.create_index(f"{table}_unplaced", table, columns, sqlite_where=new, postgresql_where=new)
+        op.create_index(f"{table}_unplaced", table, ["id"], sqlite_where=new, postgresql_where=new)
 
 
 # Use: refusals per day, and all of it per hour.
