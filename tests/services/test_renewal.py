@@ -453,3 +453,34 @@ def _unverified(tenant: Principal, key: CreatedKey) -> Principal:
     return of_key(
         key.key.id, key.key.description, tenant.workspace_id, key.key.scopes, key.key.expires_at
     )
+
+
+@pytest.mark.parametrize(
+    "patch",
+    [
+        KeyPatch(networks=["10.0.0.0/8"]),
+        KeyPatch(scopes=["documents:read"]),
+        KeyPatch(renewal=None),
+    ],
+    ids=["networks", "scopes", "renewal"],
+)
+def test_what_is_taken_from_a_key_its_unused_successor_loses_too(
+    sandbox: SandboxInstallation, patch: KeyPatch
+) -> None:
+    """The successor that nobody has used yet ends: it still has what the key had."""
+    tenant = sandbox.tenant()
+    old = job_key(sandbox, tenant)
+    new = renew(sandbox, old)
+    sandbox.services.keys.update(tenant, old.key.id, patch)
+    assert sandbox.verdict(new) == "revoked"
+    assert row(sandbox, tenant, old).status(sandbox.clock.now()) == "active"
+    assert sandbox.happened(tenant)[-2:] == ["key.updated", "key.revoked"]
+
+
+def test_another_description_leaves_the_unused_successor(sandbox: SandboxInstallation) -> None:
+    """A change that takes nothing away ends nothing."""
+    tenant = sandbox.tenant()
+    old = job_key(sandbox, tenant)
+    new = renew(sandbox, old)
+    sandbox.services.keys.update(tenant, old.key.id, KeyPatch(description="nightly"))
+    assert sandbox.verdict(new) == "verified"

@@ -368,10 +368,14 @@ def apply_patch(
 
 def narrows(before: ApiKey, after: ApiKey) -> bool:
     """Return whether the change takes away access: scopes, networks, lifetime or renewal."""
+    return outlives(before.expires_at, after.expires_at) or restricts(before, after)
+
+
+def restricts(before: ApiKey, after: ApiKey) -> bool:
+    """Return whether the change takes away what a successor inherits: scopes, networks or renewal."""
     renewal = after.renewal
     return (
         before.scopes != after.scopes
-        or outlives(before.expires_at, after.expires_at)
         or not before.networks.lie_within(after.networks)
         or not (before.renewal is None or (renewal and renewal.covers(before.renewal)))
     )

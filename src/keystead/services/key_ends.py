@@ -29,6 +29,11 @@ def end_dependents(tx: Tx, key: ApiKey, act: Act) -> None:
     """
     if key.replaces is not None:
         rows.forget_successor(tx, key.workspace_id, key.replaces, key.id)
+    end_unused_successor(tx, key, act)
+
+
+def end_unused_successor(tx: Tx, key: ApiKey, act: Act) -> None:
+    """Revoke the key's successor if it renewed itself and the successor was never used."""
     if key.rotated_to is not None:
         successor = rows.find_key(tx, key.workspace_id, key.rotated_to)
         if successor is not None and successor.replaces == key.id:

@@ -29,7 +29,7 @@ from keystead.domain.versions import IfMatch, require_match
 from keystead.domain.workspaces import Workspace
 from keystead.services.authorization import Authorization, AuthorizedAct
 from keystead.services.idempotency import Idempotency, Once, Run
-from keystead.services.key_ends import end_dependents, end_key
+from keystead.services.key_ends import end_dependents, end_key, end_unused_successor
 from keystead.services.key_issuer import CreatedKey, KeyIssuer, record_key, require_key
 from keystead.services.paging import QuotaPage, page_of
 from keystead.storage.clock import Clock
@@ -333,6 +333,9 @@ class Keys:
             record_key(
                 tx, EventType.KEY_UPDATED, changed, act, changed=names, metadata=changed.metadata
             )
+            if rules.restricts(key, changed):
+                # It has what the key had; the key may renew again, for one that is as restricted.
+                end_unused_successor(tx, changed, act)
         return changed
 
     def _narrows(self, principal: Principal, key_id: KeyId, patch: KeyPatch) -> bool:
