@@ -469,7 +469,7 @@ def test_what_is_taken_from_a_key_its_unused_successor_loses_too(
 ) -> None:
     """The successor that nobody has used yet ends: it still has what the key had."""
     tenant = sandbox.tenant()
-    old = job_key(sandbox, tenant)
+    old = job_key(sandbox, tenant, scopes=["documents:read", "plan:read"])
     new = renew(sandbox, old)
     sandbox.services.keys.update(tenant, old.key.id, patch)
     assert sandbox.verdict(new) == "revoked"

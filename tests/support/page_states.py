@@ -94,7 +94,7 @@ class Tour:
         page.get_by_role("link", name="Create key").first.click()
         page.get_by_label("Description").fill("   ")
         page.get_by_label("Custom date").check()
-        page.get_by_label("Last day").fill("2099-12-31")
+        page.get_by_label("Last day", exact=True).fill("2099-12-31")
         page.get_by_label("Custom access").check()
         page.get_by_role("button", name="Create key").click()
         expect(page.get_by_text("Enter a description")).to_be_visible()

@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Integer, Select, Table, bindparam, cast, select, update
+from sqlalchemy import Integer, Select, Table, bindparam, cast, func, select, update
 
 from keystead.domain.events import Origin, Target
 from keystead.domain.feed import INSTALLATION, START, FeedEvent, NewEvent
@@ -44,7 +44,8 @@ _PLACE: Final = (
     .where(
         events.c.workspace_id == bindparam("of_workspace"),
         events.c.sequence == bindparam("of_sequence"),
-        events.c.position.is_(None),
+        # Not "is null": for that PostgreSQL may walk the index of all events without a position.
+        func.coalesce(events.c.position, 0) == 0,
     )
     .values(position=bindparam("next_position"))
 )
