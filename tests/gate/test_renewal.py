@@ -86,7 +86,7 @@ class _FullDisk:
 
 
 # PostgreSQL's disk is not the server's.
-@pytest.mark.parametrize("sandbox", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("shared_sandbox", ["sqlite"], indirect=True)
 def test_a_full_disk(gate: GateApplication, monkeypatch: pytest.MonkeyPatch) -> None:
     """507 on SQLite while there is no room; the old key works, and can revoke itself and its successor."""
     sandbox = gate.sandbox

@@ -467,7 +467,7 @@ def _unverified(tenant: Principal, key: CreatedKey) -> Principal:
 def test_what_is_taken_from_a_key_its_unused_successor_loses_too(
     sandbox: SandboxInstallation, patch: KeyPatch
 ) -> None:
-    """The successor that nobody has used yet ends: it still has what the key had."""
+    """The successor that has not been used yet ends: it still has what the key had."""
     tenant = sandbox.tenant()
     old = job_key(sandbox, tenant, scopes=["documents:read", "plan:read"])
     new = renew(sandbox, old)
