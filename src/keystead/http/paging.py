@@ -39,7 +39,8 @@ class Page(Generic[P]):
 
     def cursor(self, position: P) -> str:
         """Return the cursor that continues after `position`."""
-        return _base64url(self.binding.digest() + str(position).encode("ascii"))
+        # The position first: a cursor that began with "-" would be an option to a command line.
+        return _base64url(str(position).encode("ascii") + self.binding.digest())
 
     def next_cursor(self, position: P | None) -> str | None:
         """Return the cursor that continues after the last item's `position`; None on the last page."""
@@ -94,8 +95,8 @@ def read_limit(limit: int | str | None) -> int:
 
 def _position(kind: type[P], cursor: str, binding: bytes) -> P:
     data = _decoded(cursor)
-    match = _POSITION[kind].fullmatch(data, _BINDING_BYTES)
-    if match is None or not data.startswith(binding):
+    match = _POSITION[kind].fullmatch(data, 0, max(0, len(data) - _BINDING_BYTES))
+    if match is None or not data.endswith(binding):
         raise _unfit()
     return kind(match[0].decode("ascii"))
 
