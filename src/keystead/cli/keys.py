@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -19,6 +19,14 @@ from keystead.cli.key_arguments import (
     key_id_of,
     metadata_of,
     renewal_of,
+)
+from keystead.cli.key_text import (
+    name_of,
+    print_key,
+    print_token,
+    require_consent,
+    rows_of,
+    summary_of,
 )
 from keystead.cli.options import (
     ANYWHERE,
@@ -45,7 +53,7 @@ from keystead.cli.server import (
 from keystead.cli.token_file import FILE_VARIABLE
 
 if TYPE_CHECKING:
-    from keystead.client import CreatedKey, Key, Quota
+    from keystead.client import Key, Quota
     from keystead.client._sync.keys import Keys
     from keystead.client.requests import KeyFilters
 
@@ -108,7 +116,7 @@ def create(
                 metadata=labels or UNSET,
                 renewal=renewal,
             )
-        _print_token(created, json)
+        print_token(created, json)
 
 
 @app.command(name="list")
@@ -173,7 +181,7 @@ def list_(
         render.print_json_list(found, after, quota=quota)
         return
     render.print_table(
-        ("ID", "DESCRIPTION", "TOKEN", "STATUS", "EXPIRES", "LAST USED"), _rows(found)
+        ("ID", "DESCRIPTION", "TOKEN", "STATUS", "EXPIRES", "LAST USED"), rows_of(found)
     )
     bound = "unlimited" if quota.limit is None else f"of {quota.limit}"
     render.note(f"{quota.used} active ({bound}).{' There are more.' if after else ''}")
@@ -195,7 +203,7 @@ def show(
     if json:
         render.print_json(key)
     else:
-        _print_key(key, datetime.now(UTC))
+        print_key(key, datetime.now(UTC))
 
 
 @app.command
@@ -263,7 +271,7 @@ def update(
     if json:
         render.print_json(key)
     else:
-        render.note(_summary(key))
+        render.note(summary_of(key))
 
 
 @app.command
@@ -295,7 +303,7 @@ def rotate(
     end = expiry_of(expires, datetime.now(UTC))
     with with_keys(where, workspace) as keys:
         created = keys.rotate(id, overlap=duration, end_when_quiet=quiet, expires_at=end)
-        _print_token(created, json)
+        print_token(created, json)
         old = None if json else _changed(keys, id)
     if old is not None:
         state = "is revoked" if old.revoked_at else f"works until {render.at(old.expires_at)}"
@@ -338,7 +346,7 @@ def renew(
     if json:
         render.print_json({"key": renewed.key, "renewed": renewed.is_new})
     elif renewed.is_new:
-        render.note(f"{file} has a new token. {_summary(renewed.key)}")
+        render.note(f"{file} has a new token. {summary_of(renewed.key)}")
     else:
         render.note(f"{file} is as it was: its key is not older than {if_older_than}.")
 
@@ -364,7 +372,7 @@ def revoke(
     id = key_id_of(key_id)
     with with_keys(where, workspace) as keys:
         if not yes:
-            _confirm(keys.get(id))
+            require_consent(keys.get(id))
         keys.revoke(id, family=family)
         key = _changed(keys, id)
     if json:
@@ -372,7 +380,7 @@ def revoke(
     elif key is None:
         render.note(f"Revoked {id}.")
     else:
-        render.note(f"{_name_of(key)} was revoked on {render.at(key.revoked_at)}.")
+        render.note(f"{name_of(key)} was revoked on {render.at(key.revoked_at)}.")
 
 
 @app.command(name="rate-limit")
@@ -438,72 +446,3 @@ def _changed(keys: Keys, id: str) -> Key | None:
         return keys.get(id)
     except (InsufficientScope, InvalidToken):
         return None
-
-
-def _print_token(created: CreatedKey, json: bool) -> None:
-    render.print_secret(
-        created,
-        "token",
-        created.token,
-        json,
-        recovery=f"revoke {created.id} and create another",
-        about=_summary(created),
-    )
-
-
-def _summary(key: Key) -> str:
-    end = key.expires_at
-    expiry = "never expires" if end is None else f"expires {render.at(end)}"
-    return f"{key.id}: {_name_of(key)}, scopes {' '.join(key.scopes)}, {expiry}."
-
-
-def _print_key(key: Key, now: datetime) -> None:
-    used, end, creator = key.last_used_at, key.expires_at, key.created_by
-    used_ago = f" ({render.away(min(used, now), now)})" if used else ""
-    ends_in = f" ({render.away(end, now)})" if end else ""
-    fields = {
-        "id": key.id,
-        "description": key.description,
-        "token": key.hint,
-        "status": key.status,
-        "scopes": " ".join(key.scopes),
-        "created": f"{render.at(key.created_at)} by {creator.name} ({creator.type})",
-        "expires": render.at(end) + ends_in,
-        "last used": render.at(used) + used_ago,
-        "used from": key.last_used_ip or render.NOTHING,
-        "used by": key.last_used_agent or render.NOTHING,
-        "revoked": render.at(key.revoked_at, render.NOTHING),
-        "rotated to": key.rotated_to or render.NOTHING,
-        "networks": " ".join(key.networks) or "anywhere",
-        "metadata": "  ".join(map("=".join, key.metadata.items())) or render.NOTHING,
-        "renewal": _renewal_text(key),
-    }
-    render.print_fields(fields)
-
-
-def _renewal_text(key: Key) -> str:
-    if key.renewal is None:
-        return render.NOTHING
-    return "without end" if key.renewal.until is None else f"until {render.at(key.renewal.until)}"
-
-
-def _rows(keys: Iterable[Key]) -> Iterable[tuple[str, ...]]:
-    for key in keys:
-        end, used = render.at(key.expires_at), render.at(key.last_used_at)
-        yield key.id, key.description, key.hint, key.status, end, used
-
-
-def _name_of(key: Key) -> str:
-    return f'"{key.description}" ({key.hint})'
-
-
-def _confirm(key: Key) -> None:
-    """Raise Failure unless the user agrees to revoke the key, or it is already revoked."""
-    if key.revoked_at is not None:
-        return
-    used = f"last used {render.at(key.last_used_at)}" if key.last_used_at else "never used"
-    render.require_confirmation(
-        f"Revoke {_name_of(key)}, {used}? This can't be undone.",
-        "Revoking can't be undone.",
-        "Nothing was revoked.",
-    )
