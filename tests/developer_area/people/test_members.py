@@ -263,7 +263,7 @@ def test_an_invitation_is_revoked(each_area: Area) -> None:
     browser = each_area.signed_in()
     link = invite(each_area, browser)
     page = browser.open(url(each_area, "/invitations"))
-    assert [(row["E-mail"], row["Status"]) for row in page.rows()] == [(GUEST, "Open")]
+    assert [(row["Email"], row["Status"]) for row in page.rows()] == [(GUEST, "Open")]
     assert link.partition("=")[2] not in page.html
     revoke = page.link("Revoke")
     seen = submit(browser, revoke)
