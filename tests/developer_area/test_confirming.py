@@ -32,7 +32,7 @@ def create(area: Area, browser: Browser, **values: str) -> Page:
 
 def prove(browser: Browser, page: Page, password: str = RIGHT) -> Page:
     """Enter the password on the page that asks for it."""
-    assert page.heading == "Confirm it is you"
+    assert page.heading == "Confirm it's you"
     (form,) = [f for f in page.tree.all("form") if f.all("input", name="proof_password")]
     return browser.submit(page, form.attributes["action"], proof_password=password)
 
@@ -102,7 +102,7 @@ def test_no_password_is_carried(area: Area) -> None:
     page = browser.open(url)
     stale(area, browser)
     question = browser.submit(page, url, current=RIGHT, new=OTHER, again=OTHER)
-    assert question.heading == "Confirm it is you"
+    assert question.heading == "Confirm it's you"
     cookie = base64.urlsafe_b64decode(browser.cookies[KEPT_FORM] + "==").decode()
     for secret in (RIGHT, OTHER):
         assert secret not in question.html
@@ -127,7 +127,7 @@ def test_by_link_the_form_waits_in_the_browser(each_area: Area) -> None:
     page = create(each_area, browser, **FULL)
     assert (page.status, page.tree.all("input", name="proof_password")) == (403, [])
     resumed = browser.submit(browser.open(each_area.link()), "/sign-in")
-    assert resumed.heading == "Go on where you were"
+    assert resumed.heading == "Continue where you left off"
     assert "warehouse sync" in resumed.tree.text
     assert each_area.active() == 0
     assert browser.submit(resumed, each_area.keys_url).status == 201
@@ -200,7 +200,7 @@ def from_elsewhere(area: Area, browser: Browser) -> None:
 
 def prove_if_asked(browser: Browser, page: Page) -> Page:
     """Enter the password if the page asks for it; return the next page."""
-    return prove(browser, page) if page.heading == "Confirm it is you" else page
+    return prove(browser, page) if page.heading == "Confirm it's you" else page
 
 
 def second_workspace(area: Area) -> str:
@@ -246,7 +246,7 @@ def test_a_form_of_the_previous_session_still_works(area: Area) -> None:
     in_another_tab(area, browser)
     browser.submit(browser.open("/sign-in"), "/sign-in", email=EMAIL, password=RIGHT)
     resumed = browser.submit(form, area.keys_url, **FULL)
-    assert (resumed.heading, area.active()) == ("Go on where you were", 0)
+    assert (resumed.heading, area.active()) == ("Continue where you left off", 0)
     assert browser.submit(resumed, area.keys_url).status == 201
 
 

@@ -218,7 +218,7 @@ def test_a_person_without_a_workspace_reads_why(area: Area) -> None:
     browser = area.signed_in(dana)
     area.services.members.remove(area.principal, dana.user.id)
     page = browser.open(area.keys_url)
-    assert (page.heading, "Dana" in page.tree.text) == ("You are in no workspace", True)
+    assert (page.heading, "Dana" in page.tree.text) == ("You don't belong to a workspace", True)
     assert page.form("/sign-in").all("input", type="password")
 
 

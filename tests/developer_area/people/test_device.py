@@ -213,7 +213,7 @@ def test_full_access_asks_for_the_password(area: Area) -> None:
     area.clock.advance(minutes=16)
     login = started(area)
     page = approve(area, browser, asked(browser, login.user_code), **WIDE)
-    assert (page.status, page.heading) == (403, "Confirm it is you")
+    assert (page.status, page.heading) == (403, "Confirm it's you")
     assert isinstance(collected(area, login), PollRefusal)
     (form,) = [f for f in page.tree.all("form") if f.all("input", name="proof_password")]
     done = browser.submit(page, form.attributes["action"], proof_password=RIGHT)
