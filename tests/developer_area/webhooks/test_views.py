@@ -78,7 +78,7 @@ def test_a_webhook_is_created_and_its_secret_shown_once(each_area: Area) -> None
         assert secret not in each_area.signed_in().open(path).html
     [row] = each_area.signed_in().open(url(each_area)).rows()
     assert row["Webhook"] == f"chat {HOOK}"
-    assert (row["Told of"], row["Status"]) == ("All events", "Active")
+    assert (row["Events"], row["Status"]) == ("All events", "Active")
 
 
 @pytest.mark.slow_on("postgresql")
@@ -148,9 +148,9 @@ def test_deliveries_show_their_outcome(each_area: Area) -> None:
     attempt_all(each_area, 500, AttemptError.STATUS)
     rows = page_of(each_area, webhook).rows()
     assert [row["Event"] for row in rows] == ["key.created", "key.created"]
-    assert rows[0]["Status"].startswith("Pending next attempt in")
-    assert rows[0]["Last answer"] == "500 Internal Server Error"
-    assert (rows[1]["Status"], rows[1]["Last answer"]) == ("Delivered", "204 No Content")
+    assert rows[0]["Status"].startswith("Retrying Next attempt in")
+    assert rows[0]["Response"] == "500 Internal Server Error"
+    assert (rows[1]["Status"], rows[1]["Response"]) == ("Delivered", "204 No Content")
     browser = each_area.signed_in()
     only = browser.open(url(each_area, f"/{webhook.id}?status={DeliveryStatus.DELIVERED}"))
     assert [row["Status"] for row in only.rows()] == ["Delivered"]
@@ -165,7 +165,7 @@ def test_a_delivery_shows_its_body_and_every_attempt(area: Area) -> None:
     area.clock.advance(seconds=30)
     attempt_all(area, 302, AttemptError.REDIRECT)
     seen = area.signed_in().open(page_of(area, webhook).link("key.created"))
-    assert [row["Answer"] for row in seen.rows()] == [
+    assert [row["Response"] for row in seen.rows()] == [
         "302 Found: redirects aren't followed",
         "Timed out",
     ]
@@ -225,11 +225,11 @@ def test_another_secret_is_shown_once(area: Area) -> None:
     """Only one response shows a new secret, and says how long the previous one also signs."""
     webhook = new_webhook(area)
     browser = area.signed_in()
-    question = browser.open(page_of(area, webhook).link("New secret"))
+    question = browser.open(page_of(area, webhook).link("Rotate secret"))
     seen = browser.submit(question, url(area, f"/{webhook.id}/rotate-secret"))
     secret = seen.tree.one("textarea", id="secret").text
     assert secret.startswith("whsec_")
-    assert "signs too, until" in seen.html
+    assert "The previous secret also signs until" in seen.html
     assert secret not in page_of(area, webhook).html
 
 
@@ -271,7 +271,7 @@ def test_headers_are_changed_without_knowing_the_others(each_area: Area) -> None
     draft = WebhookDraft("chat", HOOK, ("*",), {name: f"s3cret {name}" for name in names})
     webhook = each_area.services.webhooks.create(each_area.principal, draft).endpoint
     form = each_area.signed_in().open(url(each_area, f"/{webhook.id}/edit"))
-    assert "Drop X-Old" in form.tree.text
+    assert "Remove X-Old" in form.tree.text
     assert "s3cret" not in form.html
     seen = edit_headers(each_area, webhook, drop=["X-Old"], headers="authorization: b\nX-New: c")
     assert seen.heading == "chat"
@@ -336,7 +336,7 @@ def test_other_roles_see_webhooks_and_change_nothing(area: Area, role: Role) -> 
     acts = {form.attributes["action"] for form in seen.tree.all("form", method="post")}
     assert not [action for action in acts if "/webhooks" in action]
     delivery = browser.open(seen.link("key.created"))
-    assert "Send again" not in delivery.html
+    assert "Resend" not in delivery.html
     for path in ("/new", f"/{webhook.id}/edit", f"/{webhook.id}/delete"):
         assert browser.open(url(area, path)).status == 403
 

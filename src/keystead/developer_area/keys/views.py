@@ -12,12 +12,11 @@ from keystead.developer_area.keys.contexts import KeyPage, NewKeyPage, RevokeKey
 from keystead.developer_area.keys.forms import (
     KeyEntry,
     earliest_day,
-    form_once,
     key_problems,
     shown_at,
 )
 from keystead.developer_area.keys.list_state import FROM, KEY_PAGE, LIST, ListState
-from keystead.developer_area.keys.pages import KeyPages, new_nonce
+from keystead.developer_area.keys.pages import KeyPages
 from keystead.developer_area.keys.rows import (
     caller_row,
     chart_of,
@@ -29,6 +28,7 @@ from keystead.developer_area.keys.rows import (
 from keystead.developer_area.sign_in.cookies import redirect_with_message
 from keystead.developer_area.sign_in.visits import MemberVisit
 from keystead.developer_area.web.contexts import Link
+from keystead.developer_area.web.forms import form_once, new_nonce
 from keystead.developer_area.web.navigation import with_query
 from keystead.domain.errors import IdempotencyMismatch, Invalid, LimitReached
 from keystead.domain.key_hygiene import is_in_use

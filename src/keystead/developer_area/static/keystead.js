@@ -174,7 +174,11 @@
       failure.querySelector("[data-retry]").setAttribute("autofocus", "");
       dialog().replaceChildren(failure);
       openDialog();
-    } else document.getElementById("status").replaceChildren(failure.querySelector("[data-failure]"));
+    } else {
+      const status = document.getElementById("status");
+      status.replaceChildren(failure.querySelector("[data-failure]"));
+      if (isSent(ctx)) status.querySelector("[data-retry]")?.focus();
+    }
   };
 
   const forgetFailures = () => {
