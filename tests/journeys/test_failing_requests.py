@@ -263,7 +263,7 @@ def choose(*labels: str) -> Callable[[Page, Stage], None]:
 
     def check(page: Page, stage: Stage) -> None:
         for label in labels:
-            page.locator("#panel").get_by_label(label).first.check()
+            page.locator("#panel").get_by_label(re.compile(f"^{label}")).first.check()
 
     return check
 
