@@ -25,7 +25,7 @@ RESEND_PERIODS: Final[Mapping[str, timedelta]] = {
 
 
 class DeliveryState(StrEnum):
-    """A delivery's status for people: a pending one is queued until the first attempt of its schedule, then retrying."""
+    """A delivery's status for people: a pending one is queued until its schedule's first attempt, then retrying."""
 
     QUEUED = "queued"
     RETRYING = "retrying"

@@ -16,6 +16,7 @@ from keystead.domain.webhooks import (
     WebhookDraft,
     WebhookEndpoint,
     WebhookStatus,
+    error_for_status,
 )
 from keystead.domain.workspaces import Role
 from keystead.services.deliveries import Sent
@@ -79,6 +80,86 @@ def test_a_webhook_is_created_and_its_secret_shown_once(each_area: Area) -> None
     [row] = each_area.signed_in().open(url(each_area)).rows()
     assert row["Webhook"] == f"chat {HOOK}"
     assert (row["Events"], row["Status"]) == ("All events", "Active")
+
+
+@pytest.mark.slow_on("postgresql")
+def test_a_form_that_arrives_again_creates_nothing(area: Area) -> None:
+    """Sending a form again after a lost response shows the same secret; changed input is not sent by the same form."""
+    area.services.workspaces.set_plan(area.workspace_id, "scale")
+    browser = area.signed_in()
+    form, sent = browser.open(url(area, "/new")), {"name": "chat", "url": HOOK, "range": "all"}
+    secrets = [browser.submit(form, url(area), **sent).tree.one("textarea", id="secret").text]
+    secrets += [browser.submit(form, url(area), **sent).tree.one("textarea", id="secret").text]
+    assert secrets[0] == secrets[1]
+    assert len(listed(area)) == 1
+    refused = browser.submit(form, url(area), **sent | {"name": "pager"})
+    assert refused.status == 409
+    assert "This form has already created a webhook." in refused.html
+    assert len(listed(area)) == 1
+
+
+@pytest.mark.slow_on("postgresql")
+def test_a_rotation_that_arrives_again_rotates_once(area: Area) -> None:
+    """The second one shows the same secret, and the receiver's own secret still signs."""
+    webhook = new_webhook(area)
+    browser, path = area.signed_in(), url(area, f"/{webhook.id}/rotate-secret")
+    question = browser.open(path)
+    first, again = [
+        browser.submit(question, path).tree.one("textarea", id="secret").text for _ in "ab"
+    ]
+    assert first == again
+    area.key()
+    [batch] = area.services.deliveries.claim(endpoints=1, messages=10)
+    assert batch.secrets[0] == first
+    assert len(batch.secrets) == 2
+
+
+@pytest.mark.slow_on("postgresql")
+def test_each_type_shows_its_sample(area: Area) -> None:
+    """The form has a payload beside each type of event that can be chosen, as a delivery of it would be."""
+    seen = area.signed_in().open(url(area, "/new"))
+    types = [box.attributes["value"] for box in seen.tree.all("input", name="type")]
+    assert len(types) > 30
+    texts = [pre.text for pre in seen.tree.all("pre")]
+    assert [json.loads(text)["type"] for text in texts] == types
+
+
+@pytest.mark.slow_on("postgresql")
+def test_the_pages_say_how_many_deliveries_succeeded(area: Area) -> None:
+    """The list and the page say it in words and as a bar, and what became of the others."""
+    webhook = new_webhook(area, "chat", "key.created")
+    [row] = area.signed_in().open(url(area)).rows()
+    assert row["Deliveries"] == "None yet"
+    for status in (204, 204, 500):
+        area.key()
+        attempt_all(area, status, error_for_status(status))
+    [row] = area.signed_in().open(url(area)).rows()
+    assert row["Deliveries"] == "2 of 3 recent deliveries succeeded 1 retrying"
+    bar = page_of(area, webhook).tree.one("progress")
+    assert (bar.attributes["value"], bar.attributes["max"]) == ("2", "3")
+
+
+@pytest.mark.slow_on("postgresql")
+def test_all_that_failed_is_resent(area: Area) -> None:
+    """The form is there once a delivery has failed; it queues all of the period again, and says how many."""
+    webhook = new_webhook(area, "chat", "key.created")
+    here, browser = url(area, f"/{webhook.id}"), area.signed_in()
+    assert "Resend all failed since" not in browser.open(here).html
+    for _ in range(2):
+        area.key()
+    attempt_all(area, 410, AttemptError.STATUS)
+    press_switch(area, webhook, WebhookStatus.ACTIVE)
+    viewer = area.signed_in(area.member(Role.VIEWER))
+    assert "Resend all failed since" not in viewer.open(here).html
+    seen = browser.submit(browser.open(here), f"{here}/resend-failed", since="1h")
+    assert "2 failed deliveries are queued again." in seen.html
+    assert [row["Status"] for row in seen.rows()] == ["Queued Next attempt: now"] * 2
+    attempt_all(area, 410, AttemptError.STATUS)
+    press_switch(area, webhook, WebhookStatus.ACTIVE)
+    area.clock.advance(hours=2)
+    browser = area.signed_in()
+    seen = browser.submit(browser.open(here), f"{here}/resend-failed", since="1h")
+    assert "No deliveries failed in that period." in seen.html
 
 
 @pytest.mark.slow_on("postgresql")
