@@ -1,4 +1,4 @@
-"""Failing requests of every dialog and form: an alert beside what the user did says what is known; input is kept."""
+"""Failing requests of every dialog and form: an alert next to what the user did says what is known; input is kept."""
 
 from __future__ import annotations
 

@@ -207,7 +207,7 @@ def choose(*labels: str) -> Callable[[Page, Stage], None]:
 
     def check(page: Page, stage: Stage) -> None:
         for label in labels:
-            page.locator("#panel").get_by_label(re.compile(f"^{label}")).first.check()
+            page.locator("#panel").get_by_label(re.compile(rf"^\s*{label}")).first.check()
 
     return check
 

@@ -131,7 +131,7 @@ class DeliveryRow:
 class WebhookPage(FramedPage):
     """A webhook with a page of its deliveries. `statuses` filters them.
 
-    `resend_periods`: the periods of which all failed ones can be resent, empty if none failed or it isn't allowed.
+    `resend_periods`: the periods of which all failed ones can be resent; empty without a failed one, or the right to.
     """
 
     template: ClassVar[str] = "webhook.html"
