@@ -124,9 +124,7 @@ def test_backgrounds_are_those_of_the_stylesheet() -> None:
     names = ("ground", "surface", "surface-raised", "surface-sunken")
     for theme, css in ((LIGHT, light), (DARK, dark)):
         values = {
-            match
-            for name in names
-            for match in re.findall(rf"--{name}: (#[0-9a-f]{{6}});", css)
+            match for name in names for match in re.findall(rf"--{name}: (#[0-9a-f]{{6}});", css)
         }
         assert values == set(theme.surfaces)
 
