@@ -1,4 +1,4 @@
-"""What scripts add for hands and eyes: dialogs that lose nothing, shortcuts, forced colors, and a page that stays put."""
+"""Dialogs that lose nothing, shortcuts, forced colors, and a page that doesn't move while it loads."""
 
 from __future__ import annotations
 
@@ -169,4 +169,4 @@ def test_without_scripts_nothing_is_promised(
         page.goto("/")
         expect(page.locator("kbd[data-hint]").first).to_be_hidden()
         page.get_by_role("link", name="Account").click()
-        expect(page.get_by_text("Keyboard shortcuts")).to_be_hidden()
+        expect(page.get_by_role("heading", name="Keyboard shortcuts")).to_be_hidden()

@@ -96,7 +96,9 @@ def test_the_curl_lines_of_the_backends_guide_work(server: ServerProcess) -> Non
         "PATH": os.environ["PATH"],
         "KEYSTEAD_OPERATOR_TOKEN": made["operator"],
         "SERVICE_CREDENTIAL": made["service"],
-        "TOKEN": server.cli("keys", "create", "sync", "--quiet").stdout.strip(),
+        "TOKEN": json.loads(server.cli("keys", "create", "--description", "sync", "--json").stdout)[
+            "token"
+        ],
         "CALLER_ADDRESS": "203.0.113.7",
         "AFTER": "",
     }
@@ -110,7 +112,9 @@ def test_the_curl_lines_of_the_backends_guide_work(server: ServerProcess) -> Non
             ["sh", "-e"], env=environment, input=script, capture_output=True, text=True, check=True
         )
         answer = json.loads(ran.stdout)
-        shown = re.search(re.escape(block) + r"```\n+```json\n(.*?)^```", guide, re.M | re.S)
+        shown = re.search(
+            re.escape(block) + r"```\n+```json\n(.*?)^```", guide, re.MULTILINE | re.DOTALL
+        )
         if shown is not None:
             assert answer.keys() == json.loads(shown[1]).keys(), block
         assert answer.get("active", True), block

@@ -33,7 +33,7 @@ DARK: Final = Theme(("#101014", "#17171d", "#1d1d25", "#22222b"), "#ffffff", 0.2
 class Accent:
     """One accent and its variants.
 
-    `plain` and `pressed` are buttons with text in `ink`; `strong` is for links, lines and marks, `soft` for backgrounds.
+    `plain` and `pressed` are buttons with text in `ink`. `strong` is for links and lines, `soft` for backgrounds.
     """
 
     plain: str

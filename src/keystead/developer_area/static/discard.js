@@ -4,7 +4,7 @@
 
   const dialog = () => document.getElementById("dialog");
   const panel = () => dialog().querySelector("#panel");
-  const question = () => dialog().querySelector("[data-discard]");
+  const question = () => dialog().querySelector("[data-question]");
 
   const isChanged = (control) => {
     if (control.matches("[type=checkbox], [type=radio]")) return control.checked !== control.defaultChecked;
@@ -22,7 +22,7 @@
   const ask = () => {
     const asked = document.getElementById("discard").content.cloneNode(true);
     const text = form().dataset.discard;
-    if (text !== undefined) asked.querySelector("[data-discard-text]").textContent = text;
+    if (text !== undefined) asked.querySelector("strong").textContent = text;
     panel().append(asked);
     question().querySelector("[data-keep]").focus();
   };
@@ -38,7 +38,7 @@
   document.addEventListener("click", (event) => {
     if (event.target.closest("[data-keep]") !== null) keep();
     if (event.target.closest("#dialog [data-close]") === null || !isAtRisk()) return;
-    if (event.target.closest("[data-discard]") !== null) return;
+    if (event.target.closest("[data-question]") !== null) return;
     event.preventDefault();
     event.stopImmediatePropagation();
     if (question() === null) ask();

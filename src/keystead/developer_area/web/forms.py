@@ -92,7 +92,7 @@ def form_token(secret: Secret, user_id: str = "") -> str:
     """Return a CSRF token of a browser's forms: an HMAC of the secret in its cookie, so the server stores nothing.
 
     The token doesn't reveal the secret, and a new session has new ones (OWASP, CSRF prevention: HMAC-based tokens).
-    No two are alike, so that the length of a compressed page doesn't tell what is in them (BREACH).
+    No two are alike, so that the length of a compressed page reveals nothing of them (BREACH).
     `user_id` is appended in the clear and grants nothing: it shows whose form this is after the session has ended.
     """
     token = _token_of(secret, new_nonce())
