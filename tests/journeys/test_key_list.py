@@ -287,6 +287,7 @@ def test_the_pressed_control_shows_that_it_waits(
         expect(opener).not_to_have_attribute("aria-busy", "true")
         page.get_by_label("Description").fill("slow")
         page.get_by_label("30 days").check()
+        page.get_by_label("Full access").check()
         page.get_by_role("button", name="Create key").click()
         expect(page.get_by_role("button", name="Creating…")).to_have_attribute("aria-busy", "true")
         expect(page.get_by_role("button", name="Copy key")).to_be_visible()
@@ -366,6 +367,7 @@ def test_a_new_key_is_highlighted(
         page.get_by_role("link", name="Create key").click()
         page.get_by_label("Description").fill("brand new")
         page.get_by_label("30 days").check()
+        page.get_by_label("Full access").check()
         page.get_by_role("button", name="Create key").click()
         page.get_by_role("button", name="Copy key").click()
         page.get_by_role("link", name="Done").click()
@@ -486,6 +488,7 @@ def test_the_first_run(
         page.get_by_role("link", name="Create key").click()
         page.get_by_label("Description").fill("first")
         page.get_by_label("30 days").check()
+        page.get_by_label("Full access").check()
         page.get_by_role("button", name="Create key").click()
         if scripts:
             page.get_by_role("button", name="Copy key").click()
