@@ -10,7 +10,7 @@ PATHS := $(wildcard src tests bench scripts examples)
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n $(WORKERS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-all prove nightly bench check format lock openapi async-client screenshots clean dev \
+.PHONY: help serve test test-all prove nightly examples bench check format lock openapi async-client screenshots clean dev \
   check-format check-lint check-types check-imports check-dependencies
 
 help: ## List the targets
@@ -36,6 +36,9 @@ prove: ## Run the long forms of the experiments
 	@$(PYTHON) scripts/bootstrap.py dev --browser
 	@KEYSTEAD_TEST_DRAWS=fresh $(PYTEST) -m "prove or hypothesis" --timeout 3600 $(ARGS)
 	@$(if $(ARGS),true,KEYSTEAD_TEST_ISOLATION=serializable $(PYTEST) tests/services -k postgresql)
+
+examples: dev ## Run every example: refused without a key, served with one, refused after its revocation
+	@$(BIN)/python scripts/examples.py $(ARGS)
 
 bench: dev ## Measure, print ratios, and write bench/latest.json
 	@$(BIN)/python -m bench $(ARGS)

@@ -38,7 +38,7 @@ class EmbeddedKeystead:
         """Create a key of the workspace. Returns its token. Raises Invalid for an unknown scope."""
         draft = KeyDraft(description, expires_at, Scopes(scopes))
         created = self._services.keys.create(system(self.workspace_id), draft)
-        assert created.token is not None  # noqa: S101 - only a repeated call has none
+        assert created.token is not None  # noqa: S101 - only a repeated call lacks it
         return created.token.reveal()
 
     def revoke(self, token: str) -> None:
