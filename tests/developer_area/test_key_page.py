@@ -10,7 +10,7 @@ import pytest
 from keystead.domain.events import Act, EventType, Target
 from keystead.domain.instants import to_microseconds
 from keystead.domain.keys import KeyDraft, KeyPatch
-from keystead.domain.principals import of_key, operator, system
+from keystead.domain.principals import Principal, operator, system
 from keystead.domain.renewals import Renewal
 from keystead.domain.token import Token
 from keystead.domain.workspaces import Role
@@ -187,7 +187,7 @@ def test_a_single_use_is_to_be_seen(area: Area) -> None:
     assert opened(area, token).tree.one("figcaption").text == words
     area.clock.advance(days=1)
     key = area.services.keys.get(area.principal, token.key_id)
-    user = of_key(key.id, key.description, key.workspace_id, key.scopes, key.expires_at)
+    user = Principal.of_key(key.id, key.description, key.workspace_id, key.scopes, key.expires_at)
     for _ in range(4_321):
         area.services.usage.note(user, to_microseconds(area.clock.now()), "10.2.3.4", "curl")
     area.services.usage.flush()
@@ -208,7 +208,7 @@ def test_a_rate_is_only_whole_if_nothing_was_refused(area: Area) -> None:
     """One refusal among thousands is not rounded away."""
     token = narrow_key(area)
     key = area.services.keys.get(area.principal, token.key_id)
-    user = of_key(key.id, key.description, key.workspace_id, key.scopes, key.expires_at)
+    user = Principal.of_key(key.id, key.description, key.workspace_id, key.scopes, key.expires_at)
     for _ in range(5_000):
         area.services.usage.note(user, to_microseconds(area.clock.now()), "10.2.3.4", "curl")
     area.services.usage.flush()
