@@ -195,6 +195,7 @@ def test_no_token_is_printed(
         enter(page, fresh_link(installation, server.base_url)[0])
         page.get_by_role("link", name="Create key").click()
         page.get_by_label("Description").fill("printed")
+        page.get_by_label("Full access").check()
         page.get_by_label("30 days").check()
         page.get_by_role("button", name="Create key").click()
         expect(page.get_by_label("API key", exact=True)).to_be_visible()
