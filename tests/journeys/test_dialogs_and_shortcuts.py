@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -76,11 +76,12 @@ def test_entered_text_is_not_lost(page: Page) -> None:
     expect(description).to_be_focused()
     page.keyboard.press("Escape")
     expect(dialog(page)).to_be_hidden()
-    for close in (
+    closes: list[Callable[[], object]] = [
         lambda: page.keyboard.press("Escape"),
         cross.click,
         dialog(page).get_by_role("link", name="Cancel").click,
-    ):
+    ]
+    for close in closes:
         create.click()
         description.fill("sync")
         close()
