@@ -83,7 +83,11 @@ def run(language: str, code: str, folder: Path, token: str) -> str:
 
 
 @pytest.mark.slow_on("postgresql")
-@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize(
+    ("database_url", "language"),
+    [*(("sqlite", language) for language in LANGUAGES), ("postgresql", "curl")],
+    indirect=["database_url"],
+)
 def test_lines_work_as_they_stand(server: ServerProcess, tmp_path: Path, language: str) -> None:
     """In each language the code creates the collection, pushes, pushes again without harm, and searches."""
     installation = open_safely(server.settings)
