@@ -65,12 +65,14 @@ def say(line: str) -> None:
     print(f"release: {line}", file=sys.stderr, flush=True)
 
 
-def run(command: list[str], folder: Path = ROOT, **environment: str) -> str:
+def run(
+    command: list[str], folder: Path = ROOT, environment: Mapping[str, str] | None = None
+) -> str:
     """Run a command to its end and return its output; exit with its errors if it fails."""
     done = subprocess.run(
         command,
         cwd=folder,
-        env={**os.environ, **environment},
+        env={**os.environ, **(environment or {})},
         capture_output=True,
         text=True,
         check=False,
@@ -106,7 +108,7 @@ def unpack(archive: bytes, folder: Path) -> None:
 def hatch(source: Path, target: str, built: Path, when: str) -> None:
     """Build one target, with the commit's time as that of every file."""
     command = [str(BIN / "python"), "-m", "hatchling", "build", "-t", target, "-d", str(built)]
-    run(command, source, SOURCE_DATE_EPOCH=when)
+    run(command, source, {"SOURCE_DATE_EPOCH": when})
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -165,7 +167,7 @@ def sh(script: str, keystead: Path, url: str, place: Mapping[str, str]) -> str:
     script = script.replace("http://127.0.0.1:8080", url).replace(
         ".venv/bin/keystead", str(keystead)
     )
-    return run(["sh", "-ec", script], **place)
+    return run(["sh", "-ec", script], ROOT, place)
 
 
 @contextmanager
