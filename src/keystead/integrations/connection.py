@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from keystead.domain.product import KEYSTEAD, Product
 from keystead.integrations.guard import Guard
 
 _DATABASES = ("sqlite:///", "postgresql://")
@@ -16,6 +17,7 @@ def connect(
     *,
     data: Path | str | None = None,
     public_url: str | None = None,
+    product_name: str | None = None,
     token_file: Path | str | None = None,
     remember_seconds: float = 0.0,
     trusted_proxies: Iterable[str] = (),
@@ -26,6 +28,7 @@ def connect(
         to: `sqlite:///…`, `postgresql://…` or `https://…`; by default KEYSTEAD_DATABASE or KEYSTEAD_URL.
         data: The folder with the pepper file, in process; by default that of the SQLite file.
         public_url: The URL of Keystead for the links of problems, in process.
+        product_name: The name in challenges, instead of ours; in process the setting of that name is its default.
         token_file: A file (mode 0600) with a service's credential; by default KEYSTEAD_SERVICE_TOKEN has it.
         remember_seconds: How long a verified key is cached. A revocation takes effect that much later.
         trusted_proxies: Networks of the proxies in front of the application, such as `["10.0.0.0/8"]`. Only their
@@ -39,11 +42,12 @@ def connect(
     if target.startswith(_DATABASES):
         if remember_seconds:
             raise ValueError("over a database nothing is gained by remembering: leave it out")
-        return _in_process(target, data, public_url, trusted_proxies)
+        return _in_process(target, data, public_url, product_name, trusted_proxies)
     if target.startswith(("https://", "http://")):
         from keystead.integrations.remote import Remote, read_token
 
-        return Remote(target, read_token(token_file), remember_seconds, trusted_proxies)
+        product = Product(product_name or KEYSTEAD)
+        return Remote(target, read_token(token_file), remember_seconds, trusted_proxies, product)
     raise ValueError("connect needs sqlite:///…, postgresql://… or the https:// URL of a server")
 
 
@@ -59,11 +63,18 @@ def _target(environment: Mapping[str, str]) -> str:
 
 
 def _in_process(
-    url: str, data: Path | str | None, public_url: str | None, trusted_proxies: Iterable[str]
+    url: str,
+    data: Path | str | None,
+    public_url: str | None,
+    product_name: str | None,
+    trusted_proxies: Iterable[str],
 ) -> Guard:
     from keystead.bootstrap import read_settings
     from keystead.integrations.in_process import InProcess
 
     if data is None and url.startswith("sqlite:///"):
         data = Path(url.removeprefix("sqlite:///").partition("?")[0]).parent
-    return InProcess(read_settings(database=url, data=data, public_url=public_url), trusted_proxies)
+    settings = read_settings(
+        database=url, data=data, public_url=public_url, product_name=product_name
+    )
+    return InProcess(settings, trusted_proxies)

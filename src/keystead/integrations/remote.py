@@ -25,6 +25,7 @@ from keystead.domain.errors import InsufficientScope, InvalidToken, ServerUnreac
 from keystead.domain.ids import KeyId, WorkspaceId
 from keystead.domain.networks import Networks
 from keystead.domain.principals import Principal, of_key
+from keystead.domain.product import OURS, Product
 from keystead.domain.scopes import Scopes
 from keystead.domain.token import parse, trim
 from keystead.integrations.guard import Guard, PerProcess, RequestHead
@@ -50,9 +51,10 @@ class Remote(Guard):
         token: str,
         remember_seconds: float = 0.0,
         trusted_proxies: Iterable[str] = (),
+        product: Product = OURS,
     ) -> None:
         """Take a service's credential as `token`. Raises ConfigurationError for an unsafe URL or a malformed token."""
-        super().__init__(url.rstrip("/"), trusted_proxies)
+        super().__init__(url.rstrip("/"), trusted_proxies, product)
         self._url = url
         self._cache = VerificationCache(remember_seconds) if remember_seconds else None
         self._pool = PerProcess(lambda: _Pool(url, token))
