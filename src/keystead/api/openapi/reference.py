@@ -25,9 +25,16 @@ _POLICY: Final = (
 _STATIC: Final = {"reference.css": b"text/css; charset=utf-8", "reference.js": b"text/javascript"}
 _HIDDEN: Final[Header] = (b"x-robots-tag", b"noindex")
 
+PATHS: Final = frozenset(
+    {
+        *(f"/docs/{name}" for name in _STATIC),
+        *(f"{root}/{name}" for root in DOCUMENTS for name in ("openapi.json", "docs")),
+    }
+)
+
 
 class ReferencePages:
-    """The public reference pages, rendered once at startup. `base_url` is the server's URL for clients.
+    """The public reference pages, rendered together. `base_url` is the server's URL for clients.
 
     The operator's page stands apart: no page of the customers' leads to it, and it makes no requests.
     """

@@ -21,25 +21,30 @@
     const id = operation.querySelector("h3").id;
     const line = document.querySelector(`nav a[href="#${CSS.escape(id)}"]`).parentElement;
     const texts = all(":scope > h3, :scope > p, tbody th", operation).map((each) => each.textContent);
-    return { line, text: `${id} ${texts.join(" ")}`.toLowerCase() };
+    return { line, title: texts[0].toLowerCase(), text: `${id} ${texts.join(" ")}`.toLowerCase() };
   };
 
   const addSearch = (operations) => {
     const entries = operations.map(entryOf);
     const field = byId("words");
+    const words = () => field.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const has = (text) => words().every((word) => text.includes(word));
     const narrow = () => {
-      const words = field.value.toLowerCase().split(/\s+/).filter(Boolean);
-      for (const entry of entries) entry.line.hidden = !words.every((word) => entry.text.includes(word));
+      for (const entry of entries) entry.line.hidden = !has(entry.text);
       for (const list of all("nav ul")) {
         const isEmpty = all("li:not([hidden])", list).length === 0;
         list.hidden = list.previousElementSibling.hidden = isEmpty;
       }
       const hits = entries.filter((entry) => !entry.line.hidden).length;
-      byId("hits").textContent = words.length ? `${hits} of ${entries.length} calls` : "";
+      byId("hits").textContent = words().length ? `${hits} of ${entries.length} calls` : "";
     };
     field.addEventListener("input", narrow);
     field.addEventListener("keydown", (event) => {
-      if (event.key === "Enter") document.querySelector("nav li:not([hidden]) a")?.click();
+      // The first call with all words in its name, else the first of those that are left.
+      if (event.key === "Enter") {
+        const entry = entries.find(({ title }) => has(title)) ?? entries.find(({ line }) => !line.hidden);
+        entry?.line.firstElementChild.click();
+      }
       if (event.key !== "Escape") return;
       field.value = "";
       narrow();
