@@ -100,7 +100,7 @@ def find_and_try(page: Page, server: ServerProcess, key: str) -> None:
 
 
 def refuse_to_leave_the_path(page: Page, sent: list[Request]) -> None:
-    """Enter ids that are no ids: they stay one segment of the path."""
+    """Enter malformed ids: they stay one segment of the path."""
     got = page.locator("article", has=page.locator("#getKey"))
     got.get_by_text("Try it", exact=True).click()
     got.get_by_label("id (path)").fill("..")

@@ -10,7 +10,7 @@ from typing import Final
 KEYSTEAD: Final = "Keystead"
 
 _UNNAMED: Final = "api"
-"""What stands in header fields for a name without ASCII letters and digits."""
+"""What header fields have for a name without ASCII letters and digits."""
 _OTHERS: Final = re.compile(r"[^A-Za-z0-9]+")
 _ESCAPED: Final = re.compile(r'["\\]')
 

@@ -1,4 +1,4 @@
-"""Calls of the API as Python code that needs no library: for a product that shows nobody's but its own name."""
+"""Calls of the API as Python code that needs no library: for a product that shows only its own name."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ def test_only_what_a_file_holds_exactly_becomes_one() -> None:
 
 @given(st.text(max_size=40))
 def test_no_path_leads_out(path: str) -> None:
-    """Whatever a path is, a safe one stays below its folder, and its names are no links upwards."""
+    """Whatever a path is, a safe one stays below its folder, and no name in it leads upwards."""
     if is_safe(path):
         joined = os.path.normpath(f"/folder/{path}")
         assert joined == f"/folder/{path}"
@@ -139,7 +139,7 @@ def keystead(run: Keystead, server: ServerProcess, monkeypatch: pytest.MonkeyPat
 def test_pull_then_push_changes_nothing(
     keystead: Keystead, server: ServerProcess, tmp_path: Path
 ) -> None:
-    """Documents of files and of strangers come back as they were; a file that differs is kept, until told otherwise."""
+    """Documents of files and of strangers come back as they were; a file that differs is kept without --overwrite."""
     pages = tmp_path / "pages"
     (pages / "guides").mkdir(parents=True)
     (pages / "guides/deploy.md").write_bytes(

@@ -15,7 +15,7 @@ _DELIVERY: Final = '"dlv_02tcRIyrxLXTR81B3dqdOx"'
 
 @dataclass(frozen=True, slots=True)
 class SdkCall:
-    """A call with the SDK: what stands in the `with` block of the client, and further imports."""
+    """A call with the SDK: the content of the `with` block of the client, and further imports."""
 
     lines: str
     imports: tuple[str, ...] = ()
@@ -75,13 +75,13 @@ SDK_CALLS: Final[Mapping[str, SdkCall]] = MappingProxyType(
         "listDocuments": _each('client.documents.list("handbook")', "item.id, item.title"),
         "getDocument": _shown('client.documents.get("handbook", "passwords").text'),
         "putDocument": SdkCall(
-            'document = DocumentDraft("passwords", "Ask the help desk.", title="Lost passwords")\n'
+            'document = DocumentDraft("passwords", "Ask your administrator.", title="Lost passwords")\n'
             'print(client.documents.put("handbook", document))',
             names=("DocumentDraft",),
         ),
         "deleteDocument": SdkCall('client.documents.delete("handbook", "passwords")'),
         "pushDocuments": SdkCall(
-            'document = DocumentDraft("passwords", "Ask the help desk.", title="Lost passwords")\n'
+            'document = DocumentDraft("passwords", "Ask your administrator.", title="Lost passwords")\n'
             'print(client.documents.push("handbook", [document], delete=["old-passwords"]))',
             names=("DocumentDraft",),
         ),
