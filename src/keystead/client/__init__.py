@@ -60,6 +60,7 @@ from keystead.client.errors import (
 from keystead.client.exchange import Patience
 from keystead.client.folders.folder_push import FolderPush, FolderReport
 from keystead.client.folders.found import RefusedFile
+from keystead.client.receiving import UnverifiedWebhook, verify_webhook
 from keystead.client.results import (
     Actor,
     Attempt,
@@ -214,6 +215,7 @@ __all__ = [
     "UnsafeFile",
     "Unset",
     "UnsupportedMediaType",
+    "UnverifiedWebhook",
     "Webhook",
     "WebhookDisabled",
     "Whoami",
@@ -223,4 +225,5 @@ __all__ = [
     "WouldLoosen",
     "WouldWiden",
     "renew_token_file",
+    "verify_webhook",
 ]
