@@ -1,0 +1,41 @@
+"""What the Developer area needs. Each noun has a section of its own."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0004"
+down_revision = "0003"
+
+IDENTIFIER = sa.Text().with_variant(sa.dialects.postgresql.TEXT(collation="C"), "postgresql")
+COUNT = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+
+def upgrade() -> None:
+    """Add what is new. `api_keys` comes before `workspaces`: a verification locks them in that order."""
+    _moves()
+
+
+# Moves of the installation to another database.
+
+
+def _moves() -> None:
+    op.create_table(
+        "moves",
+        sa.Column("id", IDENTIFIER, nullable=False),
+        sa.Column(
+            "state",
+            sa.Text(),
+            nullable=False,
+            comment="arriving: still being copied; left: moved away",
+        ),
+        sa.Column(
+            "place", sa.Text(), nullable=False, comment="the other database, without its login"
+        ),
+        sa.Column("at", COUNT, nullable=False),
+        sa.PrimaryKeyConstraint("id", name="moves_pk"),
+        sa.CheckConstraint("state IN ('arriving', 'left')", name="moves_state_check"),
+        sqlite_strict=True,
+        sqlite_with_rowid=False,
+    )
