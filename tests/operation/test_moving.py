@@ -167,7 +167,10 @@ def test_a_running_server_is_refused(
     monkeypatch.setattr(postgresql, "CLOSING_SECONDS", 0.1)
     settings = trial.settings if end == "source" else trial.moved
     bootstrap.migrate(settings)
-    with closing(bootstrap.open_safely(settings)), pytest.raises(ConfigurationError, match="Stop servers"):
+    with (
+        closing(bootstrap.open_safely(settings)),
+        pytest.raises(ConfigurationError, match="Stop servers"),
+    ):
         trial.move()
     assert trial.verdicts(trial.settings) == [True, False]
 

@@ -14,7 +14,17 @@ COUNT = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 def upgrade() -> None:
     """Add what is new. `api_keys` comes before `workspaces`: a verification locks them in that order."""
+    _places_of_keys()
     _moves()
+
+
+# Keys: where their token is stored.
+
+
+def _places_of_keys() -> None:
+    comment = "where the token is stored, for pages alone"
+    place = sa.Column("stored_in", sa.Text(), nullable=False, server_default="", comment=comment)
+    op.add_column("api_keys", place)
 
 
 # Moves of the installation to another database.
