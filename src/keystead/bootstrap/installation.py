@@ -67,7 +67,11 @@ def open_installation(
     database = Database(settings.database_url)
     clock = clock or clock_of(database)
     # Again, on a connection that stays open: a move that begins later finds it, one that has ended left its mark.
-    require_not_moved(database)
+    try:
+        require_not_moved(database)
+    except BaseException:
+        database.close()
+        raise
     reads = point_reads_of(database, clock)
     rates = _rates(settings, database)
     on_failure = _on_failure(metrics)

@@ -60,7 +60,7 @@ def move(settings: Settings, to: str, on_step: OnStep, server_role: str | None =
     2. The target gets the schema, on PostgreSQL roles and row-level security, as by `keystead migrate`, and the mark
        that the installation is arriving. From here on it is not served.
     3. In one transaction of the target: all rows, and their comparison.
-    4. In one transaction of the source: the mark that it was left. From here on it is not served any more.
+    4. In one transaction of the source: the mark that it was left. From here on it is not served.
     5. The target's mark is removed. From here on it is served.
 
     Interrupted before the end of 4, the move starts again, and after it goes on with 5. At no time do servers accept
