@@ -12,7 +12,7 @@ from keystead.developer_area.keys.rows import access_of
 from keystead.domain.events import Act, EventType, Target
 from keystead.domain.instants import to_microseconds
 from keystead.domain.keys import KeyDraft, KeyPatch
-from keystead.domain.principals import of_key, operator, system
+from keystead.domain.principals import Principal, operator, system
 from keystead.domain.scopes import ScopeCatalog, Scopes
 from keystead.domain.token import Token
 from keystead.domain.workspaces import Role
@@ -124,7 +124,7 @@ def test_a_single_use_is_to_be_seen(area: Area) -> None:
     assert opened(area, token).tree.one("figcaption").text == words
     area.clock.advance(days=1)
     key = area.services.keys.get(area.principal, token.key_id)
-    user = of_key(key.id, key.description, key.workspace_id, key.scopes, key.expires_at)
+    user = Principal.of_key(key.id, key.description, key.workspace_id, key.scopes, key.expires_at)
     for _ in range(4_321):
         area.services.usage.note(user, to_microseconds(area.clock.now()), "10.2.3.4", "curl")
     area.services.usage.flush()

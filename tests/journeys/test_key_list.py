@@ -17,7 +17,7 @@ from keystead.domain.ids import WorkspaceId
 from keystead.domain.instants import to_microseconds
 from keystead.domain.key_lists import KeySelection
 from keystead.domain.keys import ApiKey, KeyDraft, KeyStatus
-from keystead.domain.principals import Principal, of_key, system
+from keystead.domain.principals import Principal, system
 from keystead.domain.scopes import Scopes
 from tests.support.chromium import act_on, chromium, person, require_accessible, row
 from tests.support.clocks import ManualClock
@@ -92,7 +92,9 @@ class Workspace:
 
     def use(self, key: ApiKey) -> None:
         """Record a use of the key."""
-        caller = of_key(key.id, key.description, key.workspace_id, key.scopes, key.expires_at)
+        caller = Principal.of_key(
+            key.id, key.description, key.workspace_id, key.scopes, key.expires_at
+        )
         at = to_microseconds(self.clock.now())
         self.services.usage.note(caller, at, "2001:db8:85a3:8d3:1319:8a2e:370:7348", AGENT)
         self.services.usage.flush()

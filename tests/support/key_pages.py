@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from keystead.domain.instants import to_microseconds
 from keystead.domain.keys import ApiKey
-from keystead.domain.principals import of_key
+from keystead.domain.principals import Principal
 from keystead.domain.token import Token
 from tests.developer_area.conftest import Area
 from tests.support.browser import Browser, Page, filled
@@ -44,7 +44,9 @@ def unlimited(area: Area) -> None:
 def used(area: Area, token: Token, agent: str = "curl/8", address: str = "10.2.3.4") -> None:
     """Record a use of the key now, as a verification does."""
     key = area.services.keys.get(area.principal, token.key_id)
-    principal = of_key(key.id, key.description, key.workspace_id, key.scopes, key.expires_at)
+    principal = Principal.of_key(
+        key.id, key.description, key.workspace_id, key.scopes, key.expires_at
+    )
     area.services.usage.note(principal, to_microseconds(area.clock.now()), address, agent)
     area.services.usage.flush()
 

@@ -168,7 +168,7 @@ def test_a_text_that_postgresql_cannot_store_is_named(fresh: Fresh) -> None:
 
 
 def test_a_text_that_is_none_is_named(fresh: Fresh) -> None:
-    """Bytes that are no UTF-8, in a text of a damaged database, are refused by the name of the table."""
+    """Bytes that are not UTF-8, in a text of a damaged database, are refused by the name of the table."""
     source, target = fresh("sqlite"), fresh("sqlite")
     with closing(open_existing(_file(source), isolation_level=None)) as connection:
         connection.execute("UPDATE plans SET name = CAST(x'eda080' AS TEXT) WHERE id = 'free'")

@@ -136,13 +136,13 @@ class Confirmation:
         try:
             session = self._sign_in.reauthenticate(visit.secret, password, visit.origin)
         except SessionEnded:
-            visit.log_refusal("password", "wrong too often")
+            visit.log_refusal("password", "wrong_too_often")
             raise
         except Invalid:
             visit.log_refusal("password", "wrong")
             return self._ask(visit, _pending_request(visit), "Wrong password.", 422)
         except RateLimited as limited:
-            visit.log_refusal("password", "rate-limited")
+            visit.log_refusal("password", "rate_limited")
             response = self._ask(visit, _pending_request(visit), limited.detail, 429)
             response.headers["retry-after"] = str(limited.retry_after)
             return response

@@ -74,7 +74,7 @@ class SignInPages:
             wrong = "Wrong email or password."
             return self._page(visit, next_path=next_path, problem=wrong, status=422)
         except RateLimited as limited:
-            visit.log_refusal("password", "rate-limited")
+            visit.log_refusal("password", "rate_limited")
             response = self._page(visit, next_path=next_path, problem=limited.detail, status=429)
             response.headers["retry-after"] = str(limited.retry_after)
             return response

@@ -52,7 +52,7 @@ def state(database: Database) -> SchemaState:
 
 
 def is_blank(database: Database) -> bool:
-    """Return whether the database has no table at all, whoever made it."""
+    """Return whether the database has no table at all, not even one of another program."""
     with database.read_across(Purpose.SERVER) as tx:
         return not inspect(tx).get_table_names()
 

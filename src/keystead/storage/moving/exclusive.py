@@ -80,7 +80,7 @@ class ExclusiveDatabase(ABC):
 
     @abstractmethod
     def give_up(self) -> None:
-        """Shut out a server that nobody has found running, as far as the engine can."""
+        """Shut out a server that was not found running, as far as the engine can."""
 
     @abstractmethod
     def read(self, table: Table) -> Iterator[Batch]:
@@ -100,7 +100,7 @@ class ExclusiveDatabase(ABC):
 
     @abstractmethod
     def last_number(self, column: Column[Any]) -> int:
-        """Return the number that the database gave out last for this column; 0 if none."""
+        """Return the number that the database gave out last for this column; 0 before the first."""
 
     @abstractmethod
     def set_last_number(self, column: Column[Any], number: int) -> None:
