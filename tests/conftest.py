@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -86,6 +87,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         values = () if parameters is None else parameters.params.values()
         if any(isinstance(value, str) and value in engines for value in values):
             item.add_marker(pytest.mark.slow)
+
+
+def pytest_collection_finish() -> None:
+    """Exempt what collecting made from garbage collection: it lives as long as the process."""
+    gc.collect()
+    gc.freeze()
 
 
 def refuse_skip(report: AnyReport) -> AnyReport:

@@ -15,20 +15,26 @@ from keystead.domain.principals import Actor, PrincipalKind
 from keystead.domain.token import Secret
 from keystead.domain.workspaces import Role
 from tests.support.api_client import BASE, ApiClient, ApiInstallation, Tenant, open_api, problem
+from tests.support.installations import ENGINES, fresh_url
 
 PATH = "/operator/v1/portal-sessions"
 ORIGIN = "https://app.example.com"
 BY = Actor(PrincipalKind.OPERATOR, "tests", "tests")
 
 
-@pytest.fixture
-def api(database_url: str) -> Iterator[ApiInstallation]:
+@pytest.fixture(scope="module", params=ENGINES)
+def api(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ApiInstallation]:
     """An installation on each engine that allows one origin for return URLs."""
-    with open_api(database_url, portal_origins=[ORIGIN]) as api:
+    with (
+        fresh_url(request, tmp_path_factory, request.param) as url,
+        open_api(url, portal_origins=[ORIGIN]) as api,
+    ):
         yield api
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def operator(api: ApiInstallation) -> ApiClient:
     """The product's backend, with an active credential."""
     _, token = api.services.credentials.create("backend", BY)
@@ -97,7 +103,7 @@ def test_an_operators_token_is_not_a_key(api: ApiInstallation, operator: ApiClie
         assert problem(operator.get(path)) == (401, "invalid-token")
 
 
-@pytest.mark.slow_on("postgresql")
+@pytest.mark.parametrize("api", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
     ("change", "pointer"),
     [

@@ -11,7 +11,7 @@ import pytest
 
 from keystead.cli.outcome import Exit
 from keystead.client import renew_token_file
-from tests.support.jobs import LIFETIME, Job, age, job_of
+from tests.support.jobs import LIFETIME, Job, job_of
 from tests.support.product import Customer, Json, Key
 
 RENEWALS = 4
@@ -20,9 +20,7 @@ RENEWALS = 4
 @pytest.fixture
 def job(customer: Customer, tmp_path: Path) -> Job:
     """A job whose key reads documents for 90 days, and may renew itself."""
-    job = job_of(customer, tmp_path)
-    age()
-    return job
+    return job_of(customer, tmp_path)
 
 
 def test_my_job_renews_its_key(job: Job) -> None:

@@ -13,7 +13,7 @@ from typing import Final
 import pytest
 
 from keystead.client import ClientError, InvalidToken, Patience, renew_token_file
-from tests.support.jobs import Job, age, job_of
+from tests.support.jobs import Job, job_of
 from tests.support.product import Customer
 from tests.support.server_process import HOST
 
@@ -90,7 +90,6 @@ def _cut(customer: Customer, folder: Path, cuts: list[int]) -> list[str]:
     """Cut a renewal after each of these numbers of bytes. Returns what went wrong, and checks that it did both ways."""
     wrong, done, failed = [], 0, 0
     jobs = [_job(customer, folder / str(number)) for number in range(len(cuts))]
-    age()
     with scissors_to(customer.product.server.port) as scissors:
         url = f"http://{HOST}:{scissors.port}"
         for cut, job in zip(cuts, jobs, strict=True):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
@@ -47,20 +48,19 @@ def browser() -> Iterator[Browser]:
         yield browser
 
 
-@contextmanager
-def at_the_keys(
-    browser: Browser, installation: Installation, server: ServerProcess
-) -> Iterator[Page]:
-    """Yield a signed-in user's page over a connection that fails on demand."""
-    with person(browser, failing=True, base_url=server.base_url) as page:
-        enter(page, fresh_link(installation, server.base_url)[0])
-        yield page
+@pytest.fixture(scope="module")
+def session(browser: Browser, installation: Installation) -> Any:
+    """The cookie of a user who has signed in."""
+    with person(browser) as page:
+        enter(page, fresh_link(installation, installation.settings.base_url)[0])
+        return page.context.storage_state()
 
 
 @pytest.fixture
-def page(browser: Browser, installation: Installation, server: ServerProcess) -> Iterator[Page]:
-    """The same, for a whole test."""
-    with at_the_keys(browser, installation, server) as page:
+def page(browser: Browser, server: ServerProcess, session: Any) -> Iterator[Page]:
+    """A signed-in user's page over a connection that fails on demand."""
+    with person(browser, failing=True, storage_state=session, base_url=server.base_url) as page:
+        page.goto("/")
         yield page
 
 
@@ -112,12 +112,25 @@ def mended(page: Page) -> None:
 
 FAILURES: dict[str, tuple[Failure, str]] = {
     "offline": (offline, "couldn't reach the server"),
-    "reset": (reset, "couldn't reach the server"),
     "502": (bad_gateway, "didn't answer as expected (502)"),
+    "reset": (reset, "couldn't reach the server"),
     "foreign": (foreign, "didn't answer as expected (200)"),
     "503": (unavailable, "Page not found"),
 }
-failures = pytest.mark.parametrize(("fails", "words"), FAILURES.values(), ids=FAILURES)
+"""Each failure, and the alert's words. Neighbours have other words, so that no alert passes for the next one."""
+
+
+def in_every_way(page: Page, url: re.Pattern[str]) -> Iterator[str]:
+    """Let requests fail in each way, one after the other. Yields the alert's words; afterwards everything works."""
+    for fails, words in FAILURES.values():
+        fails(page, url)
+        yield words
+        mended(page)
+
+
+def try_again(page: Page) -> None:
+    """Press the alert's button."""
+    page.get_by_role("button", name="Try again").click()
 
 
 def alert_in(page: Page, words: str) -> Locator:
@@ -128,22 +141,21 @@ def alert_in(page: Page, words: str) -> Locator:
     return alert
 
 
-@failures
-def test_a_dialog_that_fails_to_open_says_so(page: Page, fails: Failure, words: str) -> None:
+def test_a_dialog_that_fails_to_open_says_so(page: Page) -> None:
     """The dialog opens with an alert instead of nothing; trying again opens the intended page, and Close cancels."""
-    fails(page, DIALOGS)
-    page.get_by_role("link", name="Create key").click()
-    alert_in(page, words)
-    expect(page.locator("#content")).to_be_attached()
-    page.get_by_role("button", name="Try again").click()
-    alert_in(page, words)
-    mended(page)
-    page.get_by_role("button", name="Try again").click()
+    opener = page.get_by_role("link", name="Create key")
+    press: Callable[[], None] = opener.click
+    for words in in_every_way(page, DIALOGS):
+        press()
+        alert_in(page, words)
+        expect(page.locator("#content")).to_be_attached()
+        press = partial(try_again, page)
+    press()
     expect(page.get_by_label("Description")).to_be_focused()
     page.keyboard.press("Escape")
-    fails(page, DIALOGS)
-    page.get_by_role("link", name="Create key").click()
-    alert_in(page, words)
+    offline(page, DIALOGS)
+    opener.click()
+    alert_in(page, "couldn't reach the server")
     page.get_by_role("button", name="Close").click()
     expect(page.locator("dialog")).to_be_hidden()
 
@@ -209,29 +221,21 @@ ANSWERS: dict[str, tuple[Callable[[Page], None], str, str, str]] = {
 """How each form is filled in and sent, what is not known when that fails, and what shows that it worked."""
 
 
-@failures
-def test_every_dialog_that_fails_to_open_says_so(
-    page: Page, key: str, fails: Failure, words: str
-) -> None:
+@pytest.mark.parametrize("name", OPENERS)
+def test_every_dialog_that_fails_to_open_says_so(page: Page, key: str, name: str) -> None:
     """Each dialog of the list says what failed, and opens when tried again."""
     to_filter(page)
-    for name, opens in OPENERS.items():
-        fails(page, DIALOGS)
-        opens(page, key)
+    press: Callable[[], None] = partial(OPENERS[name], page, key)
+    for words in in_every_way(page, DIALOGS):
+        press()
         alert_in(page, words)
-        mended(page)
-        page.get_by_role("button", name="Try again").click()
-        expect(page.locator("dialog[open] form"), name).to_be_visible()
-        page.keyboard.press("Escape")
-        expect(page.locator("dialog")).to_be_hidden()
-        page.reload()
+        press = partial(try_again, page)
+    press()
+    expect(page.locator("dialog[open] form"), name).to_be_visible()
 
 
 @pytest.mark.parametrize("name", ANSWERS)
-@failures
-def test_every_form_that_fails_says_so(
-    page: Page, key: str, fails: Failure, words: str, name: str
-) -> None:
+def test_every_form_that_fails_says_so(page: Page, key: str, name: str) -> None:
     """Each form says in its dialog what failed and what is not known, and goes through when tried again."""
     fill, button, unknown, done = ANSWERS[name]
     to_filter(page)
@@ -239,74 +243,73 @@ def test_every_form_that_fails_says_so(
     dialog = page.locator("dialog[open]")
     expect(dialog.locator("form")).to_be_visible()
     fill(page)
-    fails(page, SENT)
-    dialog.get_by_role("button", name=button, exact=True).click()
-    alert = alert_in(page, words)
-    if "Page not found" not in words:
-        expect(alert).to_contain_text(unknown)
-    mended(page)
-    page.get_by_role("button", name="Try again").click()
+    press: Callable[[], None] = dialog.get_by_role("button", name=button, exact=True).click
+    for words in in_every_way(page, SENT):
+        press()
+        alert = alert_in(page, words)
+        if "Page not found" not in words:
+            expect(alert).to_contain_text(unknown)
+        press = partial(try_again, page)
+    press()
     expect(page.get_by_text(done).first).to_be_visible()
     assert "chrome-error" not in page.url
 
 
-@failures
-def test_a_form_that_fails_keeps_what_was_entered(page: Page, fails: Failure, words: str) -> None:
+def test_a_form_that_fails_keeps_what_was_entered(page: Page) -> None:
     """The alert is in the dialog, every field is unchanged, and trying again creates the key, once."""
-    name = f"typed over {fails.__name__}: {words}"
+    name = "typed before everything failed"
     page.get_by_role("link", name="Create key").click()
     page.get_by_label("Description").fill(name)
     page.get_by_label("90 days").check()
     page.get_by_label("Custom access").check()
     page.get_by_label("documents:read").check()
-    fails(page, SENT)
-    page.get_by_role("button", name="Create key").click()
-    alert = alert_in(page, words)
-    if "Page not found" not in words:
-        expect(alert).to_contain_text("We don't know if the key was created. Try again.")
-    expect(page.get_by_label("Description")).to_have_value(name)
-    expect(page.get_by_label("90 days")).to_be_checked()
-    expect(page.get_by_label("documents:read")).to_be_checked()
-    mended(page)
-    page.get_by_role("button", name="Try again").click()
+    press: Callable[[], None] = page.get_by_role("button", name="Create key").click
+    for words in in_every_way(page, SENT):
+        press()
+        alert = alert_in(page, words)
+        if "Page not found" not in words:
+            expect(alert).to_contain_text("We don't know if the key was created. Try again.")
+        expect(page.get_by_label("Description")).to_have_value(name)
+        expect(page.get_by_label("90 days")).to_be_checked()
+        expect(page.get_by_label("documents:read")).to_be_checked()
+        press = partial(try_again, page)
+    press()
     expect(page.get_by_role("heading", name="Copy your API key now")).to_be_visible()
     page.get_by_role("button", name="Copy key").click()
     page.get_by_role("link", name="Done").click()
     expect(row(page, name)).to_have_count(1)
 
 
-@failures
-def test_revoking_that_fails_says_so(page: Page, key: str, fails: Failure, words: str) -> None:
+def test_revoking_that_fails_says_so(page: Page, key: str) -> None:
     """The question stays with an alert in it, and so does the page behind it; trying again revokes the key."""
     page.reload()
     act_on(page, key, "Revoke")
     expect(page.get_by_role("alertdialog")).to_be_visible()
-    fails(page, SENT)
-    page.get_by_role("button", name="Revoke key").click()
-    alert_in(page, words)
-    expect(page.get_by_role("heading", name=f"Revoke “{key}”?")).to_be_visible()
-    expect(page.locator(".area #content")).to_be_attached()
-    mended(page)
-    page.get_by_role("button", name="Try again").click()
+    press: Callable[[], None] = page.get_by_role("button", name="Revoke key").click
+    for words in in_every_way(page, SENT):
+        press()
+        alert_in(page, words)
+        expect(page.get_by_role("heading", name=f"Revoke “{key}”?")).to_be_visible()
+        expect(page.locator(".area #content")).to_be_attached()
+        press = partial(try_again, page)
+    press()
     expect(page.get_by_role("status").first).to_contain_text("was revoked.")
     expect(page.locator("dialog")).to_be_hidden()
 
 
-@failures
-def test_a_search_that_fails_keeps_the_list(
-    page: Page, key: str, fails: Failure, words: str
-) -> None:
+def test_a_search_that_fails_keeps_the_list(page: Page, key: str) -> None:
     """The keys stay, with an alert above them; trying again searches."""
     page.reload()
-    fails(page, re.compile("query="))
-    page.get_by_label("Search keys").fill("nothing like it")
     alert = page.locator("#status").get_by_role("alert")
-    expect(alert).to_contain_text(words)
-    expect(row(page, key)).to_be_visible()
-    mended(page)
-    alert.get_by_role("button", name="Try again").click()
+    press: Callable[[], None] = partial(page.get_by_label("Search keys").fill, "nothing like it")
+    for words in in_every_way(page, re.compile("query=")):
+        press()
+        expect(alert).to_contain_text(words)
+        expect(row(page, key)).to_be_visible()
+        press = partial(try_again, page)
+    press()
     expect(page.get_by_text("No key matches “nothing like it”.")).to_be_visible()
-    expect(page.locator("#status").get_by_role("alert")).to_have_count(0)
+    expect(alert).to_have_count(0)
 
 
 def test_the_alert_is_accessible(page: Page) -> None:
@@ -327,11 +330,12 @@ def test_the_alert_is_accessible(page: Page) -> None:
 
 @pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
 def test_no_token_is_printed(
-    browser: Browser, installation: Installation, server: ServerProcess, scripts: bool
+    browser: Browser, server: ServerProcess, session: Any, scripts: bool
 ) -> None:
     """Printed, the page of a new key shows the key in none of its forms, and says so."""
-    with person(browser, base_url=server.base_url, java_script_enabled=scripts) as page:
-        enter(page, fresh_link(installation, server.base_url)[0])
+    options = {"storage_state": session, "java_script_enabled": scripts}
+    with person(browser, base_url=server.base_url, **options) as page:
+        page.goto("/")
         page.get_by_role("link", name="Create key").click()
         page.get_by_label("Description").fill("printed")
         page.get_by_label("30 days").check()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -85,27 +86,25 @@ def postgresql_api(postgres: PostgresServer) -> Iterator[ApiInstallation]:
     postgres.drop_database(name)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def api(request: pytest.FixtureRequest) -> ApiInstallation:
-    """Return an installation on each engine."""
-    installation: ApiInstallation = request.getfixturevalue(f"{request.param}_api")
-    SERVED.app = installation.app
-    return installation
+@dataclass(frozen=True)
+class Home:
+    """An installation with a key of every scope, one of everything, and the product's backend."""
+
+    api: ApiInstallation
+    client: ApiClient
+    operator: ApiClient
 
 
 @pytest.fixture
-def client(api: ApiInstallation) -> ApiClient:
-    """Return a key with every scope, and one of everything."""
-    client = api.tenant().client()
-    client.put(f"{client.collection()}/documents/passwords", {"text": "x"})
-    return client
-
-
-@pytest.fixture
-def operator(api: ApiInstallation) -> ApiClient:
-    """Return the product's backend."""
-    _, token = api.services.credentials.create("backend", BY)
-    return api.client(token.reveal())
+def homes(sqlite_api: ApiInstallation, postgresql_api: ApiInstallation) -> list[Home]:
+    """Return one on each engine."""
+    homes = []
+    for api in (sqlite_api, postgresql_api):
+        client = api.tenant().client()
+        client.put(f"{client.collection()}/documents/passwords", {"text": "x"})
+        _, token = api.services.credentials.create("backend", BY)
+        homes.append(Home(api, client, api.client(token.reveal())))
+    return homes
 
 
 def at_home(case: Any, client: ApiClient) -> None:
@@ -136,30 +135,26 @@ def is_for_operators(case: Any) -> bool:
     return bool(case.operation.path.startswith("/operator/"))
 
 
-@pytest.mark.slow_on("postgresql")
 @SCHEMA.parametrize()
 @QUIETLY
-def test_every_answer_is_one_that_is_described(
-    case: Any, api: ApiInstallation, client: ApiClient, operator: ApiClient
-) -> None:
-    """With access: no 5xx; responses as described; wrong requests refused, and strangers too."""
-    at_home(case, client)
-    caller = operator if is_for_operators(case) else client
-    case.call_and_validate(
-        base_url=BASE,
-        headers={"Authorization": f"Bearer {caller.token}"},
-        excluded_checks=NOT_TOLD,
-    )
+def test_every_answer_is_one_that_is_described(case: Any, homes: list[Home]) -> None:
+    """Responses are as described, none is 5xx, and wrong requests are refused; a stranger learns nothing."""
+    SERVED.app = homes[0].api.app
+    require_nothing_is_learnt(case)
+    for home in homes:
+        SERVED.app = home.api.app
+        at_home(case, home.client)
+        caller = home.operator if is_for_operators(case) else home.client
+        case.call_and_validate(
+            base_url=BASE,
+            headers={"Authorization": f"Bearer {caller.token}"},
+            excluded_checks=NOT_TOLD,
+        )
 
 
-@pytest.mark.slow
-@SCHEMA.parametrize()
-@QUIETLY
-def test_strangers_learn_nothing(case: Any, sqlite_api: ApiInstallation) -> None:
-    """Without a key only the head is checked: 401, whatever the values and the body are."""
-    SERVED.app = sqlite_api.app
-    answer = case.call(base_url=BASE, headers={})
-    problem = answer.json()
+def require_nothing_is_learnt(case: Any) -> None:
+    """Send it without a key: 401 after a look at the head, whatever the values and the body are."""
+    problem = case.call(base_url=BASE, headers={}).json()
     if problem["code"] == "invalid-request":
         assert problem["detail"] in HEADS
     else:

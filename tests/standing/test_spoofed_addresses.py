@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -155,23 +155,31 @@ def test_a_token_is_revoked_from_anywhere(spoofed: Spoofed) -> None:
     assert lost.ask("/v1/whoami", source=INSIDE).problem() == REFUSED
 
 
-def guards(spoofed: Spoofed, *proxies: str) -> dict[str, Guard]:
-    """Return each kind of guard, behind these proxies."""
-    server = spoofed.server
-    url, service = server.base_url, spoofed.service
-    return {
-        "in process": connect(server.database_url, data=server.data, trusted_proxies=proxies),
-        "remote": Remote(url, service, trusted_proxies=proxies),
-        "remembering": Remote(url, service, remember_seconds=600, trusted_proxies=proxies),
-    }
+GUARDS: dict[str, Callable[[Spoofed, Sequence[str]], Guard]] = {
+    "in process": lambda to, proxies: connect(
+        to.server.database_url, data=to.server.data, trusted_proxies=proxies
+    ),
+    "remote": lambda to, proxies: Remote(to.server.base_url, to.service, trusted_proxies=proxies),
+    "remembering": lambda to, proxies: Remote(
+        to.server.base_url, to.service, remember_seconds=600, trusted_proxies=proxies
+    ),
+}
+"""Each kind of guard, behind these proxies."""
+EACH_GUARD = [
+    ("sqlite", "in process"),
+    ("postgresql", "in process"),
+    ("sqlite", "remote"),
+    ("postgresql", "remembering"),
+]
+"""A remote guard asks `/introspect`, whose addresses are tested above on both engines."""
 
 
-@pytest.mark.parametrize("kind", ["in process", "remote", "remembering"])
+@pytest.mark.parametrize(("spoofed", "kind"), EACH_GUARD, indirect=["spoofed"])
 @pytest.mark.parametrize("framework", PRODUCTS)
 def test_every_integration(spoofed: Spoofed, framework: str, kind: str) -> None:
     """Without trusted proxies the peer counts; with them, what they append; also for a key that was just recalled."""
     for proxies in ((), (PROXY,)):
-        guard, product = guards(spoofed, *proxies)[kind], Product()
+        guard, product = GUARDS[kind](spoofed, proxies), Product()
         reach = PRODUCTS[framework](guard, product)
         for name, forged in forgeries().items():
             for client, expected in ((INSIDE, 200), (OUTSIDE, 401), (INSIDE, 200)):
@@ -188,10 +196,11 @@ def test_every_integration(spoofed: Spoofed, framework: str, kind: str) -> None:
         guard.close()
 
 
+@pytest.mark.parametrize("spoofed", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("framework", ["asgi", "starlette", "fastapi", "django on a loop"])
 def test_another_spelling_is_another_field(spoofed: Spoofed, framework: str) -> None:
     """Behind the proxy's own field too. WSGI can't tell them apart: its servers drop such names."""
-    guard = guards(spoofed, PROXY)["remote"]
+    guard = GUARDS["remote"](spoofed, [PROXY])
     reach = PRODUCTS[framework](guard, Product())
     for name in (b"x_forwarded_for", b"x_forwarded-for", b"x.forwarded.for"):
         fields = (

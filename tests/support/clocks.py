@@ -38,3 +38,18 @@ class ManualClock:
         """Advance by a timedelta, or by its arguments (`seconds=1`). Returns the new time."""
         self._now += passed if passed is not None else timedelta(**amount)
         return self._now
+
+
+class SlowClock:
+    """The system's clock, some seconds behind."""
+
+    def __init__(self, seconds: float) -> None:
+        self._behind = timedelta(seconds=seconds)
+
+    def microseconds(self) -> int:
+        """Return microseconds since 1970-01-01T00:00:00Z."""
+        return to_microseconds(self.now())
+
+    def now(self) -> datetime:
+        """Return the time as an aware datetime."""
+        return datetime.now(UTC) - self._behind

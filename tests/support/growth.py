@@ -28,7 +28,7 @@ WORST: Final = 2.5
 TINY: Final = 0.002
 """CPU seconds below which the largest size is quick, however it grew."""
 CLEAR: Final = 3.3
-"""Growth that is measured once: quadratic is 4, and no disturbance makes so much of 2."""
+"""Growth that is measured in three rounds: quadratic is 4, and no disturbance of all three makes so much of 2."""
 ATTEMPTS: Final = 5
 ROUNDS: Final = 15
 ENDLESS: Final = 2.0
@@ -62,8 +62,8 @@ def _growth(inputs: list[Any], act: Act, clock: Callable[[], float]) -> float:
                 duration = seconds(act, value, clock)
                 best[place], spent = min(best[place], duration), spent + duration
             worst = _doubling(best)
-            if worst <= WORST or (number >= 2 and spent > ENDLESS):
-                break  # what was disturbed is measured again, what is linear once is linear
+            if worst <= WORST or (number >= 2 and (worst >= CLEAR or spent > ENDLESS)):
+                break  # what was disturbed is measured again, what is linear or quadratic once is so
     return worst
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
 from keystead.domain.keys import KeyDraft
 from keystead.domain.principals import operator
 from keystead.domain.renewals import Renewal
-from tests.support.postgres import wait_until
 from tests.support.processes import KEYSTEAD
 from tests.support.product import Customer, Json, Key, next_second
 
@@ -76,24 +75,21 @@ class Job:
 
 
 def job_of(customer: Customer, folder: Path, description: str = "nightly export") -> Job:
-    """Return a job with a new key in a private file of the folder."""
+    """Return a job with a key in a private file of the folder.
+
+    The key is some seconds old: a successor of a newer one might end in the same second as it.
+    """
     draft = KeyDraft(
         description,
-        next_second() + LIFETIME,
+        next_second(-10) + LIFETIME,
         ("documents:read",),
         renewal=Renewal(None),
     )
     principal = operator("journeys", customer.workspace_id)
-    created = customer.product.services.keys.create(principal, draft)
+    created = customer.product.seconds_ago.keys.create(principal, draft)
     assert created.token is not None
     file = folder / "token"
     file.touch(0o600)
     file.write_text(created.token.reveal() + "\n")
     resource = {"id": created.key.id, "description": created.key.description}
     return Job(customer, file, Key(resource, created.token.reveal()))
-
-
-def age() -> None:
-    """Wait until a successor ends in a later second than a key that was made just now."""
-    old_enough = datetime.now(UTC) + timedelta(seconds=2)
-    wait_until(lambda: datetime.now(UTC) > old_enough, "the key is two seconds old")

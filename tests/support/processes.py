@@ -25,9 +25,13 @@ KEYSTEAD: Final = Path(sys.executable).with_name("keystead")
 PROGRAM: Final = (
     "alembic.command",
     "keystead.api.app",
+    "keystead.cli.backup",
     "keystead.cli.doctor",
+    "keystead.cli.keys",
     "keystead.cli.migrate",
     "keystead.cli.serve",
+    "keystead.cli.workspaces",
+    "keystead.client",
     "keystead.developer_area.app",
     "keystead.operation.server.serving",
     "keystead.worker.loop",

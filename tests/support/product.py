@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection
@@ -18,6 +18,7 @@ from keystead.domain.keys import KeyDraft
 from keystead.domain.principals import operator
 from keystead.services import Services
 from keystead.settings import Settings
+from tests.support.clocks import SlowClock
 from tests.support.server_process import HOST, ServerProcess
 
 Json = dict[str, Any]
@@ -43,6 +44,8 @@ class Product:
 
     server: ServerProcess
     services: Services
+    seconds_ago: Services
+    """The same use cases, by a clock that is ten seconds behind."""
     http: httpx2.Client
 
     def customer(self, plan: str = "scale") -> Customer:
@@ -174,10 +177,12 @@ def in_days(days: int) -> str:
 def opened(server: ServerProcess) -> Iterator[Product]:
     """Open a product over that server; its operator works from this process, as the command line does."""
     settings = Settings(data=server.data, database=server.database_url, port=server.port)
-    installation = bootstrap.open_safely(settings)
+    peppers = bootstrap.find_peppers(settings)
+    assert peppers is not None
     limits = httpx2.Limits(max_keepalive_connections=0)
-    try:
-        with httpx2.Client(trust_env=False, timeout=60, limits=limits) as http:
-            yield Product(server, installation.services, http)
-    finally:
-        installation.close()
+    with (
+        closing(bootstrap.open_safely(settings)) as installation,
+        closing(bootstrap.open_installation(settings, peppers, SlowClock(10))) as earlier,
+        httpx2.Client(trust_env=False, timeout=60, limits=limits) as http,
+    ):
+        yield Product(server, installation.services, earlier.services, http)

@@ -27,7 +27,7 @@ from keystead.domain.scopes import Scopes
 from keystead.operation.peppers import FILE_NAME, make_peppers
 from keystead.settings import Settings
 from tests.support.postgres import wait_until
-from tests.support.processes import KEYSTEAD, die_with_parent, live, nursery
+from tests.support.processes import die_with_parent, live, nursery, run_apart
 from tests.support.row_security import as_server, installed
 
 HOST: Final = "127.0.0.1"
@@ -100,17 +100,12 @@ class ServerProcess:
         (os.killpg if group else os.kill)(self.process.pid, number)
 
     def cli(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run a command on the same installation; its output as text, whatever its exit code."""
-        return subprocess.run(
-            [KEYSTEAD, *arguments],
-            cwd=self.data,
-            env=self._environment() | {"KEYSTEAD_URL": self.base_url} | environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
+        """Run a command on the same installation, in a process of its own. Returns what it printed."""
+        given = self._environment() | {"KEYSTEAD_URL": self.base_url} | environment
+        with tempfile.TemporaryDirectory(prefix="keystead-test-") as folder:
+            done = run_apart(arguments, given, Path(folder))
+        assert done.code is not None, f"{arguments} did not end"
+        return subprocess.CompletedProcess(arguments, done.code, done.output, done.log)
 
     def popen(
         self, *command: str | Path, stdin: int = subprocess.DEVNULL
@@ -248,10 +243,7 @@ def serving(
 
 
 def begin(settings: Settings) -> None:
-    """Do what `keystead migrate` does, unless it is done: place, schema, row security, pepper."""
-    if settings.is_embedded:
-        bootstrap.migrate(settings)
-        return
+    """Leave what `keystead migrate` leaves, unless it is there: place, schema, row security, pepper."""
     bootstrap.make_place(settings)
     installed(settings.database_url)
     if bootstrap.find_peppers(settings) is None:

@@ -17,7 +17,7 @@ from tests.support.postgres import PostgresServer, wait_until
 from tests.support.processes import live, nursery
 from tests.support.server_process import ServerProcess, free_port, serving
 
-LATER: Final = Path(__file__).parent / "later_revision" / "r0004_notes.py"
+LATER: Final = Path(__file__).parent / "later_revision" / "r0005_notes.py"
 
 
 def revisions_with(folder: Path, revision: Path = LATER) -> Path:

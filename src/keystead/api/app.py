@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+from functools import partial
+
 from keystead.api.dispatch import Calls
-from keystead.api.openapi.reference import ReferencePages
+from keystead.api.openapi.reference import PATHS, ReferencePages
 from keystead.api.routes import operations_of
 from keystead.http.asgi import Receive, Scope, Send, send_answer
 from keystead.http.client import note_route
@@ -23,7 +26,8 @@ class Api:
         has_documents = services.keys.catalog.has_documents
         operations = operations_of(has_documents=has_documents)
         self._calls = Calls(operations, services, base_url)
-        self._pages = ReferencePages(base_url, has_documents=has_documents).answers
+        self._reference = partial(ReferencePages, base_url, has_documents=has_documents)
+        self._pages: asyncio.Future[ReferencePages] | None = None
         self._problems = ProblemPages(Problems(base_url))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -32,10 +36,20 @@ class Api:
         if path == PREFIX or (path.startswith(f"{PREFIX}/") and path != f"{PREFIX}/"):
             note_route(scope, PREFIX)
             await self._problems(scope, receive, send)
-        elif (page := self._pages.get(path)) is not None:
+        elif path in PATHS:
             note_route(scope, path)
             if method not in {"GET", "HEAD"}:
                 raise MethodNotAllowed("GET, HEAD")
-            await send_answer(send, page)
+            pages = await self._rendered()
+            await send_answer(send, pages.answers[path])
         else:
             await self._calls(scope, receive, send)
+
+    async def _rendered(self) -> ReferencePages:
+        """Return the reference pages, which the first request of a process has rendered in a thread.
+
+        Rendering takes longer than all else that a process does before it serves.
+        """
+        if self._pages is None:
+            self._pages = asyncio.ensure_future(asyncio.to_thread(self._reference))
+        return await asyncio.shield(self._pages)

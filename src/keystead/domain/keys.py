@@ -30,6 +30,7 @@ from keystead.domain.step_up import SensitiveAction, is_wide
 from keystead.domain.text import check_line, is_one_line
 
 MAX_DESCRIPTION: Final = 200
+MAX_PLACE: Final = 200
 MAX_SCOPES: Final = 50
 EXPIRES_SOON: Final = timedelta(days=14)
 MAX_EXPIRY: Final = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
@@ -70,7 +71,8 @@ class ApiKey:
 
     `creator_left`: the member who created it was removed; the key keeps working. `family`: the first of the keys that
     renewed themselves to this one. `replaces`: the key that made this one by a renewal, until this one is first used.
-    `quiet_seconds`: a rotated key ends after so long a silence.
+    `quiet_seconds`: a rotated key ends after so long a silence. `stored_in`: where people keep its token, a note for
+    pages alone.
     """
 
     id: KeyId
@@ -92,6 +94,7 @@ class ApiKey:
     family: KeyId | None = None
     replaces: KeyId | None = None
     quiet_seconds: int | None = None
+    stored_in: str = ""
 
     def status(self, now: datetime) -> KeyStatus:
         """Return the status at `now`; the key is expired from `expires_at` on."""
@@ -114,6 +117,7 @@ class KeyDraft:
     networks: Iterable[str] | Unset = UNSET
     metadata: Mapping[str, str] | Unset = UNSET
     renewal: Renewal | None | Unset = UNSET
+    stored_in: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +133,7 @@ class KeyPatch:
     networks: Iterable[str] | Unset = UNSET
     metadata: Mapping[str, str | None] | Unset = UNSET
     renewal: Renewal | None | Unset = UNSET
+    stored_in: str | Unset = UNSET
 
     @property
     def may_narrow(self) -> bool:
@@ -152,6 +157,7 @@ class KeyGrant:
     networks: Networks = ANYWHERE
     metadata: Metadata = field(default_factory=dict, hash=False)
     renewal: Renewal | None = None
+    stored_in: str = ""
 
 
 def has_passed(end: datetime | None, now: datetime) -> bool:
@@ -167,6 +173,11 @@ def outlives(end: datetime | None, bound: datetime | None) -> bool:
 def check_description(text: str) -> str:
     """Return `text`. Invalid unless it is 1-200 characters on one line."""
     return check_line(text, "/description", MAX_DESCRIPTION)
+
+
+def check_place(text: str) -> str:
+    """Return `text`, the place of a token. Invalid unless it is empty, or at most 200 characters on one line."""
+    return check_line(text, "/stored_in", MAX_PLACE) if text else ""
 
 
 def check_query(text: str) -> str:
@@ -260,6 +271,7 @@ def grant(
         creator.networks if draft.networks is UNSET else parse_networks(draft.networks),
         {} if draft.metadata is UNSET else check_metadata(draft.metadata),
         None if draft.renewal is UNSET else check_renewal(draft.renewal, now),
+        check_place(draft.stored_in),
     )
     require_within(creator, granted)
     require_renewal(creator, granted.renewal, now)
@@ -332,9 +344,9 @@ def apply_patch(
 ) -> ApiKey:
     """Return the key after `patch`, equal to `key` if nothing changes. Scopes may only shrink.
 
-    A revoked key can't change, an expired one only its description and metadata. The overlap of a rotated key can't be
-    extended. The policy bounds a later expiry, counted from the key's creation, and a renewal; what a key has, it may
-    keep or shorten.
+    A revoked key can't change, an expired one only its description, metadata and place. The overlap of a rotated key
+    can't be extended. The policy bounds a later expiry, counted from the key's creation, and a renewal; what a key has,
+    it may keep or shorten.
     """
     if key.revoked_at is not None:
         raise KeyRevoked("The key was revoked; that is final.")
@@ -350,6 +362,7 @@ def apply_patch(
         if patch.metadata is UNSET
         else merge_metadata(key.metadata, patch.metadata),
         renewal=_new_renewal(key, patch, now),
+        stored_in=key.stored_in if patch.stored_in is UNSET else check_place(patch.stored_in),
     )
     if _access_of(changed) != _access_of(key):
         require_changeable(key, now)

@@ -123,7 +123,15 @@ def require_slow(renewed_at: Sequence[datetime], now: datetime) -> None:
 
 
 def _succeeding(key: ApiKey, end: datetime | None) -> KeyGrant:
-    return KeyGrant(key.description, end, key.scopes, key.networks, key.metadata, key.renewal)
+    return KeyGrant(
+        key.description,
+        end,
+        key.scopes,
+        key.networks,
+        key.metadata,
+        key.renewal,
+        key.stored_in,
+    )
 
 
 def _same_lifetime(key: ApiKey, now: datetime) -> datetime | None:

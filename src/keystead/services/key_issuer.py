@@ -58,6 +58,7 @@ class KeyIssuer:
             renewal=granted.renewal,
             family=None if of is None else of.family or of.id,
             replaces=None if of is None else of.id,
+            stored_in=granted.stored_in,
         )
         rows.insert_key(tx, key, self._peppers.seal(token))
         return key, token

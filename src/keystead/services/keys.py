@@ -406,5 +406,5 @@ def _describe_candidate(key: ApiKey) -> dict[str, object]:
 
 
 def _changed_names(before: ApiKey, after: ApiKey) -> tuple[str, ...]:
-    names = ("description", "scopes", "expires_at", "networks", "metadata", "renewal")
+    names = ("description", "scopes", "expires_at", "networks", "metadata", "renewal", "stored_in")
     return tuple(name for name in names if getattr(before, name) != getattr(after, name))

@@ -149,7 +149,7 @@ def test_a_revision_is_all_or_nothing(
     with pytest.raises(RuntimeError):
         migrate.upgrade(database)
     assert objects_of(database) == before
-    assert migrate.state(database).found == "0003"
+    assert migrate.state(database).found == "0004"
 
 
 def test_a_later_revision_follows(database: Database, later_version: Path) -> None:

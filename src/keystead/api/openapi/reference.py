@@ -19,9 +19,16 @@ _POLICY: Final[Header] = (
     b"default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 )
 
+PATHS: Final = frozenset(
+    {
+        "/docs/reference.css",
+        *(f"{root}/{name}" for root in DOCUMENTS for name in ("openapi.json", "docs")),
+    }
+)
+
 
 class ReferencePages:
-    """The public reference pages, rendered once at startup. `base_url` is the server's URL for clients."""
+    """The public reference pages, rendered together. `base_url` is the server's URL for clients."""
 
     def __init__(self, base_url: str, *, has_documents: bool = True) -> None:
         style = (files("keystead.api") / "static" / "reference.css").read_bytes()

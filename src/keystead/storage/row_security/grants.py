@@ -75,6 +75,7 @@ _KEY_STATE: Final = (
     "replaces",
     "quiet_seconds",
     "has_extras",
+    "stored_in",
 )
 
 _DIGEST: Final = (

@@ -198,6 +198,13 @@ api_keys = Table(
     Column(
         "has_extras", Count, nullable=False, server_default="0", comment="verification reads them"
     ),
+    Column(
+        "stored_in",
+        Text,
+        nullable=False,
+        server_default="",
+        comment="where the token is stored, for pages alone",
+    ),
     UniqueConstraint("workspace_id", "id"),
     ForeignKeyConstraint(
         ["workspace_id", "rotated_to"],

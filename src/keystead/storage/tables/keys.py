@@ -65,6 +65,7 @@ _COLUMNS: Final = (
     _KEYS.family,
     _KEYS.replaces,
     _KEYS.quiet_seconds,
+    _KEYS.stored_in,
     key_use.c.last_used_at,
     key_use.c.last_used_ip,
     key_use.c.last_used_agent,
@@ -341,11 +342,12 @@ def pepper_ids_of_live_keys(tx: Tx, now: datetime) -> set[str]:
 
 
 def _restrictions(key: ApiKey) -> dict[str, object]:
-    """Return the values of networks, metadata, renewal and what a rotation leaves to be done."""
+    """Return the values of networks, metadata, renewal, the place, and what a rotation leaves to be done."""
     return {
         "family": key.family,
         "replaces": key.replaces,
         "quiet_seconds": key.quiet_seconds,
+        "stored_in": key.stored_in,
         "networks": key.networks,
         "metadata": key.metadata,
         "renewable_until": key.renewal,
@@ -376,6 +378,7 @@ def key_of(row: Sequence[Any]) -> ApiKey:
         family,
         replaces,
         quiet_seconds,
+        stored_in,
         used_at,
         address,
         agent,
@@ -401,4 +404,5 @@ def key_of(row: Sequence[Any]) -> ApiKey:
         family,
         replaces,
         quiet_seconds,
+        stored_in,
     )
