@@ -10,7 +10,7 @@ PATHS := $(wildcard src tests bench scripts examples)
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n $(WORKERS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-all prove nightly bench check format lock openapi async-client screenshots clean dev \
+.PHONY: help serve test test-all prove nightly bench check format lock openapi async-client monitoring release screenshots clean dev \
   check-format check-lint check-types check-imports check-dependencies
 
 help: ## List the targets
@@ -56,6 +56,12 @@ openapi: dev ## Write openapi.json and openapi-operator.json from the code
 
 async-client: dev ## Generate the asynchronous half of the SDK from the synchronous half
 	@$(BIN)/python scripts/async_client.py
+
+monitoring: dev ## Write the dashboard and the alert rules from the definitions of the metrics
+	@$(BIN)/python scripts/monitoring.py
+
+release: dev ## Build wheel, sdist and bill of materials into ./dist, and try both in clean environments
+	@$(BIN)/python scripts/release.py
 
 screenshots: ## Take pictures of every page, at five widths, light and dark, into ./screenshots (ARGS=390-dark for one)
 	@$(PYTHON) scripts/bootstrap.py dev --browser

@@ -307,7 +307,7 @@ def test_another_person_never_executes_the_form(area: Area) -> None:
 
 
 def test_the_owner_of_a_form_cannot_be_renamed(area: Area) -> None:
-    """The form's token proves whose it is: with another user's name in it, a form is none of this browser's."""
+    """The form's token proves whose it is: with another user's name in it, a form is refused."""
     with_password(area)
     dana = area.member(Role.ADMIN, name="Dana")
     browser = area.signed_in(dana)

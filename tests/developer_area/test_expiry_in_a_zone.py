@@ -150,7 +150,7 @@ def test_an_invalid_time_creates_no_key(area: Area) -> None:
     ],
 )
 def test_the_chosen_day_is_previewed(area: Area, zone: str, day: str, text: str) -> None:
-    """The server tells scripts when something ends whose last day was chosen: what the form will store."""
+    """The server returns when something ends whose last day was chosen: what the form will store."""
     seen = in_zone(area, zone).open(f"{area.keys_url}/expiry?on={day}")
     assert (seen.status, seen.html) == (200, text)
     assert seen.headers["content-type"].startswith("text/plain")

@@ -81,7 +81,7 @@ Aging = Callable[[Installation], None]
 
 
 def of_session(installation: Installation) -> None:
-    """Let every session expire: nobody has used one for hours."""
+    """Let every session expire: it was last used long ago."""
     age(installation, "seen_at")
 
 
@@ -185,7 +185,7 @@ def test_a_dialog_asks_before_it_opens(page: Page, installation: Installation) -
 def test_another_person_gets_a_page_of_their_own(
     page: Page, installation: Installation, server: ServerProcess
 ) -> None:
-    """Whoever else signs in within the dialog never sends the form, and sees nothing of the page behind it."""
+    """Another user who signs in within the dialog never sends the form, and sees nothing of the page behind it."""
     services, owner = installation.services, installation.services.workspaces.first()
     dana = "dana@keys.example"
     invited, _ = services.invitations.invite(of_member(owner), dana, Role.VIEWER)

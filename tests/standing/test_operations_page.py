@@ -1,4 +1,4 @@
-"""The page for operators lists exactly the existing settings, metrics and log events."""
+"""The page for operators lists exactly the existing settings and metrics."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from pathlib import Path
 import pytest
 
 from keystead.cli.outcome import Exit
-from keystead.operation.metrics import Metrics
+from keystead.operation.metrics.definitions import DEFINITIONS
 from keystead.operation.server.serving import STOP_SECONDS
 from keystead.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "operations.md").read_text()
 DEPLOY = (ROOT / "docs" / "guides" / "deploy.md").read_text()
-EVENT = re.compile(r"""\b(?:_log|log|said)(?:\.\w+)?\(\s*"([^"]+)\"""")
 
 
 def section(title: str) -> str:
@@ -44,26 +43,13 @@ def test_defaults_on_the_page_are_the_defaults() -> None:
 
 def test_every_metric_is_on_the_page_with_its_labels() -> None:
     """The table of metrics has the names and labels of the listener."""
-    labels_by_name = {}
-    for metric in vars(Metrics()).values():
-        (family,) = metric.describe()
-        name = f"{family.name}_total" if family.type == "counter" else family.name
-        labels_by_name[name] = set(metric._labelnames)
     rows = [row.split("|")[1:3] for row in section("Metrics").splitlines() if row.startswith("| `")]
-    documented = {name.strip(" `"): set(re.findall(r"`(\w+)`", labels)) for name, labels in rows}
-    assert documented.pop("keystead_build_info") == {"version", "python", "database"}
-    assert documented == labels_by_name
-
-
-def test_every_event_of_the_log_is_on_the_page() -> None:
-    """The table has exactly the events that the code logs."""
-    logged = {
-        event
-        for folder in ("cli", "http", "operation", "services", "worker")
-        for path in (ROOT / "src" / "keystead" / folder).rglob("*.py")
-        for event in EVENT.findall(path.read_text())
+    documented = {
+        name: set(re.findall(r"`(\w+)`", labels))
+        for names, labels in rows
+        for name in re.findall(r"`(\w+)`", names)
     }
-    assert logged == first_cells("Log")
+    assert documented == {each.name: set(each.labels) for each in DEFINITIONS}
 
 
 def block(language: str, number: int = 0) -> str:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from keystead.api.operations import Operation
     from keystead.developer_area.web.brand import Brand
     from keystead.http.asgi import App
-    from keystead.operation.metrics import Metrics
+    from keystead.operation.metrics.counters import Metrics
 
 
 def create_app() -> App:
@@ -134,6 +134,6 @@ def _metrics(settings: Settings) -> Metrics | None:
     # Without a listener nothing is counted, so nothing can fail.
     if settings.metrics_port is None:
         return None
-    from keystead.operation.metrics import Metrics
+    from keystead.operation.metrics.counters import Metrics
 
     return Metrics()

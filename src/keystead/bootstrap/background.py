@@ -14,7 +14,7 @@ from keystead.settings import Settings
 if TYPE_CHECKING:
     import ssl
 
-    from keystead.operation.metrics import Metrics
+    from keystead.operation.metrics.counters import Metrics
     from keystead.worker.deliver import DeliveryWorker
     from keystead.worker.loop import Loop, Task
     from keystead.worker.mail import MailTransport
@@ -26,6 +26,7 @@ WATCH_SECONDS: Final = 60.0
 DIGEST_SECONDS: Final = 60.0
 CONFIRMATION_SECONDS: Final = 5.0
 PURGE_SECONDS: Final = 10.0
+COUNT_SECONDS: Final = 15.0
 SWEEP_SECONDS: Final = 3600.0
 MAIL_FOLDER: Final = "mail"
 SENDER: Final = "Keystead <keystead@localhost>"
@@ -58,7 +59,10 @@ def background_of(
     """Return the background work of this process, not started yet."""
     from keystead.worker.loop import Loop
 
-    loop = Loop(_tasks(installation), metrics.on_task if metrics else None)
+    tasks, on_task = _tasks(installation), None
+    if metrics is not None:
+        tasks, on_task = [*tasks, _counting(installation, metrics)], metrics.on_task
+    loop = Loop(tasks, on_task)
     return Background(loop, _worker(installation, metrics) if deliver else None)
 
 
@@ -101,6 +105,25 @@ def _tasks(installation: Installation) -> list[Task]:
         Task(device_logins.TASK, WATCH_SECONDS, services.device_logins.purge),
         *_mail_tasks(installation),
     ]
+
+
+def _counting(installation: Installation, metrics: Metrics) -> Task:
+    """Return the task that counts for the gauges; without a listener nothing is counted."""
+    from keystead.services.installation_counts import TASK, InstallationCounts
+    from keystead.worker.loop import Task
+
+    counts = InstallationCounts(installation.database, installation.clock)
+
+    def count() -> None:
+        now = counts.read()
+        metrics.on_counts(
+            keys=now.active_keys,
+            workspaces=now.workspaces,
+            waiting=now.waiting_deliveries,
+            overdue=now.overdue.total_seconds(),
+        )
+
+    return Task(TASK, COUNT_SECONDS, count)
 
 
 def _mail_tasks(installation: Installation) -> list[Task]:

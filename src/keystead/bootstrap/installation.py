@@ -22,7 +22,7 @@ from keystead.storage.engine.disk_reserve import DiskReserve
 from keystead.storage.point_reads.by_id import PointReads, point_reads_of
 
 if TYPE_CHECKING:
-    from keystead.operation.metrics import Metrics
+    from keystead.operation.metrics.counters import Metrics
     from keystead.services.isolation import Failure, OnFailure
     from keystead.services.passwords import Passwords
     from keystead.services.rate_limits import RateLimiter

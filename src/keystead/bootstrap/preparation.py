@@ -206,7 +206,9 @@ def database_file(settings: Settings) -> Path:
 def find_peppers(settings: Settings) -> Peppers | None:
     """Return the peppers of the environment, else of the file; None without either."""
     if settings.peppers is not None:
-        return parse_peppers(settings.peppers.get_secret_value().split(","), "KEYSTEAD_PEPPERS")
+        # In the environment on one line, in a file of the folder `secrets` on several.
+        entries = settings.peppers.get_secret_value().replace("\n", ",").split(",")
+        return parse_peppers(entries, "KEYSTEAD_PEPPERS")
     return read_peppers(settings.data / FILE_NAME)
 
 

@@ -27,7 +27,7 @@ from keystead.logger import Logger
 
 if TYPE_CHECKING:
     from keystead.operation.checks import Finding
-    from keystead.operation.metrics import Listener
+    from keystead.operation.metrics.listener import Listener
     from keystead.settings import Settings
 
 _log: Final = Logger("keystead.serving")
@@ -202,7 +202,7 @@ def _metrics_listener(settings: Settings, stack: ExitStack) -> Listener | None:
     # Set before prometheus_client is imported, which reads it only then.
     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="keystead-metrics-"))
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
-    from keystead.operation.metrics import Listener
+    from keystead.operation.metrics.listener import Listener
 
     database = "sqlite" if settings.is_embedded else "postgresql"
     listener = Listener(settings.metrics_host, settings.metrics_port, database=database)

@@ -99,10 +99,10 @@ class DevicePages(KeyPages):
         """Show the form for the code again: it is wrong, has ended, or too many were wrong."""
         code = visit.form.one(CODE)
         if isinstance(refused, Invalid):
-            visit.log_refusal("device code", "wrong")
+            visit.log_refusal("device_code", "wrong")
             problem = f"{refused.errors[0].detail}. Check what your terminal shows, or run the command again."
             return self._code_page(visit, code, problem, status=422)
-        visit.log_refusal("device code", "rate-limited")
+        visit.log_refusal("device_code", "rate_limited")
         response = self._code_page(visit, code, refused.detail, status=429)
         response.headers["retry-after"] = str(refused.retry_after)
         return response

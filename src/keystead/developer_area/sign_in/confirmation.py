@@ -146,13 +146,13 @@ class Confirmation:
         try:
             session = self._sign_in.reauthenticate(visit.secret, password, visit.origin)
         except SessionEnded:
-            visit.log_refusal("password", "wrong too often")
+            visit.log_refusal("password", "wrong_too_often")
             raise
         except Invalid:
             visit.log_refusal("password", "wrong")
             return self._ask(visit, _pending(visit), "Wrong password.", 422)
         except RateLimited as limited:
-            visit.log_refusal("password", "rate-limited")
+            visit.log_refusal("password", "rate_limited")
             return _to_retry(self._ask(visit, _pending(visit), limited.detail, 429), limited)
         return self._begin(visit, session)
 
@@ -169,7 +169,7 @@ class Confirmation:
             wrong = "Wrong email or password."
             return self._ask_to_sign_in(visit, pending, owner, problem=wrong, status=422)
         except RateLimited as limited:
-            visit.log_refusal("password", "rate-limited")
+            visit.log_refusal("password", "rate_limited")
             detail = limited.detail
             response = self._ask_to_sign_in(visit, pending, owner, problem=detail, status=429)
             return _to_retry(response, limited)

@@ -1,4 +1,4 @@
-"""The cookies: session, device, a message for the next page, a form that waits for a proof, and two habits.
+"""The cookies: session, device, a message for the next page, a form that waits for a proof, preferences.
 
 All have the prefix `__Host-` (no other host, http page or path can set them), are hidden from scripts, and aren't
 sent when another site posts to us.

@@ -77,7 +77,7 @@ class SignInPages:
             problem = "" if by_link else "Wrong email or password."
             return self._page(visit, next_path, link_failed=by_link, problem=problem, status=422)
         except RateLimited as limited:
-            visit.log_refusal("password", "rate-limited")
+            visit.log_refusal("password", "rate_limited")
             response = self._page(visit, next_path, problem=limited.detail, status=429)
             response.headers["retry-after"] = str(limited.retry_after)
             return response
@@ -89,7 +89,7 @@ class SignInPages:
     def _is_confirmed(self, visit: Visit, link: Secret) -> bool:
         """Return whether the user of a product's link has confirmed one in this browser before.
 
-        Any other link asks: an attacker's own must sign nobody in without a click.
+        Any other link asks: an attacker's own link must not sign a victim in without a click.
         """
         user_id = cookies.find_value(visit.request, cookies.PORTAL)
         found = None if user_id is None else self._sign_in.find_link(link)

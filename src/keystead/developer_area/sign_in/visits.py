@@ -114,7 +114,7 @@ class Visit:
         return response
 
     def explain_zone(self, response: Response, user: User) -> Response:
-        """Let the next page say that times are shown in the browser's zone, if `user` had none before signing in."""
+        """Let the next page say that times are shown in the browser's zone, if `user` had no zone before signing in."""
         zone = proposed_zone(user.time_zone, self.browser_zone)
         if zone not in {None, "UTC"}:
             text = f"Times are shown in your time zone, {zone}. You can change it in Account."

@@ -109,6 +109,9 @@ _READS_POLICIES: Final = (
 )
 """To find the keys that a policy ends when they are not used."""
 
+_COUNTS_ALL: Final = (_select(schema.workspaces, "deleted_at"), _select(schema.key_counts))
+"""To count what the whole installation holds, for the gauges of the metrics."""
+
 _APPLIES_RETENTION: Final = (
     _select(schema.workspaces, "id"),
     _delete(schema.deliveries),
@@ -281,6 +284,7 @@ GRANTS: Final[Mapping[str, tuple[Grant, ...]]] = {
         _select(schema.key_lifecycle_marks, "workspace_id", "key_id", "kind", "mark"),
         _delete(schema.key_lifecycle_marks),
         *_READS_POLICIES,
+        *_COUNTS_ALL,
         *_all(schema.watermarks),
         _select(schema.installation_events),
         *_PLACES_EVENTS,
