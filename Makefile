@@ -10,8 +10,8 @@ PATHS := $(wildcard src tests bench scripts examples)
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n $(WORKERS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-all prove nightly bench check format lock openapi async-client monitoring release screenshots clean dev \
-  check-format check-lint check-types check-imports check-dependencies
+.PHONY: help serve test test-all prove nightly examples bench check format lock openapi async-client monitoring release screenshots \
+  clean dev check-format check-lint check-types check-imports check-dependencies
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-12s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ prove: ## Run the long forms of the experiments
 	@$(PYTHON) scripts/bootstrap.py dev --browser
 	@KEYSTEAD_TEST_DRAWS=fresh $(PYTEST) -m "prove or hypothesis" --timeout 3600 $(ARGS)
 	@$(if $(ARGS),true,KEYSTEAD_TEST_ISOLATION=serializable $(PYTEST) tests/services -k postgresql)
+
+examples: dev ## Run every example: refused without a key, served with one, refused after its revocation
+	@$(BIN)/python scripts/examples.py $(ARGS)
 
 bench: dev ## Measure, print ratios, and write bench/latest.json
 	@$(BIN)/python -m bench $(ARGS)

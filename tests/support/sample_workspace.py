@@ -15,7 +15,7 @@ from keystead.domain.ids import UserId, WorkspaceId, new_id
 from keystead.domain.instants import to_microseconds
 from keystead.domain.keys import ApiKey, KeyDraft
 from keystead.domain.passwords import Password
-from keystead.domain.principals import Principal, of_key, of_member
+from keystead.domain.principals import Principal, of_member
 from keystead.domain.scopes import Scopes
 from keystead.domain.sessions import Authentication, AuthenticationMethod
 from keystead.domain.token import Secret
@@ -125,7 +125,9 @@ class SampleWorkspace:
 
     def use(self, key: ApiKey, at: datetime, address: str, agent: str) -> None:
         """Record a use of the key at that time."""
-        caller = of_key(key.id, key.description, key.workspace_id, key.scopes, key.expires_at)
+        caller = Principal.of_key(
+            key.id, key.description, key.workspace_id, key.scopes, key.expires_at
+        )
         usage = self.installation.services.usage
         usage.note(caller, to_microseconds(at), address, agent)
         usage.flush()

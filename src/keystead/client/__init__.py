@@ -58,6 +58,7 @@ from keystead.client.errors import (
     WouldWiden,
 )
 from keystead.client.exchange import Patience
+from keystead.client.receiving import UnverifiedWebhook, verify_webhook
 from keystead.client.results import (
     Actor,
     Attempt,
@@ -209,6 +210,7 @@ __all__ = [
     "UnsafeFile",
     "Unset",
     "UnsupportedMediaType",
+    "UnverifiedWebhook",
     "Webhook",
     "WebhookDisabled",
     "Whoami",
@@ -218,4 +220,5 @@ __all__ = [
     "WouldLoosen",
     "WouldWiden",
     "renew_token_file",
+    "verify_webhook",
 ]
