@@ -460,7 +460,16 @@ def read_settings(**arguments: object) -> Settings:
     """
     _refuse_unknown_names()
     _refuse_open_file(Path(FILE_NAME))
-    values: dict[str, Any] = {name: value for name, value in arguments.items() if value is not None}
+    return _checked({name: value for name, value in arguments.items() if value is not None})
+
+
+def settings_elsewhere(settings: Settings, database: str) -> Settings:
+    """Return the same settings with another database. Raises ConfigurationError like `read_settings`."""
+    own = {"database": database, "migration_database": None, "verification": None}
+    return _checked(settings.model_dump() | own)
+
+
+def _checked(values: dict[str, Any]) -> Settings:
     try:
         return Settings(**values)
     except ValidationError as error:
