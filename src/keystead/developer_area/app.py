@@ -88,7 +88,7 @@ def create_developer_area(
         ValueError: The brand's colors are invalid.
     """
     render, sessions = Renderer(brand, plans_url), Sessions(services)
-    dependencies = Dependencies(services, render, sessions, base_url)
+    dependencies = Dependencies(services, render, sessions, base_url, brand.product)
     confirmation = Confirmation(services, render, sessions)
     routes = _Routes(base_url, services, sessions, confirmation)
     _add_visitor_routes(routes, services, render, sessions)

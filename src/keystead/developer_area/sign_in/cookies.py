@@ -18,12 +18,12 @@ from keystead.domain.ids import UserId, WorkspaceId
 from keystead.domain.sessions import DEVICE_LIFETIME
 from keystead.domain.token import Secret
 
-SESSION: Final = "__Host-keystead"
-DEVICE: Final = "__Host-keystead-device"
-KEPT_FORM: Final = "__Host-keystead-kept"
-WORKSPACE: Final = "__Host-keystead-workspace"
-PORTAL: Final = "__Host-keystead-portal"
-_MESSAGE: Final = "__Host-keystead-said"
+SESSION: Final = "__Host-keys"
+DEVICE: Final = "__Host-keys-device"
+KEPT_FORM: Final = "__Host-keys-kept"
+WORKSPACE: Final = "__Host-keys-workspace"
+PORTAL: Final = "__Host-keys-portal"
+_MESSAGE: Final = "__Host-keys-said"
 _MESSAGE_SECONDS: Final = 60
 _DEVICE_SECONDS: Final = int(DEVICE_LIFETIME.total_seconds())
 _MAX_LENGTH: Final = 3500
