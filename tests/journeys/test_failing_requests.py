@@ -168,24 +168,6 @@ def test_a_refused_form_stays_in_its_dialog(page: Page, stage: Stage) -> None:
     expect(page.get_by_role("heading", name="Copy the secret now")).to_be_visible()
 
 
-@pytest.mark.parametrize("act", ["Edit", "Revoke"])
-def test_a_session_that_ends_is_left_as_a_whole(
-    browser: Browser, installation: Installation, server: ServerProcess, stage: Stage, act: str
-) -> None:
-    """A form sent after signing out elsewhere leads to the sign-in page as a whole, never inside the frame."""
-    with person(browser, base_url=server.base_url) as page:
-        enter(page, fresh_link(installation, server.base_url)[0])
-        page.goto(stage.keys())
-        page.get_by_role("link", name=stage.name, exact=True).click()
-        page.get_by_role("link", name=f"{act} {stage.name}").click()
-        expect(page.locator("dialog[open] #panel")).to_be_visible()
-        page.context.clear_cookies()
-        page.locator("dialog[open] form button[type=submit]").click()
-        expect(page.get_by_role("heading", name="Sign in", exact=True)).to_be_visible()
-        expect(page.get_by_text("You've been signed out. Nothing was changed.")).to_be_visible()
-        expect(page.locator(".area, dialog[open]")).to_have_count(0)
-
-
 @pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
 def test_no_token_is_printed(
     browser: Browser, installation: Installation, server: ServerProcess, scripts: bool

@@ -149,8 +149,10 @@ def test_a_session_that_ended_decides_nothing(area: Area) -> None:
     page = asked(browser, login.user_code)
     entry = browser.open("/device")
     area.services.sign_in.sign_out(Secret(session_of(browser)))
-    assert approve(area, browser, page).path.startswith("/sign-in")
-    assert browser.submit(entry, "/device", user_code=login.user_code).path.startswith("/sign-in")
+    asks = approve(area, browser, page)
+    assert (asks.status, asks.heading) == (403, "Sign in")
+    asks = browser.submit(entry, "/device", user_code=login.user_code)
+    assert asks.path == f"/sign-in?next=%2Fdevice%3Fuser_code%3D{login.user_code}"
     assert isinstance(collected(area, login), PollRefusal)
 
 

@@ -200,25 +200,14 @@
   // --- where the answer to a form goes: a panel (a refused form, a new secret) replaces the one that was sent, and a
   // page outside the frame, such as the sign-in, the whole page ---
 
-  const take = (ctx, answer) => {
-    renewTokens(answer);
-    if (!isSent(ctx)) return;
-    const panel = ctx.sourceElement.closest("#panel");
-    const isFramed = answer.getElementById("side") !== null;
-    if (!isFramed) Object.assign(ctx, { target: document.body, select: "body" });
-    else if (panel !== null && answer.getElementById("panel") !== null) {
-      Object.assign(ctx, { target: panel, select: "#panel", replace: null });
-    }
-  };
+  const isFramed = (page) => page.getElementById("side") !== null;
 
-  // Confirming one's identity begins another session, which accepts only its own token: also from the page behind.
-  const renewTokens = (answer) => {
-    const fresh = answer.querySelector("[name=form_token]")?.value;
-    if (fresh === undefined) return;
-    const user = (token) => token.split(".")[1];
-    for (const field of document.getElementsByName("form_token")) {
-      if (user(field.value) === user(fresh)) field.value = fresh;
-    }
+  const take = (ctx, answer) => {
+    if (!isSent(ctx)) return;
+    const panel = ctx.sourceElement.closest("#panel"), isSame = isFramed(answer) === isFramed(document);
+    if (panel !== null && answer.getElementById("panel") !== null && (isSame || inDialog(panel))) {
+      Object.assign(ctx, { target: panel, select: "#panel", replace: null });
+    } else if (!isSame) Object.assign(ctx, { target: document.body, select: "body" });
   };
 
   document.addEventListener("htmx:error", (event) => {
