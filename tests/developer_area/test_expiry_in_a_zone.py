@@ -109,7 +109,7 @@ def test_around_midnight_today_is_the_persons(area: Area, zone: str, second: int
 @given(st.sampled_from(sorted(available_timezones())), st.dates(date(2026, 1, 1), date(2045, 1, 1)))
 def test_a_day_ends_before_the_next_begins(zone: str, day: date) -> None:
     """In every zone the end of a day is on that day, and a second later is the next, even if clocks change."""
-    entry = KeyEntry("x", expiry="date", expires_on=day.isoformat())
+    entry = KeyEntry("x", expiry="date", expires_on=day.isoformat(), access="full")
     ends = entry.draft(NOW, ZoneInfo(zone), ScopeCatalog()).expires_at
     assert isinstance(ends, datetime)
     assert ends.astimezone(ZoneInfo(zone)).date() == day

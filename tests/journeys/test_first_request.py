@@ -126,6 +126,7 @@ def test_the_token_step_shows_the_first_request(
         page.get_by_role("link", name="Create key").click()
     page.get_by_label("Description").fill("sync")
     page.get_by_label("30 days").check()
+    page.get_by_label("Full access").check()
     page.get_by_role("button", name="Create key").click()
     expect(page.get_by_text(WAITING)).to_be_visible()
     require_accessible(page)

@@ -289,6 +289,7 @@ def test_the_pressed_control_shows_that_it_waits(
         expect(opener).not_to_have_attribute("aria-busy", "true")
         page.get_by_label("Description").fill("slow")
         page.get_by_label("30 days").check()
+        page.get_by_label("Full access").check()
         page.get_by_role("button", name="Create key").click()
         expect(page.get_by_role("button", name="Creating…")).to_have_attribute("aria-busy", "true")
         expect(page.get_by_role("button", name="Copy key")).to_be_visible()
@@ -368,6 +369,7 @@ def test_a_new_key_is_highlighted(
         page.get_by_role("link", name="Create key").click()
         page.get_by_label("Description").fill("brand new")
         page.get_by_label("30 days").check()
+        page.get_by_label("Full access").check()
         page.get_by_role("button", name="Create key").click()
         page.get_by_role("button", name="Copy key").click()
         page.get_by_role("link", name="Done").click()
@@ -488,6 +490,7 @@ def test_the_first_run(
         page.get_by_role("link", name="Create key").click()
         page.get_by_label("Description").fill("first")
         page.get_by_label("30 days").check()
+        page.get_by_label("Full access").check()
         page.get_by_role("button", name="Create key").click()
         if scripts:
             page.get_by_role("button", name="Copy key").click()

@@ -98,6 +98,7 @@ def create(page: Page, place: Place, description: str = "sync") -> str:
     place(page)
     page.get_by_label("Description").fill(description)
     page.get_by_label("30 days").check()
+    page.get_by_label("Full access").check()
     page.get_by_role("button", name="Create key").click()
     expect(page.get_by_role("heading", name="Copy your API key now")).to_be_visible()
     token = field(page).input_value()

@@ -19,7 +19,7 @@ from starlette.requests import Request
 from keystead.api.bodies.documents import Batch, NewDocument
 from keystead.api.documents import MAX_BATCH_VALUES
 from keystead.api.routes import OPERATIONS
-from keystead.cli.documents.files import title_of
+from keystead.client.folders.files import title_of
 from keystead.developer_area.sign_in import cookies, kept_forms
 from keystead.developer_area.web import forms
 from keystead.developer_area.web.navigation import own_path

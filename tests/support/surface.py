@@ -300,9 +300,9 @@ class FurnishedArea:
 
 
 def survey(folder: Path) -> Survey:
-    """Furnish an area, and send every visitor through it."""
+    """Furnish an area of a product with a name of its own, and send every visitor through it."""
     file = folder / "keystead.db"
-    with opened(f"sqlite:///{file}") as area:
+    with opened(f"sqlite:///{file}", product_name="Acme Cloud", powered_by=False) as area:
         sample = furnish(area.installation, area.clock, NOON)
         visitors = {name: _visit(area, *start) for name, start in _starts(area, sample).items()}
         routes, files = routes_of(area.app), _files(area, visitors)

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from keystead.developer_area.key_page.views import KeyDashboard
 from keystead.developer_area.keys.changes import KeyChanges
 from keystead.developer_area.keys.listing import KeyList
 from keystead.developer_area.keys.selected import SelectedKeys
@@ -87,7 +88,7 @@ def create_developer_area(
         ValueError: The brand's colors are invalid.
     """
     render, sessions = Renderer(brand, plans_url), Sessions(services)
-    dependencies = Dependencies(services, render, sessions, base_url)
+    dependencies = Dependencies(services, render, sessions, base_url, brand.product)
     confirmation = Confirmation(services, render, sessions)
     routes = _Routes(base_url, services, sessions, confirmation)
     _add_visitor_routes(routes, services, render, sessions)
@@ -129,7 +130,7 @@ def _add_key_routes(routes: _Routes, dependencies: Dependencies) -> None:
     routes.member("/keys/filter", get=listing.filter_form, is_slow=True)
     routes.member("/keys/revoke", get=selected.revoke_form, post=selected.revoke, is_slow=True)
     routes.member("/keys/expire", get=selected.expire_form, post=selected.expire, is_slow=True)
-    routes.member(key, get=views.show)
+    routes.member(key, get=KeyDashboard(dependencies).show)
     routes.member(f"{key}/edit", get=changes.edit_form, post=changes.edit)
     routes.member(f"{key}/rotate", get=changes.rotate_form, post=changes.rotate)
     routes.member(f"{key}/revoke", get=views.revoke_form, post=views.revoke)

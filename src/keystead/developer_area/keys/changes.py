@@ -176,7 +176,7 @@ class KeyChanges(KeyPages):
             expires_on=entry.entered.expires_on,
             earliest=earliest_day(now, visit.zone),
             accesses=entry.accesses(key),
-            scopes=entry.scope_choices(key, self._services.keys.catalog),
+            grid=entry.grid(key, self._services.keys.catalog),
             options=entry.entered.options,
             key=self._row(visit, key),
             version=key.version,

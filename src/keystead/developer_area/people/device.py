@@ -11,7 +11,13 @@ from typing import Final
 
 from starlette.responses import Response
 
-from keystead.developer_area.keys.forms import KeyEntry, earliest_day, key_problems, shown_at
+from keystead.developer_area.keys.forms import (
+    KeyEntry,
+    earliest_day,
+    key_problems,
+    option_for,
+    shown_at,
+)
 from keystead.developer_area.keys.pages import KeyPages
 from keystead.developer_area.people.contexts import ApproveDevicePage, DeviceCodePage
 from keystead.developer_area.sign_in.cookies import redirect_with_message
@@ -23,7 +29,7 @@ from keystead.domain.device_logins import DeviceLogin, DeviceRequest
 from keystead.domain.errors import Forbidden, Invalid, LimitReached, RateLimited
 from keystead.domain.policies import allows_end
 from keystead.domain.roles import Permission, may
-from keystead.domain.scopes import FULL, KEYS_WRITE, ScopeCatalog, Scopes
+from keystead.domain.scopes import KEYS_WRITE, ScopeCatalog, Scopes
 from keystead.domain.workspaces import Member
 
 CODE: Final = "user_code"
@@ -144,7 +150,7 @@ class DevicePages(KeyPages):
             expires_on=entry.expires_on,
             earliest=earliest_day(now, visit.zone),
             accesses=entry.accesses(),
-            scopes=entry.scope_choices(visit.principal, keys.catalog),
+            grid=entry.grid(visit.principal, keys.catalog),
             url=f"{visit.workspace_url}/device",
             user_code=visit.form.one(CODE),
             host=asked.host or "",
@@ -178,10 +184,9 @@ def _chosen(visit: Visit) -> Member | None:
 def _entry_for(asked: DeviceRequest, catalog: ScopeCatalog) -> KeyEntry:
     """Return the form as the terminal's request preselects it: no expiry, and only the access that it asked for."""
     scopes = asked.scopes or Scopes()
-    access = {FULL: "full", catalog.read_only: "read-only", Scopes(): ""}.get(scopes, "chosen")
     return KeyEntry(
         description=asked.description or (f"Terminal on {asked.host}" if asked.host else ""),
-        access=access,
+        access=option_for(scopes, catalog),
         scopes=tuple(scopes),
     )
 

@@ -18,10 +18,10 @@ from keystead.developer_area.web.navigation import see_other
 from keystead.domain.sessions import DEVICE_LIFETIME
 from keystead.domain.token import Secret
 
-SESSION: Final = "__Host-keystead"
-DEVICE: Final = "__Host-keystead-device"
-KEPT_FORM: Final = "__Host-keystead-kept"
-_MESSAGE: Final = "__Host-keystead-said"
+SESSION: Final = "__Host-keys"
+DEVICE: Final = "__Host-keys-device"
+KEPT_FORM: Final = "__Host-keys-kept"
+_MESSAGE: Final = "__Host-keys-said"
 _MESSAGE_SECONDS: Final = 60
 _MAX_LENGTH: Final = 3500
 """Characters of a value: browsers store 4,096 bytes of a cookie (RFC 6265 section 6.1)."""
