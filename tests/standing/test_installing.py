@@ -108,8 +108,8 @@ check(over_wsgi, app)
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel of this folder."""
     folder = tmp_path_factory.mktemp("wheel")
-    options = ["--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", folder]
-    subprocess.run([sys.executable, "-m", "pip", "wheel", *options, ROOT], check=True)
+    options = ["--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder)]
+    subprocess.run([sys.executable, "-m", "pip", "wheel", *options, str(ROOT)], check=True)
     [built] = folder.glob("*.whl")
     return built
 
@@ -180,6 +180,7 @@ def service_token(server: ServerProcess) -> str:
 def test_the_server_runs_from_the_wheel_alone(wheel: Path, tmp_path: Path) -> None:
     """`pip install 'keystead[server]'` makes an installation, and a key, without this folder."""
     python = environment(tmp_path / "environment", f"{wheel}[server]")
+    printed = ""
     for command in (
         ["migrate", "--data", "data"],
         ["workspaces", "create", "Acme", "--data", "data"],
@@ -194,4 +195,5 @@ def test_the_server_runs_from_the_wheel_alone(wheel: Path, tmp_path: Path) -> No
             check=False,
         )
         assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("ks_")
+        printed = done.stdout
+    assert printed.startswith("ks_")
