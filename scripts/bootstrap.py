@@ -39,6 +39,8 @@ TOOLS = (
     (("patroni",), "patroni", "tests on a PostgreSQL cluster"),
     (("postgres",), "postgresql-15", "tests on the oldest PostgreSQL"),
     (("node",), "nodejs", "tests of what receivers in JavaScript verify"),
+    (("promtool",), "prometheus", "tests of the alert rules"),
+    (("systemd-analyze",), "systemd", "tests of the systemd unit"),
     (("cc",), "gcc", "tests on servers whose clocks go wrong"),
 )
 """The use of one program of each, and its Debian package."""

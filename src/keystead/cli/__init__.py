@@ -27,6 +27,11 @@ GROUPS: Final = {
             "keystead.cli.backup:restore",
             "Restore a backup; keys revoked since then stay revoked.",
         ),
+        (
+            "move",
+            "keystead.cli.move:move",
+            "Move the installation to another database, such as PostgreSQL.",
+        ),
         ("sign-in-link", "keystead.cli.serve:sign_in_link", "Print a single-use sign-in link."),
         (
             "credentials",

@@ -172,6 +172,7 @@ GRANTS: Final[Mapping[str, tuple[Grant, ...]]] = {
         _select(schema.workspaces, "id", "name", "plan_id", "suspended_at"),
         _select(schema.credentials, "id", "name", "pepper_id", "digest", "revoked_at"),
         _select(schema.webhook_endpoints, "pepper_id", "deleted_at"),
+        _select(schema.moves),
     ),
     APPLICATION: (
         _select(schema.plans),
@@ -361,6 +362,7 @@ OPEN_TABLES: Final[Mapping[str, str]] = {
     schema.installation_events.name: "the installation's own",
     schema.deleted_workspaces.name: "the installation's own: tombstones",
     schema.watermarks.name: "the positions of scans over all workspaces",
+    schema.moves.name: "the installation's own: whether it was moved away",
     document_words.name: "an index: its terms are prefixed by collection, and lead to rows under row security",
 }
 """The tables without row-level security, each with the reason. Only their grants protect them."""
