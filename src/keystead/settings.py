@@ -36,6 +36,7 @@ from keystead.domain.brand import DARK, LIGHT, accent_for
 from keystead.domain.destinations import is_loopback
 from keystead.domain.events import MIN_RETENTION, RetentionPolicy
 from keystead.domain.mail import check_sender, mail_server_of
+from keystead.domain.product import KEYSTEAD, Product
 from keystead.domain.scopes import ScopeCatalog
 from keystead.domain.text import is_one_line, is_visible
 from keystead.domain.token import check_prefix
@@ -248,7 +249,10 @@ class Settings(BaseSettings):
         None, description="Page of the product that the Developer area links back to"
     )
     product_name: Annotated[str, AfterValidator(_product_name)] = Field(
-        "Keystead", description="Name of the product in the Developer area"
+        KEYSTEAD, description="Name of the product, in whose name everything speaks"
+    )
+    powered_by: bool = Field(
+        True, description="With a `product_name`: say at the foot of pages what runs them"
     )
     logo: Path | None = Field(
         None, description="The product's logo, an SVG or PNG of at most 64 KiB"
@@ -399,6 +403,11 @@ class Settings(BaseSettings):
     def catalog(self) -> ScopeCatalog:
         """Return the scopes that keys may be given."""
         return ScopeCatalog(self.scopes, self.features.collections)
+
+    @property
+    def product(self) -> Product:
+        """Return the product in whose name the server speaks."""
+        return Product(self.product_name, self.powered_by)
 
     @property
     def database_url(self) -> str:

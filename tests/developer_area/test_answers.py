@@ -134,7 +134,7 @@ def test_files_are_as_they_are_in_the_folder(area: Area) -> None:
         "/static/x/../app.py",
         "/static/..%2f..%2fapp.py/x",
         "/static/",
-        "/static/x/keystead.js",
+        "/static/x/area.js",
         "/w/",
         "/keys",
     ],

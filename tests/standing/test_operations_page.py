@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import re
 import tomllib
-from configparser import ConfigParser
 from pathlib import Path
 
 import pytest
 
-from keystead.cli.outcome import Exit
 from keystead.operation.metrics.definitions import DEFINITIONS
-from keystead.operation.server.serving import STOP_SECONDS
 from keystead.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -61,19 +58,6 @@ def block(language: str, number: int = 0) -> str:
 def test_the_settings_file_of_the_guide_is_one() -> None:
     """The file loads, and is safe to start with."""
     assert Settings(**tomllib.loads(block("toml"))).metrics_port == 9464
-
-
-def test_the_unit_of_the_guide_fits_the_server() -> None:
-    """The unit never restarts a wrong configuration, waits for requests, and names real commands."""
-    unit = ConfigParser(interpolation=None, strict=False)
-    unit.optionxform = str  # type: ignore[assignment,method-assign]
-    unit.read_string(block("ini"))
-    service = unit["Service"]
-    never_again = {int(code) for code in service["RestartPreventExitStatus"].split()}
-    assert never_again == {Exit.USAGE, Exit.CONFIGURATION}
-    assert int(service["TimeoutStopSec"]) > STOP_SECONDS
-    assert service["ExecStart"].endswith("/keystead serve")
-    assert service["KillMode"] == "mixed"
 
 
 @pytest.mark.parametrize("page", [PAGE, DEPLOY], ids=["operations", "deploy"])

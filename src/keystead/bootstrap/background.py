@@ -29,7 +29,7 @@ PURGE_SECONDS: Final = 10.0
 COUNT_SECONDS: Final = 15.0
 SWEEP_SECONDS: Final = 3600.0
 MAIL_FOLDER: Final = "mail"
-SENDER: Final = "Keystead <keystead@localhost>"
+SENDER: Final = "keys@localhost"
 """The default sender of mail that is written to a folder."""
 
 
@@ -160,7 +160,12 @@ def _worker(installation: Installation, metrics: Metrics | None) -> DeliveryWork
     from keystead.worker.sending import Sender
 
     settings = installation.settings
-    sender = Sender(destinations_of(settings), SystemResolver(), _tls(settings))
+    sender = Sender(
+        destinations_of(settings),
+        SystemResolver(),
+        _tls(settings),
+        agent=settings.product.token,
+    )
     on_outcome = metrics.on_attempt if metrics else None
     return DeliveryWorker(installation.services.deliveries, sender, on_outcome)
 

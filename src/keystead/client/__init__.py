@@ -58,6 +58,8 @@ from keystead.client.errors import (
     WouldWiden,
 )
 from keystead.client.exchange import Patience
+from keystead.client.folders.folder_push import FolderPush, FolderReport
+from keystead.client.folders.found import RefusedFile
 from keystead.client.receiving import UnverifiedWebhook, verify_webhook
 from keystead.client.results import (
     Actor,
@@ -144,6 +146,8 @@ __all__ = [
     "FeedEvent",
     "FeedExpired",
     "FieldError",
+    "FolderPush",
+    "FolderReport",
     "HeaderTooLarge",
     "IdempotencyInProgress",
     "IdempotencyMismatch",
@@ -190,6 +194,7 @@ __all__ = [
     "RateLimited",
     "RateLimits",
     "Refusal",
+    "RefusedFile",
     "Renewal",
     "RenewalRunning",
     "RenewedFile",

@@ -173,4 +173,4 @@ def operator(name: str, workspace_id: WorkspaceId, *, id: str | None = None) -> 
 
 def system(workspace_id: WorkspaceId) -> Principal:
     """Return the installation itself, as the principal of set-up, housekeeping and expiry."""
-    return Principal(PrincipalKind.SYSTEM, "keystead", "Keystead", workspace_id, _ALL)
+    return Principal(PrincipalKind.SYSTEM, "system", "System", workspace_id, _ALL)

@@ -9,6 +9,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from keystead.domain.destinations import is_loopback
+from keystead.domain.product import KEYSTEAD, Product
 from keystead.extras import missing
 from keystead.integrations.guard import Guard
 from keystead.logger import Logger
@@ -24,6 +25,7 @@ def connect(
     *,
     data: Path | str | None = None,
     public_url: str | None = None,
+    product_name: str | None = None,
     token_file: Path | str | None = None,
     remember_seconds: float = 0.0,
     trusted_proxies: Iterable[str] = (),
@@ -35,6 +37,7 @@ def connect(
         data: The folder with the pepper file, in process; by default that of the SQLite file.
         public_url: The URL of Keystead as your customers reach it: problems link to their pages there. By default
             KEYSTEAD_PUBLIC_URL in process, and the server's URL otherwise; a warning is logged if that is loopback.
+        product_name: The name in challenges, instead of ours; in process the setting of that name is its default.
         token_file: A file (mode 0600) with a service's credential; by default KEYSTEAD_SERVICE_TOKEN has it.
         remember_seconds: How long a verified key is cached. A revocation takes effect that much later.
         trusted_proxies: Networks of the proxies in front of the application, such as `["10.0.0.0/8"]`. Only their
@@ -48,12 +51,13 @@ def connect(
     if target.startswith(_DATABASES):
         if remember_seconds:
             raise ValueError("over a database nothing is gained by remembering: leave it out")
-        return _linked(_in_process(target, data, public_url, trusted_proxies))
+        return _linked(_in_process(target, data, public_url, product_name, trusted_proxies))
     if target.startswith(("https://", "http://")):
         from keystead.integrations.remote import Remote, read_token
 
-        token = read_token(token_file)
-        return _linked(Remote(target, token, remember_seconds, trusted_proxies, public_url))
+        token, product = read_token(token_file), Product(product_name or KEYSTEAD)
+        remote = Remote(target, token, remember_seconds, trusted_proxies, public_url, product)
+        return _linked(remote)
     raise ValueError("connect needs sqlite:///…, postgresql://… or the https:// URL of a server")
 
 
@@ -78,7 +82,11 @@ def _target(environment: Mapping[str, str]) -> str:
 
 
 def _in_process(
-    url: str, data: Path | str | None, public_url: str | None, trusted_proxies: Iterable[str]
+    url: str,
+    data: Path | str | None,
+    public_url: str | None,
+    product_name: str | None,
+    trusted_proxies: Iterable[str],
 ) -> Guard:
     try:
         from keystead.bootstrap import read_settings
@@ -88,4 +96,7 @@ def _in_process(
 
     if data is None and url.startswith("sqlite:///"):
         data = Path(url.removeprefix("sqlite:///").partition("?")[0]).parent
-    return InProcess(read_settings(database=url, data=data, public_url=public_url), trusted_proxies)
+    settings = read_settings(
+        database=url, data=data, public_url=public_url, product_name=product_name
+    )
+    return InProcess(settings, trusted_proxies)

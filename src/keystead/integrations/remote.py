@@ -24,6 +24,7 @@ from keystead.client import (
 from keystead.domain.errors import InsufficientScope, InvalidToken, ServerUnreachable, Unavailable
 from keystead.domain.networks import Networks
 from keystead.domain.principals import Principal
+from keystead.domain.product import OURS, Product
 from keystead.domain.scopes import Scopes
 from keystead.domain.token import parse, trim
 from keystead.integrations.guard import Guard, PerProcess, RequestHead
@@ -50,9 +51,10 @@ class Remote(Guard):
         remember_seconds: float = 0.0,
         trusted_proxies: Iterable[str] = (),
         public_url: str | None = None,
+        product: Product = OURS,
     ) -> None:
         """Take a service's credential as `token`. Raises ConfigurationError for an unsafe URL or a malformed token."""
-        super().__init__((public_url or url).rstrip("/"), trusted_proxies)
+        super().__init__((public_url or url).rstrip("/"), trusted_proxies, product)
         self._url = url
         self._cache = VerificationCache(remember_seconds) if remember_seconds else None
         self._pool = PerProcess(lambda: _Pool(url, token))

@@ -20,7 +20,7 @@ from keystead.developer_area.sign_in.session import WorkspacePages
 from keystead.developer_area.sign_in.visits import MemberVisit
 from keystead.developer_area.web.contexts import QuotaLine
 from keystead.developer_area.web.navigation import with_query
-from keystead.developer_area.workspace.quick_start import key_samples
+from keystead.developer_area.workspace.code_samples import CodeSamples
 from keystead.domain.access import sentence_of
 from keystead.domain.ids import KeyId
 from keystead.domain.keys import ApiKey, require_manager
@@ -98,7 +98,7 @@ class KeyPages(WorkspacePages):
         if created.token is None:
             return self._render(KeyCreatedBeforePage(frame, row))
         token = created.token.reveal()
-        forms = key_samples(self._base_url, token)
+        forms = CodeSamples(self._base_url, self._product).key(token)
         done_url = state.url(visit.keys_url, **{CHANGED: created.key.id})
         access = sentence_of(created.key.scopes)
         page = KeyCreatedPage(frame, row, access, token, forms, replaced, done_url)
