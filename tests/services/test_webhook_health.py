@@ -148,7 +148,7 @@ def test_all_that_failed_is_resent(sandbox: SandboxInstallation) -> None:
 
 
 def test_who_may_resend(sandbox: SandboxInstallation) -> None:
-    """Whoever may have events sent: not a viewer, nor a key that can't read events, nor another workspace."""
+    """Resending needs the right to have events sent: no viewer, no key that can't read events, no other workspace."""
     tenant, other = sandbox.tenant(), sandbox.tenant()
     webhook, health = hook(sandbox, tenant), sandbox.services.webhook_health
     viewer = acting(member_of(sandbox, tenant, Role.VIEWER))

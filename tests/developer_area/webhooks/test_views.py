@@ -116,7 +116,7 @@ def test_a_rotation_that_arrives_again_rotates_once(area: Area) -> None:
 
 @pytest.mark.slow_on("postgresql")
 def test_each_type_shows_its_sample(area: Area) -> None:
-    """The form has a payload beside each type of event that can be chosen, as a delivery of it would be."""
+    """The form has a payload next to each type of event that can be chosen, as a delivery of it would be."""
     seen = area.signed_in().open(url(area, "/new"))
     types = [box.attributes["value"] for box in seen.tree.all("input", name="type")]
     assert len(types) > 30
