@@ -127,6 +127,7 @@ def test_a_key_is_made_with_one_sign_in(
         page.get_by_role("link", name="Create key").click()
         page.get_by_label("Description").fill(name)
         page.get_by_label("90 days").check()
+        page.get_by_label("Full access").check()
         aging(installation)
         page.get_by_role("button", name="Create key").click()
         answer(page, question)
@@ -194,6 +195,7 @@ def test_another_person_gets_a_page_of_their_own(
         page.get_by_role("link", name="Create key").click()
         page.get_by_label("Description").fill("not by Dana")
         page.get_by_label("90 days").check()
+        page.get_by_label("Full access").check()
         of_session(installation)
         if opens:
             page.keyboard.press("Escape")
@@ -260,6 +262,7 @@ def test_dates_are_the_users(
         page.get_by_label("Description").fill("dated")
         until = re.compile(rf"until \d+ \w+ 20\d\d, \d\d:\d\d:\d\d {name}")
         expect(page.locator("dialog .choice").filter(has_text="30 days")).to_contain_text(until)
+        page.get_by_label("Full access").check()
         page.get_by_label("Custom date").check()
         day = page.get_by_label("Last day", exact=True)
         year = datetime.now(UTC).year + 1
