@@ -47,7 +47,7 @@ def figures(quick: bool) -> Iterator[Figure]:
 
 def _move(title: str, settings: Settings, to: str, keys: int) -> Iterator[Figure]:
     began = time.monotonic()
-    process = multiprocessing.get_context("fork").Process(target=_run, args=(settings, to))
+    process = multiprocessing.get_context("spawn").Process(target=_run, args=(settings, to))
     process.start()
     process.join()
     assert process.exitcode == 0

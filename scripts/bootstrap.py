@@ -30,7 +30,7 @@ STAMP = VENV / "keystead-stamp"
 LOCKS = ROOT / "requirements"
 HASHED = ["--require-hashes", "--only-binary", ":all:"]
 TOOLS = (
-    (("chromium", "chromium-browser", "google-chrome"), "chromium", "browser tests"),
+    (("chromium-headless-shell",), "chromium-headless-shell", "browser tests"),
     (("strace",), "strace", "tests of what is synced to disk"),
     (("curl",), "curl", "tests of the lines that the documentation shows"),
     (("nginx",), "nginx", "tests of what a gateway hands over"),

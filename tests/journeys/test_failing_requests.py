@@ -312,20 +312,6 @@ def test_a_search_that_fails_keeps_the_list(page: Page, key: str) -> None:
     expect(alert).to_have_count(0)
 
 
-@pytest.mark.parametrize("act", ["Edit", "Revoke"])
-def test_a_session_that_ends_is_left_as_a_whole(page: Page, key: str, act: str) -> None:
-    """A form sent after signing out elsewhere leads to the sign-in page as a whole, never inside the frame."""
-    page.reload()
-    page.get_by_role("link", name=key, exact=True).click()
-    page.get_by_role("link", name=f"{act} {key}").click()
-    expect(page.locator("dialog[open] #panel")).to_be_visible()
-    page.context.clear_cookies()
-    page.locator("dialog[open] form button[type=submit]").click()
-    expect(page.get_by_role("heading", name="Sign in", exact=True)).to_be_visible()
-    expect(page.get_by_text("You've been signed out. Nothing was changed.")).to_be_visible()
-    expect(page.locator(".area, dialog[open]")).to_have_count(0)
-
-
 def test_the_alert_is_accessible(page: Page) -> None:
     """axe-core finds no violation in either alert."""
     bad_gateway(page, DIALOGS)

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 import tomllib
-from importlib.metadata import distribution
 from pathlib import Path
 from typing import Final
 
 import pytest
-from packaging.requirements import Requirement
+
+from tests.support.light_base import base_folder, link_packages, python, required_by
 
 ROOT: Final = Path(__file__).parents[2]
 PROJECT: Final = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-NO_EXTRA: Final = {"extra": ""}
 FRAMEWORKS: Final = {"starlette", "fastapi", "flask", "django", "rest_framework"}
 SERVER_ONLY: Final = {"integrations/in_process.py"}
 """What an application that opens a database itself needs, from the extra `server`."""
@@ -37,53 +33,10 @@ def modules_of_the_base() -> list[str]:
     ]
 
 
-def required_by(package: str) -> set[str]:
-    """Return the names of the packages that a package requires here, all the way down, itself included."""
-    names: set[str] = set()
-    waiting = [package]
-    while waiting:
-        name = waiting.pop()
-        if name not in names:
-            names.add(name)
-            needed = map(Requirement, distribution(name).requires or ())
-            waiting += [it.name for it in needed if not it.marker or it.marker.evaluate(NO_EXTRA)]
-    return names
-
-
-def link_packages(folder: Path, packages: set[str]) -> Path:
-    """Link the files of installed packages into a folder, as pip would copy them."""
-    for package in packages:
-        for file in distribution(package).files or ():
-            top = file.parts[0]
-            if top != ".." and not (folder / top).exists():
-                (folder / top).symlink_to(Path(str(distribution(package).locate_file(top))))
-    return folder
-
-
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with Keystead, httpx2 and what that requires, as pip would install them, and nothing else."""
-    folder = tmp_path_factory.mktemp("base")
-    (folder / "keystead").symlink_to(ROOT / "src" / "keystead")
-    return link_packages(folder, required_by("httpx2"))
-
-
-def python(base: Path, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a program that finds only the base and the standard library."""
-    return subprocess.run(
-        [
-            sys.executable,
-            "-I",
-            "-S",
-            "-c",
-            f"import sys; sys.path.insert(0, {str(base)!r})\n{program}",
-            *arguments,
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={"PATH": os.environ["PATH"]},
-    )
+    """The base alone, in a folder."""
+    return base_folder(tmp_path_factory.mktemp("base"))
 
 
 def test_every_module_of_the_base_imports_with_httpx2_alone(base: Path) -> None:

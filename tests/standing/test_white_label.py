@@ -15,23 +15,26 @@ import pytest
 
 from keystead.bootstrap import Installation, open_installation
 from keystead.bootstrap.applications import application
-from keystead.bootstrap.background import SENDER
+from keystead.bootstrap.background import SENDER, background_of
 from keystead.domain.credentials import CredentialKind
 from keystead.domain.digest import Pepper, Peppers
-from keystead.domain.errors import LimitReached
+from keystead.domain.errors import LimitReached, Unauthenticated
 from keystead.domain.keys import KeyDraft
 from keystead.domain.notification_digests import GATHERING_DELAY
-from keystead.domain.principals import Actor, PrincipalKind, system
+from keystead.domain.principals import Actor, PrincipalKind, operator, system
 from keystead.domain.workspaces import Role
 from keystead.http.asgi import Receive, Scope, Send
 from keystead.http.problems import STATUS, Problems
+from keystead.integrations import connect
 from keystead.settings import Settings
 from keystead.worker.mailer import Mailer
 from tests.support.clocks import NOON, ManualClock
 from tests.support.described_calls import CALLS, sample_body
 from tests.support.problems import error_classes
+from tests.support.receivers import Receiver, create_webhook, open_webhook_installation
 from tests.support.row_security import declared
 from tests.support.sample_workspace import furnish
+from tests.support.stub_server import TOKEN
 from tests.support.white_label import NAME, leaking_fields, leaks
 
 ORIGIN = "https://keys.example"
@@ -118,8 +121,8 @@ def credentials(named: NamedServer) -> Mapping[str, str]:
         services.keys.create(workspace, KeyDraft("weak", scopes=["plan:read"])).token,
         services.credentials.create("backend", actor, CredentialKind.OPERATOR)[1],
     ]
-    key, weak, operator = (token.reveal() for token in tokens if token is not None)
-    return {"none": "", "wrong": "wrong", "key": key, "weak": weak, "operator": operator}
+    key, weak, acting = (token.reveal() for token in tokens if token is not None)
+    return {"none": "", "wrong": "wrong", "key": key, "weak": weak, "operator": acting}
 
 
 def test_every_call_and_refusal(named: NamedServer) -> None:
@@ -203,3 +206,31 @@ def test_every_event(named: NamedServer) -> None:
     feed = named.ask("GET", "/operator/v1/events", token)
     assert {"system"} <= {event["actor"]["id"] for event in feed.json()["items"]}
     assert not leaks(json.dumps(feed.json()))
+
+
+def test_webhooks_come_from_the_product(tmp_path: Path) -> None:
+    """Neither a field nor the body of what a receiver gets says our name, from the worker as a server starts it."""
+    url = f"sqlite:///{tmp_path / 'keystead.db'}"
+    with Receiver() as receiver, open_webhook_installation(url, product_name=NAME) as installation:
+        workspace = installation.services.workspaces.create("Acme", plan_id="scale")
+        create_webhook(installation, operator("tests", workspace.id), receiver.url)
+        worker = background_of(installation, None, deliver=True).worker
+        assert worker is not None
+        worker.start()
+        try:
+            [got] = receiver.wait_for(1)
+        finally:
+            worker.stop()
+    assert got.headers["user-agent"] == "acme-cloud (webhooks)"
+    assert not leaks(got.body.decode())
+    assert not leaking_fields(got.headers.items())
+
+
+def test_an_application_answers_in_the_products_name(tmp_path: Path) -> None:
+    """The guard of an application that asks a server takes the name as an argument."""
+    file = tmp_path / "token"
+    file.write_text(TOKEN)
+    file.chmod(0o600)
+    guard = connect(ORIGIN, token_file=file, product_name=NAME)
+    fields = dict(guard.answer(Unauthenticated()).headers)
+    assert fields[b"www-authenticate"] == b'Bearer realm="Acme Cloud"'

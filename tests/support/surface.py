@@ -165,6 +165,8 @@ def links_of(seen: Page) -> Iterator[str]:
         for name in ("href", "hx-get"):
             if element.tag == "a" and element.attributes.get(name, "").startswith("/"):
                 yield element.attributes[name]
+        if "data-preview" in element.attributes:
+            yield f"{element.attributes['data-preview']}?on={_OFFERED['date']}"
         if element.tag == "form" and element.attributes.get("method", "get") == "get":
             fields = [*_filled(element, {}), *_checked_for(element, seen)]
             for action in _actions(element):

@@ -149,8 +149,10 @@ def test_a_session_that_ended_decides_nothing(area: Area) -> None:
     page = asked(browser, login.user_code)
     entry = browser.open("/device")
     area.services.sign_in.sign_out(Secret(session_of(browser)))
-    assert approve(area, browser, page).path.startswith("/sign-in")
-    assert browser.submit(entry, "/device", user_code=login.user_code).path.startswith("/sign-in")
+    asks = approve(area, browser, page)
+    assert (asks.status, asks.heading) == (403, "Sign in")
+    asks = browser.submit(entry, "/device", user_code=login.user_code)
+    assert asks.path == f"/sign-in?next=%2Fdevice%3Fuser_code%3D{login.user_code}"
     assert isinstance(collected(area, login), PollRefusal)
 
 
@@ -214,7 +216,7 @@ def test_full_access_asks_for_the_password(area: Area) -> None:
     area.clock.advance(minutes=16)
     login = started(area)
     page = approve(area, browser, asked(browser, login.user_code), **WIDE)
-    assert (page.status, page.heading) == (403, "Confirm it is you")
+    assert (page.status, page.heading) == (403, "Confirm it's you")
     assert isinstance(collected(area, login), PollRefusal)
     (form,) = [f for f in page.tree.all("form") if f.all("input", name="proof_password")]
     done = browser.submit(page, form.attributes["action"], proof_password=RIGHT)

@@ -63,7 +63,7 @@ def test_a_link_signs_in_once(each_area: Area) -> None:
     assert redeem(each_area, link) == 200
     late = each_area.browser()
     page = late.submit(late.open(link), "/sign-in")
-    assert (page.status, page.heading) == (422, "This link does not work any more")
+    assert (page.status, page.heading) == (422, "This sign-in link has expired or was already used")
     assert "keystead sign-in-link" in page.tree.text
     assert late.open("/").path == "/sign-in"
 

@@ -25,7 +25,7 @@ from tests.support.surface import assets_of
 
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"><path d="M0 0h1v1z"/></svg>'
 ACME = Brand(
-    product=Product("Acme <Cloud>"),
+    product=Product("Acme <Cloud>", credited=False),
     logo=Logo(SVG, ".svg"),
     accent="#0b6e4f",
     docs_url="https://acme.example/docs",

@@ -85,7 +85,13 @@ def run(language: str, code: str, folder: Path, token: str) -> str:
 
 @pytest.mark.slow_on("postgresql")
 @pytest.mark.parametrize(
-    ("language", "product"), [*((each, OURS) for each in LANGUAGES), ("python", Product("Acme"))]
+    ("database_url", "language", "product"),
+    [
+        *(("sqlite", each, OURS) for each in LANGUAGES),
+        ("sqlite", "python", Product("Acme")),
+        ("postgresql", "curl", OURS),
+    ],
+    indirect=["database_url"],
 )
 def test_lines_work_as_they_stand(
     server: ServerProcess, tmp_path: Path, language: str, product: Product

@@ -14,7 +14,7 @@ from keystead.developer_area.sign_in.visits import MemberVisit
 from keystead.developer_area.web.contexts import Choice, Difference, differences
 from keystead.developer_area.web.forms import FORM_TOKEN, Form
 from keystead.developer_area.web.labels import field_problems
-from keystead.developer_area.web.timestamps import end_of_day, timestamp
+from keystead.developer_area.web.timestamps import timestamp
 from keystead.domain.errors import FieldError, Invalid, InvalidRequest
 from keystead.domain.instants import format_instant, parse_instant
 from keystead.domain.keys import (
@@ -29,6 +29,7 @@ from keystead.domain.keys import (
 from keystead.domain.policies import NO_POLICY, Policy, allows_end
 from keystead.domain.principals import Principal
 from keystead.domain.scopes import FULL, READ_ONLY, ScopeCatalog, Scopes
+from keystead.domain.time_zones import end_of_day
 from keystead.services.idempotency import Once
 
 ONCE: Final = "once"
@@ -270,11 +271,6 @@ def option_for(scopes: Scopes, catalog: ScopeCatalog) -> str:
 def shown_at(now: datetime) -> str:
     """Return the hidden field of a form shown at `now`."""
     return format_instant(_whole(now))
-
-
-def earliest_day(now: datetime, zone: tzinfo) -> str:
-    """Return today's date in `zone`, the first that can be chosen as expiry."""
-    return now.astimezone(zone).date().isoformat()
 
 
 def form_once(form: Form) -> Once:

@@ -9,12 +9,12 @@ from typing import Final
 
 from keystead.developer_area.web.contexts import Difference, differences
 from keystead.developer_area.web.forms import Form
-from keystead.developer_area.web.timestamps import end_of_day
 from keystead.domain.errors import FieldError, Invalid
 from keystead.domain.key_metadata import Metadata, check_metadata
 from keystead.domain.keys import UNSET, ApiKey, Unset, check_place
 from keystead.domain.networks import parse_networks
 from keystead.domain.renewals import Renewal
+from keystead.domain.time_zones import end_of_day
 
 _UNTIL: Final = "/renewal/until"
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 
 from keystead.developer_area.keys.contexts import NewKeyPage, RevokeKeyPage
 from keystead.developer_area.keys.forms import (
     KeyEntry,
-    earliest_day,
     form_once,
     key_problems,
     shown_at,
@@ -26,6 +25,7 @@ from keystead.domain.key_hygiene import is_in_use
 from keystead.domain.keys import ApiKey
 from keystead.domain.policies import allows_end
 from keystead.domain.scopes import KEYS_WRITE
+from keystead.domain.time_zones import end_of_day, today_in
 
 CONFIRMATION: Final = "confirmation"
 
@@ -57,6 +57,18 @@ class KeyViews(KeyPages):
         except LimitReached:
             return self._form(visit, entry, status=409)
         return self._created(visit, created, ListState())
+
+    def expiry(self, visit: MemberVisit) -> Response:
+        """Return as text when something expires whose last day is the query's; empty if that isn't a day."""
+        try:
+            end = end_of_day(visit.query("on"), visit.zone)
+        except ValueError:
+            return PlainTextResponse("", headers={"cache-control": "no-store"})
+        moment = visit.timestamp(end)
+        text = f"Until {moment.exact}, {moment.relative}."
+        if end <= visit.now():
+            text = "That day is over."
+        return PlainTextResponse(text, headers={"cache-control": "no-store"})
 
     def revoke_form(self, visit: MemberVisit) -> Response:
         """Ask before revoking a key."""
@@ -91,7 +103,7 @@ class KeyViews(KeyPages):
             expiries=entry.expiries(now, visit.zone, lambda end: allows_end(policy, end, now)),
             shown_at=shown_at(now),
             expires_on=entry.expires_on,
-            earliest=earliest_day(now, visit.zone),
+            earliest=today_in(visit.zone, now),
             accesses=entry.accesses(),
             grid=entry.grid(visit.principal, keys.catalog),
             options=entry.options,

@@ -13,7 +13,6 @@ from starlette.responses import Response
 
 from keystead.developer_area.keys.forms import (
     KeyEntry,
-    earliest_day,
     key_problems,
     option_for,
     shown_at,
@@ -24,12 +23,19 @@ from keystead.developer_area.sign_in.cookies import redirect_with_message
 from keystead.developer_area.sign_in.visits import MemberVisit, Visit
 from keystead.developer_area.web.contexts import Choice
 from keystead.developer_area.web.error_pages import SignedOut
-from keystead.developer_area.web.navigation import own_path, requested_url, see_other, sign_in_url
+from keystead.developer_area.web.navigation import (
+    own_path,
+    requested_url,
+    see_other,
+    sign_in_url,
+    with_query,
+)
 from keystead.domain.device_logins import DeviceLogin, DeviceRequest
 from keystead.domain.errors import Forbidden, Invalid, LimitReached, RateLimited
 from keystead.domain.policies import allows_end
 from keystead.domain.roles import Permission, may
 from keystead.domain.scopes import KEYS_WRITE, ScopeCatalog, Scopes
+from keystead.domain.time_zones import today_in
 from keystead.domain.workspaces import Member
 
 CODE: Final = "user_code"
@@ -48,9 +54,10 @@ class DevicePages(KeyPages):
 
     def check_code(self, visit: Visit) -> Response:
         """Show the request with that code, and the form of the key that it would get."""
+        code = visit.form.one(CODE)
         if visit.visitor is None:
-            raise SignedOut
-        code, user = visit.form.one(CODE), visit.visitor.user
+            return see_other(sign_in_url(own_path(with_query("/device", **{CODE: code}))))
+        user = visit.visitor.user
         try:
             login = self._services.device_logins.look_up(code, user.id, visit.origin)
         except (Invalid, RateLimited) as refused:
@@ -148,7 +155,7 @@ class DevicePages(KeyPages):
             expiries=entry.expiries(now, visit.zone, lambda end: allows_end(policy, end, now)),
             shown_at=shown_at(now),
             expires_on=entry.expires_on,
-            earliest=earliest_day(now, visit.zone),
+            earliest=today_in(visit.zone, now),
             accesses=entry.accesses(),
             grid=entry.grid(visit.principal, keys.catalog),
             url=f"{visit.workspace_url}/device",

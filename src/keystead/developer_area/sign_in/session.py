@@ -57,7 +57,7 @@ class Sessions:
         """End the session and show the sign-in page."""
         self._services.sign_in.sign_out(visit.secret, visit.origin)
         response = see_other("/sign-in")
-        cookies.drop_all_but_device(response)
+        cookies.drop_session(response)
         return response
 
 

@@ -73,17 +73,17 @@ def form_token(secret: Secret, user_id: str = "") -> str:
     """Return the CSRF token of a browser's forms: an HMAC of the secret in its cookie, so the server stores nothing.
 
     The token doesn't reveal the secret, and a new session has a new one (OWASP, CSRF prevention: HMAC-based tokens).
-    `user_id` is appended in the clear and grants nothing: it shows whose form this is after the session has ended.
+    `user_id` is part of it, and appended in the clear: it shows whose form this is after the session has ended.
     """
-    mac = hmac.digest(secret.reveal().encode(), _TOKEN_LABEL, "sha256")
+    mac = hmac.digest(secret.reveal().encode(), _TOKEN_LABEL + user_id.encode(), "sha256")
     token = base64.urlsafe_b64encode(mac).rstrip(b"=").decode()
     return f"{token}.{user_id}" if user_id else token
 
 
 def has_form_token(form: Form, secret: Secret) -> bool:
     """Return whether the form carries this browser's token."""
-    token = form.one(FORM_TOKEN).partition(".")[0]
-    return hmac.compare_digest(token.encode(), form_token(secret).encode())
+    token = form_token(secret, form_owner(form))
+    return hmac.compare_digest(form.one(FORM_TOKEN).encode(), token.encode())
 
 
 def form_owner(form: Form) -> str:
