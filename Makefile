@@ -2,16 +2,16 @@
 # WORKERS (test processes).
 PYTHON ?= python3
 BIN := .venv/bin
-# Tests mostly wait, so run four at a time even on two cores.
+# Tests mostly wait, so run six at a time even on two cores.
 CORES := $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
-WORKERS ?= $(shell test "$(CORES)" -gt 4 2>/dev/null && echo $(CORES) || echo 4)
+WORKERS ?= $(shell test "$(CORES)" -gt 6 2>/dev/null && echo $(CORES) || echo 6)
 PATHS := $(wildcard src tests bench scripts examples)
 # Compile each module once, not in each of the hundreds of processes that tests start.
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n $(WORKERS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-all prove nightly bench check format lock openapi async-client screenshots clean dev \
-  check-format check-lint check-types check-imports check-dependencies
+.PHONY: help serve test test-all prove nightly examples bench check format lock openapi async-client monitoring release screenshots \
+  clean dev check-format check-lint check-types check-imports check-dependencies
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-12s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ prove: ## Run the long forms of the experiments
 	@KEYSTEAD_TEST_DRAWS=fresh $(PYTEST) -m "prove or hypothesis" --timeout 3600 $(ARGS)
 	@$(if $(ARGS),true,KEYSTEAD_TEST_ISOLATION=serializable $(PYTEST) tests/services -k postgresql)
 
+examples: dev ## Run every example: refused without a key, served with one, refused after its revocation
+	@$(BIN)/python scripts/examples.py $(ARGS)
+
 bench: dev ## Measure, print ratios, and write bench/latest.json
 	@$(BIN)/python -m bench $(ARGS)
 
@@ -56,6 +59,12 @@ openapi: dev ## Write openapi.json and openapi-operator.json from the code
 
 async-client: dev ## Generate the asynchronous half of the SDK from the synchronous half
 	@$(BIN)/python scripts/async_client.py
+
+monitoring: dev ## Write the dashboard and the alert rules from the definitions of the metrics
+	@$(BIN)/python scripts/monitoring.py
+
+release: dev ## Build wheel, sdist and bill of materials into ./dist, and try both in clean environments
+	@$(BIN)/python scripts/release.py
 
 screenshots: ## Take pictures of every page, at five widths, light and dark, into ./screenshots (ARGS=390-dark for one)
 	@$(PYTHON) scripts/bootstrap.py dev --browser

@@ -1,6 +1,6 @@
 """`python -m bench [NAME ...]`: measure, print the figures with their targets, write `bench/latest.json`.
 
-Without names it takes all figures except the large ones of ten million keys: minutes and gigabytes. `rest` takes all
+Without names it takes all figures except the large ones of millions of keys: minutes and gigabytes. `rest` takes all
 that are about the speed of the REST API; with `--only`, single calls of it.
 """
 
@@ -18,6 +18,7 @@ from bench import (
     limits,
     management,
     memory,
+    moving,
     neighbours,
     pages,
     ten_million,
@@ -68,6 +69,9 @@ MEASUREMENTS: Final = {
     ),
     "gateway": Measurement("nginx with and without Keystead", gateway.figures),
     "pages": Measurement("cost of pages", lambda _: pages.figures()),
+    "moving": Measurement(
+        "moving a million keys to PostgreSQL and back", moving.figures, large=True
+    ),
     "ten-million-sqlite": Measurement(
         "ten million keys in one table, on SQLite", ten_million.on_sqlite, large=True
     ),

@@ -12,7 +12,7 @@ from bench.installations import FilledInstallation, filled
 from keystead.developer_area import create_developer_area
 from keystead.developer_area.sign_in.cookies import SESSION
 from keystead.domain.instants import to_microseconds
-from keystead.domain.principals import of_key
+from keystead.domain.principals import Principal
 from keystead.http.asgi import App, Scope
 from keystead.http.client import Client, begin_record
 from keystead.http.head import Head
@@ -43,7 +43,9 @@ def _use_and_end_some(setup: FilledInstallation) -> None:
     services = setup.installation.services
     now = services.keys.now()
     for number, token in enumerate(setup.tokens):
-        user = of_key(token.key_id, "bench", setup.owner.workspace_id, setup.owner.scopes, None)
+        user = Principal.of_key(
+            token.key_id, "bench", setup.owner.workspace_id, setup.owner.scopes, None
+        )
         for ago in range(10 if number % 2 else 0):
             at = to_microseconds(now - timedelta(days=ago))
             services.usage.note(user, at, f"10.0.0.{ago}", "bench/1.0")

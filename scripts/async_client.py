@@ -24,6 +24,7 @@ TARGET: Final = ROOT / "src/keystead/client/_async"
 HEADER: Final = "# Generated from client/_sync/{name} by `make async-client`; do not edit.\n"
 AWAITED: Final = {
     *("_attempt", "_create", "_receive", "close", "download", "read", "request", "send", "sleep"),
+    *("_create_collection", "_push_batch", "delete_missing", "missing"),
 }
 """The methods that do I/O, or wait."""
 NAMES: Final = {

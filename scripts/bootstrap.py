@@ -30,7 +30,7 @@ STAMP = VENV / "keystead-stamp"
 LOCKS = ROOT / "requirements"
 HASHED = ["--require-hashes", "--only-binary", ":all:"]
 TOOLS = (
-    (("chromium", "chromium-browser", "google-chrome"), "chromium", "browser tests"),
+    (("chromium-headless-shell",), "chromium-headless-shell", "browser tests"),
     (("strace",), "strace", "tests of what is synced to disk"),
     (("curl",), "curl", "tests of the lines that the documentation shows"),
     (("nginx",), "nginx", "tests of what a gateway hands over"),
@@ -39,6 +39,8 @@ TOOLS = (
     (("patroni",), "patroni", "tests on a PostgreSQL cluster"),
     (("postgres",), "postgresql-15", "tests on the oldest PostgreSQL"),
     (("node",), "nodejs", "tests of what receivers in JavaScript verify"),
+    (("promtool",), "prometheus", "tests of the alert rules"),
+    (("systemd-analyze",), "systemd", "tests of the systemd unit"),
     (("cc",), "gcc", "tests on servers whose clocks go wrong"),
 )
 """The use of one program of each, and its Debian package."""

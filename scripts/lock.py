@@ -21,9 +21,10 @@ OPTIONS = (
     "--generate-hashes",
     "--no-annotate",
 )
+SERVER = ("pyproject.toml", "--extra", "server")
 LOCKS = {
-    "dev": ("pyproject.toml", "--group", "dev"),
-    "server": ("pyproject.toml", "--group", "build", "--constraints", "requirements/dev.lock"),
+    "dev": (*SERVER, "--group", "dev"),
+    "server": (*SERVER, "--group", "build", "--constraints", "requirements/dev.lock"),
     "uv": ("requirements/uv.in",),
 }
 

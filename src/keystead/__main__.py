@@ -1,7 +1,28 @@
-"""`python -m keystead`: the command line where its script is not on the path."""
+"""The console script, also `python -m keystead`: it says what to install if the command line's packages are absent."""
 
 from __future__ import annotations
 
-from keystead.cli import main
+import sys
+from typing import Final
 
-main()
+EX_CONFIG: Final = 78
+"""The exit code of a wrong configuration (sysexits.h), as of all commands."""
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        from keystead.cli import main as run
+    except ModuleNotFoundError as error:
+        from keystead.extras import missing
+
+        sentence = missing(error, "The command line", "cli")
+        if sentence is None:
+            raise
+        sys.stderr.write(f"keystead: {sentence}\n")
+        sys.exit(EX_CONFIG)
+    run()
+
+
+if __name__ == "__main__":
+    main()

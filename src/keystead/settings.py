@@ -21,6 +21,7 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -35,11 +36,12 @@ from keystead.domain.brand import check_colour
 from keystead.domain.destinations import is_loopback
 from keystead.domain.events import MIN_RETENTION, RetentionPolicy
 from keystead.domain.mail import check_sender, mail_server_of
+from keystead.domain.product import KEYSTEAD, Product
 from keystead.domain.scopes import ScopeCatalog
 from keystead.domain.text import is_one_line, is_visible
 from keystead.domain.token import check_prefix
 from keystead.http.client import Network, parse_proxies
-from keystead.operation.files import ConfigurationError, require_private
+from keystead.operation.files import ConfigurationError, read_secrets, require_private
 
 FILE_NAME: Final = "keystead.toml"
 PREFIX: Final = "KEYSTEAD_"
@@ -48,6 +50,8 @@ CLIENT_NAMES: Final = frozenset(
 )
 """The variables that the command line and the integrations read as clients."""
 FOREIGN_NAMES: Final = ("KEYSTEAD_TEST_", "KEYSTEAD_REQUIRE_ALL")
+SECRETS: Final = frozenset({"peppers", "database", "migration_database", "smtp", "rate_limits"})
+"""The settings that contain secrets, and so may be files in the folder `secrets`."""
 MAX_PRODUCT_NAME: Final = 40
 DATABASES: Final = ("sqlite:///", "postgresql://")
 ENCRYPTED: Final = frozenset({"require", "verify-ca", "verify-full"})
@@ -182,6 +186,19 @@ class Features(BaseModel):
     collections: bool = True
 
 
+class _SecretFiles(PydanticBaseSettingsSource):
+    """The files of the folder `secrets`, as Kubernetes, containers and systemd hand secrets over."""
+
+    @override
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        raise NotImplementedError  # all fields are read together
+
+    @override
+    def __call__(self) -> dict[str, Any]:
+        folder = self.current_state.get("secrets")
+        return {} if folder is None else read_secrets(Path(folder), SECRETS)
+
+
 class Settings(BaseSettings):
     """The settings of an installation. Each field is `KEYSTEAD_<NAME>` in the environment."""
 
@@ -224,7 +241,10 @@ class Settings(BaseSettings):
         None, description="Page of the product that the Developer area links back to"
     )
     product_name: Annotated[str, AfterValidator(_product_name)] = Field(
-        "Keystead", description="Name of the product in the Developer area"
+        KEYSTEAD, description="Name of the product, in whose name everything speaks"
+    )
+    powered_by: bool = Field(
+        True, description="With a `product_name`: say at the foot of pages what runs them"
     )
     logo: Path | None = Field(
         None, description="The product's logo, an SVG or PNG of at most 64 KiB"
@@ -278,6 +298,9 @@ class Settings(BaseSettings):
     )
     tls_cert: Path | None = Field(None, description="Certificate chain (PEM)")
     tls_key: Path | None = Field(None, description="Private key (PEM, PKCS#8)")
+    secrets: Path | None = Field(
+        None, description="Folder of files with secrets, each named for the setting in it"
+    )
     peppers: SecretStr | None = Field(
         None,
         description="`id:base64` entries separated by commas, the current first; default: a file in `data`",
@@ -320,7 +343,8 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         # Arguments first, then the environment, then `keystead.toml` in the working folder.
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, Path(FILE_NAME))
+        file = TomlConfigSettingsSource(settings_cls, Path(FILE_NAME))
+        return init_settings, env_settings, file, _SecretFiles(settings_cls)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -371,6 +395,11 @@ class Settings(BaseSettings):
     def catalog(self) -> ScopeCatalog:
         """Return the scopes that keys may be given."""
         return ScopeCatalog(self.scopes, self.features.collections)
+
+    @property
+    def product(self) -> Product:
+        """Return the product in whose name the server speaks."""
+        return Product(self.product_name, self.powered_by)
 
     @property
     def database_url(self) -> str:
@@ -432,7 +461,16 @@ def read_settings(**arguments: object) -> Settings:
     """
     _refuse_unknown_names()
     _refuse_open_file(Path(FILE_NAME))
-    values: dict[str, Any] = {name: value for name, value in arguments.items() if value is not None}
+    return _checked({name: value for name, value in arguments.items() if value is not None})
+
+
+def settings_elsewhere(settings: Settings, database: str) -> Settings:
+    """Return the same settings with another database. Raises ConfigurationError like `read_settings`."""
+    own = {"database": database, "migration_database": None, "verification": None}
+    return _checked(settings.model_dump() | own)
+
+
+def _checked(values: dict[str, Any]) -> Settings:
     try:
         return Settings(**values)
     except ValidationError as error:
@@ -480,6 +518,6 @@ def _refuse_open_file(path: Path) -> None:
         content = tomllib.loads(path.read_text("utf-8"))
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError):
         return
-    secret = content.keys() & {"peppers", "database", "migration_database", "smtp"}
+    secret = content.keys() & (SECRETS - {"rate_limits"})
     if secret or "@" in str(content.get("rate_limits", "")):
         require_private(path, "With secrets in it, the settings file")

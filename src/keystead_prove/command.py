@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -162,10 +161,3 @@ def _print(done: Report, file: Path | None, json: bool) -> None:
         return
     render.print_table([heading.upper() for heading in HEADINGS], map(row, done.findings))
     render.print_line(f"Overall: {done.verdict}.")
-
-
-def main() -> None:
-    """Run `keystead prove`: the console script keystead-prove."""
-    from keystead.cli import run
-
-    sys.exit(run(["prove", *sys.argv[1:]]))

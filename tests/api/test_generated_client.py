@@ -13,7 +13,7 @@ from typing import Any, Final
 import pytest
 
 from keystead.api.openapi.document import operations
-from keystead.api.openapi.reference import sample_of
+from keystead.api.openapi.samples import sample_of
 from tests.support.described_calls import DOCUMENTS
 from tests.support.stub_server import TOKEN, json_response, stub_server
 

@@ -11,7 +11,7 @@ from keystead.domain.principals import Actor, PrincipalKind
 from tests.support.api_client import ApiClient, ApiInstallation, problem
 
 ABSENT: Final = "0000000000000000000000"
-URL: Final = "https://hooks.example/keystead"
+URL: Final = "https://hooks.example/keys"
 
 
 class Kind(NamedTuple):

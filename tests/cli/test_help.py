@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from cyclopts import App
 
-from keystead import __version__, cli
+from keystead import __version__, cli, revision
 from keystead.cli.outcome import Exit
 from tests.cli.conftest import Keystead
 
@@ -54,7 +54,7 @@ def test_a_command_explains_itself(path: tuple[str, ...]) -> None:
 def test_the_version_is_printed(run: Keystead, flag: str) -> None:
     """Both the long and the short option print it."""
     shown = run(flag)
-    assert (shown.code, shown.out) == (Exit.DONE, f"{__version__}\n")
+    assert (shown.code, shown.out) == (Exit.DONE, f"{__version__} (revision {revision()})\n")
 
 
 def test_help_groups_the_commands_and_imports_none(run: Keystead) -> None:

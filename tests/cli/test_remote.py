@@ -354,7 +354,7 @@ def test_collections_and_the_plan(remote: Remote) -> None:
 
 def test_webhooks(run: Keystead, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each command is the call of its name; a secret is alone on standard output, and in no list."""
-    from keystead.api.openapi.reference import sample_of
+    from keystead.api.openapi.samples import sample_of
     from tests.support.described_calls import OPERATIONS, SCHEMAS
 
     def answer(id: str) -> tuple[int, dict[str, str], bytes]:

@@ -16,7 +16,8 @@ import httpx2
 import pytest
 
 from keystead import client as sdk
-from keystead.api.openapi.reference import sample_of
+from keystead.api.openapi.samples import sample_of
+from keystead.api.openapi.sdk_samples import SDK_CALLS
 from keystead.client import (
     AsyncClient,
     AsyncOperator,
@@ -35,7 +36,7 @@ from keystead.domain.token import Secret, Token
 from tests.support.described_calls import CALLS as DESCRIBED
 from tests.support.described_calls import SCHEMAS
 from tests.support.sdk_clients import KINDS, OPERATORS, opened
-from tests.support.stub_server import TOKEN
+from tests.support.stub_server import TOKEN, stub_server
 
 OPERATIONS = {call[2]["operationId"]: call for call in DESCRIBED}
 URL = "https://keys.example.com"
@@ -325,6 +326,30 @@ def plain_of(value: Any) -> Any:
     if isinstance(value, str) and re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:]+Z", value):
         return value.replace("Z", "+00:00")
     return value
+
+
+def test_the_reference_has_code_for_each_call() -> None:
+    """Every call of a workspace is shown with the SDK."""
+    assert set(SDK_CALLS) == set(WORKSPACE_CALLS)
+
+
+@pytest.mark.parametrize("id", SDK_CALLS)
+def test_the_code_of_the_reference_makes_the_call(id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The program runs as it stands, and sends the request that it is shown at."""
+    path, method, operation = OPERATIONS[id]
+    status, response = described(id)
+    if isinstance(response, dict) and "next_cursor" in response:
+        response["next_cursor"] = None
+    body = b"" if response is None else json.dumps(response).encode()
+    monkeypatch.setenv("KEYSTEAD_TOKEN", TOKEN)
+    with stub_server() as stub:
+        stub.answers = [(status, {"content-type": "application/json"}, body)]
+        exec(SDK_CALLS[id].code(stub.url), {})  # noqa: S102 - it is our own code
+        [(sent_method, sent_path, _, content)] = stub.requests
+    pattern = re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(path))
+    assert sent_method.lower() == method
+    assert re.fullmatch(pattern, sent_path.partition("?")[0])
+    assert bool(content) == ("requestBody" in operation)
 
 
 def test_lists_go_on_to_the_end() -> None:

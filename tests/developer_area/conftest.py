@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from keystead.bootstrap import Installation, open_installation
+from keystead.bootstrap import Installation, open_installation, read_brand
 from keystead.developer_area import create_developer_area
 from keystead.developer_area.sign_in.cookies import SESSION
 from keystead.domain.digest import Pepper, Peppers
@@ -125,11 +125,14 @@ def opened(url: str, **chosen: Any) -> Iterator[Area]:
     )
     installation = open_installation(settings, Peppers(Pepper("test", PEPPER)), clock)
     pages = create_developer_area(
-        installation.services, base_url=ORIGIN, plans_url="https://product.example/plans"
+        installation.services,
+        base_url=ORIGIN,
+        plans_url="https://product.example/plans",
+        brand=read_brand(settings),
     )
     owner = installation.services.workspaces.first()
     try:
-        yield Area(installation, Stack(pages, Problems(ORIGIN)), clock, owner)
+        yield Area(installation, Stack(pages, Problems(ORIGIN, settings.product)), clock, owner)
     finally:
         installation.close()
 

@@ -162,7 +162,7 @@ def test_the_length_of_a_page_tells_no_secret(area: Area) -> None:
         "/static/x/../app.py",
         "/static/..%2f..%2fapp.py/x",
         "/static/",
-        "/static/x/keystead.js",
+        "/static/x/area.js",
         "/w/",
         "/keys",
     ],

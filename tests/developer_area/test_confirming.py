@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import base64
+import secrets
+import zlib
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +17,7 @@ from tests.developer_area.conftest import Area, session_of
 from tests.support.administrator import write_behind
 from tests.support.browser import Browser, Page, filled
 from tests.support.people import RIGHT, WRONG
+from tests.support.surface import Survey
 from tests.support.visitors import EMAIL, OTHER, enter, portal_link, with_password
 
 FULL = {"description": "warehouse sync", "expiry": "90", "access": "full"}
@@ -35,6 +39,12 @@ def prove(browser: Browser, page: Page, password: str = RIGHT) -> Page:
     assert page.heading == "Confirm it's you"
     (form,) = [f for f in page.tree.all("form") if f.all("input", name="proof_password")]
     return browser.submit(page, form.attributes["action"], proof_password=password)
+
+
+def kept(browser: Browser) -> str:
+    """Return the text of the cookie that keeps a form."""
+    packed = base64.urlsafe_b64decode(browser.cookies[KEPT_FORM] + "==")
+    return zlib.decompress(packed).decode()
 
 
 def test_an_action_continues_after_authentication(each_area: Area) -> None:
@@ -90,7 +100,7 @@ def test_a_wrong_password_asks_again_and_loses_nothing(area: Area) -> None:
         page = prove(browser, page, WRONG)
         area.clock.advance(minutes=1)
     assert page.status == 422
-    assert prove(browser, page, WRONG).path.startswith("/sign-in")
+    assert prove(browser, page, WRONG).heading == "Sign in"
     assert area.active() == 1
 
 
@@ -103,10 +113,9 @@ def test_no_password_is_carried(area: Area) -> None:
     stale(area, browser)
     question = browser.submit(page, url, current=RIGHT, new=OTHER, again=OTHER)
     assert question.heading == "Confirm it's you"
-    cookie = base64.urlsafe_b64decode(browser.cookies[KEPT_FORM] + "==").decode()
     for secret in (RIGHT, OTHER):
         assert secret not in question.html
-        assert secret not in cookie
+        assert secret not in kept(browser)
     assert prove(browser, question).path == url
     enter(area, EMAIL, RIGHT)
 
@@ -212,34 +221,138 @@ def second_workspace(area: Area) -> str:
     return f"/w/{other.id}/keys"
 
 
+def answer(browser: Browser, page: Page, email: str = EMAIL, password: str = RIGHT) -> Page:
+    """Sign in on the page that carries the form."""
+    (form,) = [f for f in page.tree.all("form") if f.all("input", name="proof_email")]
+    action = form.attributes["action"]
+    return browser.submit(page, action, proof_email=email, proof_password=password)
+
+
+def lost(area: Area, browser: Browser, ending: Ending = by_time, **values: str) -> Page:
+    """Send the form for a new key after its session has ended. Returns the page that asks to sign in."""
+    form = browser.open(f"{area.keys_url}/new").form(area.keys_url)
+    fields = filled(form, {**FULL, **values})
+    ending(area, browser)
+    return browser.post(area.keys_url, fields)
+
+
 @pytest.mark.parametrize("script", ["", "true"], ids=["no scripts", "scripts"])
 @pytest.mark.parametrize("ending", [by_time, in_another_tab, from_elsewhere])
 def test_a_form_outlives_its_session(each_area: Area, ending: Ending, script: str) -> None:
-    """However the session ended, the form is there after signing in, in its own workspace, and creates one key."""
+    """However the session ended, one sign-in on the page that follows creates the key, in its own workspace, once."""
     area = each_area
     with_password(area)
     keys, browser = second_workspace(area), enter(area)
     form = browser.open(f"{keys}/new")
     fields = filled(form.form(keys), {**FULL, "description": "typed 字 for a while"})
     ending(area, browser)
-    lost = browser.post(keys, fields, **{"HX-Request": script})
-    if script:  # the script loads the whole page instead of putting it into the frame
-        assert (lost.status, lost.html) == (401, "")
-        lost = browser.open(lost.headers["hx-redirect"])
-    assert (lost.heading, lost.path.partition("?")[0]) == ("Sign in", "/sign-in")
-    assert "You've been signed out. Nothing was changed." in lost.tree.text
-    resumed = browser.submit(lost, "/sign-in", email=EMAIL, password=RIGHT)
-    assert resumed.path == keys.replace("/keys", "/resume")
-    assert "typed 字 for a while" in resumed.tree.text
-    assert "form_token" not in resumed.tree.text
-    created = browser.submit(resumed, keys)
+    page = browser.post(keys, fields, **{"HX-Request": script})
+    assert (page.status, page.heading, page.path) == (403, "Sign in", keys)
+    assert "You've been signed out. Nothing was changed." in page.tree.text
+    assert "typed 字 for a while" in page.tree.text
+    assert KEPT_FORM in browser.cookies
+    created = answer(browser, page)
     assert (created.status, created.heading) == (201, "Copy your API key now")
-    again = browser.post(keys, filled(resumed.form(keys), {}))
-    assert again.heading.startswith("Already created")
+    assert KEPT_FORM not in browser.cookies
+    assert browser.open(keys).path == keys
+    again = browser.post(keys, fields)
+    assert browser.submit(again, keys).heading.startswith("Already created")
+
+
+def test_the_form_waits_for_the_right_password(area: Area) -> None:
+    """A wrong password asks again with everything that was entered; too many have to wait."""
+    with_password(area)
+    browser = enter(area)
+    page = lost(area, browser)
+    for _ in range(3):
+        page = answer(browser, page, password=WRONG)
+        assert (page.status, WRONG in page.html) == (422, False)
+        assert "Wrong email or password." in page.tree.text
+    assert (answer(browser, page).status, area.active()) == (201, 1)
+    page = lost(area, browser, in_another_tab, description="another")
+    for _ in range(12):
+        page = answer(browser, page, password=WRONG)
+    assert (page.status, "wait" in page.tree.text) == (429, True)
+    assert area.active() == 1
+
+
+def test_what_is_kept_holds_no_password_and_no_token(area: Area) -> None:
+    """Neither the page nor the cookie contains the session's form token, the password, or a webhook's headers."""
+    with_password(area)
+    browser = enter(area)
+    url = f"/w/{area.workspace_id}/webhooks"
+    token = dict(filled(browser.open(url).form("/sign-out"), {}))["form_token"]
+    in_another_tab(area, browser)
+    fields = {"form_token": token, "name": "hook", "headers": "X-Secret: s3cr3t"}
+    page = browser.post(url, fields.items())
+    assert page.heading == "Sign in"
+    assert token not in page.html
+    for secret in (token, "form_token", "s3cr3t", RIGHT):
+        assert secret not in kept(browser)
+
+
+def test_another_person_never_executes_the_form(area: Area) -> None:
+    """Another user who signs in on that page gets their own workspace and reads why; nothing was sent."""
+    with_password(area)
+    dana = area.member(Role.ADMIN, name="Dana")
+    with_password(area, dana, "dana@keys.example")
+    browser = enter(area)
+    landed = answer(browser, lost(area, browser), "dana@keys.example")
+    assert (landed.path, area.active()) == (area.keys_url, 0)
+    assert (
+        "You're signed in as Dana. The form was someone else's: it was not sent."
+        in landed.tree.text
+    )
+    assert KEPT_FORM not in browser.cookies
+
+
+def test_the_owner_of_a_form_cannot_be_renamed(area: Area) -> None:
+    """The form's token proves whose it is: with another user's name in it, a form is refused."""
+    with_password(area)
+    dana = area.member(Role.ADMIN, name="Dana")
+    browser = area.signed_in(dana)
+    fields = dict(filled(browser.open(f"{area.keys_url}/new").form(area.keys_url), FULL))
+    fields["form_token"] = fields["form_token"].replace(dana.user.id, area.owner.user.id)
+    assert (browser.post(area.keys_url, fields.items()).status, area.active()) == (403, 0)
+
+
+def test_an_old_form_needs_another_click(area: Area) -> None:
+    """A quarter of an hour after it was sent, the form no longer continues by itself; nothing of it is lost."""
+    with_password(area)
+    browser = enter(area)
+    page = lost(area, browser)
+    area.clock.advance(minutes=15)
+    offered = answer(browser, page)
+    assert (offered.heading, area.active()) == ("Continue where you left off", 0)
+    assert browser.submit(offered, area.keys_url).status == 201
+
+
+def test_a_dialog_that_opens_too_late_asks_in_the_dialog(area: Area) -> None:
+    """A page that scripts open in the dialog after the session has ended is the sign-in page, and then the page."""
+    with_password(area)
+    browser = enter(area)
+    by_time(area, browser)
+    new = f"{area.keys_url}/new"
+    page = browser.open(new, **{"HX-Request": "true", "HX-Target": "dialog#dialog"})
+    assert (page.status, page.heading) == (403, "Sign in")
+    entered = browser.submit(page, "/sign-in", email=EMAIL, password=RIGHT)
+    assert (entered.path, entered.heading) == (new, "Create an API key")
+
+
+def test_a_form_without_fields_continues_too(area: Area) -> None:
+    """A button that is a form of its own has its effect after signing in."""
+    with_password(area)
+    browser, other = enter(area), enter(area)
+    account = f"/w/{area.workspace_id}/account"
+    form = browser.open(account).form(f"{account}/sessions/end-others")
+    in_another_tab(area, browser)
+    page = browser.post(f"{account}/sessions/end-others", filled(form, {}))
+    assert answer(browser, page).path == account
+    assert other.open("/").heading == "Sign in"
 
 
 def test_a_form_of_the_previous_session_still_works(area: Area) -> None:
-    """After signing in again in another tab, the form of the first tab still works."""
+    """After signing in again in another tab, the form of the first tab still works, after one more click."""
     with_password(area)
     browser = enter(area)
     form = browser.open(f"{area.keys_url}/new")
@@ -266,13 +379,67 @@ def test_a_form_of_another_person_is_dropped(area: Area) -> None:
     assert (landed.path, KEPT_FORM in browser.cookies) == (area.keys_url, False)
 
 
+def test_a_long_form_fits(area: Area) -> None:
+    """A form with 118 keys waits in the cookie for a user who signs in by a link."""
+    browser = area.signed_in()
+    ids = " ".join(f"key_{secrets.token_hex(11)}" for _ in range(118))
+    token = browser.open(area.keys_url).form("/sign-out").one("input", name="form_token")
+    in_another_tab(area, browser)
+    fields = {"form_token": token.attributes["value"], "keys": ids, "confirmation": "118"}
+    browser.post(f"{area.keys_url}/revoke", fields.items())
+    resumed = browser.submit(browser.open(area.link()), "/sign-in")
+    assert resumed.heading == "Continue where you left off"
+    assert resumed.tree.one("input", name="keys").attributes["value"] == ids
+
+
 def test_a_form_too_long_to_be_kept_leads_back_to_its_workspace(area: Area) -> None:
-    """A form too large for a cookie is lost, and the page says so; its user lands in the same workspace."""
+    """A form too large for a cookie continues on its page; a link leads back to its workspace without it."""
     with_password(area)
     keys, browser = second_workspace(area), enter(area)
-    form = filled(browser.open(f"{keys}/new").form(keys), FULL)
+    long = "".join(secrets.token_hex(20) + "=\n" for _ in range(400))
+    entered = {**FULL, "networks": long}
+    form = filled(browser.open(f"{keys}/new").form(keys), entered)
     in_another_tab(area, browser)
-    lost = browser.post(keys, [*form, ("scope", "x" * 4_000)])
-    assert "what you entered is kept" not in lost.tree.text
-    landed = browser.submit(lost, "/sign-in", email=EMAIL, password=RIGHT)
+    browser.post(keys, form)
+    landed = browser.submit(browser.open(area.link()), "/sign-in")
     assert landed.path == keys
+    in_another_tab(area, browser)
+    page = browser.post(keys, form)
+    refused = answer(browser, page)
+    assert (refused.status, refused.heading) == (422, "Create an API key")
+    assert long.splitlines()[-1] in refused.html
+
+
+@pytest.mark.slow
+def test_every_form_outlives_its_session(survey: Survey, tmp_path: Path) -> None:
+    """Sent after the session has ended, each form of a workspace is asked for once, with all that was entered."""
+    count = 0
+    with survey.copied(tmp_path) as furnished:
+        for who, wanted in survey.forms:
+            browser, form = furnished.form(who, wanted)
+            if not form.action.startswith("/w/"):
+                continue
+            sent = form.filled()
+            in_another_tab_of(browser)
+            page = browser.post(form.action, sent)
+            assert (page.status, page.heading) == (403, "Sign in"), form.kind
+            starts_again = set(form.passwords) - {"proof_password"}
+            action = "/sign-in" if starts_again else form.action
+            hidden = page.form(action).all("input", type="hidden")
+            carried = [(e.attributes["name"], e.attributes["value"]) for e in hidden]
+            entered = [
+                (name, value)
+                for name, value in sent
+                if name not in {"form_token", "proof_password"}
+            ]
+            if starts_again:
+                assert ("next", form.action) in carried, form.kind
+            else:
+                assert sorted(carried[1:-1]) == sorted(entered), form.kind
+            count += 1
+    assert count >= 20
+
+
+def in_another_tab_of(browser: Browser) -> None:
+    """Forget the session's cookie."""
+    del browser.cookies[SESSION]

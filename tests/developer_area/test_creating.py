@@ -8,11 +8,12 @@ from urllib.parse import urlencode
 
 import pytest
 
-from keystead.domain.scopes import READ_ONLY
+from keystead.domain.access import sentence_of
+from keystead.domain.scopes import READ_ONLY, Scopes
 from keystead.domain.token import parse
 from tests.developer_area.conftest import Area
 from tests.support.browser import ORIGIN, filled, on_one_loop
-from tests.support.key_pages import create, forced, newest, token_on
+from tests.support.key_pages import NEW_KEY, create, forced, newest, token_on
 
 
 def test_a_key_is_created_and_works(each_area: Area) -> None:
@@ -44,11 +45,18 @@ def test_the_token_is_in_one_answer(area: Area) -> None:
     assert secret not in str(browser.cookies)
 
 
-def test_nothing_is_preselected_for_the_expiry(area: Area) -> None:
-    """The expiry is never assumed: no option is checked, and one must be chosen."""
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("expiry", ["30", "90", "365", "date", "never"]),
+        ("access", ["full", "read-only", "chosen"]),
+    ],
+)
+def test_nothing_is_preselected(area: Area, name: str, options: list[str]) -> None:
+    """Neither expiry nor access is assumed: no option is checked, and one must be chosen."""
     page = area.signed_in().open(f"{area.keys_url}/new").tree
-    radios = page.all("input", type="radio", name="expiry")
-    assert [r.attributes["value"] for r in radios] == ["30", "90", "365", "date", "never"]
+    radios = page.all("input", type="radio", name=name)
+    assert [r.attributes["value"] for r in radios] == options
     assert all("checked" not in r.attributes and "required" in r.attributes for r in radios)
 
 
@@ -130,26 +138,32 @@ def test_a_fixed_form_creates_the_key(area: Area) -> None:
     ("fields", "scopes"),
     [
         ({}, ["*"]),
-        ({"access": "full", "scope": "keys:write"}, ["*"]),
+        ({"access": "full", "scope_keys": "write"}, ["*"]),
         ({"access": "read-only"}, sorted(READ_ONLY)),
         (
-            {"access": "chosen", "scope": ["documents:read", "invoices:read"]},
+            {"access": "chosen", "scope_documents": "read", "scope_invoices": "read"},
             ["documents:read", "invoices:read"],
         ),
-        ({"access": "chosen", "scope": ["keys:write"]}, ["keys:write"]),
+        (
+            {"access": "chosen", "scope_documents": "write"},
+            ["documents:read", "documents:write"],
+        ),
+        ({"access": "chosen", "scope_keys": "write", "write_only": "keys"}, ["keys:write"]),
     ],
 )
 def test_the_chosen_access_is_kept(area: Area, fields: dict[str, str], scopes: list[str]) -> None:
-    """Full, read-only, or exactly the ticked scopes, including the product's own."""
-    assert create(area, area.signed_in(), **fields).status == 201
+    """Full, read-only, or exactly the chosen permissions, including the product's own; the page says which."""
+    seen = create(area, area.signed_in(), **fields)
+    assert seen.status == 201
     assert list(newest(area).scopes) == scopes
+    assert sentence_of(Scopes(scopes)) in seen.tree.one("dl", class_="facts").text
 
 
 def test_the_same_form_makes_one_key(each_area: Area) -> None:
     """Sent again, by a reload or a second click, the form creates no other key and shows no token."""
     browser = each_area.signed_in()
     form = browser.open(f"{each_area.keys_url}/new").form(each_area.keys_url)
-    fields = filled(form, {"description": "sync", "expiry": "30"})
+    fields = filled(form, NEW_KEY)
     first = browser.post(each_area.keys_url, fields)
     again = browser.post(each_area.keys_url, fields)
     assert (first.status, again.status) == (201, 200)
@@ -163,7 +177,7 @@ def test_two_simultaneous_clicks_create_one_key(each_area: Area) -> None:
     """Of simultaneous requests with one form, one creates the key and the others say so."""
     browser = each_area.signed_in()
     form = browser.open(f"{each_area.keys_url}/new").form(each_area.keys_url)
-    fields = filled(form, {"description": "sync", "expiry": "30"})
+    fields = filled(form, NEW_KEY)
     with ThreadPoolExecutor(5) as pool, on_one_loop(browser):
         seen = list(pool.map(lambda _: browser.post(each_area.keys_url, fields), range(5)))
     statuses = sorted(s.status for s in seen)
@@ -176,8 +190,8 @@ def test_a_used_form_with_other_values_asks_first(area: Area) -> None:
     """Going back, changing the form and sending it again asks first, and then creates the key."""
     browser = area.signed_in()
     form = browser.open(f"{area.keys_url}/new").form(area.keys_url)
-    browser.post(area.keys_url, filled(form, {"description": "one", "expiry": "30"}))
-    seen = browser.post(area.keys_url, filled(form, {"description": "two", "expiry": "30"}))
+    browser.post(area.keys_url, filled(form, {**NEW_KEY, "description": "one"}))
+    seen = browser.post(area.keys_url, filled(form, {**NEW_KEY, "description": "two"}))
     assert seen.status == 409
     assert "has already created a key" in seen.tree.text
     assert area.active() == 1
@@ -191,7 +205,7 @@ def test_a_refused_form_may_be_sent_again(area: Area) -> None:
     area.services.keys.revoke(area.principal, tokens[0].key_id)
     browser = area.signed_in()
     form = browser.open(f"{area.keys_url}/new").form(area.keys_url)
-    fields = filled(form, {"description": "sixth", "expiry": "30"})
+    fields = filled(form, {**NEW_KEY, "description": "sixth"})
     extra = area.key("fifth")
     assert browser.post(area.keys_url, fields).status == 409
     area.services.keys.revoke(area.principal, extra.key_id)
@@ -231,7 +245,7 @@ def test_a_form_opened_before_the_limit_was_reached_is_refused_kindly(area: Area
     form = browser.open(f"{area.keys_url}/new").form(area.keys_url)
     for number in range(5):
         area.key(f"key {number}")
-    seen = browser.post(area.keys_url, filled(form, {"description": "sixth", "expiry": "30"}))
+    seen = browser.post(area.keys_url, filled(form, {**NEW_KEY, "description": "sixth"}))
     assert seen.status == 409
     assert "You've reached your key limit" in seen.tree.text
     assert area.active() == 5

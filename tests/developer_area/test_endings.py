@@ -69,7 +69,7 @@ class Watched:
         self._cookies = httpx2.Cookies(self.browser.cookies)
         page = self.browser.open(f"{self.area.keys_url}/new")
         form = page.form(self.area.keys_url)
-        return filled(form, {"description": "late", "expiry": "30", "scope": [], **_narrow(page)})
+        return filled(form, {"description": "late", "expiry": "30", **_narrow(page)})
 
     @contextmanager
     def polled(self, works: Callable[[], bool]) -> Iterator[None]:

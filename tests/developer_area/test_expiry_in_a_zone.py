@@ -109,7 +109,7 @@ def test_around_midnight_today_is_the_persons(area: Area, zone: str, second: int
 @given(st.sampled_from(sorted(available_timezones())), st.dates(date(2026, 1, 1), date(2045, 1, 1)))
 def test_a_day_ends_before_the_next_begins(zone: str, day: date) -> None:
     """In every zone the end of a day is on that day, and a second later is the next, even if clocks change."""
-    entry = KeyEntry("x", expiry="date", expires_on=day.isoformat())
+    entry = KeyEntry("x", expiry="date", expires_on=day.isoformat(), access="full")
     ends = entry.draft(NOW, ZoneInfo(zone), ScopeCatalog()).expires_at
     assert isinstance(ends, datetime)
     assert ends.astimezone(ZoneInfo(zone)).date() == day
@@ -135,3 +135,22 @@ def test_an_invalid_time_creates_no_key(area: Area) -> None:
         sent = {**hidden, "description": "x", "expiry": "30", "access": "full", "shown_at": spoilt}
         assert browser.post(area.keys_url, sent.items()).status == 400
     assert area.active() == 0
+
+
+@pytest.mark.parametrize(
+    ("zone", "day", "text"),
+    [
+        ("Asia/Kolkata", "2026-12-24", "Until 24 Dec 2026, 23:59:59 IST, in 24 days."),
+        ("Pacific/Honolulu", "2026-12-24", "Until 24 Dec 2026, 23:59:59 HST, in 24 days."),
+        ("Australia/Lord_Howe", "2027-04-03", "Until 3 Apr 2027, 23:59:59 UTC+11:00, in 4 months."),
+        ("Australia/Lord_Howe", "2027-04-04", "Until 4 Apr 2027, 23:59:59 UTC+10:30, in 4 months."),
+        ("Asia/Kolkata", "2026-11-30", "That day is over."),
+        ("Asia/Kolkata", "2026-02-30", ""),
+        ("Asia/Kolkata", "", ""),
+    ],
+)
+def test_the_chosen_day_is_previewed(area: Area, zone: str, day: str, text: str) -> None:
+    """The server returns when something ends whose last day was chosen: what the form will store."""
+    seen = in_zone(area, zone).open(f"{area.keys_url}/expiry?on={day}")
+    assert (seen.status, seen.html) == (200, text)
+    assert seen.headers["content-type"].startswith("text/plain")

@@ -43,7 +43,12 @@ def creating(area: Area) -> Act:
     """Create a key."""
     browser = area.signed_in()
     form = browser.open(f"{area.keys_url}/new").form(area.keys_url)
-    return Act(area, browser, area.keys_url, filled(form, {"description": "x", "expiry": "30"}))
+    return Act(
+        area,
+        browser,
+        area.keys_url,
+        filled(form, {"description": "x", "expiry": "30", "access": "full"}),
+    )
 
 
 def revoking(area: Area) -> Act:

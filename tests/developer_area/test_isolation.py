@@ -163,13 +163,18 @@ def test_a_developer_revokes_only_their_own(area: Area) -> None:
 
 
 def test_a_developer_cannot_grant_keys_write(area: Area) -> None:
-    """The scope that manages all keys is not offered to developers, and is refused if sent."""
+    """The scope that manages all keys is disabled for developers, with the reason, and is refused if sent."""
     browser = area.signed_in(area.member(Role.DEVELOPER))
     page = browser.open(f"{area.keys_url}/new")
-    assert page.tree.all("input", name="scope", value="keys:write") == []
+    offered = page.tree.all("input", name="scope_keys")
+    assert [i.attributes["value"] for i in offered if "disabled" not in i.attributes] == [
+        "none",
+        "read",
+    ]
+    assert page.tree.one("span", id="scope_keys-reason").text == "Your role can't grant Write."
     token = page.tree.all("input", name="form_token")[0].attributes["value"]
     fields = [("form_token", token), ("once", "A" * 22), ("description", "x"), ("expiry", "30")]
-    seen = browser.post(area.keys_url, [*fields, ("access", "chosen"), ("scope", "keys:write")])
+    seen = browser.post(area.keys_url, [*fields, ("access", "chosen"), ("scope_keys", "write")])
     assert (seen.status, seen.heading) == (403, "You can't grant more than you have")
     assert area.active() == 0
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from urllib.parse import quote
 
 import pytest
 
-from keystead.developer_area.sign_in.cookies import DEVICE, SESSION
+from keystead.developer_area.sign_in.cookies import DEVICE, SESSION, WORKSPACE
 from keystead.developer_area.web.navigation import own_path
+from keystead.domain.ids import WorkspaceId
+from keystead.domain.principals import operator
 from keystead.domain.workspaces import Role
 from keystead.http import access_log
+from keystead.storage.tables import workspaces
 from tests.developer_area.conftest import Area, session_of
 from tests.support.administrator import write_behind
-from tests.support.browser import Browser, Page
+from tests.support.browser import Browser, Page, filled
 from tests.support.log_lines import logged_lines
 from tests.support.people import RIGHT, WRONG
 from tests.support.visitors import EMAIL, enter, portal_link, sign_in, with_password
@@ -72,9 +76,12 @@ def test_refused_sign_ins_are_logged_with_their_source(
 
 
 def visible(seen: Page, email: str) -> tuple[int, str, list[tuple[str, str]]]:
-    """Return everything in a response except its ID and the typed email."""
+    """Return everything in a response except its ID, the typed email, and the token, which is always another."""
     headers = [(n, v) for n, v in seen.headers.multi_items() if n != "x-request-id"]
-    return seen.status, seen.html.replace(email, "x" * len(email)), headers
+    html = seen.html.replace(email, "x" * len(email))
+    for field in seen.tree.all("input", name="form_token"):
+        html = html.replace(field.attributes["value"], "")
+    return seen.status, html, headers
 
 
 def test_known_and_unknown_people_get_the_same_answer(each_area: Area) -> None:
@@ -234,18 +241,121 @@ def test_a_password_link_leads_to_the_form(area: Area) -> None:
 
 def test_the_switcher_leads_to_the_other_workspaces(area: Area) -> None:
     """A user in several workspaces finds their other ones on every page, and no more."""
-    from dataclasses import replace
-
-    from keystead.storage.tables import workspaces
-
-    area.clock.advance(seconds=1)
-    mine = area.services.workspaces.create("Second")
+    mine = also_in(area, "Second")
     area.services.workspaces.create("Foreign", owner="Nora")
-    with write_behind(area.installation.database) as tx:
-        workspaces.insert_member(tx, replace(area.owner, workspace_id=mine.id), area.clock.now())
     browser = area.signed_in()
     page = browser.open(area.keys_url)
     assert "Foreign" not in page.tree.text
     there = browser.open(page.link("Second"))
-    assert there.path == f"/w/{mine.id}/keys"
+    assert there.path == f"/w/{mine}/keys"
     assert there.link("My workspace") == area.keys_url
+
+
+def test_the_switcher_keeps_the_section(area: Area) -> None:
+    """From a page of one section it leads to that section of the other workspace, from the account to the account."""
+    other = also_in(area, "Second")
+    browser = area.signed_in()
+    base, there = f"/w/{area.workspace_id}", f"/w/{other}"
+    for path in ("webhooks", "activity", "plan", "members", "account", "quick-start"):
+        assert browser.open(f"{base}/{path}").link("Second") == f"{there}/{path}"
+    for path in ("keys/new", "notices"):
+        assert browser.open(f"{base}/{path}").link("Second") == f"{there}/keys"
+    assert browser.open(f"{base}/webhooks/new").link("Second") == f"{there}/webhooks"
+    for path in ("webhooks", "activity", "plan", "members", "account", "quick-start"):
+        assert browser.open(f"{there}/{path}").status == 200
+
+
+def test_home_is_the_last_workspace(area: Area) -> None:
+    """The first page opens the workspace that the browser showed last, while its user is a member of it."""
+    with_password(area)
+    other = also_in(area, "Second")
+    browser = enter(area)
+    assert browser.open("/").path == area.keys_url
+    browser.open(f"/w/{other}/members")
+    assert browser.open("/").path == f"/w/{other}/keys"
+    browser.submit(browser.open(area.keys_url), "/sign-out")
+    browser.open(f"/w/{other}/keys")
+    assert sign_in(browser, EMAIL, RIGHT).path == area.keys_url
+    browser.cookies.set(WORKSPACE, other)
+    there = area.services.members.get(operator("test", other), area.owner.user.id)
+    area.services.members.remove(operator("test", other), there.user.id)
+    assert browser.open("/").path == area.keys_url
+    for invented in ("ws_x", "x" * 5000, ""):
+        browser.cookies.set(WORKSPACE, invented)
+        assert browser.open("/").path == area.keys_url
+
+
+def also_in(area: Area, name: str) -> WorkspaceId:
+    """Make the owner an owner of another workspace, which is not where they land."""
+    area.clock.advance(seconds=1)
+    other = area.services.workspaces.create(name, owner="Nora").id
+    with write_behind(area.installation.database) as tx:
+        workspaces.insert_member(tx, replace(area.owner, workspace_id=other), area.clock.now())
+    return other
+
+
+def test_the_page_names_a_link_that_leads_back(area: Area) -> None:
+    """The command that the sign-in page shows makes a link to the page that it interrupted."""
+    page = area.browser().open(f"{area.keys_url}?show=active")
+    assert f"keystead sign-in-link --next '{area.keys_url}?show=active'" in page.tree.text
+    assert "--next" not in area.browser().open("/sign-in").tree.text
+
+
+def test_a_portal_link_is_confirmed_once_in_a_browser(area: Area) -> None:
+    """Scripts confirm the product's later links for the same user; everything else waits for a click."""
+    with_password(area)
+
+    def is_confirmed(link: str, browser: Browser) -> bool:
+        form = browser.open(link).form("/sign-in")
+        return "data-confirmed" in form.attributes
+
+    browser = area.browser()
+    assert not is_confirmed(portal_link(area), browser)
+    browser.submit(browser.open(portal_link(area)), "/sign-in")
+    link = portal_link(area)
+    assert is_confirmed(link, browser)
+    assert is_confirmed(link, browser), "opening it uses nothing up"
+    assert browser.submit(browser.open(link), "/sign-in").path == area.keys_url
+    assert not is_confirmed(link, browser), "it was used"
+    assert not is_confirmed(portal_link(area, user_id="p2"), browser)
+    assert not is_confirmed(area.link(), browser)
+    assert not is_confirmed(portal_link(area), area.browser())
+    area.clock.advance(minutes=6)
+    assert not is_confirmed(link, browser)
+
+
+def from_zone(area: Area, browser: Browser, zone: str) -> Page:
+    """Sign in by a link in a browser whose scripts have filled in that time zone."""
+    page = browser.open(area.link())
+    fields = dict(filled(page.form("/sign-in"), {})) | {"browser_zone": zone}
+    return browser.post("/sign-in", fields.items())
+
+
+def test_the_first_sign_in_adopts_the_browsers_zone(each_area: Area) -> None:
+    """A user without a time zone gets the browser's, and reads it; one who has a zone keeps it."""
+    seen = from_zone(each_area, each_area.browser(), "Asia/Kolkata")
+    said = "Times are shown in your time zone, Asia/Kolkata. You can change it in Account."
+    assert (seen.path, said in seen.html) == (each_area.keys_url, True)
+    form = each_area.signed_in().open(f"{each_area.keys_url}/new")
+    assert "your time (Asia/Kolkata)" in form.tree.text
+    again = from_zone(each_area, each_area.browser(), "Pacific/Honolulu")
+    assert "Pacific/Honolulu" not in again.html
+    assert (
+        "your time (Asia/Kolkata)" in each_area.signed_in().open(f"{each_area.keys_url}/new").html
+    )
+
+
+@pytest.mark.parametrize("zone", ["", "Mars/Base", "../../etc/passwd", "x" * 5000])
+def test_no_other_text_becomes_a_zone(area: Area, zone: str) -> None:
+    """Without scripts, and in a zone that the server doesn't know, times stay in UTC."""
+    seen = from_zone(area, area.browser(), zone)
+    assert (seen.path, "your time zone" in seen.tree.text) == (area.keys_url, False)
+    assert "your time (UTC)" in area.signed_in().open(f"{area.keys_url}/new").tree.text
+
+
+def test_utc_that_was_chosen_stays(area: Area) -> None:
+    """A user who chose UTC keeps it, whatever the next browser proposes."""
+    browser = area.signed_in()
+    account = f"/w/{area.workspace_id}/account"
+    browser.submit(browser.open(account), f"{account}/time-zone", time_zone="UTC")
+    assert "your time zone" not in from_zone(area, area.browser(), "Asia/Kolkata").tree.text

@@ -22,7 +22,7 @@ from keystead.domain.errors import (
 from keystead.domain.ids import KeyId, UserId, WorkspaceId
 from keystead.domain.keys import UNSET, ApiKey, KeyDraft, KeyPatch, KeyStatus
 from keystead.domain.policies import NO_POLICY
-from keystead.domain.principals import Principal, of_key, operator
+from keystead.domain.principals import Principal, operator
 from keystead.domain.scopes import BUILT_IN, FULL, KEYS_WRITE, ScopeCatalog, Scopes
 from keystead.domain.workspaces import Member, Role, User
 from tests.support.clocks import NOON
@@ -39,7 +39,7 @@ ENDS = st.none() | st.integers(1, 10**8).map(lambda seconds: NOON + timedelta(se
 
 
 def _caller(scopes: Scopes, expires_at: datetime | None = None) -> Principal:
-    return of_key(KeyId("key_9"), "caller", WORKSPACE, scopes, expires_at)
+    return Principal.of_key(KeyId("key_9"), "caller", WORKSPACE, scopes, expires_at)
 
 
 def _member(role: Role, user: str = "usr_1") -> Principal:

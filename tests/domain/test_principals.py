@@ -8,7 +8,6 @@ from keystead.domain.principals import (
     Actor,
     Principal,
     PrincipalKind,
-    of_key,
     of_member,
     operator,
     system,
@@ -55,7 +54,7 @@ def test_who_manages_which_key(role: Role) -> None:
 
 def test_a_key_lacks_a_scope() -> None:
     """The error for a key names the missing scope, and no role."""
-    key = of_key(KeyId("key_1"), "sync", WORKSPACE, Scopes(["documents:read"]), None)
+    key = Principal.of_key(KeyId("key_1"), "sync", WORKSPACE, Scopes(["documents:read"]), None)
     key.require("documents:read")
     with pytest.raises(InsufficientScope) as refused:
         key.require(KEYS_WRITE)

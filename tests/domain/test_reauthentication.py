@@ -11,7 +11,7 @@ from keystead.domain.errors import ReauthenticationRequired
 from keystead.domain.ids import KeyId, SessionId, UserId, WorkspaceId
 from keystead.domain.keys import UNSET, ApiKey, KeyDraft, Unset, grant
 from keystead.domain.policies import NO_POLICY
-from keystead.domain.principals import Principal, of_key, of_member, operator
+from keystead.domain.principals import Principal, of_member, operator
 from keystead.domain.rotations import plan_rotation
 from keystead.domain.scopes import FULL, KEYS_WRITE, ScopeCatalog, Scopes
 from keystead.domain.sessions import (
@@ -105,7 +105,7 @@ def test_rotation_grants_full_access_again() -> None:
 def test_only_people_prove_themselves() -> None:
     """Keys within their scopes and operators create full keys without it; a member without a session never."""
     rights = Scopes(["*", KEYS_WRITE])
-    caller = of_key(KeyId("key_9"), "caller", WORKSPACE, rights, None)
+    caller = Principal.of_key(KeyId("key_9"), "caller", WORKSPACE, rights, None)
     for principal in (caller, operator("cli", WORKSPACE)):
         grant(KeyDraft("all", scopes=["*"]), principal, CATALOG, NO_POLICY, NOON)
     with pytest.raises(ReauthenticationRequired):

@@ -8,7 +8,7 @@ import pytest
 
 from keystead.domain.errors import Forbidden
 from keystead.domain.ids import KeyId, UserId, WorkspaceId
-from keystead.domain.principals import Principal, of_key, of_member, operator, system
+from keystead.domain.principals import Principal, of_member, operator, system
 from keystead.domain.roles import PERMISSIONS, ROLE_SCOPES, Permission, may, may_assign
 from keystead.domain.scopes import BUILT_IN, EVERYTHING, KEYS_WRITE, READ_ONLY, Scopes
 from keystead.domain.workspaces import Member, Role, User
@@ -77,7 +77,7 @@ def test_what_members_may_do_by_scope(role: Role) -> None:
 @pytest.mark.parametrize("permission", Permission)
 def test_a_key_has_no_permissions_of_users(permission: Permission) -> None:
     """No key has a permission of users, whatever its scopes; the installation has all."""
-    key = of_key(KeyId("key_1"), "all", WORKSPACE, Scopes([EVERYTHING, KEYS_WRITE]), None)
+    key = Principal.of_key(KeyId("key_1"), "all", WORKSPACE, Scopes([EVERYTHING, KEYS_WRITE]), None)
     with pytest.raises(Forbidden):
         key.require_permission(permission)
     operator("cli", WORKSPACE).require_permission(permission)

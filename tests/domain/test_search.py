@@ -155,12 +155,23 @@ def test_a_run_of_marks_costs_no_more_than_other_text() -> None:
     assert words_of("a" + "\u0300\u0316" * (TEXT_BYTES // 4)) == ["a"]
 
 
-@pytest.mark.parametrize("query", ["", "  ", "!?*\"'", "one " * 11, "x" * (MAX_QUERY + 1)])
-def test_a_query_has_one_to_ten_words(query: str) -> None:
-    """A query without a word, with more than ten, or with more than 1,000 characters is refused at its parameter."""
+MISTAKES = {
+    "": "is empty: enter 1-10 words",
+    "  ": "is empty: enter 1-10 words",
+    "!?*\"'": "has no letter and no digit: enter 1-10 words",
+    "one two " * 5
+    + "the ELEVENTH word": "has 13 words: at most 10 are allowed, so leave out “the” and what follows",
+    "x" * (MAX_QUERY + 1): "has 1,001 characters: at most 1,000 are allowed",
+}
+
+
+@pytest.mark.parametrize("query", MISTAKES)
+def test_a_mistake_in_a_query_is_explained(query: str) -> None:
+    """1-10 words in at most 1,000 characters; the refusal says what is wrong, and where."""
     with pytest.raises(Invalid) as refused:
         parse_query(query)
-    assert [error.pointer for error in refused.value.errors] == ["query:query"]
+    [error] = refused.value.errors
+    assert (error.pointer, error.detail) == ("query:query", MISTAKES[query])
 
 
 def test_words_of_a_query() -> None:

@@ -6,7 +6,13 @@ from datetime import timedelta
 import pytest
 
 from keystead.domain.ids import SessionId, UserId
-from keystead.domain.sessions import ABSOLUTE_LIMIT, IDLE_LIMIT, LINK_LIFETIME, Session
+from keystead.domain.sessions import (
+    ABSOLUTE_LIMIT,
+    IDLE_LIMIT,
+    LINK_LIFETIME,
+    Session,
+    may_continue,
+)
 from tests.support.clocks import NOON
 
 SESSION = Session(SessionId("ses_1"), UserId("usr_1"), NOON, NOON, NOON)
@@ -43,3 +49,11 @@ def test_touches_are_rare() -> None:
     """A session's use is written at most once a minute."""
     assert not SESSION.needs_touch(NOON + timedelta(seconds=60) - INSTANT)
     assert SESSION.needs_touch(NOON + timedelta(seconds=60))
+
+
+@pytest.mark.parametrize(
+    ("minutes", "continues"), [(-1, False), (0, True), (14.99, True), (15, False), (600, False)]
+)
+def test_a_form_continues_for_a_quarter_of_an_hour(minutes: float, continues: bool) -> None:
+    """What was sent long ago, or has a time of the future, waits for another click."""
+    assert may_continue(NOON, NOON + timedelta(minutes=minutes)) is continues

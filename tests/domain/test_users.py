@@ -1,4 +1,4 @@
-"""Email addresses and time zones, as users enter them."""
+"""Email addresses, as users enter them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keystead.domain.errors import Invalid
-from keystead.domain.users import check_email, check_time_zone, fold_email, time_zones
+from keystead.domain.users import check_email, fold_email
 
 
 @pytest.mark.parametrize(
@@ -104,36 +104,3 @@ def test_two_persons() -> None:
 def test_folding_again_changes_nothing(email: str) -> None:
     """Folding is idempotent, so the stored form can be compared."""
     assert fold_email(fold_email(email)) == fold_email(email)
-
-
-@pytest.mark.parametrize(
-    "zone", ["UTC", "Europe/Berlin", "America/Argentina/Buenos_Aires", "Etc/GMT+5"]
-)
-def test_zones(zone: str) -> None:
-    """All names of the IANA database are valid."""
-    assert check_time_zone(zone) == zone
-
-
-@pytest.mark.parametrize(
-    "zone",
-    [
-        "",
-        "utc+1",
-        "CEST",
-        "europe/berlin",
-        "../UTC",
-        "/usr/share/zoneinfo/UTC",
-        "localtime",
-        "Factory",
-        "a\0",
-    ],
-)
-def test_invalid_zones(zone: str) -> None:
-    """Any other text is refused, including names of files."""
-    with pytest.raises(Invalid):
-        check_time_zone(zone)
-
-
-def test_there_are_zones_everywhere() -> None:
-    """The database is part of the installation: a machine without one offers the same zones."""
-    assert len(time_zones()) > 400

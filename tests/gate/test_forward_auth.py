@@ -126,7 +126,7 @@ def test_every_dead_token_is_refused_alike(
 
 def test_without_credentials(gate: GateApplication) -> None:
     """No credentials, Basic, and a session's cookie: 401 with a challenge that names no error."""
-    cookie = (b"cookie", b"__Host-keystead=x")
+    cookie = (b"cookie", b"__Host-keys=x")
     for fields in ([], [basic("a", "b")], [cookie]):
         answer = refused(gate.ask(READ, headers=fields), 401, "unauthenticated")
         assert answer.header("www-authenticate") == 'Bearer realm="keystead"'

@@ -210,13 +210,13 @@ def test_a_hundred_thousand_values_have_one_meaning() -> None:
 )
 def test_the_challenge_says_what_rfc_6750_says(error: KeysteadError, expected: str | None) -> None:
     """Without credentials the challenge has only the scheme; otherwise the error, and the missing scope."""
-    assert challenge(error) == expected
+    assert challenge(error, "keystead") == expected
 
 
 @given(st.text(max_size=30))
 def test_no_scope_text_breaks_out_of_the_challenge(scope: str) -> None:
     """With any text as scope, the field stays one well-formed line."""
-    value = challenge(InsufficientScope(scope)) or ""
+    value = challenge(InsufficientScope(scope), "keystead") or ""
     assert re.fullmatch(
         r'Bearer realm="keystead", error="insufficient_scope"(, scope="[!#-\[\]-~ ]+")?', value
     )

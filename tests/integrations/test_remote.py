@@ -52,7 +52,7 @@ def test_a_server_that_is_away_admits_no_caller(api_server: ServerWithKeys) -> N
             guard.admit(head)
         problem = json.loads(guard.answer(failure.value).body)
         assert problem["code"] == "unavailable"
-        assert problem["detail"] == "The Keystead server cannot be reached. Try again."
+        assert problem["detail"] == "The server that verifies keys cannot be reached. Try again."
         with pytest.raises(Unavailable):
             asyncio.run(guard.admit_on_loop(head))
 

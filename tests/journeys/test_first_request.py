@@ -18,6 +18,7 @@ from keystead.domain.principals import of_member
 from tests.support.chromium import chromium, enter, person, require_accessible, row
 from tests.support.server_process import ServerProcess, serving
 
+pytestmark = pytest.mark.slow
 WAITING = "Waiting for the first request…"
 USED = re.compile(r"First request: just now from 127\.0\.0\.1 \(curl\)")
 HIDE = "Object.defineProperty(document, 'hidden', {configurable: true, get: () => true})"
@@ -126,6 +127,7 @@ def test_the_token_step_shows_the_first_request(
         page.get_by_role("link", name="Create key").click()
     page.get_by_label("Description").fill("sync")
     page.get_by_label("30 days").check()
+    page.get_by_label("Full access").check()
     page.get_by_role("button", name="Create key").click()
     expect(page.get_by_text(WAITING)).to_be_visible()
     require_accessible(page)

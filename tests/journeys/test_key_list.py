@@ -17,7 +17,7 @@ from keystead.domain.ids import WorkspaceId
 from keystead.domain.instants import to_microseconds
 from keystead.domain.key_lists import KeySelection
 from keystead.domain.keys import ApiKey, KeyDraft, KeyStatus
-from keystead.domain.principals import Principal, of_key, system
+from keystead.domain.principals import Principal, system
 from keystead.domain.scopes import Scopes
 from tests.support.chromium import act_on, chromium, person, require_accessible, row
 from tests.support.clocks import ManualClock
@@ -92,7 +92,9 @@ class Workspace:
 
     def use(self, key: ApiKey) -> None:
         """Record a use of the key."""
-        caller = of_key(key.id, key.description, key.workspace_id, key.scopes, key.expires_at)
+        caller = Principal.of_key(
+            key.id, key.description, key.workspace_id, key.scopes, key.expires_at
+        )
         at = to_microseconds(self.clock.now())
         self.services.usage.note(caller, at, "2001:db8:85a3:8d3:1319:8a2e:370:7348", AGENT)
         self.services.usage.flush()
@@ -287,6 +289,7 @@ def test_the_pressed_control_shows_that_it_waits(
         expect(opener).not_to_have_attribute("aria-busy", "true")
         page.get_by_label("Description").fill("slow")
         page.get_by_label("30 days").check()
+        page.get_by_label("Full access").check()
         page.get_by_role("button", name="Create key").click()
         expect(page.get_by_role("button", name="Creating…")).to_have_attribute("aria-busy", "true")
         expect(page.get_by_role("button", name="Copy key")).to_be_visible()
@@ -366,6 +369,7 @@ def test_a_new_key_is_highlighted(
         page.get_by_role("link", name="Create key").click()
         page.get_by_label("Description").fill("brand new")
         page.get_by_label("30 days").check()
+        page.get_by_label("Full access").check()
         page.get_by_role("button", name="Create key").click()
         page.get_by_role("button", name="Copy key").click()
         page.get_by_role("link", name="Done").click()
@@ -486,6 +490,7 @@ def test_the_first_run(
         page.get_by_role("link", name="Create key").click()
         page.get_by_label("Description").fill("first")
         page.get_by_label("30 days").check()
+        page.get_by_label("Full access").check()
         page.get_by_role("button", name="Create key").click()
         if scripts:
             page.get_by_role("button", name="Copy key").click()

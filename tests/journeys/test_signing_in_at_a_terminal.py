@@ -20,6 +20,7 @@ from tests.support.chromium import chromium, has_scripts, person, require_access
 from tests.support.server_process import ServerProcess, serving
 from tests.support.terminal import Terminal, at_terminal
 
+pytestmark = pytest.mark.slow
 CODE = r"enter the code ([B-Z]{4}-[0-9]{4})"
 TOKEN = re.compile(r"ks_[0-9A-Za-z]{22}_[0-9A-Za-z]{49}")
 
@@ -102,7 +103,7 @@ def test_a_terminal_gets_its_key(
         expect(page.get_by_role("heading", name="Give this terminal a key")).to_be_visible()
         page.get_by_label("Description").fill("my laptop")
         page.get_by_label("30 days").check()
-        expect(page.get_by_label("documents:read")).to_be_checked()
+        expect(page.get_by_label("Documents: Read")).to_be_checked()
         page.get_by_role("button", name="Approve").click()
         expect(page.get_by_role("status").first).to_contain_text("Go back to your terminal")
         assert terminal.finish() == Exit.DONE, terminal.shown

@@ -17,6 +17,7 @@ from keystead.cli.serve import fresh_link
 from tests.support.chromium import chromium, enter, page_storage, person, require_accessible, row
 from tests.support.server_process import ServerProcess, serving
 
+pytestmark = pytest.mark.slow
 TOKEN = re.compile(r"ks_[0-9A-Za-z]{22}_[0-9A-Za-z]{49}")
 TABS = ("Key", ".env", "curl", "Python", "JavaScript")
 NO_CLIPBOARD = "Object.defineProperty(navigator, 'clipboard', {value: undefined})"
@@ -98,6 +99,7 @@ def create(page: Page, place: Place, description: str = "sync") -> str:
     place(page)
     page.get_by_label("Description").fill(description)
     page.get_by_label("30 days").check()
+    page.get_by_label("Full access").check()
     page.get_by_role("button", name="Create key").click()
     expect(page.get_by_role("heading", name="Copy your API key now")).to_be_visible()
     token = field(page).input_value()

@@ -128,7 +128,7 @@ def _places(secret: str, live: str) -> Iterator[tuple[str, dict[str, str], bytes
         "cookie",
     ):
         yield "", bearer | {header: secret}, b""
-    yield "", {"cookie": f"__Host-keystead={secret}"}, b""
+    yield "", {"cookie": f"__Host-keys={secret}"}, b""
     yield "", typed, json.dumps({secret: secret, "description": None}).encode()
     yield "", typed, b'{"description": "' + secret.encode()
     yield "", typed, json.dumps([secret]).encode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from typing import Any
@@ -125,6 +126,25 @@ def test_masking_leaves_the_line_whole(before: str) -> None:
     (line,) = lines_of(f"log.info('it', value={before!r} + TOKEN)")
     assert line["value"].startswith(before[0])
     assert line["value"].endswith("[redacted]")
+
+
+def test_a_terminal_gets_lines_for_people() -> None:
+    """Time, level, event and fields, still without secrets, and without anything that moves the terminal."""
+    at_terminal = """
+import os, pty
+kept, ours = pty.openpty()
+os.dup2(ours, 2)
+logs.configure("info")
+log.warning("task failed", task="flush", failures=3, text="a\\x1b[31m\\nb", says=TOKEN)
+os.write(1, os.read(kept, 65536))
+"""
+    source = f"TOKEN = {TOKEN!r}\n{PROGRAM}\n{at_terminal}"
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, check=True)
+    time, line = done.stdout.decode("ascii").rstrip().split(" ", 1)
+    assert re.fullmatch(r"\d\d:\d\d:\d\d\.\d{3}", time)
+    assert line == (
+        'warning  task failed  task="flush" failures=3 text="a\\u001b[31m\\nb" says="[redacted]"'
+    )
 
 
 def test_values_that_are_not_json_are_logged_by_type() -> None:

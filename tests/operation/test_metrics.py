@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import struct
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from threading import Timer
@@ -15,11 +17,14 @@ import pytest
 from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.parser import text_string_to_metric_families
 
-from keystead.operation import metrics
+from keystead.operation.metrics import listener
+from keystead.operation.metrics.counters import Metrics
+from keystead.operation.metrics.definitions import DEFINITIONS
+from keystead.operation.metrics.processes import Processes
 from tests.support.postgres import wait_until
 from tests.support.server_process import HOST, free_port, serving
 
-LABELS = {"method", "route", "status", "le", "verdict", "task", "version", "python", "database"}
+LABELS = {name for each in DEFINITIONS for name in each.labels} | {"le"}
 
 
 class Scrape:
@@ -43,11 +48,55 @@ def test_a_process_that_is_starting_fails_no_scrape(tmp_path: Path) -> None:
     """Its file is empty for a moment: the others' numbers are reported as soon as it is not."""
     starting = tmp_path / f"counter_{os.getpid()}.db"
     starting.touch()
-    collector = metrics._Shared(tmp_path)
+    collector = listener._Shared(tmp_path)
     with pytest.raises(struct.error):
         list(collector._all.collect())  # type: ignore[no-untyped-call]
     Timer(0.05, lambda: MmapedDict(str(starting)).close()).start()  # type: ignore[no-untyped-call]
     assert list(collector.collect()) == []
+
+
+def test_a_process_counts_only_what_is_defined(tmp_path: Path) -> None:
+    """Every metric that a process keeps has a definition of the same labels and type."""
+    defined = {each.name: (each.type, each.labels) for each in DEFINITIONS}
+    kept = {}
+    for metric in vars(Metrics()).values():
+        (family,) = metric.describe()
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        kept[name] = (family.type, metric._labelnames)
+    assert kept.items() <= defined.items()
+    assert {name for name in defined if name not in kept} == {
+        "keystead_build_info",
+        *(name for name in defined if name.startswith("process_")),
+    }
+
+
+def test_all_processes_are_one_to_prometheus() -> None:
+    """Memory is added up over the parent and its children, CPU time stays when a child ends."""
+    alone = _processes()
+    child = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import sys; sum(range(10**7)); print(flush=True); sys.stdin.read()",
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    with child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        together = _processes()
+        memory = "process_resident_memory_bytes"
+        assert together[memory] > alone[memory] + 1_000_000
+        assert together["process_start_time_seconds"] == alone["process_start_time_seconds"]
+    cpu = "process_cpu_seconds_total"
+    assert _processes()[cpu] >= together[cpu] > alone[cpu]
+    assert alone.keys() == {each.name for each in DEFINITIONS if each.name.startswith("process_")}
+
+
+def _processes() -> dict[str, float]:
+    families = Processes().collect()
+    return {sample.name: sample.value for family in families for sample in family.samples}
 
 
 def _holds(labels: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
@@ -84,10 +133,14 @@ def test_the_whole_server_is_counted_without_names(tmp_path: Path) -> None:
         assert verdicts == {"verified": 22, "revoked": 1, "malformed": 1}
         assert scrape.total("keystead_build_info", database="sqlite") == 1
         assert {label for sample in scrape.samples for label in sample.labels} <= LABELS
+        assert not [v for s in scrape.samples for v in s.labels.values() if " " in v]
         for secret in (key_id, good, good[-20:], revoked[-20:], "ws_", HOST):
             assert secret not in scrape.text
 
         wait_until(lambda: _flushed(port), "a flush is told")
+        wait_until(lambda: Scrape(port).total("keystead_active_keys") == 1, "the keys are counted")
+        assert Scrape(port).total("keystead_workspaces") == 1
+        assert {sample.name for sample in scrape.samples} >= {"process_cpu_seconds_total"}
         assert server.process is not None
         for process in server.processes():
             os.kill(process, signal.SIGKILL)

@@ -53,7 +53,7 @@ from tests.support.row_security import as_owner
 
 SERVICES: Final = Path(keystead.__file__).parent / "services"
 AT_ONCE: Final = 6
-URL: Final = "https://hooks.example/keystead"
+URL: Final = "https://hooks.example/keys"
 _WAITING: Final = (
     "SELECT count(*) FROM pg_stat_activity"
     " WHERE datname = current_database() AND wait_event_type = 'Lock'"

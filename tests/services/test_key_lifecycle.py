@@ -42,7 +42,7 @@ def test_an_expiry_is_announced_14_7_and_1_days_before_and_then(
         look(sandbox)
         for event in recorded(sandbox, tenant)[len(heard) :]:
             heard[day] = (str(event.type), event.data.get("days"))
-            assert (event.target.id, event.actor.name) == (created.id, "Keystead")
+            assert (event.target.id, event.actor.name) == (created.id, "System")
         sandbox.clock.advance(DAY)
     assert heard == {
         6: ("key.expiring", 14),

@@ -22,7 +22,7 @@ from keystead.domain.events import Origin
 from keystead.domain.ids import KeyId
 from keystead.domain.keys import ApiKey, KeyDraft, KeyPatch
 from keystead.domain.networks import ANYWHERE, Networks
-from keystead.domain.principals import Principal, of_key
+from keystead.domain.principals import Principal
 from keystead.domain.renewals import Renewal
 from keystead.domain.scopes import KEYS_READ, KEYS_WRITE
 from keystead.domain.sessions import REAUTHENTICATION_AGE
@@ -43,7 +43,7 @@ AT_A_DESK = Origin("10.1.2.3")
 def _maker(sandbox: SandboxInstallation, tenant: Principal, **chosen: Any) -> Principal:
     """Return a key that manages keys, as a principal with what its row has."""
     key = sandbox.key(tenant, scopes=MAKER, **chosen).key
-    return of_key(
+    return Principal.of_key(
         key.id,
         key.description,
         key.workspace_id,

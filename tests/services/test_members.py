@@ -24,7 +24,7 @@ from keystead.domain.ids import (
 )
 from keystead.domain.keys import KeyDraft
 from keystead.domain.portal import PortalRequest, PortalUser
-from keystead.domain.principals import of_key
+from keystead.domain.principals import Principal
 from keystead.domain.scopes import EVERYTHING, KEYS_WRITE, Scopes
 from keystead.domain.workspaces import Member, Role
 from tests.support.installations import SandboxInstallation
@@ -100,7 +100,7 @@ def test_no_key_touches_people(people: People, ada: Member) -> None:
     """A key with all scopes neither sees nor changes members, invitations or the workspace (R56)."""
     bo = people.join(ada, Role.VIEWER)
     rights = Scopes([EVERYTHING, KEYS_WRITE])
-    key = of_key(KeyId("key_1"), "all", ada.workspace_id, rights, None)
+    key = Principal.of_key(KeyId("key_1"), "all", ada.workspace_id, rights, None)
     acts = [
         (people.members.list, key),
         (people.members.change_role, key, bo.user.id, Role.ADMIN),

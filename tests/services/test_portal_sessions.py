@@ -142,6 +142,16 @@ def test_the_product_makes_no_owners(people: People, ada: Member) -> None:
         people.members.change_role(acting(ada), pat.user.id, Role.OWNER)
 
 
+def test_a_portal_session_leaves_an_owner_an_owner(people: People, ada: Member) -> None:
+    """Who owns a workspace is set by the calls for members alone: a session refreshes the name, no more."""
+    principal = PRODUCT.within(ada.workspace_id)
+    people.members.put(principal, PortalUser("u1", "Pat"), Role.OWNER)
+    pat = _member(people, ada, name="Pat B.", role=Role.VIEWER)
+    assert (pat.user.name, pat.role) == ("Pat B.", Role.OWNER)
+    people.members.put(principal, PortalUser("u1", "Pat"), Role.VIEWER)
+    assert _member(people, ada, role=Role.DEVELOPER).role is Role.DEVELOPER
+
+
 def test_a_proof_is_given_by_the_product(people: People, ada: Member) -> None:
     """After a quarter of an hour full rights require a new link from the product, which is a new proof."""
     member = _member(people, ada, return_url=BACK)

@@ -21,7 +21,7 @@ from keystead.domain.rate_limits import RateExceeded, RatePolicy, RateSubject
 from keystead.domain.usage import Period, UseCount
 from keystead.domain.verification import Denied, Verified
 from keystead.operation.files import ConfigurationError
-from keystead.operation.metrics import Metrics
+from keystead.operation.metrics.counters import Metrics
 from keystead.services.key_issuer import CreatedKey
 from keystead.services.rate_counters import MemoryCounters, ValkeyCounters
 from keystead.services.rate_limits import RETRY_SECONDS, RateLimiter

@@ -17,7 +17,7 @@ from keystead.domain.errors import (
 )
 from keystead.domain.events import Origin
 from keystead.domain.keys import ApiKey, KeyPatch, KeyStatus
-from keystead.domain.principals import Principal, of_key
+from keystead.domain.principals import Principal
 from keystead.domain.renewals import Renewal
 from keystead.domain.verification import Denied, Verified
 from keystead.services.key_issuer import CreatedKey
@@ -450,7 +450,7 @@ def test_the_old_key_may_be_gone(sandbox: SandboxInstallation) -> None:
 
 def _unverified(tenant: Principal, key: CreatedKey) -> Principal:
     """Return the key's principal without a verification."""
-    return of_key(
+    return Principal.of_key(
         key.key.id, key.key.description, tenant.workspace_id, key.key.scopes, key.key.expires_at
     )
 

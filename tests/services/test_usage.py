@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from keystead.domain.errors import InsufficientScope, NotFound, Unavailable
 from keystead.domain.instants import from_microseconds, to_microseconds
 from keystead.domain.keys import KeyUse
-from keystead.domain.principals import of_key
+from keystead.domain.principals import Principal
 from keystead.services.key_issuer import CreatedKey
 from keystead.services.usage import MAX_RUNS
 from keystead.storage.schema import tables as schema
@@ -239,7 +239,7 @@ def test_noting_is_adding_up(
     """In whatever order callers come, over midnight and by a clock set back, every use counts on its day."""
     created = sandbox.key(tenant := sandbox.tenant())
     usage, key = sandbox.services.usage, created.key
-    user = of_key(key.id, "sync", key.workspace_id, key.scopes, None)
+    user = Principal.of_key(key.id, "sync", key.workspace_id, key.scopes, None)
     midnight, expected, last = to_microseconds(NOON + DAY / 2), Counter[date](), 0
     for seconds, caller, flushed in uses:
         at = midnight + seconds * 1_000_000

@@ -42,6 +42,7 @@ from keystead.domain.webhooks import (
 )
 from keystead.domain.workspaces import Role
 from keystead.services.deliveries import LEASE, Batch, Deliveries, Sent
+from keystead.services.installation_counts import InstallationCounts
 from keystead.services.sealing import Sealed, Sealing, Unsealable
 from keystead.services.webhooks import CreatedWebhook
 from keystead.storage.schema import tables as schema
@@ -589,3 +590,21 @@ def test_what_each_role_may_do_with_webhooks(sandbox: SandboxInstallation) -> No
     sandbox.services.members.change_role(tenant, UserId(admin.id), Role.DEVELOPER)
     with pytest.raises(Forbidden):
         hook(sandbox, admin)
+
+
+def test_the_gauges_see_what_waits(own_sandbox: SandboxInstallation) -> None:
+    """A delivery is overdue from the moment it is due, waits until it is sent, and then does neither."""
+    sandbox, tenant = own_sandbox, own_sandbox.tenant()
+    webhook = hook(sandbox, tenant)
+    hook(sandbox, tenant, "key.revoked")
+    answer(sandbox, claimed(sandbox, webhook), 204)  # the news of the second webhook
+    sandbox.key(tenant)
+    sandbox.clock.advance(timedelta(hours=1))
+    waiting = InstallationCounts(sandbox.database, sandbox.clock).read()
+    assert (waiting.waiting_deliveries, waiting.overdue) == (1, timedelta(hours=1))
+    answer(sandbox, claimed(sandbox, webhook), 500)
+    retried = InstallationCounts(sandbox.database, sandbox.clock).read()
+    assert (retried.waiting_deliveries, retried.overdue) == (1, timedelta())
+    sandbox.clock.advance(timedelta(days=1))
+    answer(sandbox, claimed(sandbox, webhook), 204)
+    assert InstallationCounts(sandbox.database, sandbox.clock).read()[2:] == (0, timedelta())

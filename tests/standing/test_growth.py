@@ -19,11 +19,20 @@ from starlette.requests import Request
 from keystead.api.bodies.documents import Batch, NewDocument
 from keystead.api.documents import MAX_BATCH_VALUES
 from keystead.api.routes import OPERATIONS
-from keystead.cli.documents.files import title_of
+from keystead.client.folders.files import title_of
 from keystead.developer_area.sign_in import cookies, kept_forms
 from keystead.developer_area.web import forms
 from keystead.developer_area.web.navigation import own_path
-from keystead.domain import documents, instants, portal, scopes, search, token, users
+from keystead.domain import (
+    documents,
+    instants,
+    portal,
+    scopes,
+    search,
+    time_zones,
+    token,
+    users,
+)
 from keystead.domain import keys as key_rules
 from keystead.domain.destinations import Destinations
 from keystead.domain.errors import TooLarge
@@ -155,7 +164,7 @@ def _authorization(value: str) -> list[Header]:
 def _cookie(value: str) -> None:
     request = Request(scope_of(headers=[(b"cookie", value.encode("latin-1", "replace"))]))
     cookies.find_secret(request, cookies.SESSION)
-    cookies.find_text(request, cookies.KEPT_FORM)
+    cookies.find_bytes(request, cookies.KEPT_FORM)
 
 
 def _kept(value: str) -> None:
@@ -243,7 +252,7 @@ READERS: Final = (
     Reader("description", key_rules.check_description, JSON_LIMIT),
     Reader("search of keys", key_rules.check_query, QUERY),
     Reader("email", users.check_email, JSON_LIMIT, _ADDRESSES),
-    Reader("time zone", users.check_time_zone, FORM_BYTES),
+    Reader("time zone", time_zones.check_time_zone, FORM_BYTES),
     Reader(
         "return URL",
         lambda text: portal.check_return_url(text, ["https://a"]),

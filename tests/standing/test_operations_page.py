@@ -1,23 +1,19 @@
-"""The page for operators lists exactly the existing settings, metrics and log events."""
+"""The page for operators lists exactly the existing settings and metrics."""
 
 from __future__ import annotations
 
 import re
 import tomllib
-from configparser import ConfigParser
 from pathlib import Path
 
 import pytest
 
-from keystead.cli.outcome import Exit
-from keystead.operation.metrics import Metrics
-from keystead.operation.server.serving import STOP_SECONDS
+from keystead.operation.metrics.definitions import DEFINITIONS
 from keystead.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "operations.md").read_text()
 DEPLOY = (ROOT / "docs" / "guides" / "deploy.md").read_text()
-EVENT = re.compile(r"""\b(?:_log|log|said)(?:\.\w+)?\(\s*"([^"]+)\"""")
 
 
 def section(title: str) -> str:
@@ -44,26 +40,13 @@ def test_defaults_on_the_page_are_the_defaults() -> None:
 
 def test_every_metric_is_on_the_page_with_its_labels() -> None:
     """The table of metrics has the names and labels of the listener."""
-    labels_by_name = {}
-    for metric in vars(Metrics()).values():
-        (family,) = metric.describe()
-        name = f"{family.name}_total" if family.type == "counter" else family.name
-        labels_by_name[name] = set(metric._labelnames)
     rows = [row.split("|")[1:3] for row in section("Metrics").splitlines() if row.startswith("| `")]
-    documented = {name.strip(" `"): set(re.findall(r"`(\w+)`", labels)) for name, labels in rows}
-    assert documented.pop("keystead_build_info") == {"version", "python", "database"}
-    assert documented == labels_by_name
-
-
-def test_every_event_of_the_log_is_on_the_page() -> None:
-    """The table has exactly the events that the code logs."""
-    logged = {
-        event
-        for folder in ("cli", "http", "operation", "services", "worker")
-        for path in (ROOT / "src" / "keystead" / folder).rglob("*.py")
-        for event in EVENT.findall(path.read_text())
+    documented = {
+        name: set(re.findall(r"`(\w+)`", labels))
+        for names, labels in rows
+        for name in re.findall(r"`(\w+)`", names)
     }
-    assert logged == first_cells("Log")
+    assert documented == {each.name: set(each.labels) for each in DEFINITIONS}
 
 
 def block(language: str, number: int = 0) -> str:
@@ -75,19 +58,6 @@ def block(language: str, number: int = 0) -> str:
 def test_the_settings_file_of_the_guide_is_one() -> None:
     """The file loads, and is safe to start with."""
     assert Settings(**tomllib.loads(block("toml"))).metrics_port == 9464
-
-
-def test_the_unit_of_the_guide_fits_the_server() -> None:
-    """The unit never restarts a wrong configuration, waits for requests, and names real commands."""
-    unit = ConfigParser(interpolation=None, strict=False)
-    unit.optionxform = str  # type: ignore[assignment,method-assign]
-    unit.read_string(block("ini"))
-    service = unit["Service"]
-    never_again = {int(code) for code in service["RestartPreventExitStatus"].split()}
-    assert never_again == {Exit.USAGE, Exit.CONFIGURATION}
-    assert int(service["TimeoutStopSec"]) > STOP_SECONDS
-    assert service["ExecStart"].endswith("/keystead serve")
-    assert service["KillMode"] == "mixed"
 
 
 @pytest.mark.parametrize("page", [PAGE, DEPLOY], ids=["operations", "deploy"])

@@ -29,7 +29,7 @@ def test_no_pattern_is_hidden() -> None:
     assert len(USES) >= 40
 
 
-WRITTEN_BY_USERS = {"keystead.cli.documents.found"}
+WRITTEN_BY_USERS = {"keystead.client.folders.found"}
 """Modules that compile what the user of the command has given, for that command only."""
 QUADRATIC = {
     "the search of joined fields": (rb",[ \t,]*[a-z]+ +[^ ,=]", "search"),

@@ -25,7 +25,7 @@ FORMS = {
 WHERE = {
     "sequence": {"schema/tables.py", "migrations/versions/r0001_first_schema.py"},
     "advisory lock": {"row_security/apply.py", "tables/credentials.py", "tables/deletion.py"},
-    "lock of a table": {"tables/plans.py"},
+    "lock of a table": {"moving/postgresql.py", "tables/plans.py"},
     "trigger": {
         "schema/key_count_triggers.py",
         "schema/search.py",
@@ -34,9 +34,9 @@ WHERE = {
     },
 }
 """The known places of each, as docs/scaling.md describes them."""
-TIMES = {"sequence": 2, "advisory lock": 4, "lock of a table": 1}
+TIMES = {"sequence": 2, "advisory lock": 4, "lock of a table": 2}
 """The number of a document's row, in the schema and its migration; the lock of migrations, those of an
-operator's credential, that of a purge, and that of the plans.
+operator's credential, that of a purge; that of the plans, and that of all tables during a move.
 """
 
 

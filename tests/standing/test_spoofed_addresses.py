@@ -6,6 +6,7 @@ import ssl
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import product as pairs_of
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -166,16 +167,17 @@ GUARDS: dict[str, Callable[[Spoofed, Sequence[str]], Guard]] = {
 }
 """Each kind of guard, behind these proxies."""
 EACH_GUARD = [
-    ("sqlite", "in process"),
-    ("postgresql", "in process"),
-    ("sqlite", "remote"),
-    ("postgresql", "remembering"),
+    *pairs_of(["sqlite"], ["in process", "remote"], PRODUCTS),
+    *pairs_of(["postgresql"], ["remembering"], PRODUCTS),
+    *pairs_of(["postgresql"], ["in process"], ["asgi", "wsgi"]),
 ]
-"""A remote guard asks `/introspect`, whose addresses are tested above on both engines."""
+"""What reads an address comes before the database: so one framework of each kind is tried on both engines.
+
+A remote guard asks `/introspect`, whose addresses are tested above on both.
+"""
 
 
-@pytest.mark.parametrize(("spoofed", "kind"), EACH_GUARD, indirect=["spoofed"])
-@pytest.mark.parametrize("framework", PRODUCTS)
+@pytest.mark.parametrize(("spoofed", "kind", "framework"), EACH_GUARD, indirect=["spoofed"])
 def test_every_integration(spoofed: Spoofed, framework: str, kind: str) -> None:
     """Without trusted proxies the peer counts; with them, what they append; also for a key that was just recalled."""
     for proxies in ((), (PROXY,)):

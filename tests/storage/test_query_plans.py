@@ -27,6 +27,7 @@ from keystead.domain.token import assemble
 from keystead.domain.usage import Period, day_number
 from keystead.services.events import Events
 from keystead.services.idempotency import Once
+from keystead.services.installation_counts import InstallationCounts
 from keystead.services.keys import Keys
 from keystead.services.quiet_ends import QuietEnds
 from keystead.services.usage_reports import UsageReports
@@ -322,6 +323,14 @@ ORDERED = (
     "use by workspace",
     "next use by workspace",
 )
+
+
+def test_the_gauges_read_no_active_key(crowd: Crowd) -> None:
+    """Active keys are counted by their written counts, less those that the index of expiries finds expired since."""
+    counts = InstallationCounts(crowd.sandbox.database, crowd.sandbox.clock)
+    [plan] = _plans(crowd, counts.read)
+    assert re.search(r"api_keys_by_expiry|Index Cond: \(\(expires_at > ", plan), plan
+    assert re.findall(r"(?:SCAN|Seq Scan on) (api_keys\b)|using (api_keys_live)", plan) == [], plan
 
 
 @pytest.mark.parametrize("name", ACTS)

@@ -16,6 +16,7 @@ from keystead.domain.keys import KeyDraft
 from keystead.domain.principals import Principal, operator
 from keystead.domain.webhooks import Attempt, DeliveryStatus, Outcome
 from keystead.services.deliveries import Deliveries, Sent
+from keystead.services.installation_counts import InstallationCounts
 from keystead.services.key_lifecycle import KeyLifecycle
 from keystead.services.sealing import Sealing, WebhookSecrets, place_of, seal_secrets
 from keystead.storage.schema import tables as schema
@@ -194,6 +195,16 @@ def test_what_waits_is_found_among_what_is_done(crowd: Crowd, name: str, index: 
     """The few that are due, and the few that failed, have indexes of their own, among the many delivered."""
     crowd.sandbox.clock.advance(timedelta(minutes=1))
     assert index in "\n".join(_plans(crowd, lambda: ACTS[name](crowd)))
+
+
+def test_the_gauges_count_along_indexes(crowd: Crowd) -> None:
+    """What is counted for the metrics reads what waits in its index, and no row of the many others."""
+    [plan] = _plans(crowd, InstallationCounts(crowd.sandbox.database, crowd.sandbox.clock).read)
+    for index in ("deliveries_due", "webhook_queues_due"):
+        assert index in plan, plan
+    assert not re.search(
+        r"(?:SCAN|Seq Scan on) (?:deliveries|webhook_queues)$", plan, re.MULTILINE
+    ), plan
 
 
 def test_the_searches_over_keys_go_along_an_index(crowd: Crowd) -> None:

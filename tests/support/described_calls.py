@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from keystead.api.openapi.document import operations, operator_document, workspace_document
-from keystead.api.openapi.reference import sample_of
+from keystead.api.openapi.samples import sample_of
 
 DOCUMENTS: Final = {
     "openapi.json": workspace_document(),

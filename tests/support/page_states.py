@@ -100,7 +100,7 @@ class Tour:
         expect(page.get_by_text("Enter a description")).to_be_visible()
         self._at("create-refused")
         page.get_by_label("Description").fill("billing export")
-        page.get_by_label("documents:read").check()
+        page.get_by_label("Documents: Read").check()
         page.get_by_role("button", name="Create key").click()
         expect(page.get_by_role("button", name="Copy key")).to_be_visible()
         self._at("created")

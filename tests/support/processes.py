@@ -8,11 +8,13 @@ from __future__ import annotations
 import ctypes
 import multiprocessing
 import os
+import pkgutil
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any, Final
@@ -33,9 +35,18 @@ PROGRAM: Final = (
     "keystead.cli.workspaces",
     "keystead.client",
     "keystead.developer_area.app",
+    "keystead.operation.health",
     "keystead.operation.server.serving",
-    "keystead.worker.loop",
 )
+PACKAGES: Final = (
+    "keystead.gate",
+    "keystead.http",
+    "keystead.operation.server",
+    "keystead.services",
+    "keystead.storage.tables",
+    "keystead.worker",
+)
+"""Packages whose modules a server imports as it needs them. Not that of the metrics, which reads the environment."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +62,15 @@ class CommandResult:
 def nursery() -> ForkServerContext:
     """Return the context whose processes are the nursery's children."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["__main__", __name__, *PROGRAM])
+    modules = (name for package in PACKAGES for name in _modules_of(package))
+    last = "tests.support.frozen"
+    context.set_forkserver_preload(["__main__", __name__, *PROGRAM, *modules, last])
     return context
+
+
+def _modules_of(package: str) -> Iterator[str]:
+    found = pkgutil.iter_modules(import_module(package).__path__)
+    return (f"{package}.{module.name}" for module in found)
 
 
 def run_apart(

@@ -14,7 +14,7 @@ from keystead.bootstrap import Installation, open_installation
 from keystead.domain.plans import Limits, Plan
 from keystead.domain.principals import Principal
 from keystead.domain.rate_limits import RateLimits
-from keystead.operation.metrics import Metrics
+from keystead.operation.metrics.counters import Metrics
 from keystead.settings import Settings
 from tests.support.installations import PEPPERS, SandboxInstallation
 from tests.support.server_process import free_port

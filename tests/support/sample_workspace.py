@@ -15,7 +15,7 @@ from keystead.domain.ids import UserId, WorkspaceId, new_id
 from keystead.domain.instants import to_microseconds
 from keystead.domain.keys import ApiKey, KeyDraft
 from keystead.domain.passwords import Password
-from keystead.domain.principals import Principal, of_key, of_member
+from keystead.domain.principals import Principal, of_member
 from keystead.domain.scopes import Scopes
 from keystead.domain.sessions import Authentication, AuthenticationMethod
 from keystead.domain.token import Secret
@@ -94,7 +94,7 @@ class SampleWorkspace:
         """Start a sign-in at a terminal. Returns the link with its code."""
         asked = DeviceRequest("ci-runner", Scopes(["documents:read"]), "build-7.internal")
         logins = self.installation.services.device_logins
-        started = logins.start(asked, Origin("203.0.113.99"), "keystead-cli/1.0")
+        started = logins.start(asked, Origin("203.0.113.99"), "terminal/1.0")
         return f"/device?user_code={started.user_code}"
 
     def person(self, role: Role, name: str, email: str | None = None) -> Member:
@@ -125,7 +125,9 @@ class SampleWorkspace:
 
     def use(self, key: ApiKey, at: datetime, address: str, agent: str) -> None:
         """Record a use of the key at that time."""
-        caller = of_key(key.id, key.description, key.workspace_id, key.scopes, key.expires_at)
+        caller = Principal.of_key(
+            key.id, key.description, key.workspace_id, key.scopes, key.expires_at
+        )
         usage = self.installation.services.usage
         usage.note(caller, to_microseconds(at), address, agent)
         usage.flush()
@@ -224,7 +226,7 @@ def _fill_with_documents(sample: SampleWorkspace) -> None:
 def _fill_with_webhooks(sample: SampleWorkspace) -> None:
     """Create a webhook with an attempt of every kind, and one that is disabled."""
     webhooks, owner = sample.installation.services.webhooks, sample.principal
-    url = "https://hooks.example/keystead"
+    url = "https://hooks.example/keys"
     chat = webhooks.create(owner, WebhookDraft("alerts in chat", url, ("*",), {"X-Team": "keys"}))
     off = webhooks.create(owner, WebhookDraft("old CRM", f"{url}/crm", ("key.revoked",)))
     sample.key("told to webhooks", 90)

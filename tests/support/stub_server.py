@@ -48,7 +48,7 @@ def stub_server() -> Iterator[StubServer]:
             self.end_headers()
             self.wfile.write(content)
 
-        do_GET = do_POST = do_DELETE = do_CONNECT = answer  # noqa: N815 - http.server looks for these names
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_CONNECT = answer  # noqa: N815 - http.server looks for these names
 
         def log_message(self, *args: object) -> None:
             """Log nothing."""

@@ -165,6 +165,8 @@ def links_of(seen: Page) -> Iterator[str]:
         for name in ("href", "hx-get"):
             if element.tag == "a" and element.attributes.get(name, "").startswith("/"):
                 yield element.attributes[name]
+        if "data-preview" in element.attributes:
+            yield f"{element.attributes['data-preview']}?on={_OFFERED['date']}"
         if element.tag == "form" and element.attributes.get("method", "get") == "get":
             fields = [*_filled(element, {}), *_checked_for(element, seen)]
             for action in _actions(element):
@@ -300,9 +302,9 @@ class FurnishedArea:
 
 
 def survey(folder: Path) -> Survey:
-    """Furnish an area, and send every visitor through it."""
+    """Furnish an area of a product with a name of its own, and send every visitor through it."""
     file = folder / "keystead.db"
-    with opened(f"sqlite:///{file}") as area:
+    with opened(f"sqlite:///{file}", product_name="Acme Cloud", powered_by=False) as area:
         sample = furnish(area.installation, area.clock, NOON)
         visitors = {name: _visit(area, *start) for name, start in _starts(area, sample).items()}
         routes, files = routes_of(area.app), _files(area, visitors)

@@ -46,13 +46,15 @@ def sign_in(browser: Browser, email: str, password: str, page: str = "/sign-in")
     return browser.submit(browser.open(page), "/sign-in", email=email, password=password)
 
 
-def portal_link(area: Area, return_url: str | None = None, role: Role = Role.ADMIN) -> str:
+def portal_link(
+    area: Area, return_url: str | None = None, role: Role = Role.ADMIN, user_id: str = "p1"
+) -> str:
     """Return the address to which a product sends its user Pat."""
     made, _ = area.services.credentials.create(
         "product", Actor(PrincipalKind.OPERATOR, "cli", "Command line")
     )
     operator = ActingCredential(made.id, made.kind, made.name)
-    user = PortalUser("p1", "Pat", "pat@keys.example")
+    user = PortalUser(user_id, "Pat", "pat@keys.example")
     request = PortalRequest(area.workspace_id, user, role, return_url)
     secret, _ = area.services.portal_sessions.create(operator, request)
     return f"/sign-in?link={secret.reveal()}"

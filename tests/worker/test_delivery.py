@@ -43,6 +43,7 @@ def test_every_change_reaches_its_receiver(
         assert body["timestamp"] == body["data"]["occurred_at"]
         assert created.token.reveal() not in each.body.decode()
         assert webhook.secret not in repr(each.headers)
+        assert dict(each.headers)["user-agent"] == "keystead (webhooks)"
         assert len(each.body) <= MAX_PAYLOAD
 
 

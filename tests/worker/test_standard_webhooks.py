@@ -7,14 +7,15 @@ import hashlib
 import json
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from keystead.client import UnverifiedWebhook, verify_webhook
 from keystead.domain.keys import KeyDraft
 from keystead.domain.principals import operator
 from tests.support.clocks import ManualClock
@@ -77,6 +78,16 @@ def refused_by_python(delivery: Delivered) -> bool:
     return False
 
 
+def refused_by_sdk(delivery: Delivered) -> bool:
+    """Return whether the SDK refuses it."""
+    secret, received = delivery
+    try:
+        verify_webhook(secret, received.body, received.headers)
+    except UnverifiedWebhook:
+        return True
+    return False
+
+
 def refused_by_node(deliveries: Sequence[Delivered]) -> list[bool]:
     """Return which of them the stock JavaScript library refuses."""
     node = shutil.which("node")
@@ -114,11 +125,33 @@ def test_the_stock_javascript_library_verifies_what_is_sent(
     assert refused_by_node(delivered) == [False] * 3
 
 
-def test_a_changed_byte_is_noticed_in_python(delivered: Sequence[Delivered]) -> None:
+def test_the_sdk_verifies_what_is_sent(delivered: Sequence[Delivered]) -> None:
+    """It returns the event, and refuses what is more than five minutes off, with a wrong secret, or unsigned."""
+    for secret, received in delivered:
+        event = verify_webhook(secret, received.body, received.headers)
+        assert (event.id, event.type) == (received.id, "key.created")
+        assert event.data["description"] == "Zürich · sync"
+        signed_at = datetime.fromtimestamp(timestamp_of(received), UTC)
+        for seconds in (-301, 301):
+            late = signed_at + timedelta(seconds=seconds)
+            with pytest.raises(UnverifiedWebhook, match="five minutes"):
+                verify_webhook(secret, received.body, received.headers, now=late)
+    (own, received), (other, _), _ = delivered
+    assert refused_by_sdk((other, received))
+    assert refused_by_sdk((own, Received("/", {}, received.body)))
+    for malformed in ("", "whsec_", own.removeprefix("whsec_"), "whsec_!"):
+        with pytest.raises(ValueError, match=r"whsec_|base64|padding"):
+            verify_webhook(malformed, received.body, received.headers)
+
+
+@pytest.mark.parametrize("refused", [refused_by_python, refused_by_sdk])
+def test_a_changed_byte_is_noticed_in_python(
+    delivered: Sequence[Delivered], refused: Callable[[Delivered], bool]
+) -> None:
     """Each byte of id, timestamp and body counts."""
     cases = [case for each in delivered for case in tampered(each)]
     assert len(cases) > 1000
-    assert all(map(refused_by_python, cases))
+    assert all(map(refused, cases))
 
 
 @pytest.mark.slow

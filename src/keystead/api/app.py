@@ -8,6 +8,7 @@ from functools import partial
 from keystead.api.dispatch import Calls
 from keystead.api.openapi.reference import PATHS, ReferencePages
 from keystead.api.routes import operations_of
+from keystead.domain.product import OURS, Product
 from keystead.http.asgi import Receive, Scope, Send, send_answer
 from keystead.http.client import note_route
 from keystead.http.problem_pages import PREFIX, ProblemPages
@@ -21,14 +22,14 @@ class Api:
     It raises every refusal: the stack around it answers them.
     """
 
-    def __init__(self, services: Services, *, base_url: str) -> None:
+    def __init__(self, services: Services, *, base_url: str, product: Product = OURS) -> None:
         """Prepare all calls. `base_url` is the URL that clients use to reach this server."""
         has_documents = services.keys.catalog.has_documents
         operations = operations_of(has_documents=has_documents)
         self._calls = Calls(operations, services, base_url)
-        self._reference = partial(ReferencePages, base_url, has_documents=has_documents)
+        self._reference = partial(ReferencePages, base_url, product, has_documents=has_documents)
         self._pages: asyncio.Future[ReferencePages] | None = None
-        self._problems = ProblemPages(Problems(base_url))
+        self._problems = ProblemPages(Problems(base_url, product))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""

@@ -16,6 +16,7 @@ from keystead.bootstrap.doctor import (
     schema_state,
 )
 from keystead.bootstrap.installation import Installation, open_installation, open_safely
+from keystead.bootstrap.moving import Moved, Step, move, undo_move
 from keystead.bootstrap.preparation import (
     Migrated,
     database_file,
@@ -31,8 +32,10 @@ from keystead.settings import Settings, read_settings
 __all__ = [
     "Installation",
     "Migrated",
+    "Moved",
     "Restored",
     "Settings",
+    "Step",
     "back_up",
     "background_of",
     "check_peppers",
@@ -46,6 +49,7 @@ __all__ = [
     "import_applications",
     "make_place",
     "migrate",
+    "move",
     "open_installation",
     "open_safely",
     "operator_api",
@@ -55,4 +59,5 @@ __all__ = [
     "require_private_place",
     "restore",
     "schema_state",
+    "undo_move",
 ]

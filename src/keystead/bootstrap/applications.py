@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from keystead.api.operations import Operation
     from keystead.developer_area.web.brand import Brand
     from keystead.http.asgi import App
-    from keystead.operation.metrics import Metrics
+    from keystead.operation.metrics.counters import Metrics
 
 
 def create_app() -> App:
@@ -57,21 +57,24 @@ def application(installation: Installation, metrics: Metrics | None) -> App:
         installation.close()
         logs.end_buffering()
 
-    problems, proxies = Problems(settings.base_url), settings.trusted_proxies
+    product = settings.product
+    problems, proxies = Problems(settings.base_url, product), settings.trusted_proxies
     on_response = metrics.on_response if metrics else None
     dispatcher = Dispatcher(_apps(installation), start, stop)
     stack = Stack(dispatcher, problems, proxies=proxies, on_response=on_response)
     forward_auth = ForwardAuth(
         installation.services, problems, proxies=proxies, on_response=on_response
     )
-    introspecting = introspection.Introspection(
-        installation.services, settings.base_url, proxies=proxies, on_response=on_response
-    )
-    revoking = revocation.Revocation(
-        installation.services, settings.base_url, proxies=proxies, on_response=on_response
-    )
-    logging_in = device_login.DeviceLogins(
-        installation.services, settings.base_url, proxies=proxies, on_response=on_response
+    kinds = (introspection.Introspection, revocation.Revocation, device_login.DeviceLogins)
+    introspecting, revoking, logging_in = (
+        kind(
+            installation.services,
+            settings.base_url,
+            product=product,
+            proxies=proxies,
+            on_response=on_response,
+        )
+        for kind in kinds
     )
     rest = mount(device_login.PREFIX, logging_in, stack)
     rest = mount(introspection.PATH, introspecting, mount(revocation.PATH, revoking, rest))
@@ -99,7 +102,7 @@ def _apps(installation: Installation) -> dict[str, App]:
     from keystead.operation.health import PATHS, Health
 
     settings, services = installation.settings, installation.services
-    api = Api(services, base_url=settings.base_url)
+    api = Api(services, base_url=settings.base_url, product=settings.product)
     area = create_developer_area(
         services,
         base_url=settings.base_url,
@@ -121,7 +124,7 @@ def read_brand(settings: Settings) -> Brand:
     except ValueError as error:
         raise ConfigurationError(f"logo: {settings.logo} {error}") from None
     return Brand(
-        name=settings.product_name,
+        product=settings.product,
         logo=logo,
         accent=settings.accent,
         accent_dark=settings.accent_dark,
@@ -134,6 +137,6 @@ def _metrics(settings: Settings) -> Metrics | None:
     # Without a listener nothing is counted, so nothing can fail.
     if settings.metrics_port is None:
         return None
-    from keystead.operation.metrics import Metrics
+    from keystead.operation.metrics.counters import Metrics
 
     return Metrics()

@@ -14,7 +14,7 @@ from keystead.settings import Settings
 if TYPE_CHECKING:
     import ssl
 
-    from keystead.operation.metrics import Metrics
+    from keystead.operation.metrics.counters import Metrics
     from keystead.worker.deliver import DeliveryWorker
     from keystead.worker.loop import Loop, Task
     from keystead.worker.mail import MailTransport
@@ -26,9 +26,10 @@ WATCH_SECONDS: Final = 60.0
 DIGEST_SECONDS: Final = 60.0
 CONFIRMATION_SECONDS: Final = 5.0
 PURGE_SECONDS: Final = 10.0
+COUNT_SECONDS: Final = 15.0
 SWEEP_SECONDS: Final = 3600.0
 MAIL_FOLDER: Final = "mail"
-SENDER: Final = "Keystead <keystead@localhost>"
+SENDER: Final = "keys@localhost"
 """The default sender of mail that is written to a folder."""
 
 
@@ -58,7 +59,10 @@ def background_of(
     """Return the background work of this process, not started yet."""
     from keystead.worker.loop import Loop
 
-    loop = Loop(_tasks(installation), metrics.on_task if metrics else None)
+    tasks, on_task = _tasks(installation), None
+    if metrics is not None:
+        tasks, on_task = [*tasks, _counting(installation, metrics)], metrics.on_task
+    loop = Loop(tasks, on_task)
     return Background(loop, _worker(installation, metrics) if deliver else None)
 
 
@@ -103,6 +107,25 @@ def _tasks(installation: Installation) -> list[Task]:
     ]
 
 
+def _counting(installation: Installation, metrics: Metrics) -> Task:
+    """Return the task that counts for the gauges; without a listener nothing is counted."""
+    from keystead.services.installation_counts import TASK, InstallationCounts
+    from keystead.worker.loop import Task
+
+    counts = InstallationCounts(installation.database, installation.clock)
+
+    def count() -> None:
+        now = counts.read()
+        metrics.on_counts(
+            keys=now.active_keys,
+            workspaces=now.workspaces,
+            waiting=now.waiting_deliveries,
+            overdue=now.overdue.total_seconds(),
+        )
+
+    return Task(TASK, COUNT_SECONDS, count)
+
+
 def _mail_tasks(installation: Installation) -> list[Task]:
     """Return the tasks that send mail, if a mail server is set or the database is embedded (then to a folder)."""
     from keystead.services import confirmations, notifications
@@ -137,7 +160,12 @@ def _worker(installation: Installation, metrics: Metrics | None) -> DeliveryWork
     from keystead.worker.sending import Sender
 
     settings = installation.settings
-    sender = Sender(destinations_of(settings), SystemResolver(), _tls(settings))
+    sender = Sender(
+        destinations_of(settings),
+        SystemResolver(),
+        _tls(settings),
+        agent=settings.product.token,
+    )
     on_outcome = metrics.on_attempt if metrics else None
     return DeliveryWorker(installation.services.deliveries, sender, on_outcome)
 

@@ -17,7 +17,7 @@ from keystead.storage.point_reads.by_id import PointReads
 from keystead.storage.schema.verification_reads import CREDENTIAL, KEY, KEY_DETAILS
 
 if TYPE_CHECKING:
-    from keystead.operation.metrics import Metrics
+    from keystead.operation.metrics.counters import Metrics
     from keystead.services.accounts import Accounts
     from keystead.services.confirmations import Confirmations
     from keystead.services.credentials import Credentials

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from keystead.bootstrap.preparation import (
     database_file,
     opened,
+    require_not_moved,
     require_peppers,
     require_row_security,
     require_schema,
@@ -51,9 +52,11 @@ def schema_state(settings: Settings) -> SchemaState:
 
 
 def check_schema(settings: Settings) -> str:
-    """Raise ConfigurationError unless the schema is this version's."""
+    """Raise ConfigurationError unless the schema is this version's, and the installation still here."""
     with opened(settings) as database:
-        return f"The schema is current, at revision {require_schema(database).found}."
+        state = require_schema(database)
+        require_not_moved(database)
+    return f"The schema is current, at revision {state.found}."
 
 
 def check_row_security(settings: Settings) -> str:

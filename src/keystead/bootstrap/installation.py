@@ -10,6 +10,7 @@ from keystead.bootstrap.preparation import (
     database_file,
     find_peppers,
     no_peppers,
+    require_not_moved,
     revocation_log_of,
 )
 from keystead.domain.digest import Peppers
@@ -22,7 +23,7 @@ from keystead.storage.engine.disk_reserve import DiskReserve
 from keystead.storage.point_reads.by_id import PointReads, point_reads_of
 
 if TYPE_CHECKING:
-    from keystead.operation.metrics import Metrics
+    from keystead.operation.metrics.counters import Metrics
     from keystead.services.isolation import Failure, OnFailure
     from keystead.services.passwords import Passwords
     from keystead.services.rate_limits import RateLimiter
@@ -65,6 +66,12 @@ def open_installation(
     """Open the services over the database of the settings, which must be migrated."""
     database = Database(settings.database_url)
     clock = clock or clock_of(database)
+    # Again, on a connection that stays open: a move that begins later finds it, one that has ended left its mark.
+    try:
+        require_not_moved(database)
+    except BaseException:
+        database.close()
+        raise
     reads = point_reads_of(database, clock)
     rates = _rates(settings, database)
     on_failure = _on_failure(metrics)

@@ -29,9 +29,11 @@ from keystead.storage.engine.urls import parse_url
 from keystead.storage.maintenance import migrate as migrations
 from keystead.storage.maintenance.backup import is_backup
 from keystead.storage.maintenance.migrate import SchemaState, SchemaStatus
+from keystead.storage.moving.marks import MoveMark, MoveState, find_mark
 from keystead.storage.row_security.apply import Applied, apply_row_security, grant_owner_access
 from keystead.storage.row_security.diff import (
     SERVER_ROLE,
+    check_role_name,
     login_fault,
     owner_has_access,
     row_security_fault,
@@ -61,9 +63,11 @@ def prepare_database(settings: Settings, database: Database) -> None:
     if settings.is_embedded:
         _upgrade(database)
         require_schema(database)
+        require_not_moved(database)
     else:
         _require_role(database)
         require_schema(database)
+        require_not_moved(database)
         require_row_security(database)
     require_peppers(settings, database, may_make=settings.is_embedded)
 
@@ -98,14 +102,20 @@ class Migrated:
 
 
 def migrate(
-    settings: Settings, server_role: str | None = None, *, enforce: bool = False
+    settings: Settings,
+    server_role: str | None = None,
+    *,
+    enforce: bool = False,
+    owner_wanted: str = "set KEYSTEAD_MIGRATION_DATABASE to the URL of the tables' owner",
 ) -> Migrated:
     """Migrate the database to this version's schema, and apply row-level security to a PostgreSQL.
 
     Args:
         server_role: the login of the servers.
         enforce: no server of a version before row-level security runs any longer.
+        owner_wanted: what to do if the role may not change the schema.
     """
+    server = _checked_role(server_role or _server_role(settings))
     make_place(settings)
     with opened(settings, settings.migration_database) as database:
         before = migrations.state(database)
@@ -118,13 +128,12 @@ def migrate(
             _upgrade(database)
             require_peppers(settings, database, may_make=True)
             return Migrated(before)
-        with _as_owner():
+        with as_owner(owner_wanted):
             # A migration may update rows, which forced row-level security hides from their owner.
             was_hidden = before.status is SchemaStatus.BEHIND and grant_owner_access(database)
             _upgrade(database)
             require_peppers(settings, database, may_make=False)
             fresh = before.status is SchemaStatus.EMPTY
-            server = server_role or _server_role(settings)
             return Migrated(
                 before,
                 apply_row_security(database, server, fresh=fresh, enforce=enforce or was_hidden),
@@ -132,18 +141,16 @@ def migrate(
 
 
 @contextmanager
-def _as_owner() -> Iterator[None]:
+def as_owner(wanted: str) -> Iterator[None]:
+    """Raise ConfigurationError with what is `wanted` if the role of this connection isn't the tables' owner."""
     try:
         yield
     except StatementFault as fault:
         if not fault.is_forbidden:
             raise
         raise ConfigurationError(
-            "This role may not change the database's schema: set KEYSTEAD_MIGRATION_DATABASE to the URL of the "
-            "tables' owner"
+            f"This role may not change the database's schema: {wanted}"
         ) from None
-    except ValueError as error:
-        raise ConfigurationError(str(error)) from None
 
 
 def _server_role(settings: Settings) -> str:
@@ -151,6 +158,13 @@ def _server_role(settings: Settings) -> str:
     if settings.migration_database is None:
         return SERVER_ROLE
     return parse_url(settings.database_url).username or SERVER_ROLE
+
+
+def _checked_role(server: str) -> str:
+    try:
+        return check_role_name(server)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from None
 
 
 def _require_role(database: Database) -> None:
@@ -206,7 +220,9 @@ def database_file(settings: Settings) -> Path:
 def find_peppers(settings: Settings) -> Peppers | None:
     """Return the peppers of the environment, else of the file; None without either."""
     if settings.peppers is not None:
-        return parse_peppers(settings.peppers.get_secret_value().split(","), "KEYSTEAD_PEPPERS")
+        # In the environment on one line, in a file of the folder `secrets` on several.
+        entries = settings.peppers.get_secret_value().replace("\n", ",").split(",")
+        return parse_peppers(entries, "KEYSTEAD_PEPPERS")
     return read_peppers(settings.data / FILE_NAME)
 
 
@@ -234,6 +250,25 @@ def require_schema(database: Database) -> SchemaState:
             )
         case SchemaStatus.CURRENT:
             return state
+
+
+def require_not_moved(database: Database) -> None:
+    """Raise ConfigurationError if the installation was moved to another database, or has not arrived in this one."""
+    mark = find_mark(database)
+    if mark is not None:
+        raise not_here(mark)
+
+
+def not_here(mark: MoveMark) -> ConfigurationError:
+    """Return the error for a database with this mark."""
+    if mark.state is MoveState.ARRIVING:
+        return ConfigurationError(
+            f"This database holds an unfinished move from {mark.place}: run the same keystead move again"
+        )
+    return ConfigurationError(
+        f"This installation was moved to {mark.place} at {format_instant(mark.at)}: set KEYSTEAD_DATABASE"
+        " to that database. To use this one again, run: keystead move --undo"
+    )
 
 
 def require_peppers(settings: Settings, database: Database, *, may_make: bool) -> Peppers:

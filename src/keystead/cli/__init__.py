@@ -9,7 +9,7 @@ from typing import Annotated, Final, Literal
 
 from cyclopts import App, CycloptsError, Group, Parameter
 
-from keystead import __version__
+from keystead import __version__, revision
 
 GROUPS: Final = {
     "Run a server": (
@@ -26,6 +26,11 @@ GROUPS: Final = {
             "restore",
             "keystead.cli.backup:restore",
             "Restore a backup; keys revoked since then stay revoked.",
+        ),
+        (
+            "move",
+            "keystead.cli.move:move",
+            "Move the installation to another database, such as PostgreSQL.",
         ),
         ("sign-in-link", "keystead.cli.serve:sign_in_link", "Print a single-use sign-in link."),
         (
@@ -105,7 +110,7 @@ def application(arguments: Sequence[str] = ()) -> App:
         help="API keys for a multi-tenant product.",
         help_epilogue=EPILOGUE,
         help_format="plaintext",
-        version=__version__,
+        version=lambda: f"{__version__} (revision {revision()})",
         version_flags=VERSION_FLAGS,
         result_action="return_value",
         print_error=False,

@@ -75,7 +75,9 @@ def _examine_machine(settings: Settings) -> Iterator[Finding]:
     cert, key = settings.tls_cert, settings.tls_key
     if cert is not None and key is not None:
         yield checks.attempt("tls", lambda: require_pair(cert, key))
-    yield checks.check_port(settings.host, settings.port, tls=cert is not None)
+    yield checks.check_port(
+        settings.host, settings.port, tls=cert is not None, server=settings.product.token
+    )
     folder = settings.data if settings.data.is_dir() else settings.data.absolute().parent
     if folder.is_dir():
         yield checks.check_disk(folder)

@@ -36,7 +36,7 @@ def opened(place: Place) -> Iterator[Installation]:
     from keystead.settings import read_settings
 
     settings = read_settings(**asdict(place))
-    _require_begun(settings)
+    require_begun(settings)
     bootstrap.prepare(settings)
     installation = bootstrap.open_safely(settings)
     try:
@@ -72,7 +72,7 @@ def note_rate_limits_off(where: Where) -> None:
         )
 
 
-def _require_begun(settings: Settings) -> None:
+def require_begun(settings: Settings) -> None:
     """Raise Failure if there is no embedded database: a command in the wrong folder must not create one."""
     from keystead.bootstrap import database_file, has_begun
 

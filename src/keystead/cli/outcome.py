@@ -21,6 +21,7 @@ from keystead.domain.errors import (
     StorageError,
     Unauthenticated,
 )
+from keystead.extras import missing
 from keystead.http.redaction import one_line
 from keystead.operation.files import ConfigurationError
 
@@ -80,6 +81,12 @@ def reported(as_json: bool) -> Iterator[Result]:
     except Failure as failure:
         members = {"code": "failed", "title": "The command failed", "detail": failure.detail}
         result.code = _report({**members, **failure.members}, failure.code, as_json, failure.detail)
+    except ModuleNotFoundError as error:
+        if detail := missing(error, "This command", "server"):
+            members = {"code": "configuration", "title": "Not installed", "detail": detail}
+            result.code = _report(members, Exit.CONFIGURATION, as_json)
+        else:
+            result.code = _report(_bug(error), Exit.BUG, as_json)
     except BrokenPipeError:
         # Python would flush standard output once more at exit, and fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

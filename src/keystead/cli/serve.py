@@ -27,7 +27,7 @@ from keystead.logger import Logger
 
 if TYPE_CHECKING:
     from keystead.operation.checks import Finding
-    from keystead.operation.metrics import Listener
+    from keystead.operation.metrics.listener import Listener
     from keystead.settings import Settings
 
 _log: Final = Logger("keystead.serving")
@@ -35,6 +35,8 @@ START_SECONDS: Final = 60
 Proxies = Annotated[
     tuple[str, ...] | None, Parameter(name="--trusted-proxy", negative=(), consume_multiple=False)
 ]
+
+NextPage = Annotated[str | None, Parameter(name="--next")]
 
 
 def serve(
@@ -200,7 +202,7 @@ def _metrics_listener(settings: Settings, stack: ExitStack) -> Listener | None:
     # Set before prometheus_client is imported, which reads it only then.
     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="keystead-metrics-"))
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
-    from keystead.operation.metrics import Listener
+    from keystead.operation.metrics.listener import Listener
 
     database = "sqlite" if settings.is_embedded else "postgresql"
     listener = Listener(settings.metrics_host, settings.metrics_port, database=database)
@@ -275,20 +277,37 @@ if TYPE_CHECKING:
 
 
 def sign_in_link(
-    *, workspace: WorkspaceName = None, place: Place = HERE, json: Json = False
+    *,
+    workspace: WorkspaceName = None,
+    next_page: NextPage = None,
+    place: Place = HERE,
+    json: Json = False,
 ) -> None:
     """Print a single-use link that signs the owner of a workspace in to the Developer area within 15 minutes.
 
-    The default workspace is the oldest one. The link leads to KEYSTEAD_PUBLIC_URL or the running server.
+    The default workspace is that of --next, or the oldest one. The link leads to KEYSTEAD_PUBLIC_URL or the running
+    server.
+
+    Parameters
+    ----------
+    next_page
+        The page to continue to, such as /w/ws_.../webhooks. The sign-in page shows this option for the page that it
+        interrupted.
     """
+    from urllib.parse import urlencode
+
     from keystead.domain.instants import format_instant
     from keystead.operation.server.address import published_url
 
     with opened(place) as installation:
         settings = installation.settings
+        if workspace is None and next_page is not None and next_page.startswith("/w/"):
+            workspace = next_page.split("/")[2]
         # A running server stores its URL in a file, because its options may differ from this command's.
         running = None if settings.public_url else published_url(settings.data)
         url, expires_at = fresh_link(installation, running or settings.base_url, workspace)
+    if next_page is not None:
+        url += f"&{urlencode({'next': next_page})}"
     if json:
         render.print_json({"url": url, "expires_at": format_instant(expires_at)})
     else:

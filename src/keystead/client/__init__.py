@@ -58,6 +58,9 @@ from keystead.client.errors import (
     WouldWiden,
 )
 from keystead.client.exchange import Patience
+from keystead.client.folders.folder_push import FolderPush, FolderReport
+from keystead.client.folders.found import RefusedFile
+from keystead.client.receiving import UnverifiedWebhook, verify_webhook
 from keystead.client.results import (
     Actor,
     Attempt,
@@ -143,6 +146,8 @@ __all__ = [
     "FeedEvent",
     "FeedExpired",
     "FieldError",
+    "FolderPush",
+    "FolderReport",
     "HeaderTooLarge",
     "IdempotencyInProgress",
     "IdempotencyMismatch",
@@ -189,6 +194,7 @@ __all__ = [
     "RateLimited",
     "RateLimits",
     "Refusal",
+    "RefusedFile",
     "Renewal",
     "RenewalRunning",
     "RenewedFile",
@@ -209,6 +215,7 @@ __all__ = [
     "UnsafeFile",
     "Unset",
     "UnsupportedMediaType",
+    "UnverifiedWebhook",
     "Webhook",
     "WebhookDisabled",
     "Whoami",
@@ -218,4 +225,5 @@ __all__ = [
     "WouldLoosen",
     "WouldWiden",
     "renew_token_file",
+    "verify_webhook",
 ]

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from keystead.developer_area.key_page.views import KeyDashboard
 from keystead.developer_area.keys.changes import KeyChanges
 from keystead.developer_area.keys.listing import KeyList
 from keystead.developer_area.keys.selected import SelectedKeys
@@ -24,8 +25,8 @@ from keystead.developer_area.sign_in.confirm_email import ConfirmEmailPages
 from keystead.developer_area.sign_in.confirmation import (
     Confirmation,
     Handler,
+    begun_cookies,
     has_password,
-    renewed_cookies,
 )
 from keystead.developer_area.sign_in.session import Dependencies, Sessions
 from keystead.developer_area.sign_in.views import SignInPages
@@ -87,7 +88,7 @@ def create_developer_area(
         ValueError: The brand's colors are invalid.
     """
     render, sessions = Renderer(brand, plans_url), Sessions(services)
-    dependencies = Dependencies(services, render, sessions, base_url)
+    dependencies = Dependencies(services, render, sessions, base_url, brand.product)
     confirmation = Confirmation(services, render, sessions)
     routes = _Routes(base_url, services, sessions, confirmation)
     _add_visitor_routes(routes, services, render, sessions)
@@ -126,10 +127,11 @@ def _add_key_routes(routes: _Routes, dependencies: Dependencies) -> None:
     key = "/keys/{key_id}"
     routes.member("/keys", get=listing.show, post=views.create)
     routes.member("/keys/new", get=views.new)
+    routes.member("/keys/expiry", get=views.expiry)
     routes.member("/keys/filter", get=listing.filter_form, is_slow=True)
     routes.member("/keys/revoke", get=selected.revoke_form, post=selected.revoke, is_slow=True)
     routes.member("/keys/expire", get=selected.expire_form, post=selected.expire, is_slow=True)
-    routes.member(key, get=views.show)
+    routes.member(key, get=KeyDashboard(dependencies).show)
     routes.member(f"{key}/edit", get=changes.edit_form, post=changes.edit)
     routes.member(f"{key}/rotate", get=changes.rotate_form, post=changes.rotate)
     routes.member(f"{key}/revoke", get=views.revoke_form, post=views.revoke)
@@ -276,7 +278,11 @@ class _Routes:
         return replace(visit, visitor=visitor)
 
     def _for_member(self, handler: MemberHandler) -> Handler:
-        return lambda visit: handler(self._sessions.member_visit(visit))
+        def handle(visit: Visit) -> Response:
+            member_visit = self._sessions.member_visit(visit)
+            return member_visit.remember_workspace(handler(member_visit))
+
+        return handle
 
 
 def _compressed(handler: Handler) -> Handler:
@@ -301,7 +307,7 @@ class _WithSecurityHeaders:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = [*renewed_cookies(scope), *message["headers"], *_SECURITY_HEADERS]
+                headers = [*begun_cookies(scope), *message["headers"], *_SECURITY_HEADERS]
                 message = {**message, "headers": headers}
             await send(message)
 

@@ -371,7 +371,7 @@ class ServerUnreachable(Unavailable):
     """An application that asks a Keystead server cannot reach it."""
 
     def __init__(self) -> None:
-        super().__init__("The Keystead server cannot be reached. Try again.")
+        super().__init__("The server that verifies keys cannot be reached. Try again.")
 
 
 class OutcomeUnknown(StorageError):

@@ -8,7 +8,7 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from keystead.domain.errors import Forbidden, InsufficientScope, ReauthenticationRequired
-from keystead.domain.ids import KeyId, WorkspaceId
+from keystead.domain.ids import WorkspaceId
 from keystead.domain.key_metadata import Metadata
 from keystead.domain.networks import ANYWHERE, Networks
 from keystead.domain.renewals import Renewal
@@ -55,6 +55,42 @@ class Principal:
     networks: Networks = ANYWHERE
     renewal: Renewal | None = None
     metadata: Metadata = field(default_factory=dict, hash=False)
+
+    @classmethod
+    def of_key(
+        cls,
+        id: str,
+        name: str,
+        workspace_id: str,
+        scopes: Scopes,
+        expires_at: datetime | None = None,
+        networks: Networks = ANYWHERE,
+        metadata: Metadata = MappingProxyType({}),
+        renewal: Renewal | None = None,
+    ) -> Principal:
+        """Return the principal of a verified key. Applications create one for their tests.
+
+        Args:
+            id: The key's id, `key_...`.
+            name: The key's description.
+            workspace_id: The workspace of the key, which is the tenant.
+            scopes: What the key may do.
+            expires_at: When the key expires, aware; None: never.
+            networks: Where the key works from.
+            metadata: The key's labels.
+            renewal: Until when the key may renew itself.
+        """
+        return cls(
+            PrincipalKind.KEY,
+            id,
+            name,
+            WorkspaceId(workspace_id),
+            scopes,
+            expires_at,
+            networks=networks,
+            metadata=dict(metadata),
+            renewal=renewal,
+        )
 
     @property
     def actor(self) -> Actor:
@@ -117,30 +153,6 @@ class Principal:
 _ALL = Scopes([EVERYTHING, KEYS_WRITE])
 
 
-def of_key(
-    key_id: KeyId,
-    description: str,
-    workspace_id: WorkspaceId,
-    scopes: Scopes,
-    expires_at: datetime | None,
-    networks: Networks = ANYWHERE,
-    metadata: Metadata = MappingProxyType({}),
-    renewal: Renewal | None = None,
-) -> Principal:
-    """Return the principal of a verified key."""
-    return Principal(
-        PrincipalKind.KEY,
-        key_id,
-        description,
-        workspace_id,
-        scopes,
-        expires_at,
-        networks=networks,
-        metadata=dict(metadata),
-        renewal=renewal,
-    )
-
-
 def of_member(member: Member) -> Principal:
     """Return the principal of a signed-in member, with the scopes of their role."""
     return Principal(
@@ -161,4 +173,4 @@ def operator(name: str, workspace_id: WorkspaceId, *, id: str | None = None) -> 
 
 def system(workspace_id: WorkspaceId) -> Principal:
     """Return the installation itself, as the principal of set-up, housekeeping and expiry."""
-    return Principal(PrincipalKind.SYSTEM, "keystead", "Keystead", workspace_id, _ALL)
+    return Principal(PrincipalKind.SYSTEM, "system", "System", workspace_id, _ALL)

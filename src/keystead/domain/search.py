@@ -170,12 +170,17 @@ def index_terms(title: str, text: str) -> list[str]:
 
 
 def parse_query(query: str) -> Query:
-    """Return the words of a query. Invalid unless there are 1-10."""
-    parts = _parts(query) if len(query) <= MAX_QUERY else []
-    if not 1 <= len(parts) <= MAX_QUERY_WORDS:
-        raise Invalid.field(
-            "query:query",
-            f"must have 1-{MAX_QUERY_WORDS} words in at most {MAX_QUERY:,} characters",
+    """Return the words of a query. Invalid unless there are 1-10: it says what is wrong, and where."""
+    if len(query) > MAX_QUERY:
+        raise _wrong(f"has {len(query):,} characters: at most {MAX_QUERY:,} are allowed")
+    parts = _parts(query)
+    if not parts:
+        why = "is empty" if not query.strip() else "has no letter and no digit"
+        raise _wrong(f"{why}: enter 1-{MAX_QUERY_WORDS} words")
+    if len(parts) > MAX_QUERY_WORDS:
+        first = parts[MAX_QUERY_WORDS][:MAX_WORD]
+        raise _wrong(
+            f"has {len(parts)} words: at most {MAX_QUERY_WORDS} are allowed, so leave out “{first}” and what follows"
         )
     whole, spaceless, last = [], [], ""
     for part in parts:
@@ -186,6 +191,10 @@ def parse_query(query: str) -> Query:
     if not _HAS_SPACELESS.match(parts[-1]):
         last = whole.pop()
     return Query(tuple(dict.fromkeys(whole)), tuple(dict.fromkeys(spaceless)), last)
+
+
+def _wrong(detail: str) -> Invalid:
+    return Invalid.field("query:query", detail)
 
 
 def snippet(text: str, query: Query) -> str:

@@ -22,6 +22,11 @@ DEVICE_LIFETIME: Final = timedelta(days=180)
 MAX_DEVICES: Final = 10
 
 
+def may_continue(sent_at: datetime, now: datetime) -> bool:
+    """Return whether a form that was sent then continues after a sign-in without another click."""
+    return sent_at <= now < sent_at + REAUTHENTICATION_AGE
+
+
 class LinkPurpose(StrEnum):
     """The purpose of a one-time link, which decides where it leads."""
 
@@ -63,10 +68,14 @@ class SignInLink:
     return_url: str | None = None
 
     @property
+    def is_of_portal(self) -> bool:
+        """Return whether a product made it for a user of its own."""
+        return self.purpose is LinkPurpose.PORTAL
+
+    @property
     def method(self) -> AuthenticationMethod:
         """Return the authentication method of its use."""
-        is_portal = self.purpose is LinkPurpose.PORTAL
-        return AuthenticationMethod.PORTAL if is_portal else AuthenticationMethod.LINK
+        return AuthenticationMethod.PORTAL if self.is_of_portal else AuthenticationMethod.LINK
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,9 @@
-"""Email addresses and time zones of people."""
+"""Email addresses of people."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
-import zoneinfo
-from functools import cache
 from typing import Final
 
 from keystead.domain.errors import Invalid
@@ -54,16 +52,3 @@ def fold_email(text: str) -> str:
     RFC 5321 section 2.4 lets mailboxes differ by case, but people and providers don't.
     """
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-
-
-def check_time_zone(name: str, pointer: str = "/time_zone") -> str:
-    """Return `name`. Invalid unless the IANA database has that time zone."""
-    if name not in time_zones():
-        raise Invalid.field(pointer, "must be the name of a time zone such as Europe/Berlin")
-    return name
-
-
-@cache
-def time_zones() -> frozenset[str]:
-    """Return the names of all zones, without the database's templates."""
-    return frozenset(zoneinfo.available_timezones() - {"localtime", "Factory"})

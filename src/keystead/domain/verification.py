@@ -7,7 +7,6 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from keystead.domain import principals
 from keystead.domain.digest import Peppers
 from keystead.domain.errors import InsufficientScope, InvalidToken, KeysteadError, RateLimited
 from keystead.domain.ids import KeyId, WorkspaceId
@@ -141,10 +140,10 @@ def _verified(key_id: KeyId, record: KeyRecord) -> Verified:
     # Cached by the row, so that a key which calls again isn't parsed again.
     networks, metadata, renewable_until, replaces = (record.extras or NO_EXTRAS).split("\n")
     expires_at = record.expires_at
-    principal = principals.of_key(
+    principal = Principal.of_key(
         key_id,
         record.description,
-        WorkspaceId(record.workspace_id),
+        record.workspace_id,
         _scopes(record.scopes),
         None if expires_at is None else from_microseconds(expires_at),
         Networks(networks) if networks else ANYWHERE,

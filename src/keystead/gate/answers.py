@@ -15,7 +15,7 @@ from keystead.domain.instants import format_instant
 from keystead.domain.key_metadata import compact_json
 from keystead.domain.keys import EXPIRES_SOON
 from keystead.domain.principals import Principal
-from keystead.http.asgi import NO_STORE, SERVER, Header, Message, Receive, Scope, Send
+from keystead.http.asgi import NO_STORE, Header, Message, Receive, Scope, Send
 from keystead.http.body import FORM_LIMIT, read_body, require_unencoded
 from keystead.http.client import record_of
 from keystead.http.form_body import decode_form, require_form, unique_fields
@@ -58,8 +58,9 @@ class ForwardAuthAnswers:
     The characters of ids and scopes are safe in a header field; metadata is encoded (RFC 4648 section 5, padded).
     """
 
-    def __init__(self, now: Callable[[], datetime]) -> None:
-        self._now = now
+    def __init__(self, now: Callable[[], datetime], server: Header) -> None:
+        """`server`: the field that names the server, as `Problems.server` has it."""
+        self._now, self._server = now, server
         self._cache: dict[str, _Starts] = {}
 
     def fields(self, principal: Principal) -> Sequence[Header]:
@@ -86,7 +87,7 @@ class ForwardAuthAnswers:
             (b"x-keystead-scopes", str(principal.scopes).encode("ascii")),
             (b"x-keystead-metadata", urlsafe_b64encode(compact_json(principal.metadata))),
             NO_STORE,
-            SERVER,
+            self._server,
         ]
         expires_at = principal.expires_at
         start = expiring = _start(fields)
@@ -104,9 +105,11 @@ def _start(fields: Sequence[Header]) -> Message:
 class IntrospectionAnswers:
     """The responses of RFC 7662 section 2.2, cached for each key until what they say changes."""
 
-    def __init__(self) -> None:
+    def __init__(self, server: Header) -> None:
+        """`server`: the field that names the server, as `Problems.server` has it."""
+        self._server = server
         self._cache: dict[str, tuple[ActiveToken, _Response]] = {}
-        self._inactive = _response(b'{"active":false}')
+        self._inactive = _response(b'{"active":false}', server)
 
     async def send(self, token: ActiveToken | None, send: Send) -> None:
         """Send the response. Every token that is not active gets the same one."""
@@ -120,14 +123,14 @@ class IntrospectionAnswers:
             return cached[1]
         if len(self._cache) >= MAX_CACHED:
             self._cache.clear()
-        response = _response(_introspection(token))
+        response = _response(_introspection(token), self._server)
         self._cache[token.principal.id] = token, response
         return response
 
 
-def _response(body: bytes) -> _Response:
+def _response(body: bytes, server: Header) -> _Response:
     length = (b"content-length", str(len(body)).encode())
-    return [(b"content-type", b"application/json"), NO_STORE, SERVER, length], body
+    return [(b"content-type", b"application/json"), NO_STORE, server, length], body
 
 
 def _introspection(token: ActiveToken) -> bytes:

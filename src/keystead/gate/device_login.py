@@ -20,6 +20,7 @@ from keystead.domain.device_logins import (
 )
 from keystead.domain.errors import Invalid, InvalidRequest, KeysteadError, NotFound
 from keystead.domain.events import Origin
+from keystead.domain.product import OURS, Product
 from keystead.domain.scopes import ScopeCatalog
 from keystead.domain.throttle import address_subject
 from keystead.domain.token import Secret
@@ -89,6 +90,7 @@ class DeviceLogins:
         services: Services,
         base_url: str,
         *,
+        product: Product = OURS,
         proxies: Sequence[Network] = (),
         on_response: OnResponse | None = None,
     ) -> None:
@@ -98,9 +100,8 @@ class DeviceLogins:
         self._page = f"{base_url}{PAGE}"
         self._threads = FairThreadPool(REQUESTS, "device-login")
         self._calls = {DEVICE_AUTHORIZATION: self._authorize, TOKEN: self._issue_token}
-        self._stack = Stack(
-            self._serve, OAuthErrors(base_url), proxies=proxies, on_response=on_response
-        )
+        problems = OAuthErrors(base_url, product)
+        self._stack = Stack(self._serve, problems, proxies=proxies, on_response=on_response)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one HTTP request."""
@@ -115,7 +116,7 @@ class DeviceLogins:
             raise MethodNotAllowed("POST")
         form = await read_form(scope, receive)
         if form.get("client_id") != CLIENT_ID:
-            raise OAuthRefusal("invalid_client", f"The client_id must be {CLIENT_ID}.")
+            raise OAuthRefusal("invalid_client", "There is no client with this client_id.")
         await send_answer(send, await call(scope, form))
 
     async def _authorize(self, scope: Scope, form: Form) -> Answer:

@@ -16,7 +16,7 @@ from keystead.domain.verification import MALFORMED, Denied, Verification
 from keystead.gate.answers import ForwardAuthAnswers
 from keystead.gate.fast_path import ForwardAuthFastPath, RequiredScopes
 from keystead.http.asgi import Answer, Message, Receive, Scope, Send, send_answer
-from keystead.http.bearer import PLAIN_CHALLENGE, read_bearer
+from keystead.http.bearer import plain_challenge, read_bearer
 from keystead.http.client import Network, client_of, note_caller, note_denial, note_route
 from keystead.http.problems import STATUS, Problems
 from keystead.http.redaction import places, type_names
@@ -52,7 +52,7 @@ class ForwardAuth:
         self._on_response = on_response
         self._scopes = RequiredScopes(services.keys.catalog, PREFIX)
         self._fast_path = ForwardAuthFastPath(self._scopes, proxies)
-        self._answers = ForwardAuthAnswers(services.keys.now)
+        self._answers = ForwardAuthAnswers(services.keys.now, problems.server)
         self._stack = Stack(
             self._authorize,
             problems,
@@ -145,7 +145,9 @@ class ForwardAuth:
             return self._problems.answer(error)
         answer = self._problems.recast(error, status)
         challenged = any(name == b"www-authenticate" for name, _ in answer.headers)
-        return answer if challenged else _with(answer, b"www-authenticate", PLAIN_CHALLENGE)
+        if challenged:
+            return answer
+        return _with(answer, b"www-authenticate", plain_challenge(self._problems.product.realm))
 
 
 def _with(answer: Answer, name: bytes, value: str) -> Answer:

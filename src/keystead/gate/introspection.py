@@ -15,6 +15,7 @@ from keystead.domain.errors import (
     NotFound,
     Unauthenticated,
 )
+from keystead.domain.product import OURS, Product
 from keystead.gate.answers import IntrospectionAnswers, OAuthProblems, read_form
 from keystead.http import basic
 from keystead.http.asgi import Answer, Receive, Scope, Send, send_answer
@@ -36,12 +37,13 @@ class Introspection:
         services: Services,
         base_url: str,
         *,
+        product: Product = OURS,
         proxies: Sequence[Network] = (),
         on_response: OnResponse | None = None,
     ) -> None:
         """`base_url`: where the pages of problems are, without a slash at the end."""
-        self._services, self._problems = services, OAuthProblems(base_url)
-        self._answers = IntrospectionAnswers()
+        self._services, self._problems = services, OAuthProblems(base_url, product)
+        self._answers = IntrospectionAnswers(self._problems.server)
         self._log_due: dict[str, float] = {}
         self._stack = Stack(
             self._introspect, self._problems, proxies=proxies, on_response=on_response
@@ -87,7 +89,8 @@ class Introspection:
     def _challenged(self, refusal: KeysteadError) -> Answer:
         """Return the answer with a challenge for Basic as well, which only this call accepts."""
         answer = self._problems.answer(refusal)
-        return replace(answer, headers=(*answer.headers, basic.CHALLENGE))
+        basic_challenge = basic.challenge(self._problems.product.realm)
+        return replace(answer, headers=(*answer.headers, basic_challenge))
 
 
 def _address(form: Mapping[str, str]) -> str | None:

@@ -8,6 +8,7 @@ from typing import Final
 
 from keystead.domain.errors import NotFound
 from keystead.domain.events import Origin
+from keystead.domain.product import OURS, Product
 from keystead.domain.throttle import address_subject
 from keystead.gate.answers import OAuthProblems, read_form
 from keystead.http.asgi import NO_STORE, Answer, Receive, Scope, Send, send_answer
@@ -36,13 +37,14 @@ class Revocation:
         services: Services,
         base_url: str,
         *,
+        product: Product = OURS,
         proxies: Sequence[Network] = (),
         on_response: OnResponse | None = None,
     ) -> None:
         """`base_url`: where the pages of problems are, without a slash at the end."""
         self._services = services
         self._threads = FairThreadPool(REVOCATIONS, "revoke")
-        problems = OAuthProblems(base_url)
+        problems = OAuthProblems(base_url, product)
         self._stack = Stack(self._revoke, problems, proxies=proxies, on_response=on_response)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

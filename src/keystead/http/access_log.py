@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from time import monotonic
 from typing import Any, Final
 
 from keystead.http.asgi import Scope
 from keystead.http.client import RequestRecord, record_of
+from keystead.http.head import Head
 from keystead.http.redaction import one_line, places, type_names
 from keystead.logger import Logger
 
@@ -16,6 +18,12 @@ SAMPLE_SECONDS: Final = 60.0
 """Log refused sign-ins of one address at most once per this many seconds."""
 ADDRESSES: Final = 1_000
 """Addresses whose refused sign-ins are counted between two lines; more push out the oldest."""
+
+# A version that is not known yet may append fields after a hyphen; version ff and ids of zeros are invalid.
+_TRACE: Final = re.compile(
+    rb"(?:00(?=.{53}\Z)|(?!00|ff)[0-9a-f]{2}(?=.{53}(?:\Z|-)))"
+    rb"-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}"
+)
 
 _log: Final = Logger("keystead.http")
 
@@ -28,6 +36,7 @@ def log_request(scope: Scope, record: RequestRecord, status: int | None, seconds
         "status": status,
         "duration_ms": round(seconds * 1000, 3),
         "request_id": record.client.request_id,
+        **trace_of(record.head),
     }
     for name in ("key_id", "workspace_id", "denied"):
         if (value := getattr(record, name)) is not None:
@@ -37,13 +46,28 @@ def log_request(scope: Scope, record: RequestRecord, status: int | None, seconds
 
 def log_failure(scope: Scope, error: BaseException) -> None:
     """Log a bug or a storage failure: types and places only, because a message may quote what a client sent."""
+    record = record_of(scope)
     _log.error(
         "failure",
         errors=type_names(error),
         places=places(error),
         path=one_line(scope["path"], _PATH_LENGTH),
-        request_id=record_of(scope).client.request_id,
+        request_id=record.client.request_id,
+        **trace_of(record.head),
     )
+
+
+def trace_of(head: Head) -> dict[str, str]:
+    """Return the trace that a request belongs to (W3C Trace Context, section 3.2); {} without a valid one.
+
+    The two ids are hexadecimal and of fixed length, so nothing else of what a client sent gets into the log. As one
+    text they would be as long as a token, and masked.
+    """
+    fields = head.values(b"traceparent")
+    match = _TRACE.match(fields[0]) if len(fields) == 1 else None
+    if match is None:
+        return {}
+    return {"trace_id": match[1].decode("ascii"), "parent_id": match[2].decode("ascii")}
 
 
 class _Sampler:

@@ -15,8 +15,6 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Header = tuple[bytes, bytes]
 
 NO_STORE: Final[Header] = (b"cache-control", b"no-store")
-SERVER: Final[Header] = (b"server", b"keystead")
-"""Without this field, granian adds its own name."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,14 @@ from urllib.parse import unquote_plus
 
 from keystead.domain.errors import InvalidToken
 from keystead.http.asgi import Header
-from keystead.http.bearer import MAX_CREDENTIALS, REALM, read_bearer
-
-CHALLENGE: Header = (b"www-authenticate", f'Basic realm="{REALM}", charset="UTF-8"'.encode())
+from keystead.http.bearer import MAX_CREDENTIALS, read_bearer
 
 _BASIC = re.compile(rb"[Bb][Aa][Ss][Ii][Cc] +([A-Za-z0-9+/]+=*)")
+
+
+def challenge(realm: str) -> Header:
+    """Return the field that asks for a credential. `realm` has the form of `Product.realm`."""
+    return b"www-authenticate", f'Basic realm="{realm}", charset="UTF-8"'.encode("ascii")
 
 
 class Presented(NamedTuple):

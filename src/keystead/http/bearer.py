@@ -15,12 +15,8 @@ from keystead.domain.errors import (
 )
 from keystead.http.asgi import Header
 
-REALM = "keystead"
-
 MAX_CREDENTIALS = 4 * 1024
 """Bytes of an Authorization field, many times the length of our longest credential."""
-
-PLAIN_CHALLENGE = f'Bearer realm="{REALM}"'
 
 # Each pattern reads a stranger's bytes in one linear pass: no alternative begins with what another may have consumed.
 # RFC 9110 section 11.2 (token68) and section 11.4 (credentials: scheme 1*SP token68).
@@ -77,20 +73,26 @@ def _token68(field: bytes) -> str:
     raise InvalidToken if _BEARER_SCHEME.match(field) else Unauthenticated
 
 
-def challenge(error: KeysteadError) -> str | None:
+def plain_challenge(realm: str) -> str:
+    """Return the WWW-Authenticate value that only names the scheme. `realm` has the form of `Product.realm`."""
+    return f'Bearer realm="{realm}"'
+
+
+def challenge(error: KeysteadError, realm: str) -> str | None:
     """Return the WWW-Authenticate value of `error` (RFC 6750 section 3), if it has one.
 
     A request without credentials learns the scheme only (section 3.1).
     """
+    plain = plain_challenge(realm)
     match error:
         case Unauthenticated():
-            return PLAIN_CHALLENGE
+            return plain
         case InvalidToken():
-            return f'{PLAIN_CHALLENGE}, error="invalid_token"'
+            return f'{plain}, error="invalid_token"'
         case TwoCredentials():
-            return f'{PLAIN_CHALLENGE}, error="invalid_request"'
+            return f'{plain}, error="invalid_request"'
         case InsufficientScope():
             scope = f', scope="{error.scope}"' if _SCOPE_TEXT.fullmatch(error.scope) else ""
-            return f'{PLAIN_CHALLENGE}, error="insufficient_scope"{scope}'
+            return f'{plain}, error="insufficient_scope"{scope}'
         case _:
             return None

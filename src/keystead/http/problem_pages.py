@@ -6,6 +6,7 @@ import base64
 import hashlib
 import re
 from functools import cache
+from html import escape
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 from markdown_it import MarkdownIt
 
 from keystead.domain.errors import NotFound
+from keystead.domain.product import Product
 from keystead.http.asgi import Answer, Receive, Scope, Send, send_answer
 from keystead.http.problems import STATUS, MethodNotAllowed, Problems
 
@@ -57,7 +59,9 @@ class ProblemPages:
             return self._problems.answer(NotFound("There is no such problem."))
         if method not in {"GET", "HEAD"}:
             return self._problems.answer(MethodNotAllowed("GET, HEAD"))
-        return Answer(200, _HEADERS, _html(name, self._problems.address).encode())
+        return Answer(
+            200, _HEADERS, _html(name, self._problems.address, self._problems.product).encode()
+        )
 
 
 def source(name: str) -> str:
@@ -71,13 +75,14 @@ def _folder() -> Traversable:
 
 
 @cache
-def _html(name: str, address: str) -> str:
+def _html(name: str, address: str, product: Product) -> str:
     markdown = source(name)
     title = markdown.partition("\n")[0].removeprefix("# ")
     body = MarkdownIt("commonmark", {"html": False}).enable("table").render(markdown)
     body = _PAGE_LINK.sub(rf'href="{address}/\1"', body)
+    credit = f"<footer><small>{product.credit}</small></footer>" if product.credit else ""
     return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title} · Keystead</title>'
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title} · {escape(product.name)}</title>'
         f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style>'
-        f"<body><main>{body}</main></body></html>"
+        f"<body><main>{body}</main>{credit}</body></html>"
     )

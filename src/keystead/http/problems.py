@@ -16,6 +16,7 @@ from keystead.domain.errors import (
     ServerUnreachable,
     Unauthenticated,
 )
+from keystead.domain.product import OURS, Product
 from keystead.http.asgi import NO_STORE, Answer, Header
 from keystead.http.bearer import challenge
 from keystead.http.body import EncodedBody
@@ -108,9 +109,12 @@ class Internal(KeysteadError):
 
 
 class Problems:
-    """The answers to errors. `public_url` is the address of this server."""
+    """The answers to errors, in the product's name. `public_url` is the address of this server."""
 
-    def __init__(self, public_url: str) -> None:
+    def __init__(self, public_url: str, product: Product = OURS) -> None:
+        self.product = product
+        # Without this field, granian adds its own name.
+        self.server: Header = (b"server", product.token.encode("ascii"))
         self.address = f"{public_url.rstrip('/')}/problems"
         # Constant, and the answers that strangers can cause without limit: built once.
         constant: tuple[type[KeysteadError], ...] = (InvalidToken, Unauthenticated, Internal)
@@ -127,7 +131,7 @@ class Problems:
 
     def recast(self, error: KeysteadError, status: int) -> Answer:
         """Return the answer to `error` with another status, for clients that understand only some."""
-        return _answer(status, error, self.body(error) | {"status": status})
+        return self._answer(status, error, self.body(error) | {"status": status})
 
     def body(self, error: KeysteadError) -> dict[str, object]:
         """Return the members of the problem (RFC 9457 section 3): the common five, then the error's own."""
@@ -141,12 +145,11 @@ class Problems:
         }
 
     def _make(self, error: KeysteadError) -> Answer:
-        return _answer(STATUS[error.code], error, self.body(error))
+        return self._answer(STATUS[error.code], error, self.body(error))
 
-
-def _answer(status: int, error: KeysteadError, members: dict[str, object]) -> Answer:
-    body = json.dumps(members, separators=(",", ":"))
-    return Answer(status, _headers(error), body.encode("ascii"))
+    def _answer(self, status: int, error: KeysteadError, members: dict[str, object]) -> Answer:
+        body = json.dumps(members, separators=(",", ":"))
+        return Answer(status, _headers(error, self.product.realm), body.encode("ascii"))
 
 
 def _detail(error: KeysteadError) -> str:
@@ -155,9 +158,9 @@ def _detail(error: KeysteadError) -> str:
     return _FIXED_DETAIL.get(error.code, error.detail)
 
 
-def _headers(error: KeysteadError) -> tuple[Header, ...]:
+def _headers(error: KeysteadError, realm: str) -> tuple[Header, ...]:
     headers = [(b"content-type", MEDIA_TYPE), NO_STORE]
-    if (value := challenge(error)) is not None:
+    if (value := challenge(error, realm)) is not None:
         headers.append((b"www-authenticate", value.encode("ascii")))
     if isinstance(error, RateLimited):
         headers += _rate_headers(error)

@@ -13,7 +13,6 @@ from keystead.domain.errors import InvalidRequest, KeysteadError, StorageError
 from keystead.http.access_log import log_failure, log_request
 from keystead.http.asgi import (
     NO_STORE,
-    SERVER,
     Answer,
     App,
     Header,
@@ -67,6 +66,7 @@ class Stack:
         self._app = app
         self._foreign = foreign
         self._refuse = refuse or (lambda _, error: problems.answer(error))
+        self._server = problems.server
         self._proxies, self._on_response = tuple(proxies), on_response
         self._max_body, self._body_seconds = max_body, body_seconds
 
@@ -84,7 +84,7 @@ class Stack:
         head = Head(scope["headers"])
         client = self._client(scope, head)
         record = begin_record(scope, client, head)
-        reply = _Reply(send, client)
+        reply = _Reply(send, client, self._server)
         body = BoundedBody(receive, self._max_body, self._body_seconds, head.body_length)
         try:
             check_head(scope, head, self._max_body, foreign=self._foreign)
@@ -127,16 +127,16 @@ def method_label(scope: Scope) -> str:
 class _Reply:
     """A `send` that completes the header fields of the answer and remembers whether it has begun."""
 
-    __slots__ = ("_client", "_send", "status")
+    __slots__ = ("_client", "_send", "_server", "status")
 
-    def __init__(self, send: Send, client: Client) -> None:
-        self._send, self._client = send, client
+    def __init__(self, send: Send, client: Client, server: Header) -> None:
+        self._send, self._client, self._server = send, client, server
         self.status: int | None = None
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            headers = _completed(message.get("headers", ()), self._client)
+            headers = _completed(message.get("headers", ()), self._client, self._server)
             message = {**message, "headers": headers}
         await self._send(message)
 
@@ -146,11 +146,11 @@ class _Reply:
             await send_answer(self.send, answer)
 
 
-def _completed(headers: Sequence[Header], client: Client) -> list[Header]:
+def _completed(headers: Sequence[Header], client: Client, server: Header) -> list[Header]:
     fields = dict(headers)
     completed = [header for header in headers if header[0] != b"server"]
     completed += [default for default in _DEFAULTS if default[0] not in fields]
-    completed += [SERVER, (b"x-request-id", client.request_id.encode("ascii"))]
+    completed += [server, (b"x-request-id", client.request_id.encode("ascii"))]
     return [*completed, _HSTS] if client.secure else completed
 
 

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 from keystead.domain.principals import Principal
+from keystead.domain.scopes import Scopes
 from keystead.integrations.connection import connect
 from keystead.integrations.guard import Guard
 
-__all__ = ["Guard", "Principal", "connect"]
+__all__ = ["Guard", "Principal", "Scopes", "connect"]

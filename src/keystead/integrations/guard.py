@@ -12,6 +12,7 @@ from typing import Final, Generic, Protocol, TypeVar
 
 from keystead.domain.errors import KeysteadError, StorageError
 from keystead.domain.principals import Principal
+from keystead.domain.product import OURS, Product
 from keystead.domain.scopes import is_scope
 from keystead.http.asgi import Answer, Header
 from keystead.http.bearer import bearer_of
@@ -54,13 +55,15 @@ class RequestHead:
 class Guard(ABC):
     """Decides which principal a request acts for. If anything goes wrong, the request is refused."""
 
-    def __init__(self, base_url: str, trusted_proxies: Iterable[str] = ()) -> None:
-        """Take the URL of the problems' pages, without a slash at the end, and the networks of the proxies.
+    def __init__(
+        self, base_url: str, trusted_proxies: Iterable[str] = (), product: Product = OURS
+    ) -> None:
+        """Take the URL of the problems' pages, without a slash at the end, the networks of the proxies, the product.
 
         Raises:
             ValueError: One of `trusted_proxies` is neither an address nor a CIDR block.
         """
-        self.problems = Problems(base_url)
+        self.problems = Problems(base_url, product)
         self._proxies = parse_proxies(trusted_proxies)
 
     def sender(self, head: RequestHead) -> Sender:

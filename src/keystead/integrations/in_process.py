@@ -20,7 +20,7 @@ class InProcess(Guard):
 
     def __init__(self, settings: bootstrap.Settings, trusted_proxies: Iterable[str] = ()) -> None:
         # Not those of the settings: the server's proxies aren't the application's.
-        super().__init__(settings.base_url, trusted_proxies)
+        super().__init__(settings.base_url, trusted_proxies, settings.product)
         self.installation = PerProcess(lambda: _OpenInstallation(settings))
         atexit.register(self.close)
 

@@ -22,9 +22,9 @@ from keystead.client import (
     Unreachable,
 )
 from keystead.domain.errors import InsufficientScope, InvalidToken, ServerUnreachable, Unavailable
-from keystead.domain.ids import KeyId, WorkspaceId
 from keystead.domain.networks import Networks
-from keystead.domain.principals import Principal, of_key
+from keystead.domain.principals import Principal
+from keystead.domain.product import OURS, Product
 from keystead.domain.scopes import Scopes
 from keystead.domain.token import parse, trim
 from keystead.integrations.guard import Guard, PerProcess, RequestHead
@@ -50,9 +50,11 @@ class Remote(Guard):
         token: str,
         remember_seconds: float = 0.0,
         trusted_proxies: Iterable[str] = (),
+        public_url: str | None = None,
+        product: Product = OURS,
     ) -> None:
         """Take a service's credential as `token`. Raises ConfigurationError for an unsafe URL or a malformed token."""
-        super().__init__(url.rstrip("/"), trusted_proxies)
+        super().__init__((public_url or url).rstrip("/"), trusted_proxies, product)
         self._url = url
         self._cache = VerificationCache(remember_seconds) if remember_seconds else None
         self._pool = PerProcess(lambda: _Pool(url, token))
@@ -179,10 +181,10 @@ def _principal(introspection: Introspection) -> Principal:
     key_id, workspace = introspection.key_id, introspection.workspace
     if not introspection.active or key_id is None or workspace is None:
         raise InvalidToken
-    return of_key(
-        KeyId(key_id),
+    return Principal.of_key(
         key_id,
-        WorkspaceId(workspace.id),
+        key_id,
+        workspace.id,
         Scopes(introspection.scopes),
         introspection.expires_at,
         Networks(" ".join(introspection.networks)),

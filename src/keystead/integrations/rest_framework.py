@@ -21,6 +21,7 @@ from rest_framework.views import exception_handler as default_handler
 from keystead.domain.errors import InsufficientScope, Unauthenticated
 from keystead.domain.principals import Principal
 from keystead.http.asgi import Answer
+from keystead.http.bearer import plain_challenge
 from keystead.http.problems import MEDIA_TYPE
 from keystead.integrations.django import KeyUser, django_head, guard_of_settings
 from keystead.integrations.guard import valid_scope
@@ -56,7 +57,7 @@ class KeysteadAuthentication(BaseAuthentication):
 
     def authenticate_header(self, request: Request) -> str:
         """Return the challenge (RFC 6750 section 3)."""
-        return 'Bearer realm="keystead"'
+        return plain_challenge(guard_of_settings().problems.product.realm)
 
 
 def has_scope(scope: str | None = None) -> type[BasePermission]:

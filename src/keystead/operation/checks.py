@@ -151,9 +151,9 @@ def check_clock(database_time: datetime) -> Finding:
     return Finding("clock", Verdict.OK, f"The clocks of machine and database are {says}.")
 
 
-def check_port(host: str, port: int, *, tls: bool) -> Finding:
-    """Check that the server can listen, or already does."""
-    if _answers(host, port, tls=tls):
+def check_port(host: str, port: int, *, tls: bool, server: str) -> Finding:
+    """Check that the server can listen, or already does. `server`: the name that it answers with."""
+    if _answers(host, port, tls=tls) == server:
         return Finding("port", Verdict.OK, f"Keystead answers on port {port} of {host}.")
     return attempt("port", lambda: _free(host, port))
 
@@ -163,7 +163,8 @@ def _free(host: str, port: int) -> str:
         return f"Port {port} on {host} is free."
 
 
-def _answers(host: str, port: int, *, tls: bool) -> bool:
+def _answers(host: str, port: int, *, tls: bool) -> str | None:
+    """Return the name of the server that answers there; None without one."""
     # No secret is sent, so the certificate need not be verified.
     unchecked = ssl.create_default_context()
     unchecked.check_hostname, unchecked.verify_mode = False, ssl.CERT_NONE
@@ -174,5 +175,5 @@ def _answers(host: str, port: int, *, tls: bool) -> bool:
     )
     with suppress(OSError, HTTPException), closing(connection):
         connection.request("GET", "/healthz")
-        return connection.getresponse().getheader("server") == "keystead"
-    return False
+        return connection.getresponse().getheader("server")
+    return None

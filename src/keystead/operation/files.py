@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 OTHERS_OR_GROUP_WRITE: Final = stat.S_IRWXO | stat.S_IWGRP
-"""For the database: a group, such as one that makes backups, may read it."""
+"""A group, such as one that makes backups, may read it."""
 
 
 class ConfigurationError(ValueError):
@@ -44,6 +44,29 @@ def require_private(path: Path, what: str, forbidden: int = OTHERS) -> None:
                 f"{what} {path} is open to others (mode {mode:04o}); "
                 f"run: chmod {mode & ~forbidden:04o} {path}"
             )
+
+
+def read_secrets(folder: Path, names: Collection[str]) -> dict[str, str]:
+    """Return the content of each file in the folder. Raises ConfigurationError for a file of another name.
+
+    A group may read them, because Kubernetes hands them to a user other than root that way.
+    """
+    secrets = {}
+    try:
+        # Kubernetes keeps the files in hidden folders, and links to them.
+        for path in sorted(path for path in folder.iterdir() if not path.name.startswith(".")):
+            if path.name not in names:
+                listed = ", ".join(sorted(names))
+                raise ConfigurationError(f"{path} is not named for one of the settings {listed}.")
+            require_private(path, "The secret", OTHERS_OR_GROUP_WRITE)
+            secrets[path.name] = path.read_text("utf-8").strip()
+    except OSError as error:
+        raise ConfigurationError(
+            f"Cannot read the secrets in {folder}: {error.strerror}."
+        ) from None
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"A secret in {folder} is not text.") from None
+    return secrets
 
 
 def write_once(path: Path, content: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""The log: one JSON object per line on standard error, the same form for our own lines and those of libraries.
+"""The log on standard error: our own lines and those of libraries, as JSON, or as text for people at a terminal.
 
 Lines are ASCII, so they contain no raw CR, LF, ESC or U+2028. Everything that looks like a token is
 masked, and an exception is logged by its types and places only.
@@ -12,10 +12,11 @@ import logging.config
 import re
 import sys
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
 from string import ascii_letters, digits
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from typing_extensions import override
 
@@ -35,6 +36,7 @@ _log: Final = Logger("keystead")
 
 def configure(level: str) -> None:
     """Configure logging in this process; `level` is for Keystead's own lines."""
+    Handler.form = to_text if _is_at_terminal() else to_line
     logging.config.dictConfig(library_logging())
     logging.getLogger("keystead").setLevel(level.upper())
     logging.captureWarnings(capture=True)
@@ -70,21 +72,43 @@ def end_buffering() -> None:
     _output.end_buffering()
 
 
-class Handler(logging.Handler):
-    """Writes every record of this process as a line, from the level of its logger on."""
-
-    @override
-    def emit(self, record: logging.LogRecord) -> None:
-        _output.write(to_line(_fields(record)), is_urgent=record.levelno >= logging.WARNING)
-
-
 def to_line(fields: dict[str, Any]) -> bytes:
-    """Return the line with these fields."""
-    line = _encode(fields).replace("\x7f", "\\u007f")
+    """Return the line with these fields, as one JSON object."""
+    return _safe(_encode(fields))
+
+
+def to_text(fields: dict[str, Any]) -> bytes:
+    """Return the line for a person: time, level and event, then the other fields as `name=value`."""
+    time, level, event = (str(fields.pop(name)) for name in ("timestamp", "level", "event"))
+    # Values stay JSON, whose escapes keep one line one line.
+    values = " ".join(f"{name}={_encode(value)}" for name, value in fields.items())
+    return _safe(f"{time[11:23]} {level:<8} {_encode(event)[1:-1]}  {values}".rstrip())
+
+
+def _safe(line: str) -> bytes:
+    line = line.replace("\x7f", "\\u007f")
     # The pattern alone takes a third of a line's time, and hardly any line has such a run.
     if _RUN in line.encode("ascii").translate(_MAY_BE_SECRET):
         line = _ESCAPE_OR_SECRET.sub(_mask, line)
     return f"{line}\n".encode("ascii")
+
+
+class Handler(logging.Handler):
+    """Writes every record of this process as a line, from the level of its logger on."""
+
+    form: ClassVar[Callable[[dict[str, Any]], bytes]] = staticmethod(to_line)
+
+    @override
+    def emit(self, record: logging.LogRecord) -> None:
+        line = type(self).form(_fields(record))
+        _output.write(line, is_urgent=record.levelno >= logging.WARNING)
+
+
+def _is_at_terminal() -> bool:
+    try:
+        return sys.stderr.isatty()
+    except (AttributeError, ValueError):  # there is none, or it is closed
+        return False
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:

@@ -18,8 +18,9 @@ from keystead.domain.passwords import Password, check_length
 from keystead.domain.sessions import AuthenticationMethod, Session
 from keystead.domain.step_up import SensitiveAction
 from keystead.domain.throttle import NEW_PASSWORD, account_subject, new_password_subject
+from keystead.domain.time_zones import check_time_zone
 from keystead.domain.token import Secret
-from keystead.domain.users import check_email, check_time_zone, fold_email
+from keystead.domain.users import check_email, fold_email
 from keystead.domain.workspaces import Member, User, check_name
 from keystead.services.passwords import Passwords
 from keystead.services.reauthentication import Reauthentication

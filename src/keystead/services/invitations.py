@@ -151,6 +151,7 @@ class Invitations:
         origin: Origin = NO_ORIGIN,
         agent: str | None = None,
         device: Secret | None = None,
+        time_zone: str = "",
     ) -> SignedIn:
         """Create the user with the invitation's address, and sign them in.
 
@@ -160,7 +161,7 @@ class Invitations:
         check_name(name)
         opened = self.find(link)
         hashed = None if password is None else self._hash(opened, name, password)
-        browser = Browser(origin, agent, device)
+        browser = Browser(origin, agent, device, time_zone)
         return self._accept(link, opened.workspace.id, name, hashed, browser)
 
     def _hash(self, opened: OpenInvitation, name: str, password: Password) -> str:
@@ -204,9 +205,7 @@ class Invitations:
             )
             users.insert_user(tx, user, password_hash=hashed)
             member = self._admit(tx, link, user, _own_act(user, now, browser.origin))
-            secret, session = start_session(
-                tx, user.id, browser, now, AuthenticationMethod.INVITATION
-            )
+            secret, session = start_session(tx, user, browser, now, AuthenticationMethod.INVITATION)
             device = remember_device(tx, user.id, browser.device, now)
             data = {"by": AuthenticationMethod.INVITATION}
             record(tx, [member], EventType.MEMBER_SIGNED_IN, now, browser.origin, data)

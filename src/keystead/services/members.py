@@ -176,18 +176,21 @@ def put_portal_member(
     role: Role,
     act: Act,
     plans_url: str | None,
+    *,
+    keeps_owner: bool = False,
     **data: object,
 ) -> tuple[Member, bool]:
     """Make the product's user a member with that name, email and role. Returns whether the member is new.
 
-    The lock is held. `data` is what the event of a new member contains besides.
+    The lock is held. `keeps_owner`: an owner stays one whatever `role` says. `data` is what the event of a new member
+    contains besides.
     """
     user = _put_portal_user(tx, principal.workspace_id, wanted, act)
     current = rows.find_member(tx, principal.workspace_id, user.id)
     if current is None:
         member = Member(principal.workspace_id, user, role, act.at)
         add_member(tx, member, act, data, plans_url)
-    elif current.role is not role:
+    elif current.role is not role and not (keeps_owner and current.role is Role.OWNER):
         set_role(tx, current, role, act)
     return NotFound.unless(
         rows.find_member(tx, principal.workspace_id, user.id), "member"

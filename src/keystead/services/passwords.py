@@ -13,6 +13,7 @@ from argon2.exceptions import VerificationError
 
 from keystead.domain.errors import RateLimited
 from keystead.domain.passwords import Password, check_guesses, check_length, context_words
+from keystead.domain.product import KEYSTEAD
 from keystead.storage.engine.fifo_lock import FifoLock
 
 PARAMETERS: Final = PasswordHasher(
@@ -58,7 +59,7 @@ class Passwords:
         at_once: int = AT_ONCE,
         waiting: int = WAITING,
         wait_seconds: float = WAIT_SECONDS,
-        product: str = "Keystead",
+        product: str = KEYSTEAD,
     ) -> None:
         self._hasher = hasher
         self._slots = Slots(at_once, waiting, wait_seconds)
@@ -84,7 +85,7 @@ class Passwords:
             owner: The owner of the share.
         """
         check_length(password, pointer)  # costs nothing: before a slot is taken
-        words = context_words(["Keystead", self._product, *context])
+        words = context_words([KEYSTEAD, self._product, *context])
         with self._slots_of_new.hold(owner):
             check_guesses(_guesses(password, words), pointer)
             return self._hasher.hash(password.reveal())

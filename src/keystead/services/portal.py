@@ -43,7 +43,8 @@ class PortalSessions:
         """Create a link that signs the product's user in once, within five minutes.
 
         The user of that id is created, or made a member of the workspace, if needed; their name, email and role
-        become those of the request.
+        become those of the request. An owner stays one: only the operator's calls for members change who owns a
+        workspace.
 
         Returns:
             The link's secret, and when it expires.
@@ -59,7 +60,14 @@ class PortalSessions:
         principal = operator.within(request.workspace_id)
         with self._authorization.changing(principal, origin, keeps_access=True) as (tx, act):
             member, _ = put_portal_member(
-                tx, principal, request.user, request.role, act, self._plans_url, by="portal"
+                tx,
+                principal,
+                request.user,
+                request.role,
+                act,
+                self._plans_url,
+                keeps_owner=True,
+                by="portal",
             )
             link = SignInLink(
                 request.workspace_id,

@@ -8,8 +8,8 @@ from contextlib import contextmanager, suppress
 from keystead.domain.digest import Peppers
 from keystead.domain.errors import NotFound, RateLimited
 from keystead.domain.events import Origin
-from keystead.domain.ids import KeyId, WorkspaceId
-from keystead.domain.principals import Principal, of_key
+from keystead.domain.ids import KeyId
+from keystead.domain.principals import Principal
 from keystead.domain.scopes import Scopes
 from keystead.domain.throttle import REVOCATION, revocation_subject
 from keystead.domain.token import parse
@@ -68,10 +68,5 @@ class Revocation:
             if record.revoked_at is None:
                 require_pepper(self._peppers, record.pepper_id)
             return None
-        return of_key(
-            token.key_id,
-            record.description,
-            WorkspaceId(record.workspace_id),
-            Scopes.parse(record.scopes),
-            None,
-        )
+        scopes = Scopes.parse(record.scopes)
+        return Principal.of_key(token.key_id, record.description, record.workspace_id, scopes)

@@ -12,11 +12,12 @@ from keystead.domain.ids import SessionId, UserId, WorkspaceId, new_id
 from keystead.domain.principals import Actor, PrincipalKind
 from keystead.domain.sessions import AuthenticationMethod, KnownDevice, LinkPurpose, Session
 from keystead.domain.throttle import device_subject
+from keystead.domain.time_zones import proposed_zone
 from keystead.domain.token import Secret
 from keystead.domain.usage import printable
 from keystead.domain.workspaces import Member, User, Workspace
 from keystead.storage.database import Tx
-from keystead.storage.tables import events, throttles
+from keystead.storage.tables import events, throttles, users
 from keystead.storage.tables import sessions as rows
 
 
@@ -52,26 +53,33 @@ class Visitor:
 
 @dataclass(frozen=True, slots=True)
 class Browser:
-    """The browser of a sign-in: the request's origin, its user agent, its device's secret."""
+    """The browser of a sign-in: the request's origin, its user agent, its device's secret, its time zone."""
 
     origin: Origin
     agent: str | None = None
     device: Secret | None = None
+    time_zone: str = ""
 
 
 def start_session(
     tx: Tx,
-    user_id: UserId,
+    user: User,
     browser: Browser,
     now: datetime,
     by: AuthenticationMethod,
     return_url: str | None = None,
 ) -> tuple[Secret, Session]:
-    """Insert a session of that user, signed in just now. Returns it with its secret."""
+    """Insert a session of that user, signed in just now. Returns it with its secret.
+
+    A user without a time zone gets the browser's: they see times in it from the first page on.
+    """
+    zone = proposed_zone(user.time_zone, browser.time_zone)
+    if zone is not None:
+        users.set_time_zone(tx, user.id, zone)
     secret = Secret.fresh()
     session = Session(
         id=SessionId(new_id("ses", now)),
-        user_id=user_id,
+        user_id=user.id,
         created_at=now,
         signed_in_at=now,
         seen_at=now,

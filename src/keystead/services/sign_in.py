@@ -63,15 +63,22 @@ class SignIn:
         return secret, link.expires_at
 
     @retry_on_conflict
+    def find_link(self, secret: Secret) -> SignInLink | None:
+        """Return the link if it still works, without using it up."""
+        with self._database.read_across(Purpose.PEOPLE) as tx:
+            return rows.find_link(tx, secret.fingerprint(), self._clock.now())
+
+    @retry_on_conflict
     def redeem(
         self,
         secret: Secret,
         origin: Origin = NO_ORIGIN,
         agent: str | None = None,
         device: Secret | None = None,
+        time_zone: str = "",
     ) -> SignedIn:
         """Use a link up and start a session. Raises Invalid if the link was used, has expired or never was."""
-        browser = Browser(origin, agent, device)
+        browser = Browser(origin, agent, device, time_zone)
         with self._database.write_across(Purpose.PEOPLE, keeps_access=True) as tx:
             now = self._clock.now()
             link = rows.consume_link(tx, secret.fingerprint(), now)
@@ -81,7 +88,7 @@ class SignIn:
             if member is None:
                 raise Invalid.field("/link", "belongs to a former member")
             session_secret, session = start_session(
-                tx, link.user_id, browser, now, link.method, link.return_url
+                tx, member.user, browser, now, link.method, link.return_url
             )
             new_device = _trust_device(tx, member.user, device, now)
             record(tx, [member], EventType.MEMBER_SIGNED_IN, now, origin, {"by": link.method})
@@ -95,10 +102,11 @@ class SignIn:
         origin: Origin = NO_ORIGIN,
         agent: str | None = None,
         device: Secret | None = None,
+        time_zone: str = "",
     ) -> Admitted:
         """Start a session. Raises Invalid for a wrong email or password alike, RateLimited after too many."""
         checked = self._reauthentication.check_sign_in(email, password, origin.address, device)
-        return self._admit(checked, Browser(origin, agent, device))
+        return self._admit(checked, Browser(origin, agent, device, time_zone))
 
     @retry_on_conflict
     def reauthenticate(
@@ -168,9 +176,7 @@ class SignIn:
             now = self._clock.now()
             self._reauthentication.settle(tx, checked)
             members = workspaces.memberships_of(tx, user.id)
-            secret, session = start_session(
-                tx, user.id, browser, now, AuthenticationMethod.PASSWORD
-            )
+            secret, session = start_session(tx, user, browser, now, AuthenticationMethod.PASSWORD)
             device = remember_device(tx, user.id, browser.device, now)
             data: dict[str, object] = {"by": AuthenticationMethod.PASSWORD}
             if checked.wrong_before:

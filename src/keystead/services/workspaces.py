@@ -35,7 +35,7 @@ from keystead.storage.tables import workspaces as rows
 FIRST_WORKSPACE: Final = "My workspace"
 FIRST_OWNER: Final = "Owner"
 OPERATOR: Final = Actor(PrincipalKind.OPERATOR, "cli", "Command line")
-SYSTEM: Final = Actor(PrincipalKind.SYSTEM, "keystead", "Keystead")
+SYSTEM: Final = Actor(PrincipalKind.SYSTEM, "system", "System")
 
 
 class Workspaces:

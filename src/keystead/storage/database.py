@@ -60,18 +60,19 @@ _BEGIN_ON_POSTGRESQL: Final = {
 }
 """All statements of a read see one state: on PostgreSQL through this, on SQLite always."""
 _PROBE: Final = "SELECT 1"
-_DURABLE: Final = (
+DURABLE: Final = (
     "CASE WHEN current_setting('synchronous_commit') IN ('off', 'local', 'remote_write')"
     " THEN set_config('synchronous_commit', 'on', true) END"
 )
+"""SQL with which a transaction on PostgreSQL waits for the disk."""
 _ROLE: Final = (
     f"set_config('role', session_user::text || %s, true), set_config('{SETTING}', %s, true)"
 )
 _SETTING_OF_ONE: Final = f"SELECT {_ROLE}, set_config('transaction_read_only', 'on', true)"
 _SETTINGS: Final = {
     ("read", True): f"SELECT {_ROLE}",
-    ("write", False): f"SELECT {_DURABLE}",
-    ("write", True): f"SELECT {_ROLE}, {_DURABLE}",
+    ("write", False): f"SELECT {DURABLE}",
+    ("write", True): f"SELECT {_ROLE}, {DURABLE}",
 }
 """What follows BEGIN on PostgreSQL, without and with a role.
 

@@ -13,7 +13,7 @@ class FeedEvent(Event):
     """An audit record in the feed, with its workspace."""
 
     type: Annotated[  # type: ignore[assignment] # wider than a workspace's own types
-        str, member("The type. New versions of Keystead add some.", "key.created", "plans.changed")
+        str, member("The type. New versions add some.", "key.created", "plans.changed")
     ]
     workspace: Annotated[
         str | None,

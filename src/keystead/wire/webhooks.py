@@ -21,7 +21,7 @@ class Webhook(Resource):
     id: Annotated[str, member("The webhook's id.", "wh_02tcRIyrxLXTR81B3dqdOx")]
     name: Annotated[str, member("The name to display.", "CRM")]
     url: Annotated[
-        str, member("The URL that receives the events.", "https://example.com/hooks/keystead")
+        str, member("The URL that receives the events.", "https://example.com/hooks/keys")
     ]
     events: Annotated[list[str], member("In alphabetical order. `*`: all types.", ["key.created"])]
     status: Annotated[WebhookStatus, AsText]

@@ -18,7 +18,6 @@ import httpcore2
 from httpcore2 import AsyncHTTPConnection, Request, Response
 from standardwebhooks import Webhook as Signer
 
-from keystead import __version__
 from keystead.domain.destinations import Destination, Destinations
 from keystead.domain.webhooks import (
     Attempt,
@@ -37,7 +36,6 @@ ATTEMPT_SECONDS: Final = 20.0
 READ_BYTES: Final = 64 * 1024
 READ_SECONDS: Final = 1.0
 """For the response's body: we don't use it, but an early disconnect may confuse the receiver."""
-AGENT: Final = f"Keystead/{__version__} (webhooks)"
 
 _log: Final = Logger("keystead.worker")
 
@@ -63,13 +61,14 @@ class Sender:
         resolve: Resolve,
         tls: ssl.SSLContext,
         *,
+        agent: str = "keystead",
         seconds: float = ATTEMPT_SECONDS,
     ) -> None:
-        """`seconds`: the time of an attempt until the response's status."""
+        """`agent`: the name that receivers see. `seconds`: the time of an attempt until the response's status."""
         self._destinations = destinations
         self._resolve = resolve
         self._tls = tls
-        self._seconds = seconds
+        self._agent, self._seconds = agent, seconds
 
     def connect(self, batch: Batch) -> Connection:
         """Return a connection to the batch's endpoint, which its first attempt opens."""
@@ -78,7 +77,7 @@ class Sender:
         except ValueError:
             destination = None
         network = SafeNetwork(self._destinations, self._resolve, batch.endpoint.workspace_id)
-        return Connection(batch, destination, network, self._tls, self._seconds)
+        return Connection(batch, destination, network, self._tls, self._agent, self._seconds)
 
 
 class Connection:
@@ -93,11 +92,13 @@ class Connection:
         destination: Destination | None,
         network: SafeNetwork,
         tls: ssl.SSLContext,
+        agent: str,
         seconds: float,
     ) -> None:
         """`destination`: None if the endpoint's URL is forbidden."""
         self._batch, self._destination = batch, destination
         self._network, self._tls, self._seconds = network, tls, seconds
+        self._agent = agent
         self._http: AsyncHTTPConnection | None = None
 
     async def __aenter__(self) -> Self:
@@ -116,7 +117,7 @@ class Connection:
         try:
             # Within the try: a secret or a body that can't be signed is this delivery's failure alone.
             body = payload(message.event)
-            headers = _headers(self._batch, message, body, self._destination, now)
+            headers = _headers(self._batch, message, body, self._destination, now, self._agent)
             status, retry_after = await self._exchange(self._destination, headers, body)
             error = error_for_status(status)
         except Exception as failure:  # noqa: BLE001 - a receiver may do anything
@@ -171,7 +172,12 @@ def tls_context(more: Path | None = None) -> ssl.SSLContext:
 
 
 def _headers(
-    batch: Batch, message: Message, body: bytes, destination: Destination, now: datetime
+    batch: Batch,
+    message: Message,
+    body: bytes,
+    destination: Destination,
+    now: datetime,
+    agent: str,
 ) -> Headers:
     """Signed over the id, the time of this attempt, and the very bytes that are sent."""
     id, text = message.delivery.event_id, body.decode()
@@ -180,7 +186,7 @@ def _headers(
         "Host": destination.authority,
         "Content-Type": "application/json",
         "Content-Length": str(len(body)),
-        "User-Agent": AGENT,
+        "User-Agent": f"{agent} (webhooks)",
         "Accept": "*/*",
         "webhook-id": id,
         "webhook-timestamp": str(int(now.timestamp())),

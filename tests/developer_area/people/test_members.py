@@ -85,7 +85,9 @@ def test_a_role_is_changed_for_the_next_request(each_area: Area) -> None:
     owner = each_area.signed_in()
     seen = submit(owner, url(each_area, f"/{dana.user.id}/role"), role="viewer")
     assert (seen.path, status_of(seen)) == (url(each_area), "Dana is now a viewer.")
-    late = browser.submit(open_form, each_area.keys_url, description="late", expiry="30")
+    late = browser.submit(
+        open_form, each_area.keys_url, description="late", expiry="30", access="full"
+    )
     assert (late.status, each_area.active()) == (403, 0)
     assert browser.open(each_area.keys_url).status == 200
 

@@ -15,6 +15,7 @@ from keystead.developer_area import create_developer_area
 from keystead.developer_area.web.assets import FOLDER
 from keystead.developer_area.web.brand import MAX_LOGO_BYTES, Brand, Logo, read_logo
 from keystead.domain.brand import DARK, LIGHT
+from keystead.domain.product import Product
 from keystead.http.problems import Problems
 from keystead.http.stack import Stack
 from keystead.settings import Settings
@@ -24,7 +25,7 @@ from tests.support.surface import assets_of
 
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"><path d="M0 0h1v1z"/></svg>'
 ACME = Brand(
-    name="Acme <Cloud>",
+    product=Product("Acme <Cloud>", credited=False),
     logo=Logo(SVG, ".svg"),
     accent="#0b6e4f",
     docs_url="https://acme.example/docs",
@@ -181,7 +182,7 @@ def test_settings_make_the_brand(tmp_path: Path) -> None:
     )
     brand = read_brand(settings)
     assert brand == Brand(
-        "Acme",
+        Product("Acme"),
         Logo(png(10, 10), ".png"),
         "#0b6e4f",
         None,

@@ -24,7 +24,7 @@ from tests.support.browser import Page
 from tests.support.hostile_texts import PAYLOADS
 from tests.support.markup import skeleton
 
-HOOK = "https://hooks.example/keystead"
+HOOK = "https://hooks.example/keys"
 
 
 def url(area: Area, end: str = "") -> str:

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from keystead.bootstrap import open_safely
-from keystead.developer_area.workspace.quick_start import push_samples, search_samples
+from keystead.developer_area.workspace.code_samples import CodeSamples
 from keystead.domain.documents import CollectionDraft
 from keystead.domain.keys import KeyDraft
 from keystead.domain.principals import system
+from keystead.domain.product import OURS, Product
 from keystead.domain.workspaces import Role
 from tests.developer_area.conftest import Area
 from tests.support.server_process import ServerProcess
@@ -26,7 +27,7 @@ def test_lines_use_the_workspaces_own_names(area: Area) -> None:
     """Without a collection the code creates one; with one it pushes to it, at this server's URL."""
     browser, url = area.signed_in(), f"/w/{area.workspace_id}/quick-start"
     seen = browser.open(url)
-    assert "these lines create docs and push to it" in seen.tree.text
+    assert "These lines create docs and push to it" in seen.tree.text
     assert "https://keys.example/v1/collections/docs/documents/batch" in seen.tree.text
     area.services.documents.create_collection(area.principal, CollectionDraft("answers"))
     again = browser.open(url)
@@ -41,7 +42,7 @@ def test_the_steps_lead_on(area: Area) -> None:
     browser = area.signed_in()
     assert browser.open(browser.open(url).link("Create key")).heading == "Create an API key"
     viewer = area.signed_in(area.member(Role.VIEWER)).open(url)
-    assert "An admin of this workspace can create one for you." in viewer.tree.text
+    assert "Ask an admin of this workspace to create one for you." in viewer.tree.text
     assert not [a for a in viewer.tree.all("a") if a.text == "Create key"]
 
 
@@ -68,7 +69,7 @@ def run(language: str, code: str, folder: Path, token: str) -> str:
     if shutil.which(command[0]) is None or (language == "curl" and shutil.which("curl") is None):
         pytest.skip(f"no {command[0]} here")
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {"PATH": path, "KEYSTEAD_TOKEN": token, "HOME": str(folder)}
+    environment = {"PATH": path, "KEYSTEAD_TOKEN": token, "ACME_TOKEN": token, "HOME": str(folder)}
     process = subprocess.run(
         command,
         check=False,
@@ -83,8 +84,18 @@ def run(language: str, code: str, folder: Path, token: str) -> str:
 
 
 @pytest.mark.slow_on("postgresql")
-@pytest.mark.parametrize("language", LANGUAGES)
-def test_lines_work_as_they_stand(server: ServerProcess, tmp_path: Path, language: str) -> None:
+@pytest.mark.parametrize(
+    ("database_url", "language", "product"),
+    [
+        *(("sqlite", each, OURS) for each in LANGUAGES),
+        ("sqlite", "python", Product("Acme")),
+        ("postgresql", "curl", OURS),
+    ],
+    indirect=["database_url"],
+)
+def test_lines_work_as_they_stand(
+    server: ServerProcess, tmp_path: Path, language: str, product: Product
+) -> None:
     """In each language the code creates the collection, pushes, pushes again without harm, and searches."""
     installation = open_safely(server.settings)
     try:
@@ -94,11 +105,11 @@ def test_lines_work_as_they_stand(server: ServerProcess, tmp_path: Path, languag
         assert token is not None
         (tmp_path / "docs").mkdir()
         (tmp_path / "docs" / "hello.md").write_text("# Hello\n\nHello from our first document.\n")
-        output = ""
+        output, samples = "", CodeSamples(server.base_url, product)
         for lines in (
-            push_samples(server.base_url, "docs", create=True),
-            push_samples(server.base_url, "docs"),
-            search_samples(server.base_url, "docs"),
+            samples.push("docs", create=True),
+            samples.push("docs"),
+            samples.search("docs"),
         ):
             (code,) = [tab.code for tab in lines if tab.id == language]
             output = run(language, code, tmp_path, token.reveal())

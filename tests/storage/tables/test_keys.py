@@ -16,7 +16,7 @@ from keystead.domain.key_hygiene import HygieneFinding, has_finding
 from keystead.domain.key_lists import KeyFilter, KeyOrder
 from keystead.domain.keys import KeyStatus
 from keystead.domain.policies import Policy
-from keystead.domain.principals import Principal, of_key
+from keystead.domain.principals import Principal
 from tests.support.administrator import tidy
 from tests.support.clocks import NOON
 from tests.support.installations import SandboxInstallation
@@ -51,7 +51,7 @@ def all_kinds(sandbox: SandboxInstallation) -> Principal:
 def note(sandbox: SandboxInstallation, key_id: KeyId, tenant: Principal, ago: timedelta) -> None:
     """Record a use of the key that long before noon."""
     key = sandbox.services.keys.get(tenant, key_id)
-    user = of_key(key.id, key.description, key.workspace_id, key.scopes, key.expires_at)
+    user = Principal.of_key(key.id, key.description, key.workspace_id, key.scopes, key.expires_at)
     sandbox.services.usage.note(user, to_microseconds(NOON - ago), "10.2.3.4", "curl")
 
 

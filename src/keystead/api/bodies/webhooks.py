@@ -34,7 +34,7 @@ _WebhookUrl = Annotated[
     str,
     member(
         "Where to send the events: https, a host on the internet, port 443 or 8443.",
-        "https://example.com/hooks/keystead",
+        "https://example.com/hooks/keys",
         maxLength=destinations.MAX_URL,
     ),
 ]
@@ -45,7 +45,7 @@ def _events(description: str) -> Any:
 
 
 def _headers(description: str) -> Any:
-    return member(description, {"X-Source": "keystead"}, maxProperties=MAX_HEADERS)
+    return member(description, {"X-Source": "keys"}, maxProperties=MAX_HEADERS)
 
 
 class NewWebhook(Body):

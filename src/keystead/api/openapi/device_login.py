@@ -8,9 +8,8 @@ from keystead.domain.device_logins import CLIENT_ID, GRANT_TYPE, INTERVAL, LIFET
 
 TAG: Final = "sign-in"
 TAG_DESCRIPTION: Final = (
-    "Sign in at a terminal: the device authorization grant ([RFC 8628](https://www.rfc-editor.org/rfc/rfc8628)), as"
-    " `keystead login` uses it, and its discovery ([RFC 8414](https://www.rfc-editor.org/rfc/rfc8414)). Bodies are"
-    " forms, and errors are those of OAuth."
+    "Sign in at a terminal: the device authorization grant ([RFC 8628](https://www.rfc-editor.org/rfc/rfc8628)), and"
+    " its discovery ([RFC 8414](https://www.rfc-editor.org/rfc/rfc8414)). Bodies are forms, and errors those of OAuth."
 )
 _REQUEST_ERRORS: Final = (
     "invalid_request",

@@ -10,16 +10,24 @@ import sys
 from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from keystead.api.openapi import device_login
-from keystead.api.openapi.gate import SECURITY_SCHEMES, TAG, TAG_DESCRIPTION, bearer, gate_paths
+from keystead.api.openapi.gate import (
+    SECURITY_SCHEMES,
+    TAG,
+    TAG_DESCRIPTION,
+    bearer,
+    gate_paths,
+    revocation_paths,
+)
 from keystead.api.openapi.operations import HEADERS, Schemas, operation_object
 from keystead.api.openapi.refusals import REFUSAL_HEADERS, examples
 from keystead.api.openapi.webhooks import PARAMETERS, webhooks
 from keystead.api.operations import KEY, OPERATOR
 from keystead.api.routes import OPERATIONS, TAGS_OF_DOCUMENTS
 from keystead.domain.plans import OF_DOCUMENTS
+from keystead.domain.product import OURS, Product
 from keystead.wire.resources import Problem
 from keystead.wire.webhooks import WebhookPayload
 
@@ -35,8 +43,6 @@ _WORKSPACE_TAGS: Final = {
     "documents": "Texts with attributes: push them one by one or in batches, and search them by words.",
     "events": "The audit log of the workspace.",
     "webhooks": "Events sent to your URLs, signed as in Standard Webhooks 1.0.",
-    TAG: TAG_DESCRIPTION,
-    device_login.TAG: device_login.TAG_DESCRIPTION,
 }
 _OPERATOR_TAGS: Final = {
     "managed workspaces": "The product's tenants and their plans.",
@@ -48,6 +54,7 @@ _OPERATOR_TAGS: Final = {
     "usage": "How often the keys of each workspace were used, for billing.",
     "feed": "All events of all workspaces and of the installation, in one order.",
     "portal sessions": "Sign users in to the Developer area without a second account.",
+    TAG: TAG_DESCRIPTION,
 }
 _SCHEMES: Final = {
     KEY: bearer(
@@ -55,38 +62,50 @@ _SCHEMES: Final = {
     ),
     OPERATOR: bearer(
         "<prefix>_op_<id>_<secret>",
-        "An operator's credential, created by `keystead credentials create`. A workspace's key doesn't work here, and"
-        " this credential works nowhere else.",
+        "An operator's credential. A workspace's key doesn't work here, and this credential works nowhere else.",
     ),
 }
+_LICENSE: Final = {"name": "Apache-2.0", "identifier": "Apache-2.0"}
 _JSON_PATHS: Final = ("/v1/", "/operator/v1/")
 _METHODS: Final = ("get", "put", "post", "patch", "delete")
 _MOST_OF_31_BITS: Final = 2**31 - 1
 
 
-def workspace_document(server: str = EXAMPLE, *, has_documents: bool = True) -> dict[str, Any]:
-    """Return the document of the workspace API and the gate.
+def workspace_document(
+    server: str = EXAMPLE, product: Product = OURS, *, has_documents: bool = True
+) -> dict[str, Any]:
+    """Return the document of the workspace API, for a product's customers.
+
+    Signing in at a terminal is described under our own name only: it is what our command line and our SDK do.
 
     Args:
         server: The URL that clients use to reach it.
+        product: The product that it is a part of.
         has_documents: Whether it has the document store.
     """
     hidden = () if has_documents else TAGS_OF_DOCUMENTS
     tags = {tag: text for tag, text in _WORKSPACE_TAGS.items() if tag not in hidden}
-    document = _document("workspace", KEY, tags, server, Problem, WebhookPayload)
+    paths = revocation_paths()
+    if not product.is_named:
+        tags[device_login.TAG] = device_login.TAG_DESCRIPTION
+        paths |= device_login.device_login_paths()
+    about = _About("workspace", KEY, tags, server, product)
+    document = _document(about, paths, Problem, WebhookPayload)
     _hide_quotas(document, has_documents)
-    document["paths"] |= gate_paths() | device_login.device_login_paths()
     document["webhooks"] = webhooks(has_documents=has_documents)
     document["components"]["parameters"] = PARAMETERS
-    document["components"]["securitySchemes"] |= SECURITY_SCHEMES
     sized: dict[str, Any] = _sized(document)
     return sized
 
 
-def operator_document(server: str = EXAMPLE, *, has_documents: bool = True) -> dict[str, Any]:
-    """Return the document of the operator API. The arguments are those of `workspace_document`."""
-    document = _document("operator", OPERATOR, _OPERATOR_TAGS, server, Problem)
+def operator_document(
+    server: str = EXAMPLE, product: Product = OURS, *, has_documents: bool = True
+) -> dict[str, Any]:
+    """Return the document of the operator API and the gate. The arguments are those of `workspace_document`."""
+    about = _About("operator", OPERATOR, _OPERATOR_TAGS, server, product)
+    document = _document(about, gate_paths(), Problem)
     _hide_quotas(document, has_documents)
+    document["components"]["securitySchemes"] |= {KEY: _SCHEMES[KEY], **SECURITY_SCHEMES}
     sized: dict[str, Any] = _sized(document)
     return sized
 
@@ -95,24 +114,34 @@ DOCUMENTS: Final = {"": workspace_document, "/operator": operator_document}
 """Both documents, by the path below which a server has them."""
 
 
-def _document(
-    name: str, security: str, tags: Mapping[str, str], server: str, *models: type
-) -> dict[str, Any]:
-    """Return what both documents have, about the operations with that security scheme."""
+class _About(NamedTuple):
+    """Which document it is: its name, the security scheme of its operations, its tags, its server and product."""
+
+    name: str
+    security: str
+    tags: Mapping[str, str]
+    server: str
+    product: Product
+
+
+def _document(about: _About, more_paths: Mapping[str, Any], *models: type) -> dict[str, Any]:
+    """Return what both documents have, about the operations with that security scheme and further paths."""
+    name, security, tags, server, product = about
     operations = [each for each in OPERATIONS if each.security == security and each.tag in tags]
     schemas = Schemas(operations, models)
     paths: dict[str, Any] = {}
     for each in operations:
         item = paths.setdefault(each.path, {})
         item[each.method.lower()] = operation_object(each, schemas)
+    paths |= more_paths
     text, headers = json.dumps(paths), HEADERS | REFUSAL_HEADERS
     return {
         "openapi": "3.1.0",
         "info": {
-            "title": f"Keystead {name.capitalize()} API",
+            "title": f"{product.name} {name.capitalize()} API",
             "version": "1",
             "description": f"{_text(name)}\n{_text('common')}",
-            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+            **({} if product.is_named else {"license": _LICENSE}),
         },
         "servers": [{"url": server}],
         "tags": [{"name": tag, "description": text} for tag, text in tags.items()],

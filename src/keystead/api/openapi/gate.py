@@ -1,4 +1,4 @@
-"""The OpenAPI description of the gate's calls: `/introspect`, `/revoke` and `/forward-auth/{scope}`.
+"""The OpenAPI description of the gate's calls: `/introspect` and `/forward-auth/{scope}`, and of `/revoke`.
 
 It is written by hand, because the package `gate` is plain ASGI and takes forms, as OAuth does.
 """
@@ -12,10 +12,9 @@ from keystead.api.openapi.refusals import references, responses_listed
 TAG: Final = "gate"
 TAG_DESCRIPTION: Final = (
     "For gateways and services in any language: `POST /introspect` checks a token"
-    " ([RFC 7662](https://www.rfc-editor.org/rfc/rfc7662)), `POST /revoke` revokes one"
-    " ([RFC 7009](https://www.rfc-editor.org/rfc/rfc7009)), and `/forward-auth/{scope}` checks a request."
-    " Errors of the first two also have the `error` of RFC 6749. `/openapi.json` describes these calls in full, and"
-    " the guide explains gateways."
+    " ([RFC 7662](https://www.rfc-editor.org/rfc/rfc7662)), and `/forward-auth/{scope}` checks a request. Errors of"
+    " the first also have the `error` of RFC 6749. `/operator/openapi.json` describes these calls in full, and the"
+    " guide explains gateways."
 )
 _FORM_REFUSALS: Final = ("invalid-request", "too-large", "unsupported-media-type", "unavailable")
 
@@ -32,7 +31,7 @@ def _member(description: str, type: str = "string") -> dict[str, Any]:
 SECURITY_SCHEMES: Final = {
     "service": bearer(
         "<prefix>_svc_<id>_<secret>",
-        "A service's or an operator's credential, created by `keystead credentials create`.",
+        "A service's or an operator's credential.",
     ),
     "service_basic": {
         "type": "http",
@@ -105,10 +104,11 @@ def _call(
     description: str,
     done: dict[str, Any],
     refusals: tuple[str, ...],
+    tag: str = TAG,
     **more: Any,
 ) -> dict[str, Any]:
     return {
-        "tags": [TAG],
+        "tags": [tag],
         "summary": summary,
         "description": description,
         "operationId": id,
@@ -118,12 +118,16 @@ def _call(
 
 
 def gate_paths() -> dict[str, Any]:
-    """Return the path items of the gate."""
+    """Return the path items of the gate, for services and gateways."""
     return {
         "/introspect": {"post": _introspect()},
-        "/revoke": {"post": _revoke()},
         "/forward-auth/{scope}": {"get": _forward_auth()},
     }
+
+
+def revocation_paths() -> dict[str, Any]:
+    """Return the path item of revoking a token, which anyone may do who has it."""
+    return {"/revoke": {"post": _revoke()}}
 
 
 def _introspect() -> dict[str, Any]:
@@ -151,6 +155,7 @@ def _revoke() -> dict[str, Any]:
         " left unchanged.",
         {"description": "The token is not valid, whatever it was before."},
         (*_FORM_REFUSALS, "rate-limited", "outcome-unknown", "disk-full"),
+        "keys",
         security=[{}],
         requestBody=_form(),
     )

@@ -1,9 +1,11 @@
-"""The API reference: an OpenAPI document for tools and a page for people, without scripts, for each of both APIs."""
+"""The API reference: an OpenAPI document for tools and a page for people, for each of both APIs.
+
+A page is complete without scripts. Its own script adds a search, tabs, and requests with a key that it never stores.
+"""
 
 from __future__ import annotations
 
 import json
-import shlex
 from importlib.resources import files
 from typing import Any, Final
 
@@ -11,42 +13,57 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown_it import MarkdownIt
 
 from keystead.api.openapi.document import DOCUMENTS, operations
+from keystead.api.openapi.samples import body_of, name_of, sample_of, samples_of
+from keystead.domain.product import OURS, Product
 from keystead.http.asgi import Answer, Header
 
 _CACHE: Final[Header] = (b"cache-control", b"public, max-age=300")
-_POLICY: Final[Header] = (
-    b"content-security-policy",
-    b"default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+_POLICY: Final = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; connect-src {requests}; base-uri 'none';"
+    " form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 )
+_STATIC: Final = {"reference.css": b"text/css; charset=utf-8", "reference.js": b"text/javascript"}
+_HIDDEN: Final[Header] = (b"x-robots-tag", b"noindex")
 
 PATHS: Final = frozenset(
     {
-        "/docs/reference.css",
+        *(f"/docs/{name}" for name in _STATIC),
         *(f"{root}/{name}" for root in DOCUMENTS for name in ("openapi.json", "docs")),
     }
 )
 
 
 class ReferencePages:
-    """The public reference pages, rendered together. `base_url` is the server's URL for clients."""
+    """The public reference pages, rendered together. `base_url` is the server's URL for clients.
 
-    def __init__(self, base_url: str, *, has_documents: bool = True) -> None:
-        style = (files("keystead.api") / "static" / "reference.css").read_bytes()
-        self.answers = {"/docs/reference.css": _answer(style, b"text/css; charset=utf-8")}
+    The operator's page stands apart: no page of the customers' leads to it, and it makes no requests.
+    """
+
+    def __init__(
+        self, base_url: str, product: Product = OURS, *, has_documents: bool = True
+    ) -> None:
+        folder = files("keystead.api") / "static"
+        self.answers = {
+            f"/docs/{name}": _answer((folder / name).read_bytes(), kind)
+            for name, kind in _STATIC.items()
+        }
         for root, describe in DOCUMENTS.items():
-            document = describe(base_url, has_documents=has_documents)
+            document = describe(base_url, product, has_documents=has_documents)
             text = json.dumps(document, separators=(",", ":")).encode()
-            page = render(document, f"{root}/openapi.json").encode()
-            self.answers[f"{root}/openapi.json"] = _answer(text, b"application/json")
-            self.answers[f"{root}/docs"] = _answer(page, b"text/html; charset=utf-8", _POLICY)
+            page = render(document, root, product).encode()
+            policy = _POLICY.format(requests="'none'" if root else "'self'").encode()
+            head: list[Header] = [_HIDDEN] if root else []
+            self.answers[f"{root}/openapi.json"] = _answer(text, b"application/json", *head)
+            head.append((b"content-security-policy", policy))
+            self.answers[f"{root}/docs"] = _answer(page, b"text/html; charset=utf-8", *head)
 
 
 def _answer(body: bytes, media_type: bytes, *headers: Header) -> Answer:
     return Answer(200, ((b"content-type", media_type), _CACHE, *headers), body)
 
 
-def render(document: dict[str, Any], path: str) -> str:
-    """Render an OpenAPI document, which is served at that path, as an HTML page."""
+def render(document: dict[str, Any], root: str, product: Product) -> str:
+    """Render an OpenAPI document, which is served below that path, as an HTML page."""
     pages = Environment(
         loader=PackageLoader("keystead.api"),
         autoescape=True,
@@ -59,6 +76,7 @@ def render(document: dict[str, Any], path: str) -> str:
         "markdown": _markdown,
         "named": name_of,
         "sample": lambda schema: _to_json(sample_of(schema, schemas)),
+        "body_sample": lambda call: _to_json(body_of(call, schemas)),
         "body_schema": lambda body: schemas[name_of(body["content"]["application/json"]["schema"])],
     }
     listed = list(operations(document))
@@ -72,10 +90,11 @@ def render(document: dict[str, Any], path: str) -> str:
     }
     return pages.get_template("reference.html").render(
         document=document,
-        path=path,
+        root=root,
+        product=product,
         calls=calls,
         schemas=schemas,
-        request_of=lambda call: sample_request(call, document["servers"][0]["url"], schemas),
+        samples_of=lambda call: samples_of(call, document["servers"][0]["url"], product, schemas),
     )
 
 
@@ -85,53 +104,3 @@ def _markdown(text: str) -> str:
 
 def _to_json(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False)
-
-
-Schemas = dict[str, Any]
-
-_BY_TYPE: Final[dict[str, Any]] = {
-    "integer": 0,
-    "number": 0,
-    "boolean": True,
-    "null": None,
-    "object": {},
-    "string": "…",
-}
-_TOKEN: Final = "Authorization: Bearer $KEYSTEAD_TOKEN"
-
-
-def sample_of(schema: dict[str, Any], schemas: Schemas) -> Any:
-    """Return a valid value: the schema's first example, or one built from its members' samples."""
-    match schema:
-        case {"examples": [example, *_]} | {"enum": [example, *_]} | {"const": example}:
-            return example
-        case {"$ref": _}:
-            return sample_of(schemas[name_of(schema)], schemas)
-        case {"anyOf": [*_, last]}:
-            return sample_of(last, schemas)
-        case {"properties": members}:
-            return {name: sample_of(member, schemas) for name, member in members.items()}
-        case {"items": items}:
-            return [sample_of(items, schemas)]
-        case _:
-            return _BY_TYPE.get(schema.get("type", ""))
-
-
-def name_of(schema: dict[str, Any]) -> str:
-    """Return the name of the component that a `$ref` points to."""
-    reference: str = schema["$ref"]
-    return reference.rpartition("/")[2]
-
-
-def sample_request(call: dict[str, Any], server: str, schemas: Schemas) -> str:
-    """Return the call as a curl command. The token comes from the environment, to stay out of the shell's history."""
-    path = call["path"]
-    for parameter in call.get("parameters", ()):
-        if parameter["in"] == "path":
-            path = path.replace(f"{{{parameter['name']}}}", sample_of(parameter["schema"], schemas))
-    lines = [f"curl -X {call['method'].upper()} {shlex.quote(server + path)}", f'-H "{_TOKEN}"']
-    if "requestBody" in call:
-        schema = call["requestBody"]["content"]["application/json"]["schema"]
-        body = json.dumps(sample_of(schema, schemas), ensure_ascii=False)
-        lines += ["-H 'Content-Type: application/json'", f"-d {shlex.quote(body)}"]
-    return " \\\n  ".join(lines)

@@ -27,7 +27,7 @@ PARAMETERS: Final = {name: {"name": name, **header} for name, header in _HEADERS
 _RESPONSES: Final = {
     "2XX": {"description": "Received. Respond within 20 seconds; do the work afterwards."},
     "410": {"description": "Gone: disables the webhook immediately."},
-    "default": {"description": "Not received: Keystead tries again later, ten times in all."},
+    "default": {"description": "Not received: sent again later, ten times in all."},
 }
 
 

@@ -25,7 +25,8 @@ PORTAL_SESSIONS: Final = Operations("/operator/v1/portal-sessions", "portal sess
 def create_portal_session(call: OperatorCall, body: NewPortalSession) -> Reply[PortalSession]:
     """Create a link that signs a user in once, within five minutes. Send the user's browser there.
 
-    The workspace and the product's own `id` identify the user. Name, email and role are updated to the values sent.
+    The workspace and the product's own `id` identify the user. Name, email and role are updated to the values sent,
+    but an owner stays one: see the calls for members.
     """
     sessions = call.services.portal_sessions
     secret, expires_at = sessions.create(call.credential, body.request(), call.origin)

@@ -3,11 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
 from types import NoneType
 from typing import Final
 
 from keystead.client._async.sending import AsyncResource
+from keystead.client.errors import NameTaken, NotFound, Problem, UnexpectedAnswer
+from keystead.client.folders.folder_push import Batch, FolderPush, FolderReport
 from keystead.client.requests import (
     PAGE_SIZE,
     Request,
@@ -24,7 +28,7 @@ from keystead.client.results import (
     PushReport,
     SearchPage,
 )
-from keystead.domain.documents import DocumentDraft
+from keystead.domain.documents import MAX_PUSH, DocumentDraft
 from keystead.domain.keys import UNSET
 
 PATH: Final = "/v1/collections"
@@ -115,10 +119,90 @@ class AsyncDocuments(AsyncResource):
         self, collection: str, upsert: Sequence[DocumentDraft] = (), delete: Sequence[str] = ()
     ) -> PushReport:
         """Put and delete at most 1,000 documents and 10 MiB, all or nothing. Repeating a push changes nothing."""
-        body = batch_body(upsert, delete)
         return await self._connection.send(
-            Request("POST", f"{_path(collection)}/batch", body=body), PushReport
+            _batch(collection, batch_body(upsert, delete)), PushReport
         )
+
+    async def push_folder(
+        self,
+        collection: str,
+        folder: FolderPush | Path | str,
+        *,
+        create: bool = False,
+        delete_missing: bool = False,
+        advance: Callable[[int], None] | None = None,
+    ) -> FolderReport:
+        """Push the files of a folder: Markdown, text, and JSON lines. Repeating it changes nothing.
+
+        What can't be pushed is in the report, and the rest is pushed.
+
+        Args:
+            collection: The collection's name.
+            folder: The folder or file; or a `FolderPush`, which has more options.
+            create: Create the collection if it does not exist.
+            delete_missing: Delete the collection's documents that are not in this push. Only for whole folders, and
+                never if something could not be pushed or there are no documents at all.
+            advance: Called with the size of each file that was read, in bytes.
+
+        Raises:
+            NotFound: There is no such collection, and `create` is false.
+            InvalidValue: The folder is unusable, or it is not whole and `delete_missing` is true.
+        """
+        push = folder if isinstance(folder, FolderPush) else FolderPush(folder)
+        if delete_missing:
+            push.require_whole()
+        for batch in push.batches(advance):
+            await self._push_batch(collection, push, batch, create)
+        if delete_missing and push.ids and not push.report.refused:
+            await self.delete_missing(collection, push, await self.missing(collection, push))
+        return push.report
+
+    async def missing(self, collection: str, push: FolderPush) -> Sequence[str]:
+        """Return the ids of the documents that the collection has and a finished push doesn't."""
+        missing: list[str] = []
+        cursor: str | None = ""
+        while cursor is not None:
+            query = {"limit": str(PAGE_SIZE), "cursor": cursor or None}
+            request = Request("GET", _path(collection), query)
+            page = await self._connection.send(request, Page[DocumentSummary])
+            missing += [item.id for item in page.items if item.id not in push.ids]
+            cursor = page.next_cursor
+        return missing
+
+    async def delete_missing(self, collection: str, push: FolderPush, ids: Sequence[str]) -> None:
+        """Delete these documents, which are missing in a push, and add them to its report."""
+        for start in range(0, len(ids), MAX_PUSH):
+            body = batch_body((), ids[start : start + MAX_PUSH])
+            push.report.add(await self._connection.send(_batch(collection, body), PushReport))
+
+    async def _push_batch(
+        self, collection: str, push: FolderPush, batch: Batch, create: bool
+    ) -> None:
+        """Push a batch without the documents that the server refuses, which are reported one by one."""
+        waiting = [batch]
+        while waiting:
+            part = waiting.pop(0)
+            request = _batch(collection, batch_body([document.draft for document in part], ()))
+            try:
+                push.report.add(await self._connection.send(request, PushReport))
+            except NotFound:
+                if not create:
+                    raise
+                create = False
+                waiting.insert(0, part)
+                await self._create_collection(collection)
+            except (Problem, UnexpectedAnswer) as error:
+                waiting[:0] = push.without_refused(part, error)
+
+    async def _create_collection(self, name: str) -> None:
+        """Create a collection, unless another push has done so meanwhile."""
+        request = Request("POST", PATH, body=json_body(name=name, title=UNSET), repeatable=False)
+        with suppress(NameTaken):
+            await self._connection.send(request, Collection)
+
+
+def _batch(collection: str, body: bytes) -> Request:
+    return Request("POST", f"{_path(collection)}/batch", body=body)
 
 
 def _path(collection: str) -> str:

@@ -11,7 +11,6 @@ from starlette.responses import Response
 from keystead.developer_area.keys.contexts import EditKeyPage, RotateKeyPage
 from keystead.developer_area.keys.forms import (
     EditEntry,
-    earliest_day,
     form_once,
     key_problems,
     shown_at,
@@ -43,6 +42,7 @@ from keystead.domain.keys import (
     has_passed,
 )
 from keystead.domain.rotations import Rotation, plan_rotation
+from keystead.domain.time_zones import today_in
 
 _REFUSALS = (
     KeyExpired,
@@ -174,9 +174,9 @@ class KeyChanges(KeyPages):
             expiries=entry.expiries(key, visit, self._policy(visit)) if is_active else (),
             shown_at=shown_at(now),
             expires_on=entry.entered.expires_on,
-            earliest=earliest_day(now, visit.zone),
+            earliest=today_in(visit.zone, now),
             accesses=entry.accesses(key),
-            scopes=entry.scope_choices(key, self._services.keys.catalog),
+            grid=entry.grid(key, self._services.keys.catalog),
             options=entry.entered.options,
             key=self._row(visit, key),
             version=key.version,

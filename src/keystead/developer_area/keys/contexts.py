@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
+from keystead.developer_area.keys.access import Grid
 from keystead.developer_area.keys.options import KeyOptions
 from keystead.developer_area.web.contexts import (
     Choice,
@@ -31,7 +32,6 @@ class KeyRow:
     description: str
     hint: str
     status: str
-    access: Sequence[Choice]
     created: Timestamp
     created_by: str
     creator_left: bool
@@ -41,6 +41,7 @@ class KeyRow:
     revoked: Timestamp | None
     networks: Sequence[str]
     metadata: Sequence[tuple[str, str]]
+    stored_in: str
     renews: bool
     renews_until: Timestamp | None
     rotation: str
@@ -229,7 +230,7 @@ class KeyFormPage(FramedPage):
     expires_on: str
     earliest: str
     accesses: Sequence[Choice]
-    scopes: Sequence[Choice]
+    grid: Grid
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,11 +264,12 @@ class EditKeyPage(KeyFormPage):
 class KeyCreatedPage(FramedPage):
     """The only page that shows a token, in each of `forms`.
 
-    `replaced` says what happens to the rotated key, `done_url` shows the list.
+    `access` says what the key can do, `replaced` what happens to the rotated key. `done_url` shows the list.
     """
 
     template: ClassVar[str] = "key_created.html"
     key: KeyRow
+    access: str
     token: str
     forms: Sequence[CodeTab]
     replaced: str
@@ -311,81 +313,3 @@ class RotateKeyPage(FramedPage):
     overlaps: Sequence[Choice]
     successor_expires: Timestamp | None
     back_url: str
-
-
-@dataclass(frozen=True, slots=True)
-class Day:
-    """The requests of one day (UTC)."""
-
-    iso: str
-    text: str
-    uses: str
-
-
-@dataclass(frozen=True, slots=True)
-class Bar:
-    """A bar of a chart, in units of its view box."""
-
-    x: float
-    y: float
-    width: float
-    height: float
-
-
-@dataclass(frozen=True, slots=True)
-class Chart:
-    """Requests per day: `bars` in a view box of `width` by `height`, and the same as text, newest first.
-
-    `scale` labels the lines from the top down.
-    """
-
-    width: int
-    height: int
-    bars: Sequence[Bar]
-    scale: Sequence[str]
-    first: str
-    last: str
-    summary: str
-    days: Sequence[Day]
-
-
-@dataclass(frozen=True, slots=True)
-class CallerRow:
-    """A caller of a key. `reason` says why it was refused, if it was."""
-
-    address: str
-    agent: str
-    times: str
-    last: Timestamp
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class KeyEventRow:
-    """An event of a key. `link` leads to the key it was rotated to."""
-
-    text: str
-    link: Link | None
-    by: str
-    address: str
-    at: Timestamp
-
-
-@dataclass(frozen=True, slots=True)
-class KeyPage(FramedPage):
-    """A key with its use and history. `refused` lists callers that were refused, `predecessor` the rotated key.
-
-    `first_use` is what a page that waits for the first request shows then.
-    """
-
-    template: ClassVar[str] = "key.html"
-    list_url: str
-    key: KeyRow
-    predecessor: Link | None
-    first_use: str
-    is_over: bool
-    chart: Chart
-    callers: Sequence[CallerRow]
-    refused: Sequence[CallerRow]
-    events: Sequence[KeyEventRow]
-    more_events: bool

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, tzinfo
 from typing import Final, TypeVar
 
+from keystead.developer_area.keys.access import Grid, grid_of, scopes_in
 from keystead.developer_area.keys.options import NO_OPTIONS, KeyOptions
 from keystead.developer_area.sign_in.visits import MemberVisit
 from keystead.developer_area.web.contexts import Choice, Difference, differences
 from keystead.developer_area.web.forms import FORM_TOKEN, Form
 from keystead.developer_area.web.labels import field_problems
-from keystead.developer_area.web.timestamps import end_of_day, timestamp
+from keystead.developer_area.web.timestamps import timestamp
 from keystead.domain.errors import FieldError, Invalid, InvalidRequest
 from keystead.domain.instants import format_instant, parse_instant
 from keystead.domain.keys import (
@@ -27,7 +28,8 @@ from keystead.domain.keys import (
 )
 from keystead.domain.policies import NO_POLICY, Policy, allows_end
 from keystead.domain.principals import Principal
-from keystead.domain.scopes import EVERYTHING, FULL, READ_ONLY, ScopeCatalog, Scopes
+from keystead.domain.scopes import FULL, READ_ONLY, ScopeCatalog, Scopes
+from keystead.domain.time_zones import end_of_day
 from keystead.services.idempotency import Once
 
 ONCE: Final = "once"
@@ -47,7 +49,7 @@ _CUSTOM: Final = Choice("chosen", "Custom access", "Choose permissions.")
 
 @dataclass(frozen=True, slots=True)
 class KeyEntry:
-    """The unchecked input of a new key. An empty one has no expiry chosen.
+    """The unchecked input of a new key. An empty one has no expiry and no access chosen.
 
     `shown_at`: the time from which the form counted the times that it showed (RFC 3339).
     """
@@ -56,7 +58,7 @@ class KeyEntry:
     expiry: str = ""
     shown_at: str = ""
     expires_on: str = ""
-    access: str = "full"
+    access: str = ""
     scopes: tuple[str, ...] = ()
     options: KeyOptions = NO_OPTIONS
 
@@ -69,8 +71,18 @@ class KeyEntry:
             shown_at=form.one("shown_at"),
             expires_on=form.one("expires_on"),
             access=form.one("access"),
-            scopes=form.many("scope"),
+            scopes=scopes_in(form),
             options=KeyOptions.of_form(form),
+        )
+
+    @classmethod
+    def like(cls, key: ApiKey, zone: tzinfo, catalog: ScopeCatalog) -> KeyEntry:
+        """Return the input of another key like this one. Its expiry and its place are still to be chosen."""
+        return cls(
+            description=key.description,
+            access=option_for(key.scopes, catalog),
+            scopes=tuple(key.scopes),
+            options=replace(KeyOptions.of_key(key, zone), stored_in=""),
         )
 
     def draft(
@@ -86,9 +98,10 @@ class KeyEntry:
         networks = _collect(errors, self.options.networks_for)
         metadata = _collect(errors, self.options.metadata_for)
         renewal = _collect(errors, lambda: self.options.renewal_for(zone))
-        if errors or scopes is None or networks is None or metadata is None:
+        place = _collect(errors, self.options.place_for)
+        if errors or scopes is None or networks is None or metadata is None or place is None:
             raise Invalid(errors)
-        return KeyDraft(self.description, expires_at, scopes, networks, metadata, renewal)
+        return KeyDraft(self.description, expires_at, scopes, networks, metadata, renewal, place)
 
     def expiries(
         self, now: datetime, zone: tzinfo, allows: Callable[[datetime | None], bool]
@@ -112,9 +125,16 @@ class KeyEntry:
         """Return the options for the access."""
         return _selected([_FULL, _READ_ONLY, _CUSTOM], self.access)
 
-    def scope_choices(self, principal: Principal, catalog: ScopeCatalog) -> Sequence[Choice]:
-        """Return the scopes that the member may grant."""
-        return _scope_choices(grantable(principal), catalog, self.scopes)
+    def grid(self, principal: Principal, catalog: ScopeCatalog) -> Grid:
+        """Return the grid, in which the member may choose what they may grant."""
+        return grid_of(
+            catalog,
+            grantable(principal),
+            self.scopes,
+            reason="Your role can't grant {}.",
+            presets={"full": FULL, "read-only": catalog.read_only},
+            access=self.access,
+        )
 
     def expiry_date(self, now: datetime, zone: tzinfo) -> datetime:
         """Return the chosen time. Invalid without a choice of one."""
@@ -194,6 +214,7 @@ class EditEntry:
             draft.networks,
             options.metadata_changes(key),
             options.renewal_for(zone, key),
+            UNSET if options.stored_in is None else draft.stored_in,
         )
 
     def differences(self, key: ApiKey, visit: MemberVisit) -> Sequence[Difference]:
@@ -229,19 +250,27 @@ class EditEntry:
             choices.append(_READ_ONLY)
         return _selected([*choices, _CUSTOM], self.entered.access)
 
-    def scope_choices(self, key: ApiKey, catalog: ScopeCatalog) -> Sequence[Choice]:
-        """Return the scopes of the key."""
-        return _scope_choices(key.scopes, catalog, self.entered.scopes)
+    def grid(self, key: ApiKey, catalog: ScopeCatalog) -> Grid:
+        """Return the grid, in which less than the key's present access can be chosen."""
+        return grid_of(
+            catalog,
+            key.scopes,
+            self.entered.scopes,
+            reason="This key doesn't have {}.",
+            presets={KEEP: key.scopes, "read-only": catalog.read_only},
+            access=self.entered.access,
+        )
+
+
+def option_for(scopes: Scopes, catalog: ScopeCatalog) -> str:
+    """Return the option for the access that stands for these scopes; empty if there are no scopes."""
+    options = {FULL: "full", catalog.read_only: "read-only", Scopes(): ""}
+    return options.get(scopes, "chosen")
 
 
 def shown_at(now: datetime) -> str:
     """Return the hidden field of a form shown at `now`."""
     return format_instant(_whole(now))
-
-
-def earliest_day(now: datetime, zone: tzinfo) -> str:
-    """Return today's date in `zone`, the first that can be chosen as expiry."""
-    return now.astimezone(zone).date().isoformat()
 
 
 def form_once(form: Form) -> Once:
@@ -261,6 +290,7 @@ def key_problems(error: Invalid) -> Mapping[str, str]:
         "networks": "Networks",
         "metadata": "Metadata",
         "renewal": "Renewal",
+        "stored_in": "Stored in",
     }
     problems = field_problems(error, labels, {"expires_at": "expiry", "scopes": "access"})
     if "description" in problems:
@@ -286,16 +316,6 @@ def _collect(errors: list[FieldError], parse: Callable[[], T]) -> T | None:
 
 def _selected(choices: Sequence[Choice], value: str) -> Sequence[Choice]:
     return [Choice(c.value, c.text, c.hint, c.value == value) for c in choices]
-
-
-def _scope_choices(
-    allowed: Scopes, catalog: ScopeCatalog, chosen: Sequence[str]
-) -> Sequence[Choice]:
-    return [
-        Choice(scope, scope, description, scope in chosen)
-        for scope, description in catalog.descriptions().items()
-        if scope != EVERYTHING and allowed.permit(scope)
-    ]
 
 
 def _chosen_text(choices: Sequence[Choice]) -> str:

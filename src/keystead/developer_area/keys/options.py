@@ -1,4 +1,4 @@
-"""The optional members of a key in its forms: networks, metadata and renewal, as people type them."""
+"""The optional members of a key in its forms, as people type them: networks, metadata, renewal, and its place."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Final
 
 from keystead.developer_area.web.contexts import Difference, differences
 from keystead.developer_area.web.forms import Form
-from keystead.developer_area.web.timestamps import end_of_day
 from keystead.domain.errors import FieldError, Invalid
 from keystead.domain.key_metadata import Metadata, check_metadata
-from keystead.domain.keys import UNSET, ApiKey, Unset
+from keystead.domain.keys import UNSET, ApiKey, Unset, check_place
 from keystead.domain.networks import parse_networks
 from keystead.domain.renewals import Renewal
+from keystead.domain.time_zones import end_of_day
 
 _UNTIL: Final = "/renewal/until"
 
@@ -23,13 +23,14 @@ _UNTIL: Final = "/renewal/until"
 class KeyOptions:
     """The unchecked input: a block or a `name=value` on each line. None: the form has no such field.
 
-    `renewal_on` is the last day of the renewal; empty is without end.
+    `renewal_on` is the last day of the renewal; empty is without end. `stored_in` says where the token is stored.
     """
 
     networks: str | None = None
     metadata: str | None = None
     renews: bool | None = None
     renewal_on: str = ""
+    stored_in: str | None = None
 
     @classmethod
     def of_form(cls, form: Form) -> KeyOptions:
@@ -41,6 +42,7 @@ class KeyOptions:
             metadata=form.one("metadata") if "metadata" in form.fields else None,
             renews="on" in boxes if boxes else None,
             renewal_on=form.one("renewal_on"),
+            stored_in=form.one("stored_in") if "stored_in" in form.fields else None,
         )
 
     @classmethod
@@ -52,12 +54,13 @@ class KeyOptions:
             metadata="\n".join(f"{name}={value}" for name, value in key.metadata.items()),
             renews=key.renewal is not None,
             renewal_on=until.astimezone(zone).date().isoformat() if until else "",
+            stored_in=key.stored_in,
         )
 
     @property
     def is_empty(self) -> bool:
         """Return whether nothing was entered."""
-        return not (self.networks or self.metadata or self.renews)
+        return not (self.networks or self.metadata or self.renews or self.stored_in)
 
     def networks_for(self) -> Sequence[str] | Unset:
         """Return the networks. Invalid names the line of a malformed one."""
@@ -90,6 +93,10 @@ class KeyOptions:
             metadata if isinstance(metadata, Unset) else {**dict.fromkeys(key.metadata), **metadata}
         )
 
+    def place_for(self) -> str:
+        """Return where the token is stored, empty if nothing was entered. Invalid for more than one line."""
+        return check_place((self.stored_in or "").strip())
+
     def renewal_for(self, zone: tzinfo, key: ApiKey | None = None) -> Renewal | None | Unset:
         """Return the renewal. A day that `key` already has leaves its exact end unchanged."""
         shown = None if key is None else KeyOptions.of_key(key, zone)
@@ -111,6 +118,7 @@ class KeyOptions:
         texts = [
             ("Networks", self.networks, now.networks),
             ("Metadata", self.metadata, now.metadata),
+            ("Stored in", self.stored_in, now.stored_in),
         ]
         fields = [
             (name, ", ".join(_lines(mine).values()), ", ".join(_lines(theirs or "").values()))

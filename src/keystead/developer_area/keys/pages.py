@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable
+from typing import Final
 
 from starlette.responses import Response
 
@@ -19,13 +20,19 @@ from keystead.developer_area.sign_in.session import WorkspacePages
 from keystead.developer_area.sign_in.visits import MemberVisit
 from keystead.developer_area.web.contexts import QuotaLine
 from keystead.developer_area.web.navigation import with_query
-from keystead.developer_area.workspace.quick_start import key_samples
+from keystead.developer_area.workspace.code_samples import CodeSamples
+from keystead.domain.access import sentence_of
 from keystead.domain.ids import KeyId
 from keystead.domain.keys import ApiKey, require_manager
 from keystead.domain.plans import Quota
 from keystead.domain.policies import Policy
 from keystead.domain.scopes import KEYS_WRITE
 from keystead.services.key_issuer import CreatedKey
+
+LIKE: Final = "like"
+"""The parameter of the form of a new key that names the key to begin with."""
+FAMILY: Final = "family"
+"""The parameter and the field that revoke a key's whole family."""
 
 
 class KeyPages(WorkspacePages):
@@ -57,8 +64,8 @@ class KeyPages(WorkspacePages):
         query = carried_query(visit) if query is None else query
         successors = {key.rotated_to for key in keys if key.rotated_to is not None}
         hints = self._services.keys.hints(visit.principal, successors)
-        catalog, now = self._services.keys.catalog, visit.now()
-        return [key_row(key, visit, now, hints, catalog, query) for key in keys]
+        now = visit.now()
+        return [key_row(key, visit, now, hints, query) for key in keys]
 
     def _row(self, visit: MemberVisit, key: ApiKey, query: str | None = None) -> KeyRow:
         return self._rows(visit, [key], query)[0]
@@ -91,9 +98,11 @@ class KeyPages(WorkspacePages):
         if created.token is None:
             return self._render(KeyCreatedBeforePage(frame, row))
         token = created.token.reveal()
-        forms = key_samples(self._base_url, token)
+        forms = CodeSamples(self._base_url, self._product).key(token)
         done_url = state.url(visit.keys_url, **{CHANGED: created.key.id})
-        return self._render(KeyCreatedPage(frame, row, token, forms, replaced, done_url), 201)
+        access = sentence_of(created.key.scopes)
+        page = KeyCreatedPage(frame, row, access, token, forms, replaced, done_url)
+        return self._render(page, 201)
 
 
 def carried_query(visit: MemberVisit) -> str:

@@ -9,7 +9,7 @@ from typing import Final
 from starlette.responses import Response
 
 from keystead.developer_area.keys.contexts import ExpireKeysPage, RevokeKeysPage, SelectedKey
-from keystead.developer_area.keys.forms import KeyEntry, earliest_day, key_problems, shown_at
+from keystead.developer_area.keys.forms import KeyEntry, key_problems, shown_at
 from keystead.developer_area.keys.list_state import LIST, ListState
 from keystead.developer_area.keys.pages import KeyPages
 from keystead.developer_area.keys.views import CONFIRMATION
@@ -24,6 +24,7 @@ from keystead.domain.instants import to_microseconds
 from keystead.domain.key_hygiene import HygieneFinding, is_in_use
 from keystead.domain.key_lists import COUNTED_KEYS
 from keystead.domain.keys import ApiKey, KeyStatus
+from keystead.domain.time_zones import today_in
 
 CHECKED: Final = "key"
 WHOLE: Final = "whole"
@@ -125,7 +126,7 @@ class SelectedKeys(KeyPages):
             expiries=entry.expiries(now, visit.zone, lambda end: end is not None),
             shown_at=shown_at(now),
             expires_on=entry.expires_on,
-            earliest=earliest_day(now, visit.zone),
+            earliest=today_in(visit.zone, now),
             url=with_query(f"{visit.keys_url}/expire", **{LIST: str(state)}),
             back_url=state.url(visit.keys_url),
         )

@@ -1,76 +1,46 @@
-"""Showing, creating and revoking a key."""
+"""Creating and revoking a key."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC
 from typing import Final
 
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 
-from keystead.developer_area.keys.contexts import KeyPage, NewKeyPage, RevokeKeyPage
+from keystead.developer_area.keys.contexts import NewKeyPage, RevokeKeyPage
 from keystead.developer_area.keys.forms import (
     KeyEntry,
-    earliest_day,
     form_once,
     key_problems,
     shown_at,
 )
-from keystead.developer_area.keys.list_state import FROM, KEY_PAGE, LIST, ListState
-from keystead.developer_area.keys.pages import KeyPages, new_nonce
-from keystead.developer_area.keys.rows import (
-    caller_row,
-    chart_of,
-    event_row,
-    first_day,
-    first_use,
-    revoke_consequence,
-)
+from keystead.developer_area.keys.list_state import ListState
+from keystead.developer_area.keys.pages import FAMILY, LIKE, KeyPages, new_nonce
+from keystead.developer_area.keys.rows import revoke_consequence
 from keystead.developer_area.sign_in.cookies import redirect_with_message
 from keystead.developer_area.sign_in.visits import MemberVisit
-from keystead.developer_area.web.contexts import Link
-from keystead.developer_area.web.navigation import with_query
 from keystead.domain.errors import IdempotencyMismatch, Invalid, LimitReached
+from keystead.domain.ids import KeyId
 from keystead.domain.key_hygiene import is_in_use
-from keystead.domain.keys import ApiKey, KeyStatus
+from keystead.domain.keys import ApiKey
 from keystead.domain.policies import allows_end
 from keystead.domain.scopes import KEYS_WRITE
-from keystead.domain.usage import Period
+from keystead.domain.time_zones import end_of_day, today_in
 
 CONFIRMATION: Final = "confirmation"
-_EVENTS: Final = 20
 
 
 class KeyViews(KeyPages):
-    """The pages of one key."""
-
-    def show(self, visit: MemberVisit) -> Response:
-        """Show a key: its attributes, use, callers and history."""
-        key, now, principal = self._key(visit), visit.now(), visit.principal
-        today, state = now.astimezone(UTC).date(), ListState.carried(visit)
-        period = Period(first_day(today), today)
-        uses = self._services.usage_reports.of_key(principal, key.id, period)
-        callers = self._services.usage.callers(principal, key.id)
-        history = self._services.events.list(principal, target_id=key.id, limit=_EVENTS)
-        page = KeyPage(
-            frame=visit.frame(),
-            list_url=state.url(visit.keys_url),
-            key=self._row(visit, key, with_query("", **{LIST: str(state), FROM: KEY_PAGE})),
-            predecessor=self._predecessor(visit, key),
-            first_use=first_use(key, now),
-            is_over=key.status(now) is not KeyStatus.ACTIVE,
-            chart=chart_of(uses, today),
-            callers=[caller_row(c, visit) for c in callers if c.caller.reason is None],
-            refused=[caller_row(c, visit) for c in callers if c.caller.reason is not None],
-            events=[event_row(event, visit) for event in history.items],
-            more_events=history.next is not None,
-        )
-        return self._render(page)
+    """The pages that create and revoke a key."""
 
     def new(self, visit: MemberVisit) -> Response:
-        """Show the form of a new key."""
+        """Show the form of a new key, empty or like another key of the workspace. NotFound."""
         visit.principal.require(KEYS_WRITE)
-        return self._form(visit, KeyEntry())
+        if not visit.query(LIKE):
+            return self._form(visit, KeyEntry())
+        keys = self._services.keys
+        key = keys.get(visit.principal, KeyId(visit.query(LIKE)))
+        return self._form(visit, KeyEntry.like(key, visit.zone, keys.catalog))
 
     def create(self, visit: MemberVisit) -> Response:
         """Create a key and show its token once, or show the form again with its problems."""
@@ -88,6 +58,18 @@ class KeyViews(KeyPages):
             return self._form(visit, entry, status=409)
         return self._created(visit, created, ListState())
 
+    def expiry(self, visit: MemberVisit) -> Response:
+        """Return as text when something expires whose last day is the query's; empty if that isn't a day."""
+        try:
+            end = end_of_day(visit.query("on"), visit.zone)
+        except ValueError:
+            return PlainTextResponse("", headers={"cache-control": "no-store"})
+        moment = visit.timestamp(end)
+        text = f"Until {moment.exact}, {moment.relative}."
+        if end <= visit.now():
+            text = "That day is over."
+        return PlainTextResponse(text, headers={"cache-control": "no-store"})
+
     def revoke_form(self, visit: MemberVisit) -> Response:
         """Ask before revoking a key."""
         return self._revoke_page(visit, self._managed_key(visit))
@@ -98,15 +80,11 @@ class KeyViews(KeyPages):
         if is_in_use(key, visit.now()) and not _is_confirmed(visit, key):
             problem = f"That doesn't match. Type {_confirmation(key)} to revoke this key."
             return self._revoke_page(visit, key, problem)
-        family = bool(visit.form.one("family"))
+        family = bool(visit.form.one(FAMILY))
         self._services.keys.revoke(visit.principal, key.id, visit.origin, family=family)
         quota = self._key_quota(visit, self._services.keys.quota(visit.principal))
         url = ListState.carried(visit).url(visit.keys_url)
         return redirect_with_message(url, f"“{key.description}” was revoked. {quota.text}.")
-
-    def _predecessor(self, visit: MemberVisit, key: ApiKey) -> Link | None:
-        old = self._services.keys.predecessor(visit.principal, key.id)
-        return None if old is None else Link(old.hint, f"{visit.keys_url}/{old.id}")
 
     def _form(
         self,
@@ -125,9 +103,9 @@ class KeyViews(KeyPages):
             expiries=entry.expiries(now, visit.zone, lambda end: allows_end(policy, end, now)),
             shown_at=shown_at(now),
             expires_on=entry.expires_on,
-            earliest=earliest_day(now, visit.zone),
+            earliest=today_in(visit.zone, now),
             accesses=entry.accesses(),
-            scopes=entry.scope_choices(visit.principal, keys.catalog),
+            grid=entry.grid(visit.principal, keys.catalog),
             options=entry.options,
             quota=quota,
             limit=self._limit_notice(visit, quota),
@@ -144,7 +122,7 @@ class KeyViews(KeyPages):
             confirmation=_confirmation(key) if is_in_use(key, now) else "",
             problem=problem,
             has_family=key.family is not None,
-            family_chosen=bool(visit.form.one("family")),
+            family_chosen=bool(visit.form.one(FAMILY) or visit.query(FAMILY)),
             back_url=self._back_url(visit, key),
         )
         return self._render(page, 422 if problem else 200)

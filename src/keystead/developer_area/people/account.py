@@ -29,7 +29,7 @@ from keystead.domain.notification_digests import TOPIC_LABELS, Topic
 from keystead.domain.passwords import MIN_LENGTH, Password
 from keystead.domain.sessions import AuthenticationMethod
 from keystead.domain.step_up import SensitiveAction
-from keystead.domain.users import time_zones
+from keystead.domain.time_zones import time_zones
 from keystead.domain.workspaces import User
 from keystead.services.accounts import OWN_ACCOUNT, SessionLine
 
@@ -238,5 +238,7 @@ def _regions() -> Sequence[tuple[str, Sequence[str]]]:
     def region(name: str) -> str:
         return name.partition("/")[0] if "/" in name else "Others"
 
-    names = sorted(time_zones(), key=lambda name: (region(name) == "Others", region(name), name))
+    names = sorted(
+        time_zones() - {"UTC"}, key=lambda name: (region(name) == "Others", region(name), name)
+    )
     return [(name, list(group)) for name, group in groupby(names, key=region)]

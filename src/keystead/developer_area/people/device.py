@@ -11,19 +11,31 @@ from typing import Final
 
 from starlette.responses import Response
 
-from keystead.developer_area.keys.forms import KeyEntry, earliest_day, key_problems, shown_at
+from keystead.developer_area.keys.forms import (
+    KeyEntry,
+    key_problems,
+    option_for,
+    shown_at,
+)
 from keystead.developer_area.keys.pages import KeyPages
 from keystead.developer_area.people.contexts import ApproveDevicePage, DeviceCodePage
 from keystead.developer_area.sign_in.cookies import redirect_with_message
 from keystead.developer_area.sign_in.visits import MemberVisit, Visit
 from keystead.developer_area.web.contexts import Choice
 from keystead.developer_area.web.error_pages import SignedOut
-from keystead.developer_area.web.navigation import own_path, requested_url, see_other, sign_in_url
+from keystead.developer_area.web.navigation import (
+    own_path,
+    requested_url,
+    see_other,
+    sign_in_url,
+    with_query,
+)
 from keystead.domain.device_logins import DeviceLogin, DeviceRequest
 from keystead.domain.errors import Forbidden, Invalid, LimitReached, RateLimited
 from keystead.domain.policies import allows_end
 from keystead.domain.roles import Permission, may
-from keystead.domain.scopes import FULL, KEYS_WRITE, ScopeCatalog, Scopes
+from keystead.domain.scopes import KEYS_WRITE, ScopeCatalog, Scopes
+from keystead.domain.time_zones import today_in
 from keystead.domain.workspaces import Member
 
 CODE: Final = "user_code"
@@ -42,9 +54,10 @@ class DevicePages(KeyPages):
 
     def check_code(self, visit: Visit) -> Response:
         """Show the request with that code, and the form of the key that it would get."""
+        code = visit.form.one(CODE)
         if visit.visitor is None:
-            raise SignedOut
-        code, user = visit.form.one(CODE), visit.visitor.user
+            return see_other(sign_in_url(own_path(with_query("/device", **{CODE: code}))))
+        user = visit.visitor.user
         try:
             login = self._services.device_logins.look_up(code, user.id, visit.origin)
         except (Invalid, RateLimited) as refused:
@@ -91,10 +104,10 @@ class DevicePages(KeyPages):
         """Show the form for the code again: it is wrong, has ended, or too many were wrong."""
         code = visit.form.one(CODE)
         if isinstance(refused, Invalid):
-            visit.log_refusal("device code", "wrong")
+            visit.log_refusal("device_code", "wrong")
             problem = f"{refused.errors[0].detail}. Check what your terminal shows, or run the command again."
             return self._code_page(visit, code, problem, status=422)
-        visit.log_refusal("device code", "rate-limited")
+        visit.log_refusal("device_code", "rate_limited")
         response = self._code_page(visit, code, refused.detail, status=429)
         response.headers["retry-after"] = str(refused.retry_after)
         return response
@@ -142,9 +155,9 @@ class DevicePages(KeyPages):
             expiries=entry.expiries(now, visit.zone, lambda end: allows_end(policy, end, now)),
             shown_at=shown_at(now),
             expires_on=entry.expires_on,
-            earliest=earliest_day(now, visit.zone),
+            earliest=today_in(visit.zone, now),
             accesses=entry.accesses(),
-            scopes=entry.scope_choices(visit.principal, keys.catalog),
+            grid=entry.grid(visit.principal, keys.catalog),
             url=f"{visit.workspace_url}/device",
             user_code=visit.form.one(CODE),
             host=asked.host or "",
@@ -178,10 +191,9 @@ def _chosen(visit: Visit) -> Member | None:
 def _entry_for(asked: DeviceRequest, catalog: ScopeCatalog) -> KeyEntry:
     """Return the form as the terminal's request preselects it: no expiry, and only the access that it asked for."""
     scopes = asked.scopes or Scopes()
-    access = {FULL: "full", catalog.read_only: "read-only", Scopes(): ""}.get(scopes, "chosen")
     return KeyEntry(
         description=asked.description or (f"Terminal on {asked.host}" if asked.host else ""),
-        access=access,
+        access=option_for(scopes, catalog),
         scopes=tuple(scopes),
     )
 

@@ -196,10 +196,12 @@ class AcceptInvitationPages:
             visit.origin,
             visit.agent,
             visit.device,
+            visit.browser_zone,
         )
         if visit.known:
             self._services.sign_in.sign_out(visit.secret, visit.origin)
         response = see_other(keys_url(entry.member.workspace_id))
+        visit.explain_zone(response, entry.member.user)
         return visit.begin_session(response, entry.secret, entry.device)
 
     def _user(self, visit: Visit) -> Visitor | None:

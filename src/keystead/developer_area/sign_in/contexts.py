@@ -14,34 +14,40 @@ Fields = Sequence[tuple[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class SignInPage:
-    """The sign-in page.
+    """The sign-in page, whose form goes to `action` with `fields`: by itself, or with a form that continues.
 
-    `link` is the secret of a one-time link to confirm, `link_failed` says that one didn't work. `next` is the path to
-    continue to, `form_waits` says that a kept form does. `stranded` names a signed-in user without any workspace.
+    `prefix` begins the names of email and password, `readable` holds the fields of the other form worth showing.
+    `link` is the secret of a one-time link to confirm, which scripts do immediately if `is_confirmed`; `link_failed`
+    says that one didn't work. `next_path` is the page that a new link should lead to. `has_ended`: a session has ended.
+    `stranded` names a signed-in user without any workspace.
     """
 
     template: ClassVar[str] = "sign_in.html"
     form_token: str
-    link: str | None
-    next: str
-    email: str
-    problem: str
-    link_failed: bool
-    form_waits: bool
-    stranded: str
+    action: str = "/sign-in"
+    fields: Fields = ()
+    prefix: str = ""
+    readable: Fields = ()
+    link: str | None = None
+    is_confirmed: bool = False
+    link_failed: bool = False
+    next_path: str = ""
+    email: str = ""
+    problem: str = ""
+    has_ended: bool = False
+    stranded: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ConfirmPage(FramedPage):
     """The request to authenticate again. `fields` go to `action` along with the password.
 
-    `return_url` is where a portal user authenticates; `has_input` says that `fields` hold input of the user's.
+    `return_url` is where a portal user authenticates.
     """
 
     template: ClassVar[str] = "confirm.html"
     action: str
     fields: Fields
-    has_input: bool
     email: str | None
     by_password: bool
     of_portal: bool

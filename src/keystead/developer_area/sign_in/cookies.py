@@ -1,4 +1,4 @@
-"""The cookies: session, device, a message for the next page, a form that waits for a proof.
+"""The cookies: session, device, a message for the next page, a form that waits for a proof, preferences.
 
 All have the prefix `__Host-` (no other host, http page or path can set them), are hidden from scripts, and aren't
 sent when another site posts to us.
@@ -7,7 +7,6 @@ sent when another site posts to us.
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from typing import Final
 
@@ -15,14 +14,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from keystead.developer_area.web.navigation import see_other
+from keystead.domain.ids import UserId, WorkspaceId
 from keystead.domain.sessions import DEVICE_LIFETIME
 from keystead.domain.token import Secret
 
-SESSION: Final = "__Host-keystead"
-DEVICE: Final = "__Host-keystead-device"
-KEPT_FORM: Final = "__Host-keystead-kept"
-_MESSAGE: Final = "__Host-keystead-said"
+SESSION: Final = "__Host-keys"
+DEVICE: Final = "__Host-keys-device"
+KEPT_FORM: Final = "__Host-keys-kept"
+WORKSPACE: Final = "__Host-keys-workspace"
+PORTAL: Final = "__Host-keys-portal"
+_MESSAGE: Final = "__Host-keys-said"
 _MESSAGE_SECONDS: Final = 60
+_DEVICE_SECONDS: Final = int(DEVICE_LIFETIME.total_seconds())
 _MAX_LENGTH: Final = 3500
 """Characters of a value: browsers store 4,096 bytes of a cookie (RFC 6265 section 6.1)."""
 _SECRET: Final = re.compile(r"[A-Za-z0-9_-]{43}")
@@ -47,14 +50,14 @@ def find_secret(request: Request, name: str) -> Secret | None:
     return Secret(text) if _SECRET.fullmatch(text) else None
 
 
-def find_text(request: Request, name: str) -> str | None:
-    """Return the text in a cookie; None without a well-formed one."""
+def find_bytes(request: Request, name: str) -> bytes | None:
+    """Return the bytes in a cookie; None without a well-formed one."""
     value = find_value(request, name)
     if value is None or len(value) > _MAX_LENGTH:
         return None
     try:
-        return base64.urlsafe_b64decode(value + "=" * (-len(value) % 4)).decode()
-    except (binascii.Error, ValueError):
+        return base64.urlsafe_b64decode(value + "=" * (-len(value) % 4))
+    except ValueError:
         return None
 
 
@@ -65,12 +68,22 @@ def set_session(response: Response, secret: Secret) -> None:
 
 def set_device(response: Response, secret: Secret) -> None:
     """Set the device's cookie for 180 days."""
-    _set(response, DEVICE, secret.reveal(), int(DEVICE_LIFETIME.total_seconds()))
+    _set(response, DEVICE, secret.reveal(), _DEVICE_SECONDS)
 
 
-def set_text(response: Response, name: str, text: str, seconds: int) -> bool:
-    """Set a text for a number of seconds. Returns False, and sets nothing, if it is too long for a cookie."""
-    value = base64.urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
+def set_workspace(response: Response, workspace_id: WorkspaceId) -> None:
+    """Remember the workspace that `/` opens. It is compared with the user's own, so it grants nothing."""
+    _set(response, WORKSPACE, workspace_id, _DEVICE_SECONDS)
+
+
+def set_portal_user(response: Response, user_id: UserId) -> None:
+    """Remember the product's user who has confirmed a link in this browser. It grants nothing."""
+    _set(response, PORTAL, user_id, _DEVICE_SECONDS)
+
+
+def set_bytes(response: Response, name: str, content: bytes, seconds: int) -> bool:
+    """Set bytes for a number of seconds. Returns False, and sets nothing, if they are too long for a cookie."""
+    value = base64.urlsafe_b64encode(content).rstrip(b"=").decode()
     if len(value) > _MAX_LENGTH:
         return False
     _set(response, name, value, seconds)
@@ -80,13 +93,18 @@ def set_text(response: Response, name: str, text: str, seconds: int) -> bool:
 def redirect_with_message(url: str, message: str) -> Response:
     """Redirect to `url`, whose status region shows `message` once."""
     response = see_other(url)
-    set_text(response, _MESSAGE, message, _MESSAGE_SECONDS)
+    set_message(response, message)
     return response
+
+
+def set_message(response: Response, message: str) -> None:
+    """Let the status region of the next page show `message` once."""
+    set_bytes(response, _MESSAGE, message.encode(), _MESSAGE_SECONDS)
 
 
 def find_message(request: Request) -> str:
     """Return the message of the redirect that led here, or an empty string."""
-    return find_text(request, _MESSAGE) or ""
+    return (find_bytes(request, _MESSAGE) or b"").decode(errors="replace")
 
 
 def drop_message(request: Request, response: Response) -> None:
@@ -101,8 +119,8 @@ def drop(response: Response, *names: str) -> None:
         _set(response, name, "", 0)
 
 
-def drop_all_but_device(response: Response) -> None:
-    """Expire all cookies but the device's: a user who signs out stays known in this browser."""
+def drop_session(response: Response) -> None:
+    """Expire all cookies with a user's session or input: a user who signs out stays known in this browser."""
     drop(response, SESSION, KEPT_FORM, _MESSAGE)
 
 

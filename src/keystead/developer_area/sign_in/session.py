@@ -13,6 +13,7 @@ from keystead.developer_area.web.error_pages import SignedOut
 from keystead.developer_area.web.navigation import see_other
 from keystead.developer_area.web.render import Renderer
 from keystead.domain.errors import NotFound
+from keystead.domain.product import Product
 from keystead.domain.workspaces import Member
 from keystead.http.client import note_caller
 from keystead.services import Services
@@ -56,7 +57,7 @@ class Sessions:
         """End the session and show the sign-in page."""
         self._services.sign_in.sign_out(visit.secret, visit.origin)
         response = see_other("/sign-in")
-        cookies.drop_all_but_device(response)
+        cookies.drop_session(response)
         return response
 
 
@@ -68,6 +69,7 @@ class Dependencies:
     render: Renderer
     sessions: Sessions
     base_url: str
+    product: Product
 
 
 class WorkspacePages:
@@ -78,6 +80,7 @@ class WorkspacePages:
         self._render = dependencies.render
         self._sessions = dependencies.sessions
         self._base_url = dependencies.base_url
+        self._product = dependencies.product
 
     def _quota(self, visit: MemberVisit, limit: str, noun: str) -> QuotaLine:
         """Return the use of a limit of the workspace's plan."""

@@ -19,23 +19,26 @@ from keystead.developer_area.sign_in import cookies
 from keystead.developer_area.sign_in.contexts import SignInPage
 from keystead.developer_area.sign_in.kept_forms import load_form
 from keystead.developer_area.sign_in.session import Sessions
-from keystead.developer_area.sign_in.visits import Visit
+from keystead.developer_area.sign_in.visits import BROWSER_ZONE, Visit
 from keystead.developer_area.web.navigation import keys_url, own_path, see_other, workspace_url
 from keystead.developer_area.web.render import Renderer
 from keystead.domain.errors import Invalid, RateLimited
-from keystead.domain.ids import UserId
 from keystead.domain.passwords import Password
 from keystead.domain.sessions import LinkPurpose
 from keystead.domain.token import Secret
+from keystead.domain.workspaces import User
 from keystead.services import Services
 
 
 @dataclass(frozen=True, slots=True)
 class _NewSession:
+    """A session that has just begun; `user` is the user as before, `url` where they land."""
+
     secret: Secret
     device: Secret | None
-    user_id: UserId
+    user: User
     url: str
+    purpose: LinkPurpose | None = None
 
 
 class SignInPages:
@@ -47,19 +50,21 @@ class SignInPages:
         self._sessions = sessions
 
     def home(self, visit: Visit) -> Response:
-        """Continue to the user's first workspace or to the sign-in page."""
-        visitor = visit.visitor
-        members = visitor.members if visitor else []
-        return see_other(keys_url(members[0].workspace_id) if members else "/sign-in")
+        """Continue to the workspace that this browser showed last, to the user's first one, or to the sign-in page."""
+        ids = [member.workspace_id for member in visit.visitor.members] if visit.visitor else []
+        last = cookies.find_value(visit.request, cookies.WORKSPACE)
+        landing = next((id for id in ids if id == last), ids[0] if ids else None)
+        return see_other("/sign-in" if landing is None else keys_url(landing))
 
     def sign_in_form(self, visit: Visit) -> Response:
         """Show the sign-in page. A one-time link is not used up but confirmed by a button."""
-        link, next_path = visit.query("link") or None, own_path(visit.query("next"))
-        visitor = visit.visitor
-        if link is None and visitor is not None and visitor.members:
+        next_path, visitor = own_path(visit.query("next")), visit.visitor
+        if link := visit.query("link"):
+            is_confirmed = self._is_confirmed(visit, Secret(link))
+            return self._page(visit, next_path, link=link, is_confirmed=is_confirmed)
+        if visitor is not None and visitor.members:
             return see_other(next_path or "/")
-        stranded = visitor.user.name if visitor and not visitor.members else ""
-        return self._page(visit, link=link, next_path=next_path, stranded=stranded)
+        return self._page(visit, next_path, stranded=visitor.user.name if visitor else "")
 
     def sign_in(self, visit: Visit) -> Response:
         """Begin a session by link or password. A session that the browser had before ends."""
@@ -69,13 +74,11 @@ class SignInPages:
             session = self._by_link(visit) if by_link else self._by_password(visit)
         except Invalid:
             visit.log_refusal("link" if by_link else "password", "wrong")
-            if by_link:
-                return self._page(visit, next_path=next_path, link_failed=True, status=422)
-            wrong = "Wrong email or password."
-            return self._page(visit, next_path=next_path, problem=wrong, status=422)
+            problem = "" if by_link else "Wrong email or password."
+            return self._page(visit, next_path, link_failed=by_link, problem=problem, status=422)
         except RateLimited as limited:
-            visit.log_refusal("password", "rate-limited")
-            response = self._page(visit, next_path=next_path, problem=limited.detail, status=429)
+            visit.log_refusal("password", "rate_limited")
+            response = self._page(visit, next_path, problem=limited.detail, status=429)
             response.headers["retry-after"] = str(limited.retry_after)
             return response
         # The secret that was in the cookie before must not stay valid (session fixation).
@@ -83,27 +86,39 @@ class SignInPages:
             self._sign_in.sign_out(visit.secret, visit.origin)
         return _continue(visit, session, next_path)
 
+    def _is_confirmed(self, visit: Visit, link: Secret) -> bool:
+        """Return whether the user of a product's link has confirmed one in this browser before.
+
+        Any other link asks: an attacker's own link must not sign a victim in without a click.
+        """
+        user_id = cookies.find_value(visit.request, cookies.PORTAL)
+        found = None if user_id is None else self._sign_in.find_link(link)
+        return found is not None and found.is_of_portal and found.user_id == user_id
+
     def _by_link(self, visit: Visit) -> _NewSession:
         link = Secret(visit.form.one("link"))
-        entry = self._sign_in.redeem(link, visit.origin, visit.agent, visit.device)
+        entry = self._sign_in.redeem(
+            link, visit.origin, visit.agent, visit.device, visit.browser_zone
+        )
         url = keys_url(entry.member.workspace_id)
         if entry.purpose is LinkPurpose.PASSWORD:
             url = f"{workspace_url(entry.member.workspace_id)}/account/password"
-        return _NewSession(entry.secret, entry.device, entry.member.user.id, url)
+        return _NewSession(entry.secret, entry.device, entry.member.user, url, entry.purpose)
 
     def _by_password(self, visit: Visit) -> _NewSession:
         email, password = visit.form.one("email").strip(), Password(visit.form.one("password"))
         entry = self._sign_in.with_password(
-            email, password, visit.origin, visit.agent, visit.device
+            email, password, visit.origin, visit.agent, visit.device, visit.browser_zone
         )
-        return _NewSession(entry.secret, entry.device, entry.user.id, "/")
+        return _NewSession(entry.secret, entry.device, entry.user, "/")
 
     def _page(
         self,
         visit: Visit,
+        next_path: str | None,
         *,
         link: str | None = None,
-        next_path: str | None = None,
+        is_confirmed: bool = False,
         problem: str = "",
         link_failed: bool = False,
         stranded: str = "",
@@ -111,12 +126,14 @@ class SignInPages:
     ) -> Response:
         page = SignInPage(
             form_token=visit.form_token,
+            fields=[("next", next_path or ""), (BROWSER_ZONE, "")],
             link=link,
-            next=next_path or "",
+            is_confirmed=is_confirmed,
+            link_failed=link_failed,
+            next_path=next_path or "",
             email=visit.form.one("email"),
             problem=problem,
-            link_failed=link_failed,
-            form_waits=cookies.find_text(visit.request, cookies.KEPT_FORM) is not None,
+            has_ended=cookies.find_bytes(visit.request, cookies.KEPT_FORM) is not None,
             stranded=stranded,
         )
         return visit.bind(self._render(page, status))
@@ -124,8 +141,11 @@ class SignInPages:
 
 def _continue(visit: Visit, session: _NewSession, next_path: str | None) -> Response:
     """Continue to the user's kept form, to `next_path`, or to their workspace."""
-    form = load_form(visit.request, session.user_id)
+    form = load_form(visit.request, session.user.id)
     response = see_other((form and form.resume_url) or next_path or session.url)
     if form is None and cookies.find_value(visit.request, cookies.KEPT_FORM) is not None:
         cookies.drop(response, cookies.KEPT_FORM)  # another user's
+    if session.purpose is LinkPurpose.PORTAL:
+        cookies.set_portal_user(response, session.user.id)
+    visit.explain_zone(response, session.user)
     return visit.begin_session(response, session.secret, session.device)

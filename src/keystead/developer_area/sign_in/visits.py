@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
-from typing import TypeVar, overload
+from typing import Final, TypeVar, overload
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -17,12 +17,14 @@ from keystead.developer_area.web.navigation import (
     account_link,
     keys_url,
     sidebar_links,
+    switch_url,
     workspace_url,
 )
-from keystead.developer_area.web.timestamps import find_zone, timestamp
+from keystead.developer_area.web.timestamps import timestamp
 from keystead.domain.events import Origin
 from keystead.domain.principals import Principal, of_member
 from keystead.domain.roles import Permission
+from keystead.domain.time_zones import find_zone, proposed_zone
 from keystead.domain.token import Secret
 from keystead.domain.workspaces import Member, User, Workspace
 from keystead.http.access_log import log_refused_sign_in
@@ -31,6 +33,7 @@ from keystead.http.paging import Page, read_page
 from keystead.services import Services
 from keystead.services.sessions import Visitor
 
+BROWSER_ZONE: Final = "browser_zone"
 P = TypeVar("P", str, int)
 
 
@@ -98,12 +101,25 @@ class Visit:
             cookies.set_session(response, self.secret)
         return response
 
+    @property
+    def browser_zone(self) -> str:
+        """Return the browser's time zone, which scripts fill in on the forms that sign in; empty without them."""
+        return self.form.one(BROWSER_ZONE)
+
     def begin_session(self, response: Response, secret: Secret, device: Secret | None) -> Response:
         """Store a session in the browser, and remember the browser as a device of its user."""
         cookies.set_session(response, secret)
         known_device = device or self.device
         if known_device is not None:
             cookies.set_device(response, known_device)
+        return response
+
+    def explain_zone(self, response: Response, user: User) -> Response:
+        """Let the next page say that times are shown in the browser's zone, if `user` had no zone before signing in."""
+        zone = proposed_zone(user.time_zone, self.browser_zone)
+        if zone not in {None, "UTC"}:
+            text = f"Times are shown in your time zone, {zone}. You can change it in Account."
+            cookies.set_message(response, text)
         return response
 
 
@@ -163,6 +179,13 @@ class MemberVisit(Visit):
             cursor=self.query("cursor") or None,
         )
 
+    def remember_workspace(self, response: Response) -> Response:
+        """Let `/` open this workspace in this browser, if the user has others."""
+        is_known = cookies.find_value(self.request, cookies.WORKSPACE) == self.workspace.id
+        if len(self.visitor.members) > 1 and not is_known:
+            cookies.set_workspace(response, self.workspace.id)
+        return response
+
     def frame(self, message: str = "") -> Frame:
         """Return the layout around the page. The message of a redirect to it is the default."""
         path = str(self.request.scope["path"])  # Request.url raises if the query isn't UTF-8
@@ -185,7 +208,9 @@ class MemberVisit(Visit):
         )
 
     def _other_workspaces(self) -> Sequence[Link]:
-        workspaces = self.visitor.workspaces.values()
+        here, path = self.workspace.id, str(self.request.scope["path"])
         return [
-            Link(other.name, keys_url(other.id)) for other in workspaces if other != self.workspace
+            Link(other.name, switch_url(other.id, here, path))
+            for other in self.visitor.workspaces.values()
+            if other.id != here
         ]

@@ -1,4 +1,4 @@
-// What scripts keep current: whether a new key was used, and the last use of the keys in the list.
+// What scripts keep current: whether a new key was used, the last use of the keys in the list, the end of a chosen day.
 (() => {
   "use strict";
 
@@ -8,13 +8,18 @@
   const LIST_EVERY = 30_000;
 
   // The header says that no user asked: the session ends as if this tab were closed.
-  const load = async (url) => {
+  const loadText = async (url) => {
     try {
       const response = await fetch(url, { headers: { "Keystead-Background": "refresh" } });
-      return new DOMParser().parseFromString(await response.text(), "text/html");
+      return response.redirected ? null : await response.text();
     } catch {
       return null;
     }
+  };
+
+  const load = async (url) => {
+    const text = await loadText(url);
+    return text === null ? null : new DOMParser().parseFromString(text, "text/html");
   };
 
   const every = (interval, call) => {
@@ -71,6 +76,23 @@
     for (const line of document.querySelectorAll("[data-waiting]")) line.hidden = false;
   };
 
-  document.addEventListener("htmx:after:swap", showWaits);
-  document.addEventListener("DOMContentLoaded", showWaits);
+  // --- the end of a chosen day, in the zone of the user and by the rules of the server ---
+
+  const showEnd = async (field) => {
+    const day = field.value;
+    const text = day === "" ? "" : await loadText(`${field.dataset.preview}?on=${day}`);
+    if (field.value === day) field.nextElementSibling.textContent = text ?? "";
+  };
+
+  document.addEventListener("input", (event) => {
+    if (event.target.matches("[data-preview]")) showEnd(event.target);
+  });
+
+  const prepare = () => {
+    showWaits();
+    for (const field of document.querySelectorAll("[data-preview]")) showEnd(field);
+  };
+
+  document.addEventListener("htmx:after:swap", prepare);
+  document.addEventListener("DOMContentLoaded", prepare);
 })();

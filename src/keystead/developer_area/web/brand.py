@@ -9,6 +9,7 @@ from typing import Final
 from xml.etree import ElementTree
 
 from keystead.domain.brand import DARK, LIGHT, Accent, accent_for, dark_variant
+from keystead.domain.product import OURS, Product
 
 MAX_LOGO_BYTES: Final = 64 * 1024
 MAX_LOGO_PIXELS: Final = 1024
@@ -30,12 +31,17 @@ class Logo:
 class Brand:
     """The product that the pages belong to. `accent` and `accent_dark` are `#rrggbb`; None keeps Keystead's own."""
 
-    name: str = "Keystead"
+    product: Product = OURS
     logo: Logo | None = None
     accent: str | None = None
     accent_dark: str | None = None
     docs_url: str | None = None
     product_url: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Return the product's name."""
+        return self.product.name
 
     @property
     def stylesheet(self) -> str:

@@ -76,21 +76,22 @@ def form_token(secret: Secret, user_id: str = "") -> str:
 
     The token doesn't reveal the secret, and a new session has new ones (OWASP, CSRF prevention: HMAC-based tokens).
     No two are alike, so that the length of a compressed page reveals nothing of them (BREACH).
-    `user_id` is appended in the clear and grants nothing: it shows whose form this is after the session has ended.
+    `user_id` is part of it, and appended in the clear: it shows whose form this is after the session has ended.
     """
-    token = _token_of(secret, secrets.token_urlsafe(_NONCE_BYTES))
+    token = _token_of(secret, user_id, secrets.token_urlsafe(_NONCE_BYTES))
     return f"{token}.{user_id}" if user_id else token
 
 
 def has_form_token(form: Form, secret: Secret) -> bool:
     """Return whether the form carries this browser's token."""
     token = form.one(FORM_TOKEN).partition(".")[0]
-    expected = _token_of(secret, token.partition("~")[0])
+    expected = _token_of(secret, form_owner(form), token.partition("~")[0])
     return hmac.compare_digest(token.encode(), expected.encode())
 
 
-def _token_of(secret: Secret, nonce: str) -> str:
-    mac = hmac.digest(secret.reveal().encode(), _TOKEN_LABEL + nonce.encode(), "sha256")
+def _token_of(secret: Secret, user_id: str, nonce: str) -> str:
+    label = _TOKEN_LABEL + f"{nonce}.{user_id}".encode()
+    mac = hmac.digest(secret.reveal().encode(), label, "sha256")
     return f"{nonce}~{base64.urlsafe_b64encode(mac).rstrip(b'=').decode()}"
 
 

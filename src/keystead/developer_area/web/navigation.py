@@ -26,6 +26,7 @@ _SIDEBAR: Final = (
     ("Quick start", "quick-start"),
 )
 """Labels and path segments below the workspace, in display order."""
+_ACCOUNT: Final = "account"
 _OWN_PATH: Final = re.compile(
     r"/(?:w(?:/[A-Za-z0-9_~.%-]+)+|invitation|device)(?:\?[A-Za-z0-9_~.%&=+-]*)?", re.ASCII
 )
@@ -56,8 +57,15 @@ def sidebar_links(workspace_id: WorkspaceId, path: str, *, has_documents: bool) 
 
 def account_link(workspace_id: WorkspaceId, path: str) -> Link:
     """Return the link to the user's own account."""
-    url = f"{workspace_url(workspace_id)}/account"
+    url = f"{workspace_url(workspace_id)}/{_ACCOUNT}"
     return Link("Account", url, path.startswith(url))
+
+
+def switch_url(workspace_id: WorkspaceId, current: WorkspaceId, path: str) -> str:
+    """Return the section of another workspace that `path` shows of the current one: all members may see all of them."""
+    segment = path.removeprefix(f"{workspace_url(current)}/").partition("/")[0]
+    is_section = segment == _ACCOUNT or segment in (part for _, part in _SIDEBAR)
+    return f"{workspace_url(workspace_id)}/{segment}" if is_section else keys_url(workspace_id)
 
 
 def with_query(url: str, **parameters: str) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, time, timedelta, tzinfo
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from datetime import UTC, date, datetime, timedelta, tzinfo
 
 from keystead.developer_area.web.contexts import Timestamp
 from keystead.domain.instants import format_instant
@@ -24,16 +23,6 @@ _UNITS = (
 )
 
 
-def find_zone(name: str | None) -> tzinfo:
-    """Return the IANA time zone `name`. UTC for None and for a zone this machine doesn't know."""
-    if name is None:
-        return UTC
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        return UTC
-
-
 def timestamp(instant: datetime, now: datetime, zone: tzinfo = UTC) -> Timestamp:
     """Return `instant` for display at `now` in `zone`."""
     return Timestamp(format_instant(instant), exact(instant, zone), relative(instant, now))
@@ -48,18 +37,6 @@ def relative(instant: datetime, now: datetime) -> str:
     count = max(1, round(distance / unit))
     text = f"{count} {name}" if count == 1 else f"{count} {name}s"
     return f"in {text}" if instant > now else f"{text} ago"
-
-
-def end_of_day(text: str, zone: tzinfo) -> datetime:
-    """Return the last second of a day such as `2027-01-31` in `zone`, in UTC. ValueError for another text."""
-    # Counted back from the start of the next day: on a day with a clock change the zone's 23:59:59 may
-    # come twice (Havana) or never (Nuuk), and the next day may start at 01:00 (Cairo).
-    chosen = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).date()
-    try:
-        next_day = datetime.combine(chosen + timedelta(days=1), time(), zone)
-        return next_day.astimezone(UTC) - timedelta(seconds=1)
-    except OverflowError as error:
-        raise ValueError(text) from error
 
 
 def day(instant: datetime | date) -> str:

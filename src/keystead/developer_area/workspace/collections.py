@@ -15,6 +15,7 @@ from keystead.developer_area.sign_in.visits import MemberVisit
 from keystead.developer_area.web.contexts import Pager
 from keystead.developer_area.web.labels import field_problems, plural
 from keystead.developer_area.web.navigation import pager, see_other, with_query
+from keystead.developer_area.workspace.code_samples import CodeSamples
 from keystead.developer_area.workspace.contexts import (
     CollectionPage,
     CollectionRow,
@@ -24,7 +25,6 @@ from keystead.developer_area.workspace.contexts import (
     DocumentRow,
     NewCollectionPage,
 )
-from keystead.developer_area.workspace.quick_start import push_samples
 from keystead.domain.documents import (
     MAX_TITLE,
     Collection,
@@ -114,7 +114,7 @@ class CollectionPages(WorkspacePages):
             total=shown.total,
             rows=shown.rows,
             is_empty=not collection.documents,
-            lines=push_samples(self._base_url, collection.name),
+            lines=CodeSamples(self._base_url, self._product).push(collection.name),
             pages=shown.pages,
         )
         return self._render(context, 422 if shown.problem else 200)

@@ -63,7 +63,7 @@ class _Facts:
         """Return a list of field names."""
         value = self.data.get(name)
         names = value if isinstance(value, list | tuple) else []
-        return ", ".join(_FIELDS.get(str(field), str(field)) for field in names)
+        return ", ".join(FIELDS.get(str(field), str(field)) for field in names)
 
     def count(self, name: str) -> int:
         """Return a number, 0 if absent."""
@@ -72,11 +72,15 @@ class _Facts:
 
 
 _Describe = Callable[[_Facts], Sentence]
-_FIELDS: Final = {
+FIELDS: Final[Mapping[str, str]] = {
+    "scopes": "access",
     "expires_at": "expiry",
     "external_id": "external ID",
+    "rate_limit": "rate limit",
     "rate_limits": "rate limits",
+    "stored_in": "where it is stored",
 }
+"""Names of changed fields, as people call them."""
 _METHODS: Final = {
     "link": "by a one-time link",
     "password": "by password",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import make_url
@@ -49,6 +50,17 @@ def parse_url(url: str) -> URL:
 def for_libpq(url: URL) -> URL:
     """Return the URL without the parameters that libpq does not know."""
     return url.difference_update_query([POOLED])
+
+
+def without_login(url: URL) -> str:
+    """Return where the database is: its file, or its hosts and name, without user, password and options."""
+    if url.get_backend_name() == "sqlite":
+        return f"sqlite:///{Path(url.database or '').resolve()}"
+    query = {name: value for name, value in url.query.items() if name in {"host", "port"}}
+    place = URL.create(
+        "postgresql", host=url.host, port=url.port, database=url.database, query=query
+    )
+    return place.render_as_string()
 
 
 def session_of(url: URL, settings: Mapping[str, str], prepare_after: int) -> dict[str, Any]:

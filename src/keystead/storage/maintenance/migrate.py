@@ -51,6 +51,12 @@ def state(database: Database) -> SchemaState:
     return SchemaState(found, needed, _status(found, needed))
 
 
+def is_blank(database: Database) -> bool:
+    """Return whether the database has no table at all, not even one of another program."""
+    with database.read_across(Purpose.SERVER) as tx:
+        return not inspect(tx).get_table_names()
+
+
 def newest_revision() -> str:
     """Return this version's revision."""
     return _revisions()[-1]

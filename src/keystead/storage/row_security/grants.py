@@ -109,6 +109,9 @@ _READS_POLICIES: Final = (
 )
 """To find the keys that a policy ends when they are not used."""
 
+_COUNTS_ALL: Final = (_select(schema.workspaces, "deleted_at"), _select(schema.key_counts))
+"""To count what the whole installation holds, for the gauges of the metrics."""
+
 _APPLIES_RETENTION: Final = (
     _select(schema.workspaces, "id"),
     _delete(schema.deliveries),
@@ -169,6 +172,7 @@ GRANTS: Final[Mapping[str, tuple[Grant, ...]]] = {
         _select(schema.workspaces, "id", "name", "plan_id", "suspended_at"),
         _select(schema.credentials, "id", "name", "pepper_id", "digest", "revoked_at"),
         _select(schema.webhook_endpoints, "pepper_id", "deleted_at"),
+        _select(schema.moves),
     ),
     APPLICATION: (
         _select(schema.plans),
@@ -281,6 +285,7 @@ GRANTS: Final[Mapping[str, tuple[Grant, ...]]] = {
         _select(schema.key_lifecycle_marks, "workspace_id", "key_id", "kind", "mark"),
         _delete(schema.key_lifecycle_marks),
         *_READS_POLICIES,
+        *_COUNTS_ALL,
         *_all(schema.watermarks),
         _select(schema.installation_events),
         *_PLACES_EVENTS,
@@ -357,6 +362,7 @@ OPEN_TABLES: Final[Mapping[str, str]] = {
     schema.installation_events.name: "the installation's own",
     schema.deleted_workspaces.name: "the installation's own: tombstones",
     schema.watermarks.name: "the positions of scans over all workspaces",
+    schema.moves.name: "the installation's own: whether it was moved away",
     document_words.name: "an index: its terms are prefixed by collection, and lead to rows under row security",
 }
 """The tables without row-level security, each with the reason. Only their grants protect them."""

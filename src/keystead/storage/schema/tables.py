@@ -662,6 +662,18 @@ watermarks = Table(
     **_CLUSTERED,
 )
 
+moves = Table(
+    "moves",
+    metadata,
+    Column("id", Identifier, primary_key=True),
+    Column("state", Text, nullable=False, comment="arriving: still being copied; left: moved away"),
+    Column("place", Text, nullable=False, comment="the other database, without its login"),
+    Column("at", Instant, nullable=False),
+    CheckConstraint("state IN ('arriving', 'left')", name="state"),
+    **_CLUSTERED,
+)
+"""At most one row. No server uses a database that has one: see `storage.moving.marks`."""
+
 notification_digests = Table(
     "notification_digests",
     metadata,

@@ -23,21 +23,20 @@ from keystead.storage.queries import Query
 from keystead.storage.schema.tables import known_devices, sessions, sign_in_links
 
 _INSERT_LINK: Final = insert(sign_in_links)
-_CONSUME_LINK: Final = (
-    update(sign_in_links)
-    .where(
-        sign_in_links.c.digest == bindparam("link"),
-        sign_in_links.c.used_at.is_(None),
-        sign_in_links.c.expires_at > bindparam("now"),
-    )
-    .returning(
-        sign_in_links.c.workspace_id,
-        sign_in_links.c.user_id,
-        sign_in_links.c.expires_at,
-        sign_in_links.c.purpose,
-        sign_in_links.c.return_url,
-    )
+_LINK: Final = (
+    sign_in_links.c.workspace_id,
+    sign_in_links.c.user_id,
+    sign_in_links.c.expires_at,
+    sign_in_links.c.purpose,
+    sign_in_links.c.return_url,
 )
+_IS_OPEN_LINK: Final = and_(
+    sign_in_links.c.digest == bindparam("link"),
+    sign_in_links.c.used_at.is_(None),
+    sign_in_links.c.expires_at > bindparam("now"),
+)
+_FIND_LINK: Final = Query(select(*_LINK).where(_IS_OPEN_LINK))
+_CONSUME_LINK: Final = update(sign_in_links).where(_IS_OPEN_LINK).returning(*_LINK)
 _DELETE_UNUSED_LINKS: Final = delete(sign_in_links).where(
     sign_in_links.c.user_id == bindparam("user"), sign_in_links.c.used_at.is_(None)
 )
@@ -100,6 +99,12 @@ def insert_link(tx: Tx, digest: bytes, link: SignInLink, now: datetime) -> None:
     """Insert a sign-in link."""
     row = {"digest": digest, "created_at": now, **_values(link)}
     tx.execute(_INSERT_LINK, row)
+
+
+def find_link(tx: Tx, digest: bytes, now: datetime) -> SignInLink | None:
+    """Return the link if it is unused and has not expired."""
+    row = _FIND_LINK.first(tx, {"link": digest, "now": now})
+    return None if row is None else _link(row)
 
 
 def consume_link(tx: Tx, digest: bytes, now: datetime) -> SignInLink | None:

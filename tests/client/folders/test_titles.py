@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keystead.cli.documents.files import front_matter, id_of, title_of
+from keystead.client.folders.files import front_matter, id_of, title_of
 from keystead.domain.documents import is_document_id
 from tests.support.growth import WORST, growth
 

@@ -18,7 +18,7 @@ from pathlib import PurePosixPath
 from typing import Any, BinaryIO, Final, NoReturn
 from urllib.parse import quote
 
-from keystead.cli.documents.found import LINES, MARKDOWN, Found, Refused
+from keystead.client.folders.found import LINES, MARKDOWN, Found, RefusedFile
 from keystead.client.requests import document_body
 from keystead.domain.documents import MAX_TEXT_BYTES, MAX_TITLE, DocumentDraft, check_document
 from keystead.domain.errors import Invalid
@@ -67,7 +67,7 @@ class Shaping:
         return codecs.lookup(self.encoding).name == UTF_8
 
 
-def read_documents(file: Found, shaping: Shaping) -> Iterator[Ready | Refused]:
+def read_documents(file: Found, shaping: Shaping) -> Iterator[Ready | RefusedFile]:
     """Yield the documents of a file, checked by the server's rules."""
     try:
         with file.path.open("rb") as opened:
@@ -76,29 +76,30 @@ def read_documents(file: Found, shaping: Shaping) -> Iterator[Ready | Refused]:
             else:
                 yield _whole(opened, file, shaping)
     except OSError as error:
-        yield Refused(str(file.path), f"can't be read: {error.strerror}")
+        yield RefusedFile(str(file.path), f"can't be read: {error.strerror}")
 
 
-def _whole(opened: BinaryIO, file: Found, shaping: Shaping) -> Ready | Refused:
+def _whole(opened: BinaryIO, file: Found, shaping: Shaping) -> Ready | RefusedFile:
     source = str(file.path)
     most = MAX_TEXT_BYTES if shaping.is_utf_8 else MAX_TEXT_BYTES * WIDEST
     data = opened.read(most + WIDEST)
     if len(data.removeprefix(codecs.BOM_UTF8)) > most:
         size = f"{file.size / 1024:,.0f} KiB"
-        return Refused(
+        return RefusedFile(
             source, f"is too large: {size}; a document can have {MAX_TEXT_BYTES // 1024} KiB"
         )
     try:
         text = data.decode(shaping.encoding).removeprefix("\ufeff")
     except UnicodeError:
         encoding = "UTF-8" if shaping.is_utf_8 else shaping.encoding
-        return Refused(source, f"is not {encoding} text: set its --encoding, or --exclude it")
+        return RefusedFile(source, f"is not {encoding} text: set its --encoding, or --exclude it")
     if "\0" in text:
-        return Refused(source, "is binary")
-    return _ready(_draft_of(file, text, shaping), source)
+        return RefusedFile(source, "is binary")
+    return _ready(draft_of(file, text, shaping), source)
 
 
-def _draft_of(file: Found, text: str, shaping: Shaping) -> DocumentDraft:
+def draft_of(file: Found, text: str, shaping: Shaping) -> DocumentDraft:
+    """Return the document of a Markdown or text file with that text."""
     name = os.fsencode(file.name).decode("utf-8", "replace")
     markdown = file.path.suffix.lower() in MARKDOWN
     members = front_matter(text.split("\n"))[0] if markdown else {}
@@ -111,14 +112,16 @@ def _draft_of(file: Found, text: str, shaping: Shaping) -> DocumentDraft:
     return DocumentDraft(id_of(file.name), text, title_of(text, name, markdown), url, attributes)
 
 
-def _lines(opened: BinaryIO, path: str) -> Iterator[Ready | Refused]:
+def _lines(opened: BinaryIO, path: str) -> Iterator[Ready | RefusedFile]:
     number = 0
     while line := opened.readline(LONGEST_LINE + 1):
         number += 1
         source = f"{path}:{number}"
         if len(line) > LONGEST_LINE:
             _skip_line(opened, line)
-            yield Refused(source, f"is too large: over {LONGEST_LINE // 1024**2} MiB in one line")
+            yield RefusedFile(
+                source, f"is too large: over {LONGEST_LINE // 1024**2} MiB in one line"
+            )
         elif line.strip():
             yield _of_line(line, source)
 
@@ -128,19 +131,19 @@ def _skip_line(opened: BinaryIO, part: bytes) -> None:
         part = opened.readline(LONGEST_LINE)
 
 
-def _of_line(line: bytes, source: str) -> Ready | Refused:
+def _of_line(line: bytes, source: str) -> Ready | RefusedFile:
     try:
         members = json.loads(
             line.decode("utf-8-sig"), object_pairs_hook=_members_once, parse_constant=_not_json
         )
     except UnicodeDecodeError:
-        return Refused(source, "is not UTF-8 text")
+        return RefusedFile(source, "is not UTF-8 text")
     except (ValueError, RecursionError) as error:
         detail = str(error) if isinstance(error, _Unfit) else "is not JSON"
-        return Refused(source, detail)
+        return RefusedFile(source, detail)
     fault = _shape_fault(members)
     if fault:
-        return Refused(source, fault)
+        return RefusedFile(source, fault)
     accepted = {name: value for name, value in members.items() if name in _MEMBERS}
     return _ready(DocumentDraft(**accepted), source)
 
@@ -177,11 +180,11 @@ def _shape_fault(members: Any) -> str | None:
     return None
 
 
-def _ready(draft: DocumentDraft, source: str) -> Ready | Refused:
+def _ready(draft: DocumentDraft, source: str) -> Ready | RefusedFile:
     try:
         check_document(draft)
     except Invalid as error:
-        return Refused(source, "; ".join(f"{e.pointer[1:]} {e.detail}" for e in error.errors))
+        return RefusedFile(source, "; ".join(f"{e.pointer[1:]} {e.detail}" for e in error.errors))
     return Ready(draft, source, len(document_body(draft)))
 
 

@@ -11,7 +11,7 @@ from fnmatch import translate
 from pathlib import Path
 from typing import Final
 
-from keystead.cli.outcome import Exit, Failure
+from keystead.client.errors import InvalidValue
 
 MARKDOWN: Final = frozenset({".md", ".markdown"})
 TEXT: Final = frozenset({".txt", ".text"})
@@ -28,7 +28,7 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class RefusedFile:
     """A file or line that is not pushed, and why."""
 
     source: str
@@ -40,7 +40,7 @@ class Search:
     """The result of a search: files, refused files, and the numbers of files of other types and of excluded ones."""
 
     files: list[Found]
-    refused: list[Refused]
+    refused: list[RefusedFile]
     others: int = 0
     excluded: int = 0
 
@@ -53,11 +53,11 @@ class _Base:
     exclusions: Exclusions
 
     def name(self, path: Path) -> str:
-        """Return the path below the folder. Failure for one outside it."""
+        """Return the path below the folder. Raises InvalidValue for one outside it."""
         try:
             return _absolute(path).relative_to(self.folder).as_posix()
         except ValueError:
-            raise Failure(f"{path} is not below --root {self.folder}.", Exit.USAGE) from None
+            raise InvalidValue(f"{path} is not below the root {self.folder}.") from None
 
 
 def find_files(
@@ -88,7 +88,7 @@ def _walk(root: Path, base: _Base, search: Search) -> None:
         return excluded
 
     def unreadable(error: OSError) -> None:
-        search.refused.append(Refused(str(error.filename), f"can't be read: {error.strerror}"))
+        search.refused.append(RefusedFile(str(error.filename), f"can't be read: {error.strerror}"))
 
     for folder, folders, names in os.walk(root, onerror=unreadable):
         here = Path(folder)
@@ -97,7 +97,7 @@ def _walk(root: Path, base: _Base, search: Search) -> None:
         for name in folders:
             if (here / name).is_symlink():
                 detail = "is a link to a folder; name the folder to push it"
-                search.refused.append(Refused(str(here / name), detail))
+                search.refused.append(RefusedFile(str(here / name), detail))
         for name in sorted(name for name in names if not name.startswith(".")):
             path = here / name
             if path.suffix.lower() not in MARKDOWN | TEXT | LINES:
@@ -112,12 +112,12 @@ def _consider(path: Path, name: str, root: Path | None, search: Search) -> None:
         status = path.stat()
         inside = root is None or not path.is_symlink() or _is_below(path, root)
     except OSError as error:
-        search.refused.append(Refused(str(path), f"can't be read: {error.strerror}"))
+        search.refused.append(RefusedFile(str(path), f"can't be read: {error.strerror}"))
         return
     if not stat.S_ISREG(status.st_mode):
-        search.refused.append(Refused(str(path), "is not a file"))
+        search.refused.append(RefusedFile(str(path), "is not a file"))
     elif not inside:
-        search.refused.append(Refused(str(path), "is a link to a file outside the folder"))
+        search.refused.append(RefusedFile(str(path), "is a link to a file outside the folder"))
     else:
         search.files.append(Found(path, name, status.st_size))
 
@@ -144,7 +144,7 @@ class Exclusions:
     """
 
     def __init__(self, patterns: Iterable[str]) -> None:
-        """Compile the patterns. Failure for one that begins with `!`, which would include files again."""
+        """Compile the patterns. Raises InvalidValue for one that begins with `!`, which would include files again."""
         self._patterns = [_compiled(pattern) for pattern in patterns]
 
     def cover(self, name: str, *, is_folder: bool = False) -> bool:
@@ -161,7 +161,7 @@ class Exclusions:
 
 
 def patterns_of(folder: Path) -> list[str]:
-    """Return the patterns of a folder's `.keysteadignore`, if it has one. Failure if it can't be read."""
+    """Return the patterns of a folder's `.keysteadignore`, if it has one. Raises InvalidValue if it can't be read."""
     file = folder / IGNORE_FILE
     try:
         lines = file.read_text("utf-8-sig").splitlines()
@@ -169,15 +169,13 @@ def patterns_of(folder: Path) -> list[str]:
         return []
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise Failure(f"Can't read {file}: {why}.") from None
+        raise InvalidValue(f"Can't read {file}: {why}.") from None
     return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
 
 
 def _compiled(pattern: str) -> tuple[re.Pattern[str], bool]:
     if pattern.startswith("!"):
-        raise Failure(
-            f"The pattern {pattern} can't begin with !: patterns only exclude.", Exit.USAGE
-        )
+        raise InvalidValue(f"The pattern {pattern} can't begin with !: patterns only exclude.")
     path = pattern.rstrip("/")
     anywhere = "" if "/" in path else "(?:.*/)?"
     return re.compile(anywhere + "".join(_parts(path.lstrip("/"))), re.DOTALL), pattern != path

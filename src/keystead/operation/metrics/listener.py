@@ -1,4 +1,4 @@
-"""The server's metrics and the listener for Prometheus. No label names a workspace, a key or an address.
+"""The listener for Prometheus, in the parent of the server's processes.
 
 The processes count in files that they share with the parent, which adds them up for each scrape: the
 multi-process mode of prometheus_client, whose folder must be in the environment before this import.
@@ -17,92 +17,21 @@ from pathlib import Path
 from typing import Any, Final
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, make_wsgi_app
+from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.core import InfoMetricFamily, Metric
 from prometheus_client.exposition import ThreadingWSGIServer
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 from typing_extensions import override
 
-from keystead import __version__
+from keystead import __version__, revision
 from keystead.operation.files import ConfigurationError
+from keystead.operation.metrics.definitions import BUILD
+from keystead.operation.metrics.processes import Processes
 
 FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
 TRIES: Final = 100
 TRY_SECONDS: Final = 0.01
-SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-
-
-class Metrics:
-    """The counters of one server process."""
-
-    def __init__(self) -> None:
-        registry = CollectorRegistry()
-        self._requests = Counter(
-            "keystead_requests",
-            "Responses",
-            ["method", "route", "status"],
-            registry=registry,
-        )
-        self._seconds = Histogram(
-            "keystead_request_duration_seconds",
-            "Time from the head of a request to the end of its response",
-            ["method", "route"],
-            buckets=SECONDS,
-            registry=registry,
-        )
-        self._verifications = Counter(
-            "keystead_verifications", "Token verifications", ["verdict"], registry=registry
-        )
-        self._attempts = Counter(
-            "keystead_webhook_attempts",
-            "Attempts to deliver webhooks",
-            ["outcome"],
-            registry=registry,
-        )
-        self._failures = Counter(
-            "keystead_task_failures",
-            "Failed runs of a periodic task",
-            ["task"],
-            registry=registry,
-        )
-        self._items = Counter(
-            "keystead_task_item_failures",
-            "Items of background tasks that failed and were postponed or given up",
-            ["task", "outcome"],
-            registry=registry,
-        )
-        self._done_at = Gauge(
-            "keystead_task_done_timestamp_seconds",
-            "Last successful run of a periodic task, in the process that is furthest behind",
-            ["task"],
-            registry=registry,
-            multiprocess_mode="livemin",
-        )
-
-    def on_response(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Count a response; `route` is the path template."""
-        self._requests.labels(method, route, str(status)).inc()
-        self._seconds.labels(method, route).observe(seconds)
-
-    def on_verdict(self, verdict: str) -> None:
-        """Count a verification: `verified`, `unavailable`, or the reason for the denial."""
-        self._verifications.labels(verdict).inc()
-
-    def on_attempt(self, outcome: str) -> None:
-        """Count an attempt to deliver: `delivered`, or the reason for its failure."""
-        self._attempts.labels(outcome).inc()
-
-    def on_task(self, task: str, done: bool) -> None:
-        """Note the end of a periodic task's run; `done`: it succeeded."""
-        if done:
-            self._done_at.labels(task).set(time.time())
-        else:
-            self._failures.labels(task).inc()
-
-    def on_item(self, task: str, *, given_up: bool) -> None:
-        """Count an item of a background task that failed."""
-        self._items.labels(task, "given_up" if given_up else "postponed").inc()
 
 
 class Listener:
@@ -112,6 +41,7 @@ class Listener:
         """Bind the address; `port` 0 takes any free one. Raises ConfigurationError if it can't be bound."""
         registry = CollectorRegistry()
         registry.register(_Build(database))
+        registry.register(Processes())
         registry.register(_Shared(Path(os.environ[FOLDER])))
         try:
             self._server = make_server(
@@ -154,13 +84,14 @@ class _Build(Collector):
     def __init__(self, database: str) -> None:
         self._labels = {
             "version": __version__,
+            "revision": revision(),
             "python": platform.python_version(),
             "database": database,
         }
 
     @override
     def collect(self) -> Iterator[Metric]:
-        yield InfoMetricFamily("keystead_build", "Running build", self._labels)
+        yield InfoMetricFamily(BUILD.name.removesuffix("_info"), BUILD.text, self._labels)
 
 
 class _Shared(Collector):

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from keystead.cli.documents.files import LONGEST_LINE, Ready, Shaping, read_documents
-from keystead.cli.documents.found import Refused, find_files
-from keystead.cli.documents.pushing import BATCH_BYTES, batches, unrepeated
-from keystead.cli.outcome import Failure
+from keystead.client import InvalidValue
+from keystead.client.folders.files import LONGEST_LINE, Ready, Shaping, read_documents
+from keystead.client.folders.folder_push import BATCH_BYTES, batches, unrepeated
+from keystead.client.folders.found import RefusedFile, find_files
 from keystead.client.requests import document_body
 from keystead.domain.documents import MAX_TEXT_BYTES, DocumentDraft
 
@@ -24,7 +24,7 @@ def read(
     *paths: Path, shaping: Shaping = PLAIN
 ) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     """Return the documents of these paths by ID, and the refusals by source."""
-    files, refused = find_files(paths), list[Refused]()
+    files, refused = find_files(paths), list[RefusedFile]()
     documents = (document for file in files.files for document in read_documents(file, shaping))
     ready = list(unrepeated(documents, {}, refused.append))
     bodies = {document.id: json.loads(document_body(document.draft)) for document in ready}
@@ -71,7 +71,7 @@ def test_a_file_by_name_and_its_folder_give_the_same_id(tmp_path: Path) -> None:
     for path in (file, file.parent, tmp_path / "docs", tmp_path / "docs/guides/../guides/cli.md"):
         files = find_files([path], root=tmp_path / "docs")
         assert [item.name for item in files.files] == ["guides/cli.md"]
-    with pytest.raises(Failure, match="not below"):
+    with pytest.raises(InvalidValue, match="not below"):
         find_files([file], root=tmp_path / "elsewhere")
 
 
@@ -120,10 +120,10 @@ def test_what_is_excluded_is_left_out(tmp_path: Path, pattern: str) -> None:
 
 def test_patterns_that_mean_something_else_are_refused(tmp_path: Path) -> None:
     """A pattern that includes files again is refused; so is a list that can't be read."""
-    with pytest.raises(Failure, match="!"):
+    with pytest.raises(InvalidValue, match="!"):
         find_files([tmp_path], exclude=["!keep.md"])
     write(tmp_path / ".keysteadignore", b"\xff")
-    with pytest.raises(Failure, match="not UTF-8"):
+    with pytest.raises(InvalidValue, match="not UTF-8"):
         find_files([tmp_path])
 
 

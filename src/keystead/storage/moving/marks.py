@@ -1,0 +1,53 @@
+"""The mark of a move in a database. No server uses a database that has one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final, Self
+
+from keystead.domain.instants import from_microseconds, to_microseconds
+from keystead.storage.database import Database
+from keystead.storage.engine.roles import Purpose
+
+SELECT_MARK: Final = "SELECT id, state, place, at FROM moves"
+DELETE_MARK: Final = "DELETE FROM moves"
+
+
+class MoveState(StrEnum):
+    """What a move means for a database."""
+
+    ARRIVING = "arriving"
+    """It has a copy, but its source has not been given up yet."""
+    LEFT = "left"
+    """It was copied elsewhere, and given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class MoveMark:
+    """A move: its id, which both databases have, and the place of the other one."""
+
+    id: str
+    state: MoveState
+    place: str
+    at: datetime
+
+    @classmethod
+    def of_row(cls, row: Sequence[Any]) -> Self:
+        """Return the mark in a row of SELECT_MARK."""
+        id, state, place, at = row
+        return cls(id, MoveState(state), place, from_microseconds(at))
+
+    @property
+    def row(self) -> tuple[str, str, str, int]:
+        """The values to store, in the order of SELECT_MARK."""
+        return self.id, self.state.value, self.place, to_microseconds(self.at)
+
+
+def find_mark(database: Database) -> MoveMark | None:
+    """Return the mark of a database; None if servers may use it."""
+    with database.read_across(Purpose.SERVER) as tx:
+        row = tx.exec_driver_sql(SELECT_MARK).first()
+    return None if row is None else MoveMark.of_row(row)

@@ -1,0 +1,35 @@
+"""A release: the same bytes however often it is built, with everything that a server needs."""
+
+from __future__ import annotations
+
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from scripts import release
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.slow
+def test_two_builds_are_the_same(tmp_path: Path) -> None:
+    """Wheel and sdist of a commit, built in two folders, have the same hashes, and contain the revision and all pages.
+
+    `make release` also tries both in clean environments.
+    """
+    if not (ROOT / ".git").exists():
+        pytest.skip("no repository here: a release is built from a commit")
+    revision = release.run(["git", "rev-parse", "HEAD"]).strip()
+    first, second = (release.build(revision, tmp_path / name) for name in ("one", "another"))
+    assert release.digests(first) == release.digests(second)
+    [wheel], [sdist] = first.glob("*.whl"), first.glob("*.tar.gz")
+    with zipfile.ZipFile(wheel) as opened:
+        assert opened.read("keystead/revision").decode().strip() == revision
+        contained = set(opened.namelist())
+    pages = {f"keystead/http/pages/{page.name}" for page in (ROOT / "docs/problems").glob("*.md")}
+    assert {*pages, "keystead/py.typed"} <= contained
+    assert not [name for name in contained if name.startswith(("tests/", "bench/"))]
+    with tarfile.open(sdist) as opened_sdist:
+        assert len({member.mtime for member in opened_sdist.getmembers()}) == 1
