@@ -2,9 +2,9 @@
 # WORKERS (test processes).
 PYTHON ?= python3
 BIN := .venv/bin
-# Tests mostly wait, so run four at a time even on two cores.
+# Tests mostly wait, so run six at a time even on two cores.
 CORES := $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
-WORKERS ?= $(shell test "$(CORES)" -gt 4 2>/dev/null && echo $(CORES) || echo 4)
+WORKERS ?= $(shell test "$(CORES)" -gt 6 2>/dev/null && echo $(CORES) || echo 6)
 PATHS := $(wildcard src tests bench scripts examples)
 # Compile each module once, not in each of the hundreds of processes that tests start.
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n $(WORKERS) --dist worksteal

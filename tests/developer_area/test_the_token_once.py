@@ -51,6 +51,7 @@ def furnished(survey: Survey, tmp_path: Path) -> Iterator[FurnishedArea]:
         yield furnished
 
 
+@pytest.mark.slow
 def test_no_later_answer_holds_it(furnished: FurnishedArea) -> None:
     """After the response that shows it, no page, file or API response contains the token or a part."""
     answers = list(responses_with_tokens(furnished))

@@ -131,6 +131,7 @@ def _problems(job: Job, url: str) -> Iterator[str]:
         yield "more than two keys are live at last"
 
 
+@pytest.mark.slow
 def test_thirty_cuts(customer: Customer, tmp_path: Path) -> None:
     """Cut after thirty different numbers of bytes, from none to more than a whole run has."""
     step = LONGEST // 30

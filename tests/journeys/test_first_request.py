@@ -18,6 +18,7 @@ from keystead.domain.principals import of_member
 from tests.support.chromium import chromium, enter, person, require_accessible, row
 from tests.support.server_process import ServerProcess, serving
 
+pytestmark = pytest.mark.slow
 WAITING = "Waiting for the first request…"
 USED = re.compile(r"First request: just now from 127\.0\.0\.1 \(curl\)")
 HIDE = "Object.defineProperty(document, 'hidden', {configurable: true, get: () => true})"

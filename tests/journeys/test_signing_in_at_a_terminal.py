@@ -20,6 +20,7 @@ from tests.support.chromium import chromium, has_scripts, person, require_access
 from tests.support.server_process import ServerProcess, serving
 from tests.support.terminal import Terminal, at_terminal
 
+pytestmark = pytest.mark.slow
 CODE = r"enter the code ([B-Z]{4}-[0-9]{4})"
 TOKEN = re.compile(r"ks_[0-9A-Za-z]{22}_[0-9A-Za-z]{49}")
 

@@ -17,6 +17,7 @@ from keystead.cli.serve import fresh_link
 from tests.support.chromium import chromium, enter, page_storage, person, require_accessible, row
 from tests.support.server_process import ServerProcess, serving
 
+pytestmark = pytest.mark.slow
 TOKEN = re.compile(r"ks_[0-9A-Za-z]{22}_[0-9A-Za-z]{49}")
 TABS = ("Key", ".env", "curl", "Python", "JavaScript")
 NO_CLIPBOARD = "Object.defineProperty(navigator, 'clipboard', {value: undefined})"

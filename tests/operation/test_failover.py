@@ -201,6 +201,7 @@ def give_up_waiting(primary: PrivatePostgres, times: int) -> None:
             assert [verify(server, key["token"]) for key in keys] == [LIVE] * len(keys)
 
 
+@pytest.mark.slow
 def test_a_commit_that_no_standby_confirmed_is_not_acknowledged(
     private_postgres: PrivatePostgres,
 ) -> None:

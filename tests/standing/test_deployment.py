@@ -14,6 +14,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from keystead import __version__
 from keystead.cli.outcome import Exit
 from keystead.operation.server.serving import STOP_SECONDS
 from keystead.settings import SECRETS, Settings
@@ -96,6 +97,13 @@ def test_a_pod_may_do_nothing_that_it_needs_not(manifest: dict[str, Any]) -> Non
     assert names(container["env"]) <= set(Settings.model_fields) - SECRETS
     [secret] = [volume["secret"] for volume in pod["volumes"] if "secret" in volume]
     assert secret["defaultMode"] == 0o440
+
+
+def test_every_image_is_of_this_version() -> None:
+    """The manifests and Compose name the version of the repository, and so does the migration's Job."""
+    files = [*(DEPLOY / "kubernetes").glob("*.yaml"), DEPLOY / "compose.yaml"]
+    texts = "".join(file.read_text() for file in files)
+    assert set(re.findall(r"(?:keystead:|keystead-migrate-)([\d.]+\d)", texts)) == {__version__}
 
 
 def test_the_server_is_probed() -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+from contextlib import suppress
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +15,7 @@ from keystead.api.openapi.document import DOCUMENTS, operations, workspace_docum
 from keystead.api.openapi.samples import sample_of
 from keystead.domain.principals import Actor, PrincipalKind
 from keystead.http.problems import STATUS
-from tests.support.api_client import BASE, ApiClient, Tenant, problem, safe_text
+from tests.support.api_client import BASE, ApiClient, Tenant, open_api, problem, safe_text
 from tests.support.described_calls import CALLS
 
 SAMPLE = "ws_02tcRIyrxLXTR81B3dqdOx"
@@ -154,3 +157,20 @@ def test_pages_are_for_reading(nobody: ApiClient) -> None:
         assert problem(nobody.post(path, {})) == (405, "method-not-allowed")
     for path in ("/docs/", "/docs/x", "/problems/", "/problems/none", "/redoc", "/openapi.yaml"):
         assert problem(nobody.get(path)) == (404, "not-found")
+
+
+def test_a_client_that_leaves_ends_no_rendering(tmp_path: Path) -> None:
+    """The first request has the pages rendered; others get them too if it is cancelled meanwhile."""
+    with open_api(f"sqlite:///{tmp_path / 'keystead.db'}") as api:
+
+        async def leave() -> int:
+            first = asyncio.ensure_future(api.http.get("/docs"))
+            for _ in range(20):
+                await asyncio.sleep(0)
+            assert not first.done()
+            first.cancel()
+            with suppress(asyncio.CancelledError):
+                await first
+            return (await api.http.get("/docs")).status_code
+
+        assert api.runner.run(leave()) == 200

@@ -54,6 +54,8 @@ _PASSWORDS: Final = frozenset({PASSWORD, "password", "current", "new", "again"})
 """Our password fields: never stored, never shown again."""
 _SECRETS: Final = frozenset({"headers"})
 """Fields with other secrets: carried through the question, but stored in no cookie."""
+_UNCHANGED: Final = frozenset({"", "none", "keep"})
+"""Values of fields that say nothing worth showing."""
 _DIALOG: Final = "dialog#dialog"
 _BEGUN: Final = "keystead.begun_session"
 
@@ -306,5 +308,5 @@ def _readable(fields: Fields) -> Fields:
     return [
         (name.replace("_", " ").capitalize(), value)
         for name, value in fields
-        if value and name not in hidden
+        if value not in _UNCHANGED and name not in hidden
     ]
