@@ -4,7 +4,7 @@
 
   const dialog = () => document.getElementById("dialog");
   const panel = () => dialog().querySelector("#panel");
-  const question = () => dialog().querySelector("[data-question]");
+  const question = () => dialog().querySelector("[data-asked]");
 
   const isChanged = (control) => {
     if (control.matches("[type=checkbox], [type=radio]")) return control.checked !== control.defaultChecked;
@@ -38,7 +38,7 @@
   document.addEventListener("click", (event) => {
     if (event.target.closest("[data-keep]") !== null) keep();
     if (event.target.closest("#dialog [data-close]") === null || !isAtRisk()) return;
-    if (event.target.closest("[data-question]") !== null) return;
+    if (event.target.closest("[data-asked]") !== null) return;
     event.preventDefault();
     event.stopImmediatePropagation();
     if (question() === null) ask();

@@ -101,14 +101,14 @@ def form_token(secret: Secret, user_id: str = "") -> str:
 
 def has_form_token(form: Form, secret: Secret) -> bool:
     """Return whether the form carries this browser's token."""
-    token, _, user_id = form.one(FORM_TOKEN).partition(".")
-    expected = _token_of(secret, user_id, token.partition("~")[0])
+    token = form.one(FORM_TOKEN).partition(".")[0]
+    expected = _token_of(secret, form_owner(form), token.partition("~")[0])
     return hmac.compare_digest(token.encode(), expected.encode())
 
 
 def _token_of(secret: Secret, user_id: str, nonce: str) -> str:
-    message = _TOKEN_LABEL + f"{nonce}.{user_id}".encode()
-    mac = hmac.digest(secret.reveal().encode(), message, "sha256")
+    label = _TOKEN_LABEL + f"{nonce}.{user_id}".encode()
+    mac = hmac.digest(secret.reveal().encode(), label, "sha256")
     return f"{nonce}~{base64.urlsafe_b64encode(mac).rstrip(b'=').decode()}"
 
 
