@@ -228,6 +228,20 @@ def test_a_role_that_owns_nothing_is_refused(trial: Trial, postgres: PostgresSer
     assert trial.verdicts(trial.settings) == [True, False]
 
 
+@pytest.mark.parametrize("trial", ["sqlite"], indirect=True)
+def test_a_url_that_no_server_could_use_is_refused(trial: Trial) -> None:
+    """Another engine, another machine without TLS, and the same database by another path, each in one sentence."""
+    folder = trial.settings.data
+    reasons = {
+        "mysql://db/keystead": "--to as database: must begin with sqlite:/// or postgresql://",
+        "postgresql://db.example.com/keystead": "without TLS",
+        f"sqlite:///{folder}/../{folder.name}/keystead.db": "is in sqlite:///.* already",
+    }
+    for url, reason in reasons.items():
+        with pytest.raises(ConfigurationError, match=reason):
+            bootstrap.move(trial.settings, url, nothing)
+
+
 POINTS = ("marking", "copying", "comparing", "copied", "given up", "arriving")
 
 

@@ -69,7 +69,7 @@ def move(settings: Settings, to: str, on_step: OnStep, server_role: str | None =
     Raises:
         ConfigurationError: what has to be done first; nothing was moved.
     """
-    target = settings_elsewhere(settings, to)
+    target = _settings_of_target(settings, to)
     here, there = _place(settings), _place(target)
     if here == there:
         raise ConfigurationError(f"The installation is in {there} already.")
@@ -119,6 +119,13 @@ def undo_move(settings: Settings, server_role: str | None = None) -> MoveMark:
         database.remove_mark()
         database.commit()
     return mark
+
+
+def _settings_of_target(settings: Settings, to: str) -> Settings:
+    try:
+        return settings_elsewhere(settings, to)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"--to as {error}") from None
 
 
 def _place(settings: Settings) -> str:
