@@ -34,7 +34,7 @@ from keystead.developer_area.sign_in.visits import MemberVisit, Visit
 from keystead.developer_area.web.brand import Brand
 from keystead.developer_area.web.error_pages import ErrorPages
 from keystead.developer_area.web.forms import has_form_token, read_form, require_same_origin
-from keystead.developer_area.web.render import Renderer
+from keystead.developer_area.web.render import Renderer, compress
 from keystead.developer_area.webhooks.deliveries import DeliveryPages
 from keystead.developer_area.webhooks.views import WebhookViews
 from keystead.developer_area.workspace.activity import ActivityPages
@@ -229,7 +229,7 @@ class _Routes:
         """Add a page of a workspace, whose handlers get the signed-in member."""
         self.visitor(
             f"/w/{{workspace_id}}{path}",
-            get=get and self._for_member(get),
+            get=get and _compressed(self._for_member(get)),
             post=post and self._for_member(post),
             is_slow=is_slow,
         )
@@ -283,6 +283,10 @@ class _Routes:
             return member_visit.remember_workspace(handler(member_visit))
 
         return handle
+
+
+def _compressed(handler: Handler) -> Handler:
+    return lambda visit: compress(handler(visit), visit.request)
 
 
 def _owner(visit: Visit) -> str:

@@ -53,6 +53,7 @@ class Frame:
     switch: Sequence[Link] = ()
     account: Link | None = None
     return_url: str | None = None
+    may_choose_plan: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -24,6 +25,7 @@ FORM_TOKEN: Final = "form_token"
 VERSION: Final = "version"
 _MAX_FIELDS: Final = 200
 _TOKEN_LABEL: Final = b"keystead developer area: a form of this browser"
+_NONCE_BYTES: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,20 +72,27 @@ def form_version(form: Form) -> IfMatch:
 
 
 def form_token(secret: Secret, user_id: str = "") -> str:
-    """Return the CSRF token of a browser's forms: an HMAC of the secret in its cookie, so the server stores nothing.
+    """Return a CSRF token of a browser's forms: an HMAC of the secret in its cookie, so the server stores nothing.
 
-    The token doesn't reveal the secret, and a new session has a new one (OWASP, CSRF prevention: HMAC-based tokens).
+    The token doesn't reveal the secret, and a new session has new ones (OWASP, CSRF prevention: HMAC-based tokens).
+    No two are alike, so that the length of a compressed page reveals nothing of them (BREACH).
     `user_id` is part of it, and appended in the clear: it shows whose form this is after the session has ended.
     """
-    mac = hmac.digest(secret.reveal().encode(), _TOKEN_LABEL + user_id.encode(), "sha256")
-    token = base64.urlsafe_b64encode(mac).rstrip(b"=").decode()
+    token = _token_of(secret, user_id, secrets.token_urlsafe(_NONCE_BYTES))
     return f"{token}.{user_id}" if user_id else token
 
 
 def has_form_token(form: Form, secret: Secret) -> bool:
     """Return whether the form carries this browser's token."""
-    token = form_token(secret, form_owner(form))
-    return hmac.compare_digest(form.one(FORM_TOKEN).encode(), token.encode())
+    token = form.one(FORM_TOKEN).partition(".")[0]
+    expected = _token_of(secret, form_owner(form), token.partition("~")[0])
+    return hmac.compare_digest(token.encode(), expected.encode())
+
+
+def _token_of(secret: Secret, user_id: str, nonce: str) -> str:
+    label = _TOKEN_LABEL + f"{nonce}.{user_id}".encode()
+    mac = hmac.digest(secret.reveal().encode(), label, "sha256")
+    return f"{nonce}~{base64.urlsafe_b64encode(mac).rstrip(b'=').decode()}"
 
 
 def form_owner(form: Form) -> str:
