@@ -147,6 +147,7 @@ def _add_webhook_routes(routes: _Routes, dependencies: Dependencies) -> None:
     routes.member(f"{webhook}/edit", get=webhooks.edit_form, post=webhooks.edit)
     routes.member(f"{webhook}/status", post=webhooks.set_status)
     routes.member(f"{webhook}/test", post=webhooks.test)
+    routes.member(f"{webhook}/resend-failed", post=webhooks.resend_failed, is_slow=True)
     routes.member(f"{webhook}/rotate-secret", get=webhooks.rotate_form, post=webhooks.rotate)
     routes.member(f"{webhook}/delete", get=webhooks.delete_form, post=webhooks.delete)
     routes.member(delivery, get=deliveries.show)

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,12 +21,15 @@ from keystead.domain.versions import IfMatch
 from keystead.http.body import FORM_LIMIT, read_body, require_unencoded
 from keystead.http.client import client_of
 from keystead.http.form_body import decode_form, require_form
+from keystead.services.idempotency import Once
 
 FORM_TOKEN: Final = "form_token"
 VERSION: Final = "version"
+ONCE: Final = "once"
 _MAX_FIELDS: Final = 200
 _TOKEN_LABEL: Final = b"keystead developer area: a form of this browser"
 _NONCE_BYTES: Final = 16
+_NONCE: Final = re.compile(r"[A-Za-z0-9_-]{22}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,19 @@ def form_version(form: Form) -> IfMatch:
     return IfMatch.of_version(form.one(VERSION))
 
 
+def new_nonce() -> str:
+    """Return a form's nonce: what it does is done once, however often the form arrives."""
+    return secrets.token_urlsafe(_NONCE_BYTES)
+
+
+def form_once(form: Form) -> Once:
+    """Return the form's nonce as an idempotency key. InvalidRequest without one."""
+    nonce = form.one(ONCE)
+    if not _NONCE.fullmatch(nonce):
+        raise InvalidRequest("The form is incomplete.")
+    return Once(f"form:{nonce}", form.fingerprint(ONCE, FORM_TOKEN))
+
+
 def form_token(secret: Secret, user_id: str = "") -> str:
     """Return a CSRF token of a browser's forms: an HMAC of the secret in its cookie, so the server stores nothing.
 
@@ -78,7 +95,7 @@ def form_token(secret: Secret, user_id: str = "") -> str:
     No two are alike, so that the length of a compressed page reveals nothing of them (BREACH).
     `user_id` is part of it, and appended in the clear: it shows whose form this is after the session has ended.
     """
-    token = _token_of(secret, user_id, secrets.token_urlsafe(_NONCE_BYTES))
+    token = _token_of(secret, user_id, new_nonce())
     return f"{token}.{user_id}" if user_id else token
 
 
