@@ -32,7 +32,7 @@ from pydantic_settings import (
 )
 from typing_extensions import override
 
-from keystead.domain.brand import DARK, LIGHT, accent_for
+from keystead.domain.brand import check_colour
 from keystead.domain.destinations import is_loopback
 from keystead.domain.events import MIN_RETENTION, RetentionPolicy
 from keystead.domain.mail import check_sender, mail_server_of
@@ -147,14 +147,6 @@ def _product_name(name: str) -> str:
     return name.strip()
 
 
-def _on_light(colour: str | None) -> str | None:
-    return colour and accent_for(LIGHT, colour).plain
-
-
-def _on_dark(colour: str | None) -> str | None:
-    return colour and accent_for(DARK, colour).plain
-
-
 def goes_plain(url: str) -> bool:
     """Return whether a PostgreSQL URL leads to another machine and permits connections without TLS.
 
@@ -257,10 +249,10 @@ class Settings(BaseSettings):
     logo: Path | None = Field(
         None, description="The product's logo, an SVG or PNG of at most 64 KiB"
     )
-    accent: Annotated[str | None, AfterValidator(_on_light)] = Field(
+    accent: Annotated[str, AfterValidator(check_colour)] | None = Field(
         None, description="Color of buttons and links, such as #4f46e5"
     )
-    accent_dark: Annotated[str | None, AfterValidator(_on_dark)] = Field(
+    accent_dark: Annotated[str, AfterValidator(check_colour)] | None = Field(
         None, description="The same on a dark background; derived from `accent` if unset"
     )
     token_prefix: Annotated[str, AfterValidator(check_prefix)] = Field(

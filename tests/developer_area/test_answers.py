@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -113,19 +112,48 @@ def test_nothing_is_inline_or_foreign(area: Area) -> None:
 def test_files_are_as_they_are_in_the_folder(area: Area) -> None:
     """Each file is served whole, compressed if the browser accepts that, and under no other name."""
     browser = area.browser()
-    urls = assets_of(browser.open("/sign-in"))
-    linked = [url for url in urls if not url.endswith("/brand.css")]  # generated from settings
-    assert len(linked) >= 8
-    for url in linked:
+    sheets = [path.read_text() for path in FOLDER.glob("*.css")]
+    for url in assets_of(browser.open("/sign-in")):
         plain = browser.open(url, **{"Accept-Encoding": "identity"})
-        (source,) = FOLDER.rglob(url.rpartition("/")[2])
-        assert plain.html.encode() == source.read_bytes()
+        if url.endswith(".css"):
+            assert len(plain.html) == sum(map(len, sheets))
+            assert all(sheet in plain.html for sheet in sheets)
+        else:
+            (source,) = FOLDER.rglob(url.rpartition("/")[2])
+            assert plain.html.encode() == source.read_bytes()
         packed = browser.open(url, **{"Accept-Encoding": "br, gzip"})
         assert packed.headers["content-encoding"] == "gzip"
         assert packed.html == plain.html
-        assert gzip.compress(source.read_bytes())
         assert plain.headers["vary"] == "accept-encoding"
         assert browser.open(url.replace("/static/", "/static/0")).status == 404
+
+
+def test_a_full_page_of_keys_is_small(area: Area) -> None:
+    """A page of 50 keys takes at most 30 kB; it is plain for a browser that accepts nothing else."""
+    area.services.workspaces.set_plan(area.workspace_id, "scale")
+    for number in range(50):
+        area.key(f"{number} " + "nightly export to the warehouse " * 6)
+    browser = area.signed_in()
+    packed = browser.open(area.keys_url)
+    assert packed.headers["content-encoding"] == "gzip"
+    assert int(packed.headers["content-length"]) <= 30_000
+    plain = browser.open(area.keys_url, **{"Accept-Encoding": "identity"})
+    assert "content-encoding" not in plain.headers
+    assert plain.headers["vary"] == packed.headers["vary"] == "accept-encoding"
+    assert len(plain.html.encode()) > 100_000
+    assert len(packed.rows()) == len(plain.rows()) == 50
+
+
+def test_the_length_of_a_page_tells_no_secret(area: Area) -> None:
+    """What is compressed has no secret that stays the same; a page with a token is not compressed (BREACH)."""
+    browser = area.signed_in()
+    pages = [browser.open(f"{area.keys_url}/new") for _ in range(2)]
+    tokens = {e.attributes["value"] for p in pages for e in p.tree.all("input", name="form_token")}
+    assert len(tokens) == 2
+    shown = browser.submit(pages[0], area.keys_url, description="sync", expiry="30", access="full")
+    assert shown.tree.all("textarea", id="token")
+    for page in (shown, area.browser().open(area.link())):
+        assert "content-encoding" not in page.headers
 
 
 @pytest.mark.parametrize(

@@ -106,5 +106,5 @@ def test_an_email_that_is_not_confirmed_can_get_another_link(area: Area) -> None
     assert "Save it again" in browser.open(url(area)).tree.text
     change(area, browser, "email")
     assert confirm(area.browser(), link_of(area)) == 200
-    assert "confirm" not in browser.open(url(area)).tree.text
-    assert f"They go to {NEW}" in browser.open(f"/w/{area.workspace_id}/notices").tree.text
+    assert "to confirm" not in browser.open(url(area)).tree.text
+    assert f"Sent to {NEW}" in browser.open(f"/w/{area.workspace_id}/notices").tree.text

@@ -193,5 +193,5 @@ def test_the_page_of_a_key_by_keyboard(
     expect(page.locator(".attributes")).to_contain_text("CI secret")
     page.get_by_role("button", name="Copy ID").press("Enter")
     expect(page.get_by_role("button", name="Copied ✓")).to_be_visible()
-    assert page.locator("#key-id").inner_text() == key.id
+    assert page.locator("#fact-id").inner_text() == key.id
     require_accessible(page)

@@ -1,4 +1,4 @@
-"""The README's sixty seconds, line by line."""
+"""The README's sixty seconds, line by line, and the curl lines of the guide for a backend."""
 
 from __future__ import annotations
 
@@ -77,3 +77,45 @@ def test_the_commands_of_the_readme_work(server: ServerProcess) -> None:
     assert "never" not in line
     assert refused.startswith("HTTP/1.1 401")
     assert json.loads(refused.splitlines()[-1])["code"] == "invalid-token"
+
+
+@pytest.mark.slow
+def test_the_curl_lines_of_the_backends_guide_work(server: ServerProcess) -> None:
+    """Each curl line of the guide gets a whole answer, of the members that the guide shows."""
+    if shutil.which("curl") is None:
+        pytest.skip("no curl on this machine")
+    guide = (ROOT / "docs/guides/operator.md").read_text()
+    workspace_id = json.loads(server.cli("workspaces", "list", "--json").stdout)["items"][0]["id"]
+    made = {
+        kind: json.loads(
+            server.cli("credentials", "create", kind, "--kind", kind, "--json").stdout
+        )["token"]
+        for kind in ("operator", "service")
+    }
+    environment = {
+        "PATH": os.environ["PATH"],
+        "KEYSTEAD_OPERATOR_TOKEN": made["operator"],
+        "SERVICE_CREDENTIAL": made["service"],
+        "TOKEN": json.loads(server.cli("keys", "create", "--description", "sync", "--json").stdout)[
+            "token"
+        ],
+        "CALLER_ADDRESS": "203.0.113.7",
+        "AFTER": "",
+    }
+    lines = [block for block in BLOCK.findall(guide) if "curl" in block]
+    assert len(lines) == guide.count("curl ") == 4
+    for block in lines:
+        script = block.replace("https://keys.acme.example", server.base_url)
+        script = script.replace("https://keys.example.com", server.base_url)
+        script = script.replace("ws_…", workspace_id).replace("after=$AFTER&", "")
+        ran = subprocess.run(
+            ["sh", "-e"], env=environment, input=script, capture_output=True, text=True, check=True
+        )
+        answer = json.loads(ran.stdout)
+        shown = re.search(
+            re.escape(block) + r"```\n+```json\n(.*?)^```", guide, re.MULTILINE | re.DOTALL
+        )
+        if shown is not None:
+            assert answer.keys() == json.loads(shown[1]).keys(), block
+        assert answer.get("active", True), block
+        assert "code" not in answer, block

@@ -224,12 +224,8 @@ WRONG: dict[str, tuple[Spoil, str]] = {
     "token prefix that is reserved": (environment(KEYSTEAD_TOKEN_PREFIX="acme_svc"), "reserved"),
     "scope without an action": (toml("[scopes]\ninvoices = 'Invoices'"), "scopes: "),
     "scope of another's name": (environment(KEYSTEAD_SCOPES='{"keys:read": "mine"}'), "scopes: "),
-    "accent that cannot be read": (
-        environment(KEYSTEAD_ACCENT="#ffee00"),
-        "accent: is hard to read: #ffffff on #ffee00 has a contrast of 1.20; use at least 4.5",
-    ),
-    "dark accent that cannot be read": (toml("accent_dark = '#1b1b22'"), "accent_dark: is hard"),
     "accent that is no colour": (toml("accent = 'red;}'"), "accent: must be a colour"),
+    "dark accent that is no colour": (toml("accent_dark = '#fff'"), "accent_dark: must be a"),
     "link that is a script": (environment(KEYSTEAD_DOCS_URL="javascript:alert(1)"), "docs_url: "),
     "product without a name": (environment(KEYSTEAD_PRODUCT_NAME=" "), "product_name: "),
     "logo that is absent": (environment(KEYSTEAD_LOGO="logo.svg"), "logo: logo.svg cannot be read"),

@@ -67,6 +67,7 @@ def buildah(tmp_path: Path) -> Iterator[Buildah]:
 
 
 @pytest.mark.prove
+@pytest.mark.timeout(3600)  # a Debian and all dependencies are installed
 def test_the_container_serves_with_a_read_only_root(tmp_path: Path, buildah: Buildah) -> None:
     """The image is built, its server becomes ready as a user without rights, and stops with SIGTERM and code 0."""
     base = tmp_path / "base"

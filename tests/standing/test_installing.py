@@ -28,6 +28,7 @@ ENVIRONMENTS: Final = {
     "fastapi": ["fastapi==0.110.*", "fastapi==0.115.*", "fastapi==0.165.*"],
     "flask": ["flask==3.0.*", "flask"],
     "django": ["django==4.2.*", "django"],
+    "drf": ["djangorestframework==3.15.*"],
 }
 CASES: Final = [(name, each) for name, versions in ENVIRONMENTS.items() for each in versions]
 
@@ -99,6 +100,27 @@ settings.configure(ROOT_URLCONF=__name__, ALLOWED_HOSTS=["localhost"], KEYSTEAD=
 app = get_wsgi_application()
 from keystead.integrations.django import require
 urlpatterns = [path("", require("events:read")(lambda request: HttpResponse("reports")))]
+check(over_wsgi, app)
+""",
+    "drf": """
+import django
+from django.conf import settings
+from django.core.wsgi import get_wsgi_application
+from django.urls import path
+from keystead.integrations import connect
+settings.configure(ROOT_URLCONF=__name__, ALLOWED_HOSTS=["localhost"], KEYSTEAD=connect(),
+    INSTALLED_APPS=["django.contrib.contenttypes", "django.contrib.auth"],
+    REST_FRAMEWORK={"DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"]})
+app = get_wsgi_application()
+from rest_framework.response import Response
+from rest_framework.views import APIView
+from keystead.integrations.rest_framework import KeysteadAuthentication, has_scope
+class Reports(APIView):
+    authentication_classes = [KeysteadAuthentication]
+    permission_classes = [has_scope("events:read")]
+    def get(self, request):
+        return Response("reports")
+urlpatterns = [path("", Reports.as_view())]
 check(over_wsgi, app)
 """,
 }

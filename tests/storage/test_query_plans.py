@@ -328,7 +328,7 @@ ORDERED = (
 def test_the_gauges_read_no_active_key(crowd: Crowd) -> None:
     """Active keys are counted by their written counts, less those that the index of expiries finds expired since."""
     counts = InstallationCounts(crowd.sandbox.database, crowd.sandbox.clock)
-    [plan] = _plans(crowd, counts.read)
+    [plan] = [plan for plan in _plans(crowd, counts.read) if "key_counts" in plan]
     assert re.search(r"api_keys_by_expiry|Index Cond: \(\(expires_at > ", plan), plan
     assert re.findall(r"(?:SCAN|Seq Scan on) (api_keys\b)|using (api_keys_live)", plan) == [], plan
 

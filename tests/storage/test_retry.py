@@ -15,10 +15,11 @@ from keystead.storage import retry
 from keystead.storage.engine.connections import sqlite_driver
 from keystead.storage.engine.errors import RolledBack, StatementFault
 from tests.support.installations import SandboxInstallation
+from tests.support.postgres import wait_until
 
 CODES = {
     "sqlite": ["SQLITE_BUSY_SNAPSHOT"],
-    "postgresql": ["40001", "40P01"],
+    "postgresql": ["40001", "40P01", "25P03", "25P04"],
 }
 OTHERS = {
     "sqlite": ["SQLITE_BUSY", "SQLITE_IOERR", "SQLITE_FULL"],
@@ -33,6 +34,9 @@ def refusal(sandbox: SandboxInstallation, code: str) -> Exception:
     error: Exception = sqlite_driver.OperationalError("planted")
     error.sqlite_errorname = code  # type: ignore[attr-defined]
     return error
+
+
+GONE = "SELECT 1 FROM pg_stat_activity WHERE pid = %s"
 
 
 @contextmanager
@@ -128,3 +132,25 @@ def test_an_ambiguous_commit_is_in_doubt(sandbox: SandboxInstallation) -> None:
     with at_commit(sandbox, code) as tried, pytest.raises(OutcomeUnknown):
         sandbox.key(tenant)
     assert tried == [code]
+
+
+@pytest.mark.parametrize("own_sandbox", ["postgresql"], indirect=True)
+def test_work_that_stood_still_runs_again(own_sandbox: SandboxInstallation) -> None:
+    """A process that a busy machine stopped in the middle of a change finds its transaction ended, and repeats it."""
+    tenant, stopped = own_sandbox.tenant(), list[int]()
+
+    def stop(cursor: Any, statement: str, *_: Any) -> None:
+        if "INSERT INTO events" not in statement or stopped:
+            return
+        stopped.append(cursor.connection.info.backend_pid)
+        cursor.execute("SET LOCAL idle_in_transaction_session_timeout = '1ms'")
+        with psycopg.connect(own_sandbox.url, autocommit=True) as other:
+            wait_until(lambda: other.execute(GONE, stopped).fetchone() is None, "it was ended")
+
+    event.listen(own_sandbox.database.engine, "do_execute", stop)
+    try:
+        own_sandbox.key(tenant)
+    finally:
+        event.remove(own_sandbox.database.engine, "do_execute", stop)
+    assert len(stopped) == 1
+    assert own_sandbox.used(tenant) == len(own_sandbox.ids(tenant)) == 1

@@ -199,7 +199,8 @@ def test_what_waits_is_found_among_what_is_done(crowd: Crowd, name: str, index: 
 
 def test_the_gauges_count_along_indexes(crowd: Crowd) -> None:
     """What is counted for the metrics reads what waits in its index, and no row of the many others."""
-    [plan] = _plans(crowd, InstallationCounts(crowd.sandbox.database, crowd.sandbox.clock).read)
+    counts = InstallationCounts(crowd.sandbox.database, crowd.sandbox.clock)
+    [plan] = [plan for plan in _plans(crowd, counts.read) if "key_counts" in plan]
     for index in ("deliveries_due", "webhook_queues_due"):
         assert index in plan, plan
     assert not re.search(

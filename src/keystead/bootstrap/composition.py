@@ -58,6 +58,7 @@ if TYPE_CHECKING:
         KeyCache,
         Verifier,
     )
+    from keystead.services.webhook_health import WebhookHealth
     from keystead.services.webhooks import Webhooks
     from keystead.services.workspaces import Workspaces
     from keystead.storage.freshness.generation_file import GenerationFile
@@ -275,6 +276,11 @@ class Composition:
             self._throttle(),
             plans_url=self.settings.plans_url,
         )
+
+    def _webhook_health(self) -> WebhookHealth:
+        from keystead.services.webhook_health import WebhookHealth
+
+        return WebhookHealth(self.database, self.clock, self._throttle())
 
     def _deliveries(self) -> Deliveries:
         from keystead.services.deliveries import Deliveries

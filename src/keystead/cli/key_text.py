@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -84,3 +85,17 @@ def require_consent(key: Key) -> None:
         "Revoking can't be undone.",
         "Nothing was revoked.",
     )
+
+
+@contextmanager
+def candidates_noted(json: bool) -> Iterator[None]:
+    """List the keys that are safest to revoke if the limit is reached. In JSON, the error itself has them."""
+    from keystead.client import LimitReached
+
+    try:
+        yield
+    except LimitReached as full:
+        for key in () if json else full.candidates:
+            used = key["last_used_at"] or "never"
+            render.note(f'{key["id"]}: "{key["description"]}" ({key["hint"]}), last used {used}.')
+        raise

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -21,6 +18,7 @@ from keystead.cli.key_arguments import (
     renewal_of,
 )
 from keystead.cli.key_text import (
+    candidates_noted,
     name_of,
     print_key,
     print_token,
@@ -40,17 +38,13 @@ from keystead.cli.options import (
     gather,
 )
 from keystead.cli.outcome import Exit, Failure, forbid_core_dumps
+from keystead.cli.renewal import renew
 from keystead.cli.server import (
-    DEFAULT_SERVER,
     WORKSPACE_CALLS,
-    Server,
-    agent,
-    client_errors,
     operating,
     with_keys,
     workspace_id_of,
 )
-from keystead.cli.token_file import FILE_VARIABLE
 
 if TYPE_CHECKING:
     from keystead.client import Key, Quota
@@ -107,7 +101,7 @@ def create(
     end, labels = expiry_of(expires, now), metadata_of(metadata)
     renewal = renewal_of(renewable_until, now)
     with with_keys(where, workspace) as keys:
-        with _candidates_noted(json):
+        with candidates_noted(json):
             created = keys.create(
                 description,
                 scopes=scope or UNSET,
@@ -310,45 +304,7 @@ def rotate(
         render.note(f"The old key {id} ({old.hint}) {state}.")
 
 
-@app.command
-def renew(
-    *,
-    if_older_than: str | None = None,
-    server: Server = DEFAULT_SERVER,
-    json: Json = False,
-) -> None:
-    """Renew the key whose token is in a file, verify the new token, and replace the file. For unattended jobs.
-
-    Run it again after any failure. The file changes only if the new token works.
-
-    Parameters
-    ----------
-    if_older_than
-        Renew only a key that is older, such as 30d. Default: any.
-    """
-    from keystead.client import RenewalRunning, RenewedFile, UnsafeFile, renew_token_file
-
-    file = server.token_file or os.environ.get(FILE_VARIABLE)
-    if file is None:
-        raise Failure("Name the file of the token: --token-file.", Exit.USAGE)
-    age = None if if_older_than is None else duration_of("--if-older-than", if_older_than)
-    with client_errors():
-        try:
-            renewed: RenewedFile = renew_token_file(
-                file, server.url, if_older_than=age, agent=agent()
-            )
-        except RenewalRunning as running:
-            raise Failure(str(running)) from None
-        except UnsafeFile as unsafe:
-            raise Failure(str(unsafe), Exit.DENIED) from None
-        except OSError as error:
-            raise Failure(f"Can't renew {file}: {error.strerror}.", Exit.DENIED) from None
-    if json:
-        render.print_json({"key": renewed.key, "renewed": renewed.is_new})
-    elif renewed.is_new:
-        render.note(f"{file} has a new token. {summary_of(renewed.key)}")
-    else:
-        render.note(f"{file} is as it was: its key is not older than {if_older_than}.")
+app.command(renew)
 
 
 @app.command
@@ -422,20 +378,6 @@ def rate_limit(
     effective = limits.effective.key_per_minute
     bound = "unlimited" if effective is None else f"{effective} per minute"
     render.print_line(f"{bound}{'' if limits.per_minute is None else ' (its own)'}")
-
-
-@contextmanager
-def _candidates_noted(json: bool) -> Iterator[None]:
-    """List the keys that are safest to revoke if the limit is reached. In JSON, the error itself has them."""
-    from keystead.client import LimitReached
-
-    try:
-        yield
-    except LimitReached as full:
-        for key in () if json else full.candidates:
-            used = key["last_used_at"] or "never"
-            render.note(f'{key["id"]}: "{key["description"]}" ({key["hint"]}), last used {used}.')
-        raise
 
 
 def _changed(keys: Keys, id: str) -> Key | None:

@@ -34,7 +34,7 @@ from keystead.developer_area.sign_in.visits import MemberVisit, Visit
 from keystead.developer_area.web.brand import Brand
 from keystead.developer_area.web.error_pages import ErrorPages
 from keystead.developer_area.web.forms import has_form_token, read_form, require_same_origin
-from keystead.developer_area.web.render import Renderer
+from keystead.developer_area.web.render import Renderer, compress
 from keystead.developer_area.webhooks.deliveries import DeliveryPages
 from keystead.developer_area.webhooks.views import WebhookViews
 from keystead.developer_area.workspace.activity import ActivityPages
@@ -147,6 +147,7 @@ def _add_webhook_routes(routes: _Routes, dependencies: Dependencies) -> None:
     routes.member(f"{webhook}/edit", get=webhooks.edit_form, post=webhooks.edit)
     routes.member(f"{webhook}/status", post=webhooks.set_status)
     routes.member(f"{webhook}/test", post=webhooks.test)
+    routes.member(f"{webhook}/resend-failed", post=webhooks.resend_failed, is_slow=True)
     routes.member(f"{webhook}/rotate-secret", get=webhooks.rotate_form, post=webhooks.rotate)
     routes.member(f"{webhook}/delete", get=webhooks.delete_form, post=webhooks.delete)
     routes.member(delivery, get=deliveries.show)
@@ -229,7 +230,7 @@ class _Routes:
         """Add a page of a workspace, whose handlers get the signed-in member."""
         self.visitor(
             f"/w/{{workspace_id}}{path}",
-            get=get and self._for_member(get),
+            get=get and _compressed(self._for_member(get)),
             post=post and self._for_member(post),
             is_slow=is_slow,
         )
@@ -283,6 +284,10 @@ class _Routes:
             return member_visit.remember_workspace(handler(member_visit))
 
         return handle
+
+
+def _compressed(handler: Handler) -> Handler:
+    return lambda visit: compress(handler(visit), visit.request)
 
 
 def _owner(visit: Visit) -> str:

@@ -7,47 +7,52 @@ from dataclasses import dataclass
 from typing import Final
 
 MIN_CONTRAST: Final = 4.5
-"""The contrast of text to its backtheme."""
+"""The contrast of text to its background."""
 _COLOUR: Final = re.compile(r"#[0-9a-fA-F]{6}")
 _STEPS: Final = 20
+_WHITE: Final = "#ffffff"
+_BLACK: Final = "#000000"
+_PRESSED: Final = 0.15
+"""The share of a colour's opposite to its ink in a button under the pointer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Theme:
-    """A colour theme. `ink`: text on a button of the accent; `towards`: where to move a colour to make it readable."""
+    """A colour theme. `towards`: where to move a colour to make it readable on the theme's surfaces."""
 
-    name: str
-    ink: str
     surfaces: tuple[str, ...]
     towards: str
     softness: float
 
 
-LIGHT: Final = Theme("light", "#ffffff", ("#fafafb", "#ffffff", "#f3f3f6"), "#000000", 0.09)
-DARK: Final = Theme(
-    "dark", "#101014", ("#101014", "#17171d", "#1d1d25", "#22222b"), "#ffffff", 0.25
-)
+LIGHT: Final = Theme(("#fafafb", "#ffffff", "#f3f3f6"), "#000000", 0.09)
+DARK: Final = Theme(("#101014", "#17171d", "#1d1d25", "#22222b"), "#ffffff", 0.25)
 
 
 @dataclass(frozen=True, slots=True)
 class Accent:
-    """One accent and its variants: `strong` for links and pressed buttons, `soft` for backgrounds, `ink` for text."""
+    """One accent and its variants.
+
+    `plain` and `pressed` are buttons with text in `ink`. `strong` is for links and lines, `soft` for backgrounds.
+    """
 
     plain: str
-    strong: str
+    pressed: str
     ink: str
+    strong: str
     soft: str
 
 
 def accent_for(theme: Theme, colour: str) -> Accent:
-    """Return the accent `colour` (`#rrggbb`) in that theme. ValueError if text on it would be hard to read."""
+    """Return the accent `colour` (`#rrggbb`) in that theme. ValueError for another form."""
     plain = check_colour(colour)
-    if (ratio := contrast(plain, theme.ink)) < MIN_CONTRAST:
-        raise ValueError(
-            f"is hard to read: {theme.ink} on {plain} has a contrast of {ratio:.2f}; use at least {MIN_CONTRAST}"
-        )
+    # One of the two is readable on any colour: where white has less than 4.5, black has more than 4.6.
+    ink, other = _WHITE, _BLACK
+    if contrast(plain, ink) < MIN_CONTRAST:
+        ink, other = other, ink
     soft = mix(theme.surfaces[1], plain, theme.softness)
-    return Accent(plain, _readable(plain, (*theme.surfaces, soft), theme), theme.ink, soft)
+    strong = _readable(plain, (*theme.surfaces, soft), theme)
+    return Accent(plain, mix(plain, other, _PRESSED), ink, strong, soft)
 
 
 def check_colour(colour: str) -> str:
@@ -59,7 +64,7 @@ def check_colour(colour: str) -> str:
 
 def dark_variant(colour: str) -> str:
     """Return the nearest tint of `colour` that is readable in the dark theme."""
-    return _readable(check_colour(colour), (DARK.ink,), DARK)
+    return _readable(check_colour(colour), DARK.surfaces[:1], DARK)
 
 
 def contrast(first: str, second: str) -> float:

@@ -36,6 +36,7 @@ class EventType(StrEnum):
     WEBHOOK_SECRET_ROTATED = "webhook.secret_rotated"
     WEBHOOK_ENABLED = "webhook.enabled"
     WEBHOOK_DISABLED = "webhook.disabled"
+    WEBHOOK_RESENT = "webhook.resent"
     WEBHOOK_TEST = "webhook.test"
     MEMBER_ADDED = "member.added"
     MEMBER_INVITED = "member.invited"

@@ -44,6 +44,7 @@ REVOKING_CHANGES: Final[Mapping[EventType, frozenset[str] | None]] = {
     EventType.WEBHOOK_SECRET_ROTATED: _ALWAYS,
     EventType.WEBHOOK_ENABLED: _NEVER,
     EventType.WEBHOOK_DISABLED: _ALWAYS,
+    EventType.WEBHOOK_RESENT: _NEVER,
     EventType.WEBHOOK_TEST: _NEVER,
     # Joining consumes an invitation; a restore revokes every open one.
     EventType.MEMBER_ADDED: _NEVER,

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from keystead.services.usage import Usage
     from keystead.services.usage_reports import UsageReports
     from keystead.services.verifier import CredentialVerifier, Introspection, Verifier
+    from keystead.services.webhook_health import WebhookHealth
     from keystead.services.webhooks import Webhooks
     from keystead.services.workspaces import Workspaces
 
@@ -76,6 +77,7 @@ class Services:
     credentials: Credentials
     credential_verifier: CredentialVerifier
     webhooks: Webhooks
+    webhook_health: WebhookHealth
     deliveries: Deliveries
     notification_digests: NotificationDigests
     confirmations: Confirmations

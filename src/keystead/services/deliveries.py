@@ -27,7 +27,7 @@ from keystead.domain.webhooks import (
 from keystead.services.authorization import Authorization
 from keystead.services.isolation import Isolation, OnFailure
 from keystead.services.sealing import Sealed, Sealing, Unsealable, open_secrets, place_of
-from keystead.services.webhooks import disable
+from keystead.services.webhook_endpoints import disable
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.engine.errors import Busy, StatementFault

@@ -4,29 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final
 
 from keystead.domain import webhooks as rules
 from keystead.domain.destinations import Destinations
-from keystead.domain.errors import NotFound, WebhookDisabled
+from keystead.domain.errors import NotFound
 from keystead.domain.events import NO_ORIGIN, Act, Event, EventType, Origin, Target
 from keystead.domain.ids import DeliveryId, WebhookId, WorkspaceId, is_id, new_id
 from keystead.domain.keys import Unset
 from keystead.domain.principals import Principal
-from keystead.domain.scopes import EVENTS_READ, WEBHOOKS_READ, WEBHOOKS_WRITE
+from keystead.domain.scopes import EVENTS_READ, WEBHOOKS_READ
 from keystead.domain.step_up import SensitiveAction
-from keystead.domain.throttle import SENDING, sending_subject
 from keystead.domain.versions import IfMatch, require_match
 from keystead.domain.webhooks import (
     Delivery,
     DeliveryStatus,
-    DisabledReason,
     WebhookDraft,
     WebhookEndpoint,
     WebhookPatch,
-    WebhookStatus,
 )
 from keystead.services.authorization import Authorization
+from keystead.services.idempotency import Idempotency, Once, Run
 from keystead.services.paging import Page, QuotaPage, page_of
 from keystead.services.plans import quota_of, require_room
 from keystead.services.sealing import (
@@ -39,6 +36,15 @@ from keystead.services.sealing import (
     seal_secrets,
 )
 from keystead.services.throttle import Throttle
+from keystead.services.webhook_endpoints import (
+    WRITING,
+    find,
+    find_active,
+    record,
+    record_status,
+    require_rate,
+    require_write,
+)
 from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.retry import retry_on_conflict
@@ -46,9 +52,6 @@ from keystead.storage.tables import deliveries as delivery_rows
 from keystead.storage.tables import delivery_queues as queues
 from keystead.storage.tables import events
 from keystead.storage.tables import webhooks as rows
-
-WRITING: Final = (WEBHOOKS_WRITE, EVENTS_READ)
-"""The scopes to have events sent somewhere: changing webhooks, and reading what they get."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,16 +86,33 @@ class Webhooks:
         self._database = database
         self._clock = clock
         self._authorization = Authorization(database, clock)
+        self._idempotency = Idempotency(database, clock)
         self._sealing = sealing
         self._destinations = destinations
         self._throttle = throttle
         self._plans_url = plans_url
 
-    @retry_on_conflict
     def create(
-        self, principal: Principal, draft: WebhookDraft, origin: Origin = NO_ORIGIN
+        self,
+        principal: Principal,
+        draft: WebhookDraft,
+        origin: Origin = NO_ORIGIN,
+        once: Once | None = None,
     ) -> CreatedWebhook:
-        """Create an endpoint, if the plan has room. Raises LimitReached, Invalid."""
+        """Create an endpoint, if the plan has room. Raises LimitReached, Invalid.
+
+        A form that arrives again, such as after a lost response, gets what it has created, secret included.
+        """
+        require_write(principal)
+        with self._idempotency.run(principal, once) as run:
+            if run.result is not None:
+                return self._created(principal, WebhookId(run.result))
+            return self._create(principal, draft, origin, run)
+
+    @retry_on_conflict
+    def _create(
+        self, principal: Principal, draft: WebhookDraft, origin: Origin, run: Run
+    ) -> CreatedWebhook:
         with self._authorization.changing(principal, origin, *WRITING) as (tx, act):
             principal.require_recent_authentication(SensitiveAction.CHANGE_WEBHOOKS, act.at)
             checked = rules.check_draft(draft, self._destinations)
@@ -101,7 +121,8 @@ class Webhooks:
             endpoint = _new_endpoint(tx, workspace_id, checked, act)
             secrets = WebhookSecrets(mint_secret(), headers=checked.headers)
             rows.insert_endpoint(tx, endpoint, *self._seal(endpoint, secrets))
-            _record(tx, EventType.WEBHOOK_CREATED, endpoint, act)
+            record(tx, EventType.WEBHOOK_CREATED, endpoint, act)
+            run.finish(tx, endpoint.id)
         return CreatedWebhook(endpoint, secrets.current)
 
     @retry_on_conflict
@@ -125,7 +146,7 @@ class Webhooks:
     def require(self, principal: Principal, webhook_id: WebhookId) -> WebhookEndpoint:
         """Return the endpoint, without a check of scopes. Raises NotFound, which comes before Invalid values."""
         with self._database.read_once(principal.workspace_id) as tx:
-            return _find(tx, principal, webhook_id)
+            return find(tx, principal, webhook_id)
 
     @retry_on_conflict
     def update(
@@ -138,7 +159,7 @@ class Webhooks:
     ) -> WebhookEndpoint:
         """Change the endpoint by `patch`. If nothing changes, there is no event."""
         with self._authorization.changing(principal, origin, *WRITING) as (tx, act):
-            endpoint = _find(tx, principal, webhook_id)
+            endpoint = find(tx, principal, webhook_id)
             principal.require_recent_authentication(SensitiveAction.CHANGE_WEBHOOKS, act.at)
             require_match(if_match, endpoint.version)
             checked = rules.check_patch(patch, self._destinations)
@@ -151,9 +172,9 @@ class Webhooks:
                 changed = replace(changed, version=endpoint.version + 1)
             rows.update_endpoint(tx, changed)
             if names:
-                _record(tx, EventType.WEBHOOK_UPDATED, changed, act, changed=list(names))
+                record(tx, EventType.WEBHOOK_UPDATED, changed, act, changed=list(names))
             if changed.status is not endpoint.status:
-                _record_status(tx, changed, act)
+                record_status(tx, changed, act)
         return changed
 
     @retry_on_conflict
@@ -166,25 +187,49 @@ class Webhooks:
     ) -> None:
         """Delete the endpoint permanently, with its deliveries: nothing more is sent to it."""
         with self._authorization.changing(principal, origin, *WRITING) as (tx, act):
-            endpoint = _find(tx, principal, webhook_id)
+            endpoint = find(tx, principal, webhook_id)
             principal.require_recent_authentication(SensitiveAction.CHANGE_WEBHOOKS, act.at)
             require_match(if_match, endpoint.version)
             rows.mark_deleted(tx, endpoint, act.at)
-            _record(tx, EventType.WEBHOOK_DELETED, endpoint, act)
+            record(tx, EventType.WEBHOOK_DELETED, endpoint, act)
 
     @retry_on_conflict
+    def _created(self, principal: Principal, webhook_id: WebhookId) -> CreatedWebhook:
+        principal.require_recent_authentication(SensitiveAction.CHANGE_WEBHOOKS, self._clock.now())
+        with self._database.read(principal.workspace_id) as tx:
+            endpoint = find(tx, principal, webhook_id)
+            return CreatedWebhook(endpoint, self._open(tx, endpoint).current)
+
     def rotate_secret(
-        self, principal: Principal, webhook_id: WebhookId, origin: Origin = NO_ORIGIN
+        self,
+        principal: Principal,
+        webhook_id: WebhookId,
+        origin: Origin = NO_ORIGIN,
+        once: Once | None = None,
     ) -> CreatedWebhook:
-        """Create a fresh secret. The previous one signs too for 24 hours; an older one stops immediately."""
+        """Create a fresh secret. The previous one signs too for 24 hours; an older one stops immediately.
+
+        A form that arrives again gets the current secret: a second rotation would stop the one that receivers have.
+        """
+        require_write(principal)
+        with self._idempotency.run(principal, once) as run:
+            if run.result is not None:
+                return self._created(principal, WebhookId(run.result))
+            return self._rotate(principal, webhook_id, origin, run)
+
+    @retry_on_conflict
+    def _rotate(
+        self, principal: Principal, webhook_id: WebhookId, origin: Origin, run: Run
+    ) -> CreatedWebhook:
         with self._authorization.changing(principal, origin, *WRITING) as (tx, act):
-            endpoint = _find(tx, principal, webhook_id)
+            endpoint = find(tx, principal, webhook_id)
             principal.require_recent_authentication(SensitiveAction.CHANGE_WEBHOOKS, act.at)
             secrets = self._open(tx, endpoint).rotated()
             endpoint = replace(endpoint, secret_overlap_until=act.at + rules.SECRET_OVERLAP)
             rows.update_endpoint(tx, endpoint)
             rows.update_sealed(tx, endpoint, *self._seal(endpoint, secrets))
-            _record(tx, EventType.WEBHOOK_SECRET_ROTATED, endpoint, act)
+            record(tx, EventType.WEBHOOK_SECRET_ROTATED, endpoint, act)
+            run.finish(tx, endpoint.id)
         return CreatedWebhook(endpoint, secrets.current)
 
     @retry_on_conflict
@@ -192,16 +237,16 @@ class Webhooks:
         self, principal: Principal, webhook_id: WebhookId, origin: Origin = NO_ORIGIN
     ) -> Delivery:
         """Send an event `webhook.test` to this endpoint alone. Raises WebhookDisabled, RateLimited."""
-        _require_write(principal)
+        require_write(principal)
         with self._database.read(principal.workspace_id) as tx:
-            self._find_active(tx, principal, webhook_id)
-        self._require_rate(principal)
+            find_active(tx, principal, webhook_id)
+        require_rate(self._throttle, principal)
         return self._test(principal, webhook_id, origin)
 
     @retry_on_conflict
     def _test(self, principal: Principal, webhook_id: WebhookId, origin: Origin) -> Delivery:
         with self._authorization.changing(principal, origin, *WRITING) as (tx, act):
-            endpoint = self._find_active(tx, principal, webhook_id)
+            endpoint = find_active(tx, principal, webhook_id)
             workspace_id, target = endpoint.workspace_id, Target("webhook", endpoint.id)
             events.append_event_for(
                 tx, workspace_id, endpoint.id, EventType.WEBHOOK_TEST, act, target
@@ -221,7 +266,7 @@ class Webhooks:
         """Return one page of an endpoint's deliveries with their attempts, newest events first."""
         principal.require(WEBHOOKS_READ)
         with self._database.read(principal.workspace_id) as tx:
-            endpoint = _find(tx, principal, webhook_id)
+            endpoint = find(tx, principal, webhook_id)
             deliveries = delivery_rows.page_of_deliveries(
                 tx,
                 endpoint.workspace_id,
@@ -256,34 +301,23 @@ class Webhooks:
 
         Raises WebhookDisabled, and RateLimited if the workspace resends too much.
         """
-        _require_write(principal)
+        require_write(principal)
         with self._database.read(principal.workspace_id) as tx:
             delivery = _find_delivery(tx, principal, delivery_id)
-            self._find_active(tx, principal, delivery.webhook_id)
-        self._require_rate(principal)
+            find_active(tx, principal, delivery.webhook_id)
+        require_rate(self._throttle, principal)
         return self._redeliver(principal, delivery_id, origin)
 
     @retry_on_conflict
     def _redeliver(self, principal: Principal, delivery_id: DeliveryId, origin: Origin) -> Delivery:
         with self._authorization.changing(principal, origin, *WRITING) as (tx, act):
             delivery = _find_delivery(tx, principal, delivery_id)
-            self._find_active(tx, principal, delivery.webhook_id)
+            find_active(tx, principal, delivery.webhook_id)
             queues.hold_queue(tx, (delivery.workspace_id, delivery.webhook_id))
             again = rules.restart_schedule(delivery, act.at)
-            delivery_rows.restart_delivery(tx, again)
+            delivery_rows.restart_deliveries(tx, [again])
             queues.make_due(tx, (delivery.workspace_id, delivery.webhook_id))
         return again
-
-    def _require_rate(self, principal: Principal) -> None:
-        # Before the workspace is locked, so that the count delays no change; what can't be sent doesn't count.
-        what = "tests and deliveries sent again"
-        self._throttle.require_rate(sending_subject(principal.workspace_id), SENDING, what)
-
-    def _find_active(self, tx: Tx, principal: Principal, webhook_id: WebhookId) -> WebhookEndpoint:
-        endpoint = _find(tx, principal, webhook_id)
-        if endpoint.status is WebhookStatus.DISABLED:
-            raise WebhookDisabled("The webhook is disabled; enable it first.")
-        return endpoint
 
     def _with_headers(
         self, tx: Tx, endpoint: WebhookEndpoint, patch: Mapping[str, str | Unset]
@@ -306,26 +340,6 @@ class Webhooks:
         )
         place = place_of(endpoint.workspace_id, endpoint.id)
         return open_secrets(self._sealing, Sealed(*sealed), place)
-
-
-def disable(tx: Tx, endpoint: WebhookEndpoint, act: Act, reason: DisabledReason) -> WebhookEndpoint:
-    """Stop sending to the endpoint, with the reason in an event. The workspace's lock is held."""
-    disabled = replace(endpoint, disabled_at=act.at, disabled_for=reason)
-    rows.update_endpoint(tx, disabled)
-    _record_status(tx, disabled, act)
-    return disabled
-
-
-def _require_write(principal: Principal) -> None:
-    for scope in WRITING:
-        principal.require(scope)
-
-
-def _find(tx: Tx, principal: Principal, webhook_id: WebhookId) -> WebhookEndpoint:
-    endpoint = None
-    if is_id("wh", webhook_id):
-        endpoint = rows.find_endpoint(tx, principal.workspace_id, webhook_id)
-    return NotFound.unless(endpoint, "webhook")
 
 
 def _find_delivery(tx: Tx, principal: Principal, delivery_id: DeliveryId) -> Delivery:
@@ -356,21 +370,3 @@ def _new_endpoint(
 def _changed_names(before: WebhookEndpoint, after: WebhookEndpoint) -> tuple[str, ...]:
     names = ("name", "url", "events")
     return tuple(name for name in names if getattr(before, name) != getattr(after, name))
-
-
-def _record(tx: Tx, type: EventType, endpoint: WebhookEndpoint, act: Act, **data: object) -> None:
-    # The endpoint's name, never its URL, which may contain a secret.
-    target = Target("webhook", endpoint.id)
-    events.append_event(
-        tx, endpoint.workspace_id, type, act, target, {"name": endpoint.name, **data}
-    )
-
-
-def _record_status(tx: Tx, endpoint: WebhookEndpoint, act: Act) -> None:
-    """Record that the endpoint was enabled or disabled, and let the worker look at its queue again."""
-    if endpoint.status is WebhookStatus.ACTIVE:
-        _record(tx, EventType.WEBHOOK_ENABLED, endpoint, act)
-    else:
-        why = endpoint.disabled_for
-        _record(tx, EventType.WEBHOOK_DISABLED, endpoint, act, reason=why)
-    queues.make_due(tx, (endpoint.workspace_id, endpoint.id))

@@ -45,7 +45,7 @@ def test_a_password_is_changed(each_area: Area) -> None:
     other, browser = enter(each_area), enter(each_area)
     before, device = session_of(browser), browser.cookies[DEVICE]
     page = browser.open(url(each_area, "/password"))
-    assert "At least 15 characters" in page.tree.one("ul", id="rules").text
+    assert "at least 15 characters" in page.tree.one("ul", id="rules").text
     seen = browser.submit(page, page.path, current=RIGHT, new=OTHER, again=OTHER)
     assert (seen.path, status_of(seen)[:24]) == (url(each_area), "Your password was saved.")
     assert session_of(browser) != before

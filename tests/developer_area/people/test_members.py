@@ -252,7 +252,7 @@ def test_a_full_plan_does_not_use_up_the_invitation(area: Area) -> None:
     owner = area.signed_in()
     link = invite(area, owner)
     fillers = [area.member(Role.VIEWER, name=f"Filler {n}") for n in range(2)]
-    assert "No room for another member." in owner.open(url(area)).tree.text
+    assert "no room for another member." in owner.open(url(area)).tree.text
     guest = area.browser()
     full = guest.submit(guest.open(link), "/invitation", name="Gus")
     assert (full.status, "open this link again" in full.tree.text) == (409, True)
@@ -265,7 +265,7 @@ def test_an_invitation_is_revoked(each_area: Area) -> None:
     browser = each_area.signed_in()
     link = invite(each_area, browser)
     page = browser.open(url(each_area, "/invitations"))
-    assert [(row["E-mail"], row["Status"]) for row in page.rows()] == [(GUEST, "Open")]
+    assert [(row["Email"], row["Status"]) for row in page.rows()] == [(GUEST, "Open")]
     assert link.partition("=")[2] not in page.html
     revoke = page.link("Revoke")
     seen = submit(browser, revoke)

@@ -111,8 +111,8 @@ def test_the_cookie_is_bound_and_hidden(area: Area) -> None:
     after = _raw_post(browser, "/sign-in", headers, body)
     for line in (before, after):
         name_value, *attributes = [part.strip().lower() for part in line.split(";")]
-        assert name_value.startswith("__host-keystead=")
-        assert len(name_value) == len("__host-keystead=") + 43
+        assert name_value.startswith(f"{SESSION.lower()}=")
+        assert len(name_value) == len(f"{SESSION}=") + 43
         assert sorted(attributes) == ["httponly", "path=/", "samesite=lax", "secure"]
         assert len(line) < 4096
 

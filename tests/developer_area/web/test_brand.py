@@ -91,20 +91,23 @@ def test_the_logo_is_a_file_of_ours(area: Area) -> None:
     assert "script-src 'self'" in file.headers["content-security-policy"]
 
 
-def test_colours_come_as_a_stylesheet(area: Area) -> None:
-    """Colours are a file of their own, whose URL changes with them, with nothing else in it."""
+def test_colours_end_the_one_stylesheet(area: Area) -> None:
+    """A page loads one stylesheet. It ends with the product's colours, and its URL changes with them."""
     seen = branded(area, ACME)
-    file = file_of(area, ACME, seen, "brand.css")
+    assert len([url for url in assets_of(seen) if url.endswith(".css")]) == 1
+    file = file_of(area, ACME, seen, "style.css")
     assert file.headers["content-type"] == "text/css; charset=utf-8"
-    assert "--accent:#0b6e4f;" in file.html
-    assert "prefers-color-scheme:dark" in file.html
-    assert re.fullmatch(r"[-@a-z0-9{}:;#()\s]*", file.html)
-    other = Brand(accent="#4f46e5")
-    urls = [
-        {url for url in assets_of(branded(area, brand)) if url.endswith("brand.css")}
-        for brand in (ACME, other)
-    ]
-    assert urls[0] != urls[1]
+    assert file.html.endswith(ACME.stylesheet)
+    other = branded(area, Brand(accent="#4f46e5"))
+    assert {url for url in assets_of(seen) if url.endswith(".css")}.isdisjoint(assets_of(other))
+
+
+def test_colours_hold_nothing_else() -> None:
+    """What the settings add to the stylesheet are colours of both themes."""
+    css = ACME.stylesheet
+    assert "--accent:#0b6e4f;" in css
+    assert "prefers-color-scheme:dark" in css
+    assert re.fullmatch(r"[-@a-z0-9{}:;#()\s]*", css)
 
 
 def test_a_dark_accent_alone_changes_only_the_dark() -> None:
@@ -122,11 +125,9 @@ def test_backgrounds_are_those_of_the_stylesheet() -> None:
     names = ("ground", "surface", "surface-raised", "surface-sunken")
     for theme, css in ((LIGHT, light), (DARK, dark)):
         values = {
-            match
-            for name in (*names, "accent-ink")
-            for match in re.findall(rf"--{name}: (#[0-9a-f]{{6}});", css)
+            match for name in names for match in re.findall(rf"--{name}: (#[0-9a-f]{{6}});", css)
         }
-        assert values == {*theme.surfaces, theme.ink}
+        assert values == set(theme.surfaces)
 
 
 LOGOS = {

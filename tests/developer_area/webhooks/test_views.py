@@ -16,6 +16,7 @@ from keystead.domain.webhooks import (
     WebhookDraft,
     WebhookEndpoint,
     WebhookStatus,
+    error_for_status,
 )
 from keystead.domain.workspaces import Role
 from keystead.services.deliveries import Sent
@@ -78,7 +79,87 @@ def test_a_webhook_is_created_and_its_secret_shown_once(each_area: Area) -> None
         assert secret not in each_area.signed_in().open(path).html
     [row] = each_area.signed_in().open(url(each_area)).rows()
     assert row["Webhook"] == f"chat {HOOK}"
-    assert (row["Told of"], row["Status"]) == ("All events", "Active")
+    assert (row["Events"], row["Status"]) == ("All events", "Active")
+
+
+@pytest.mark.slow_on("postgresql")
+def test_a_form_that_arrives_again_creates_nothing(area: Area) -> None:
+    """Sending a form again after a lost response shows the same secret; changed input is not sent by the same form."""
+    area.services.workspaces.set_plan(area.workspace_id, "scale")
+    browser = area.signed_in()
+    form, sent = browser.open(url(area, "/new")), {"name": "chat", "url": HOOK, "range": "all"}
+    secrets = [browser.submit(form, url(area), **sent).tree.one("textarea", id="secret").text]
+    secrets += [browser.submit(form, url(area), **sent).tree.one("textarea", id="secret").text]
+    assert secrets[0] == secrets[1]
+    assert len(listed(area)) == 1
+    refused = browser.submit(form, url(area), **sent | {"name": "pager"})
+    assert refused.status == 409
+    assert "This form has already created a webhook." in refused.html
+    assert len(listed(area)) == 1
+
+
+@pytest.mark.slow_on("postgresql")
+def test_a_rotation_that_arrives_again_rotates_once(area: Area) -> None:
+    """The second one shows the same secret, and the receiver's own secret still signs."""
+    webhook = new_webhook(area)
+    browser, path = area.signed_in(), url(area, f"/{webhook.id}/rotate-secret")
+    question = browser.open(path)
+    first, again = [
+        browser.submit(question, path).tree.one("textarea", id="secret").text for _ in "ab"
+    ]
+    assert first == again
+    area.key()
+    [batch] = area.services.deliveries.claim(endpoints=1, messages=10)
+    assert batch.secrets[0] == first
+    assert len(batch.secrets) == 2
+
+
+@pytest.mark.slow_on("postgresql")
+def test_each_type_shows_its_sample(area: Area) -> None:
+    """The form has a payload next to each type of event that can be chosen, as a delivery of it would be."""
+    seen = area.signed_in().open(url(area, "/new"))
+    types = [box.attributes["value"] for box in seen.tree.all("input", name="type")]
+    assert len(types) > 30
+    texts = [pre.text for pre in seen.tree.all("pre")]
+    assert [json.loads(text)["type"] for text in texts] == types
+
+
+@pytest.mark.slow_on("postgresql")
+def test_the_pages_say_how_many_deliveries_succeeded(area: Area) -> None:
+    """The list and the page say it in words and as a bar, and what became of the others."""
+    webhook = new_webhook(area, "chat", "key.created")
+    [row] = area.signed_in().open(url(area)).rows()
+    assert row["Deliveries"] == "None yet"
+    for status in (204, 204, 500):
+        area.key()
+        attempt_all(area, status, error_for_status(status))
+    [row] = area.signed_in().open(url(area)).rows()
+    assert row["Deliveries"] == "2 of 3 recent deliveries succeeded 1 retrying"
+    bar = page_of(area, webhook).tree.one("progress")
+    assert (bar.attributes["value"], bar.attributes["max"]) == ("2", "3")
+
+
+@pytest.mark.slow_on("postgresql")
+def test_all_that_failed_is_resent(area: Area) -> None:
+    """The form is there once a delivery has failed; it queues all of the period again, and says how many."""
+    webhook = new_webhook(area, "chat", "key.created")
+    here, browser = url(area, f"/{webhook.id}"), area.signed_in()
+    assert "Resend all failed since" not in browser.open(here).html
+    for _ in range(2):
+        area.key()
+    attempt_all(area, 410, AttemptError.STATUS)
+    press_switch(area, webhook, WebhookStatus.ACTIVE)
+    viewer = area.signed_in(area.member(Role.VIEWER))
+    assert "Resend all failed since" not in viewer.open(here).html
+    seen = browser.submit(browser.open(here), f"{here}/resend-failed", since="1h")
+    assert "2 failed deliveries are queued again." in seen.html
+    assert [row["Status"] for row in seen.rows()] == ["Queued Next attempt: now"] * 2
+    attempt_all(area, 410, AttemptError.STATUS)
+    press_switch(area, webhook, WebhookStatus.ACTIVE)
+    area.clock.advance(hours=2)
+    browser = area.signed_in()
+    seen = browser.submit(browser.open(here), f"{here}/resend-failed", since="1h")
+    assert "No deliveries failed in that period." in seen.html
 
 
 @pytest.mark.slow_on("postgresql")
@@ -148,9 +229,9 @@ def test_deliveries_show_their_outcome(each_area: Area) -> None:
     attempt_all(each_area, 500, AttemptError.STATUS)
     rows = page_of(each_area, webhook).rows()
     assert [row["Event"] for row in rows] == ["key.created", "key.created"]
-    assert rows[0]["Status"].startswith("Pending next attempt in")
-    assert rows[0]["Last answer"] == "500 Internal Server Error"
-    assert (rows[1]["Status"], rows[1]["Last answer"]) == ("Delivered", "204 No Content")
+    assert rows[0]["Status"].startswith("Retrying Next attempt in")
+    assert rows[0]["Response"] == "500 Internal Server Error"
+    assert (rows[1]["Status"], rows[1]["Response"]) == ("Delivered", "204 No Content")
     browser = each_area.signed_in()
     only = browser.open(url(each_area, f"/{webhook.id}?status={DeliveryStatus.DELIVERED}"))
     assert [row["Status"] for row in only.rows()] == ["Delivered"]
@@ -165,7 +246,7 @@ def test_a_delivery_shows_its_body_and_every_attempt(area: Area) -> None:
     area.clock.advance(seconds=30)
     attempt_all(area, 302, AttemptError.REDIRECT)
     seen = area.signed_in().open(page_of(area, webhook).link("key.created"))
-    assert [row["Answer"] for row in seen.rows()] == [
+    assert [row["Response"] for row in seen.rows()] == [
         "302 Found: redirects aren't followed",
         "Timed out",
     ]
@@ -225,11 +306,11 @@ def test_another_secret_is_shown_once(area: Area) -> None:
     """Only one response shows a new secret, and says how long the previous one also signs."""
     webhook = new_webhook(area)
     browser = area.signed_in()
-    question = browser.open(page_of(area, webhook).link("New secret"))
+    question = browser.open(page_of(area, webhook).link("Rotate secret"))
     seen = browser.submit(question, url(area, f"/{webhook.id}/rotate-secret"))
     secret = seen.tree.one("textarea", id="secret").text
     assert secret.startswith("whsec_")
-    assert "signs too, until" in seen.html
+    assert "The previous secret also signs until" in seen.html
     assert secret not in page_of(area, webhook).html
 
 
@@ -271,7 +352,7 @@ def test_headers_are_changed_without_knowing_the_others(each_area: Area) -> None
     draft = WebhookDraft("chat", HOOK, ("*",), {name: f"s3cret {name}" for name in names})
     webhook = each_area.services.webhooks.create(each_area.principal, draft).endpoint
     form = each_area.signed_in().open(url(each_area, f"/{webhook.id}/edit"))
-    assert "Drop X-Old" in form.tree.text
+    assert "Remove X-Old" in form.tree.text
     assert "s3cret" not in form.html
     seen = edit_headers(each_area, webhook, drop=["X-Old"], headers="authorization: b\nX-New: c")
     assert seen.heading == "chat"
@@ -336,7 +417,7 @@ def test_other_roles_see_webhooks_and_change_nothing(area: Area, role: Role) -> 
     acts = {form.attributes["action"] for form in seen.tree.all("form", method="post")}
     assert not [action for action in acts if "/webhooks" in action]
     delivery = browser.open(seen.link("key.created"))
-    assert "Send again" not in delivery.html
+    assert "Resend" not in delivery.html
     for path in ("/new", f"/{webhook.id}/edit", f"/{webhook.id}/delete"):
         assert browser.open(url(area, path)).status == 403
 

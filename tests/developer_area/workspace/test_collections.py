@@ -157,7 +157,7 @@ def test_search_finds_words(each_area: Area) -> None:
     ]
     assert "1 document" in [each.text for each in results.tree.all("p", class_="quiet")]
     nothing = browser.submit(page, url(each_area, "/docs"), query="key unicorn")
-    assert "No document has all of these words: “key unicorn”." in nothing.tree.text
+    assert "No document matches “key unicorn”." in nothing.tree.text
 
 
 @pytest.mark.parametrize("query", ["---", " ".join("abcdefghijk"), '"'])
@@ -193,7 +193,7 @@ def test_a_long_text_is_cut_and_says_so(area: Area) -> None:
     browser = area.signed_in()
     page = browser.open(url(area, "/docs/documents/a"))
     assert len(page.tree.one("div", class_="document-text").raw) == MAX_SHOWN
-    file = browser.open(page.link("Download all of it"))
+    file = browser.open(page.link("Download the full text"))
     assert len(file.html) == MAX_SHOWN + 1
 
 

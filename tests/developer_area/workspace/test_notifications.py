@@ -42,5 +42,5 @@ def test_each_member_chooses_for_themselves(area: Area) -> None:
 def test_without_an_address_the_page_says_what_is_missing(area: Area) -> None:
     """A user without an email finds a link to add one."""
     seen = area.signed_in(area.member(Role.ADMIN)).open(url(area))
-    assert "You have no e-mail address" in seen.html
-    assert seen.link("Give one").endswith("/account")
+    assert "You have no email address" in seen.html
+    assert seen.link("Add one").endswith("/account")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -47,8 +48,23 @@ def test_at_a_limit_the_page_says_what_to_do(area: Area) -> None:
     seen = browser.open(plan_url(area))
     text, note = uses(seen)["Active API keys"]
     assert text == "5 of 5"
-    assert note.startswith("Full. Revoke an unused key, or upgrade to Team (50).")
+    assert note.startswith("Full. Revoke an unused key. The plan Team allows 50.")
     assert browser.open(seen.link("View keys")).heading == "API keys"
+
+
+def test_no_advice_that_cannot_be_followed(area: Area) -> None:
+    """A viewer reads what is full, and not to revoke a key or to remove a member."""
+    for number in range(5):
+        area.key(f"sync {number}")
+    viewer = area.signed_in(area.member(Role.VIEWER))
+    assert uses(viewer.open(plan_url(area)))["Active API keys"] == [
+        "5 of 5",
+        "Full. The plan Team allows 50.",
+    ]
+    for page in (area.keys_url, plan_url(area), f"/w/{area.workspace_id}/members"):
+        seen = viewer.open(page)
+        text = seen.tree.one("main").text.partition("Role permissions")[0]
+        assert not re.findall(r"\b(Revoke|Delete|Remove|Rotate|Needs review)\b", text)
 
 
 def test_plans_stand_side_by_side(area: Area) -> None:
@@ -106,17 +122,17 @@ def test_a_limit_of_zero_is_full(area: Area) -> None:
 def test_custom_limits_are_shown(area: Area) -> None:
     """Custom limits of the workspace are shown, and distinguished from the plan's."""
     services = area.services
-    assert "agreed for this workspace" not in area.signed_in().open(plan_url(area)).html
+    assert "custom limits" not in area.signed_in().open(plan_url(area)).html
     services.workspaces.set_plan(area.workspace_id, "free", overrides={"api_keys": 7})
     seen = area.signed_in().open(plan_url(area))
     assert uses(seen)["Active API keys"][0] == "0 of 7"
-    assert "agreed for this workspace" in seen.html
+    assert "custom limits" in seen.html
 
 
 @pytest.mark.parametrize("role", Role)
 def test_only_owners_are_sent_to_change_the_plan(area: Area, role: Role) -> None:
-    """Only owners find the link to change the plan; other members read who can."""
+    """Only owners find the link to change the plan; other members read whom to ask."""
     seen = area.signed_in(area.member(role)).open(plan_url(area))
     links = [a for a in seen.tree.all("a") if a.text == "Change the plan"]
     assert bool(links) is (role is Role.OWNER)
-    assert ("An owner can change it." in seen.html) is (role is not Role.OWNER)
+    assert ("ask an owner to change the plan" in seen.html) is (role is not Role.OWNER)

@@ -64,7 +64,7 @@ def test_an_empty_form_says_nothing(area: Area) -> None:
     seen = _save(area)
     assert _own(area) == NO_POLICY
     assert _holds(seen) == []
-    assert "as long as their creators choose" in seen.tree.one("section", id="policy").text
+    assert "Creators choose freely" in seen.tree.one("section", id="policy").text
 
 
 @pytest.mark.parametrize(

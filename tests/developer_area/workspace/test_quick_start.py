@@ -27,7 +27,7 @@ def test_lines_use_the_workspaces_own_names(area: Area) -> None:
     """Without a collection the code creates one; with one it pushes to it, at this server's URL."""
     browser, url = area.signed_in(), f"/w/{area.workspace_id}/quick-start"
     seen = browser.open(url)
-    assert "these lines create docs and push to it" in seen.tree.text
+    assert "These lines create docs and push to it" in seen.tree.text
     assert "https://keys.example/v1/collections/docs/documents/batch" in seen.tree.text
     area.services.documents.create_collection(area.principal, CollectionDraft("answers"))
     again = browser.open(url)
@@ -42,7 +42,7 @@ def test_the_steps_lead_on(area: Area) -> None:
     browser = area.signed_in()
     assert browser.open(browser.open(url).link("Create key")).heading == "Create an API key"
     viewer = area.signed_in(area.member(Role.VIEWER)).open(url)
-    assert "An admin of this workspace can create one for you." in viewer.tree.text
+    assert "Ask an admin of this workspace to create one for you." in viewer.tree.text
     assert not [a for a in viewer.tree.all("a") if a.text == "Create key"]
 
 

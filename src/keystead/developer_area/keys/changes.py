@@ -11,16 +11,15 @@ from starlette.responses import Response
 from keystead.developer_area.keys.contexts import EditKeyPage, RotateKeyPage
 from keystead.developer_area.keys.forms import (
     EditEntry,
-    form_once,
     key_problems,
     shown_at,
 )
 from keystead.developer_area.keys.list_state import ListState
-from keystead.developer_area.keys.pages import KeyPages, is_from_key_page, new_nonce
+from keystead.developer_area.keys.pages import KeyPages, is_from_key_page
 from keystead.developer_area.sign_in.cookies import redirect_with_message
 from keystead.developer_area.sign_in.visits import MemberVisit
 from keystead.developer_area.web.contexts import Choice
-from keystead.developer_area.web.forms import Form, form_version
+from keystead.developer_area.web.forms import Form, form_once, form_version, new_nonce
 from keystead.developer_area.web.navigation import see_other
 from keystead.domain.errors import (
     AgainstPolicy,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, tzinfo
@@ -12,7 +11,7 @@ from keystead.developer_area.keys.access import Grid, grid_of, scopes_in
 from keystead.developer_area.keys.options import NO_OPTIONS, KeyOptions
 from keystead.developer_area.sign_in.visits import MemberVisit
 from keystead.developer_area.web.contexts import Choice, Difference, differences
-from keystead.developer_area.web.forms import FORM_TOKEN, Form
+from keystead.developer_area.web.forms import Form
 from keystead.developer_area.web.labels import field_problems
 from keystead.developer_area.web.timestamps import timestamp
 from keystead.domain.errors import FieldError, Invalid, InvalidRequest
@@ -30,13 +29,10 @@ from keystead.domain.policies import NO_POLICY, Policy, allows_end
 from keystead.domain.principals import Principal
 from keystead.domain.scopes import FULL, READ_ONLY, ScopeCatalog, Scopes
 from keystead.domain.time_zones import end_of_day
-from keystead.services.idempotency import Once
 
-ONCE: Final = "once"
 KEEP: Final = "keep"
 """The option that leaves an attribute unchanged."""
 T = TypeVar("T")
-_NONCE = re.compile(r"[A-Za-z0-9_-]{22}")
 _LIFETIMES: Final = {
     "30": ("30 days", timedelta(days=30)),
     "90": ("90 days", timedelta(days=90)),
@@ -271,14 +267,6 @@ def option_for(scopes: Scopes, catalog: ScopeCatalog) -> str:
 def shown_at(now: datetime) -> str:
     """Return the hidden field of a form shown at `now`."""
     return format_instant(_whole(now))
-
-
-def form_once(form: Form) -> Once:
-    """Return the form's nonce as an idempotency key: one form creates one key however often it arrives."""
-    nonce = form.one(ONCE)
-    if not _NONCE.fullmatch(nonce):
-        raise InvalidRequest("The form is incomplete.")
-    return Once(f"form:{nonce}", form.fingerprint(ONCE, FORM_TOKEN))
 
 
 def key_problems(error: Invalid) -> Mapping[str, str]:

@@ -135,7 +135,7 @@ class KeyList(KeyPages):
             reviews=[
                 _review(each, found.counts, visit)
                 for each in _ADVICE
-                if found.counts.findings.get(each)
+                if may_write and found.counts.findings.get(each)
             ],
             review=review,
             tabs=tabs_of(state, found.counts, visit.keys_url),

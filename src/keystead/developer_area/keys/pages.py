@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterable
 from typing import Final
 
@@ -114,8 +113,3 @@ def carried_query(visit: MemberVisit) -> str:
 def is_from_key_page(visit: MemberVisit) -> bool:
     """Return whether the request was made on the page of one key."""
     return visit.query(FROM) == KEY_PAGE
-
-
-def new_nonce() -> str:
-    """Return a form's nonce: the key is created or rotated once, however often the form arrives."""
-    return secrets.token_urlsafe(16)

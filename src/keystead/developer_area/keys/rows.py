@@ -135,7 +135,7 @@ def limit_notice(quota: QuotaLine, candidates: list[KeyRow]) -> LimitNotice:
     """Return why no key can be created now."""
     reason = (
         f"The {quota.plan} plan allows {plural(quota.limit or 0, 'active key')}, and {quota.used:,}"
-        f" {'is' if quota.used == 1 else 'are'} in use. Revoke one to make room."
+        f" {'is' if quota.used == 1 else 'are'} in use."
     )
     return LimitNotice(reason, candidates)
 

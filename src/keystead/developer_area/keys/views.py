@@ -10,15 +10,15 @@ from starlette.responses import PlainTextResponse, Response
 from keystead.developer_area.keys.contexts import NewKeyPage, RevokeKeyPage
 from keystead.developer_area.keys.forms import (
     KeyEntry,
-    form_once,
     key_problems,
     shown_at,
 )
 from keystead.developer_area.keys.list_state import ListState
-from keystead.developer_area.keys.pages import FAMILY, LIKE, KeyPages, new_nonce
+from keystead.developer_area.keys.pages import FAMILY, LIKE, KeyPages
 from keystead.developer_area.keys.rows import revoke_consequence
 from keystead.developer_area.sign_in.cookies import redirect_with_message
 from keystead.developer_area.sign_in.visits import MemberVisit
+from keystead.developer_area.web.forms import form_once, new_nonce
 from keystead.domain.errors import IdempotencyMismatch, Invalid, LimitReached
 from keystead.domain.ids import KeyId
 from keystead.domain.key_hygiene import is_in_use

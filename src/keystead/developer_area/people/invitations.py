@@ -105,6 +105,8 @@ class InvitationPages(WorkspacePages):
             title=f"Revoke the invitation of {invitation.email}?",
             text="Its link stops working immediately. Members who already accepted it stay.",
             button="Revoke invitation",
+            busy="Revoking…",
+            outcome="the invitation was revoked",
             is_danger=True,
             url=f"{_invitations_url(visit)}/{invitation.id}/revoke",
             back_url=_invitations_url(visit),

@@ -25,7 +25,7 @@ from keystead.developer_area.web.labels import (
     role_choices,
     with_article,
 )
-from keystead.developer_area.web.navigation import pager, see_other
+from keystead.developer_area.web.navigation import leave_page, pager
 from keystead.domain.errors import ChangedMeanwhile, Invalid, LastOwner
 from keystead.domain.ids import UserId
 from keystead.domain.roles import Permission, may_assign, permission_to_assign, permissions_of
@@ -120,7 +120,7 @@ class MemberPages(WorkspacePages):
             self._services.members.leave(visit.principal, visit.origin)
         except LastOwner:
             return self._end_page(visit, visit.member, LAST_OWNER, status=409)
-        return see_other("/")
+        return leave_page(visit.request, "/")
 
     def name_form(self, visit: MemberVisit) -> Response:
         """Show the form of the workspace's name."""

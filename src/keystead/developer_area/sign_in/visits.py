@@ -23,6 +23,7 @@ from keystead.developer_area.web.navigation import (
 from keystead.developer_area.web.timestamps import timestamp
 from keystead.domain.events import Origin
 from keystead.domain.principals import Principal, of_member
+from keystead.domain.roles import Permission
 from keystead.domain.time_zones import find_zone, proposed_zone
 from keystead.domain.token import Secret
 from keystead.domain.workspaces import Member, User, Workspace
@@ -203,6 +204,7 @@ class MemberVisit(Visit):
             switch=self._other_workspaces(),
             account=account_link(self.workspace.id, path),
             return_url=self.visitor.session.return_url,
+            may_choose_plan=self.principal.may(Permission.CHOOSE_PLAN),
         )
 
     def _other_workspaces(self) -> Sequence[Link]:

@@ -20,8 +20,13 @@
       places = placesOf([document.activeElement.closest(".keys tr")?.id]);
       box.showModal();
     }
-    (panel.querySelector("[autofocus]") ?? panel).focus();
+    focusPanel(panel);
   };
+
+  // A refused form has the focus on its first wrong field.
+  const WRONG = '[aria-invalid="true"]:is(input, select, textarea), [aria-invalid="true"] input:not([type=hidden])';
+
+  const focusPanel = (panel) => (panel.querySelector(WRONG) ?? panel.querySelector("[autofocus]") ?? panel).focus();
 
   const closeDialog = () => {
     const box = dialog();
@@ -134,8 +139,7 @@
     : `${what}. Try again.`;
 
   // Our own refusals say in words what was done; a gateway's page, or one of another site, says nothing that we show.
-  const failureIn = (ctx) => {
-    const answer = new DOMParser().parseFromString(ctx.text, "text/html");
+  const failureIn = (ctx, answer) => {
     const refusal = answer.querySelector("[data-refusal]");
     if (refusal !== null) {
       return `${answer.querySelector("[data-refusal-title]").textContent}. ${refusal.textContent}`;
@@ -144,19 +148,21 @@
     return isWhole ? null : saidByGateway(ctx, NOT_OURS(ctx.response.status));
   };
 
-  const alertOf = (source, text) => {
+  const alertOf = (ctx, text) => {
     const failure = document.getElementById("failure").content.cloneNode(true);
     failure.querySelector("[data-failure-text]").textContent = text;
-    failure.querySelector("[data-retry]").addEventListener("click", () => retry(source));
+    failure.querySelector("[data-retry]").addEventListener("click", () => retry(ctx));
     return failure;
   };
 
-  const retry = (source) => source.matches("form") ? source.requestSubmit() : source.click();
+  const retry = ({ sourceElement: source, request }) => source.matches("form")
+    ? source.requestSubmit(request.submitter)
+    : source.click();
 
   const showFailure = (ctx, text) => {
     letSendAgain();
     const source = ctx.sourceElement;
-    const failure = alertOf(source, text);
+    const failure = alertOf(ctx, text);
     const panel = source.isConnected ? source.closest("#panel") : null;
     if (!source.isConnected) failure.querySelector("[data-retry]").remove();
     if (panel !== null) {
@@ -168,7 +174,11 @@
       failure.querySelector("[data-retry]").setAttribute("autofocus", "");
       dialog().replaceChildren(failure);
       openDialog();
-    } else document.getElementById("status").replaceChildren(failure.querySelector("[data-failure]"));
+    } else {
+      const status = document.getElementById("status");
+      status.replaceChildren(failure.querySelector("[data-failure]"));
+      if (isSent(ctx)) status.querySelector("[data-retry]")?.focus();
+    }
   };
 
   const forgetFailures = () => {
@@ -179,11 +189,26 @@
 
   document.addEventListener("htmx:after:request", (event) => {
     const ctx = event.detail.ctx;
-    const text = ctx.hx.redirect === undefined ? failureIn(ctx) : null;
-    if (text === null) return;
+    if (ctx.hx.redirect !== undefined) return;
+    const answer = new DOMParser().parseFromString(ctx.text, "text/html");
+    const text = failureIn(ctx, answer);
+    if (text === null) return take(ctx, answer);
     event.preventDefault();
     showFailure(ctx, text);
   });
+
+  // --- where the answer to a form goes: a panel (a refused form, a new secret) replaces the one that was sent, and a
+  // page outside the frame, such as the sign-in, the whole page ---
+
+  const isFramed = (page) => page.getElementById("side") !== null;
+
+  const take = (ctx, answer) => {
+    if (!isSent(ctx)) return;
+    const panel = ctx.sourceElement.closest("#panel"), isSame = isFramed(answer) === isFramed(document);
+    if (panel !== null && answer.getElementById("panel") !== null && (isSame || inDialog(panel))) {
+      Object.assign(ctx, { target: panel, select: "#panel", replace: null });
+    } else if (!isSame) Object.assign(ctx, { target: document.body, select: "body" });
+  };
 
   document.addEventListener("htmx:error", (event) => {
     const ctx = event.detail.ctx;
@@ -211,6 +236,8 @@
     const lost = isNewContent && document.activeElement === document.body;
     isNewContent = false;
     if (!lost) return;
+    const panel = document.querySelector("#content #panel, #content:has([aria-invalid=true])");
+    if (panel !== null) return focusPanel(panel);
     const row = document.querySelector(".row-changed")
       ?? places.map((id) => document.getElementById(id)).find((place) => place !== null);
     (row?.querySelector(".name a") ?? document.querySelector("#content h1[tabindex]"))?.focus();
@@ -225,9 +252,9 @@
   });
 
   document.addEventListener("htmx:before:swap", (event) => {
-    if (event.detail.ctx.target?.id !== "content") return;
-    isNewContent = true;
-    closeDialog();
+    const target = event.detail.ctx.target;
+    isNewContent = ["content", "panel"].includes(target?.id) && !inDialog(target);
+    if (target?.id === "content") closeDialog();
   });
 
   document.addEventListener("DOMContentLoaded", showScriptedButtons);

@@ -16,6 +16,20 @@ from starlette.responses import Response
 from keystead.developer_area.web.brand import Brand
 
 FOLDER: Final = Path(__file__).parents[1] / "static"
+STYLESHEET: Final = "style.css"
+_STYLES: Final = (
+    "tokens.css",
+    "base.css",
+    "components.css",
+    "frame.css",
+    "keys.css",
+    "key-list.css",
+    "people.css",
+    "workspace.css",
+    "webhooks.css",
+    "forced-colors.css",
+)
+"""The parts of the one stylesheet, in its order; the brand's colors come last."""
 _TYPES: Final = {
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -62,23 +76,20 @@ class Assets:
 
 def _read_assets() -> Iterator[tuple[str, Asset]]:
     for path in sorted(FOLDER.rglob("*")):
-        if path.suffix in _TYPES:
-            yield path.relative_to(FOLDER).as_posix(), _read_asset(path)
-
-
-def _read_asset(path: Path) -> Asset:
-    return _asset(path.name, path.suffix, path.read_bytes())
+        if path.suffix in _TYPES and path.suffix != ".css":
+            yield path.relative_to(FOLDER).as_posix(), _asset(path.name, path.read_bytes())
 
 
 def _brand_assets(brand: Brand) -> dict[str, Asset]:
-    assets = {"brand.css": _asset("brand.css", ".css", brand.stylesheet.encode())}
+    parts = [*((FOLDER / name).read_text() for name in _STYLES), brand.stylesheet]
+    assets = {STYLESHEET: _asset(STYLESHEET, "".join(parts).encode())}
     if brand.logo is not None:
-        suffix = brand.logo.suffix
-        assets["logo"] = _asset(f"logo{suffix}", suffix, brand.logo.body)
+        assets["logo"] = _asset(f"logo{brand.logo.suffix}", brand.logo.body)
     return assets
 
 
-def _asset(file_name: str, suffix: str, body: bytes) -> Asset:
+def _asset(file_name: str, body: bytes) -> Asset:
+    media_type = _TYPES[Path(file_name).suffix]
     digest = hashlib.sha256(body).hexdigest()[:16]
     url = f"/static/{digest}/{file_name}"
-    return Asset(url, _TYPES[suffix], body, gzip.compress(body, mtime=0))
+    return Asset(url, media_type, body, gzip.compress(body, mtime=0))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 from xml.etree import ElementTree
@@ -103,8 +103,9 @@ def _check_element(element: ElementTree.Element) -> None:
 
 
 def _tokens(accent: Accent) -> str:
-    values = {"": accent.plain, "-strong": accent.strong, "-ink": accent.ink, "-soft": accent.soft}
-    lines = "".join(f"--accent{end}:{value};" for end, value in values.items())
+    values = asdict(accent)
+    values[""] = values.pop("plain")
+    lines = "".join(f"--accent{name and f'-{name}'}:{value};" for name, value in values.items())
     return f"@layer tokens{{:root{{{lines}}}}}\n"
 
 

@@ -53,6 +53,7 @@ class Frame:
     switch: Sequence[Link] = ()
     account: Link | None = None
     return_url: str | None = None
+    may_choose_plan: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,15 +128,21 @@ def differences(*fields: tuple[str, str, str]) -> Sequence[Difference]:
 
 @dataclass(frozen=True, slots=True)
 class QuestionPage(FramedPage):
-    """A confirmation before an action. `back_url` is the Cancel link."""
+    """A confirmation before an action. `back_url` is the Cancel link.
+
+    `busy` is on the button while it is sent, `outcome` what isn't known if that fails, `once` the nonce, if it has one.
+    """
 
     template: ClassVar[str] = "question.html"
     title: str
     text: str
     button: str
+    busy: str
+    outcome: str
     is_danger: bool
     url: str
     back_url: str
+    once: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,8 @@ import base64
 import hashlib
 import hmac
 import json
+import re
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -19,11 +21,15 @@ from keystead.domain.versions import IfMatch
 from keystead.http.body import FORM_LIMIT, read_body, require_unencoded
 from keystead.http.client import client_of
 from keystead.http.form_body import decode_form, require_form
+from keystead.services.idempotency import Once
 
 FORM_TOKEN: Final = "form_token"
 VERSION: Final = "version"
+ONCE: Final = "once"
 _MAX_FIELDS: Final = 200
 _TOKEN_LABEL: Final = b"keystead developer area: a form of this browser"
+_NONCE_BYTES: Final = 16
+_NONCE: Final = re.compile(r"[A-Za-z0-9_-]{22}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,21 +75,41 @@ def form_version(form: Form) -> IfMatch:
     return IfMatch.of_version(form.one(VERSION))
 
 
-def form_token(secret: Secret, user_id: str = "") -> str:
-    """Return the CSRF token of a browser's forms: an HMAC of the secret in its cookie, so the server stores nothing.
+def new_nonce() -> str:
+    """Return a form's nonce: what it does is done once, however often the form arrives."""
+    return secrets.token_urlsafe(_NONCE_BYTES)
 
-    The token doesn't reveal the secret, and a new session has a new one (OWASP, CSRF prevention: HMAC-based tokens).
+
+def form_once(form: Form) -> Once:
+    """Return the form's nonce as an idempotency key. InvalidRequest without one."""
+    nonce = form.one(ONCE)
+    if not _NONCE.fullmatch(nonce):
+        raise InvalidRequest("The form is incomplete.")
+    return Once(f"form:{nonce}", form.fingerprint(ONCE, FORM_TOKEN))
+
+
+def form_token(secret: Secret, user_id: str = "") -> str:
+    """Return a CSRF token of a browser's forms: an HMAC of the secret in its cookie, so the server stores nothing.
+
+    The token doesn't reveal the secret, and a new session has new ones (OWASP, CSRF prevention: HMAC-based tokens).
+    No two are alike, so that the length of a compressed page reveals nothing of them (BREACH).
     `user_id` is part of it, and appended in the clear: it shows whose form this is after the session has ended.
     """
-    mac = hmac.digest(secret.reveal().encode(), _TOKEN_LABEL + user_id.encode(), "sha256")
-    token = base64.urlsafe_b64encode(mac).rstrip(b"=").decode()
+    token = _token_of(secret, user_id, new_nonce())
     return f"{token}.{user_id}" if user_id else token
 
 
 def has_form_token(form: Form, secret: Secret) -> bool:
     """Return whether the form carries this browser's token."""
-    token = form_token(secret, form_owner(form))
-    return hmac.compare_digest(form.one(FORM_TOKEN).encode(), token.encode())
+    token = form.one(FORM_TOKEN).partition(".")[0]
+    expected = _token_of(secret, form_owner(form), token.partition("~")[0])
+    return hmac.compare_digest(token.encode(), expected.encode())
+
+
+def _token_of(secret: Secret, user_id: str, nonce: str) -> str:
+    label = _TOKEN_LABEL + f"{nonce}.{user_id}".encode()
+    mac = hmac.digest(secret.reveal().encode(), label, "sha256")
+    return f"{nonce}~{base64.urlsafe_b64encode(mac).rstrip(b'=').decode()}"
 
 
 def form_owner(form: Form) -> str:

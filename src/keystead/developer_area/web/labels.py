@@ -42,9 +42,9 @@ _SYSTEMS: Final = (
 LAST_OWNER: Final = "This is the workspace's only owner, and it needs at least one. Make another member an owner first."
 
 
-def plural(count: int, noun: str) -> str:
-    """Return a count with its noun, such as `1 key` or `1,200 keys`."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+def plural(count: int, noun: str, nouns: str | None = None) -> str:
+    """Return a count with its noun, such as `1 key` or `1,200 keys`. `nouns`: an irregular plural."""
+    return f"{count:,} {noun if count == 1 else nouns or f'{noun}s'}"
 
 
 def field_problems(

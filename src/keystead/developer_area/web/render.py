@@ -1,7 +1,8 @@
-"""Rendering with Jinja2: always escaped, failing on undefined names."""
+"""Rendering with Jinja2: always escaped, failing on undefined names; and the compression of pages."""
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Mapping
 from dataclasses import fields
 from functools import cache
@@ -11,13 +12,16 @@ from typing import Any, Final
 
 from jinja2 import BytecodeCache, Environment, FileSystemLoader, StrictUndefined
 from jinja2.bccache import Bucket
-from starlette.responses import HTMLResponse
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
 from typing_extensions import override
 
 from keystead.developer_area.web.assets import Assets
 from keystead.developer_area.web.brand import Brand
 from keystead.developer_area.web.contexts import Page
 
+_LEVEL: Final = 4
+"""A page of 50 keys takes a millisecond, and is a twentieth smaller at the highest level."""
 TEMPLATES: Final = Path(__file__).parents[1] / "templates"
 
 
@@ -67,6 +71,17 @@ class Renderer:
         context = {name: getattr(page, name) for name in _field_names(type(page))}
         html = self.environment.get_template(page.template).render(context)
         return HTMLResponse(html, status, {"cache-control": "no-store", **(headers or {})})
+
+
+def compress(response: Response, request: Request) -> Response:
+    """Compress a page for a browser that accepts gzip. Not for a page with a secret that stays the same (BREACH)."""
+    if isinstance(response, HTMLResponse):
+        response.headers["vary"] = "accept-encoding"
+        if "gzip" in request.headers.get("accept-encoding", ""):
+            response.body = gzip.compress(response.body, _LEVEL, mtime=0)
+            response.headers["content-encoding"] = "gzip"
+            response.headers["content-length"] = str(len(response.body))
+    return response
 
 
 @cache

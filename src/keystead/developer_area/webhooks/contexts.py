@@ -8,13 +8,40 @@ from typing import ClassVar
 
 from keystead.developer_area.web.contexts import (
     Choice,
-    ChoiceGroup,
     Difference,
     FramedPage,
     Pager,
     QuotaLine,
     Timestamp,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class SuccessBar:
+    """How many of a webhook's latest deliveries succeeded, in words and as a bar. `rest`: what became of the others."""
+
+    id: str
+    text: str
+    rest: str
+    delivered: int
+    attempted: int
+
+
+@dataclass(frozen=True, slots=True)
+class EventTypeChoice:
+    """A type of event as an option, with a sample of its payload."""
+
+    type: str
+    sample: str
+    chosen: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EventTypeGroup:
+    """The types of events about one noun."""
+
+    name: str
+    choices: Sequence[EventTypeChoice]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +54,7 @@ class WebhookRow:
     state: str
     events: str
     destination: str
+    success: SuccessBar
     created: Timestamp
 
 
@@ -43,13 +71,14 @@ class WebhooksPage(FramedPage):
 
 @dataclass(frozen=True, slots=True)
 class WebhookFormPage(FramedPage):
-    """The form of a webhook. `problems` maps field names to sentences.
+    """The form of a webhook. `problems` maps field names to sentences. `once` is the nonce of a new one.
 
     `existing_headers` can be chosen for removal; `differences` says what changed since an outdated form was rendered.
     """
 
     template: ClassVar[str] = "webhook_form.html"
     is_new: bool
+    once: str
     version: int | None
     differences: Sequence[Difference] | None
     is_full: bool
@@ -59,7 +88,7 @@ class WebhookFormPage(FramedPage):
     name: str
     destination: str
     ranges: Sequence[Choice]
-    groups: Sequence[ChoiceGroup]
+    groups: Sequence[EventTypeGroup]
     existing_headers: Sequence[Choice]
     headers: str
 
@@ -87,27 +116,32 @@ class AttemptRow:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryRow:
-    """A delivery for display."""
+    """A delivery for display. `next_attempt` says when it is, empty if there is none."""
 
     url: str
     type: str
-    status: str
+    state: str
     attempts: str
     last: str
     at: Timestamp
-    next_attempt: Timestamp | None
+    next_attempt: str
 
 
 @dataclass(frozen=True, slots=True)
 class WebhookPage(FramedPage):
-    """A webhook with a page of its deliveries. `statuses` filters them."""
+    """A webhook with a page of its deliveries. `statuses` filters them.
+
+    `resend_periods`: the periods of which all failed ones can be resent; empty without a failed one, or the right to.
+    """
 
     template: ClassVar[str] = "webhook.html"
     id: str
     name: str
     status: str
+    is_active: bool
     why_disabled: str
     destination: str
+    success: SuccessBar
     events: Sequence[str]
     header_names: Sequence[str]
     created: Timestamp
@@ -117,6 +151,8 @@ class WebhookPage(FramedPage):
     here: str
     may_change: bool
     statuses: Sequence[Choice]
+    is_filtered: bool
+    resend_periods: Sequence[Choice]
     rows: Sequence[DeliveryRow]
     pages: Pager
 
@@ -128,9 +164,9 @@ class DeliveryPage(FramedPage):
     template: ClassVar[str] = "delivery.html"
     id: str
     type: str
-    status: str
+    state: str
     created: Timestamp
-    next_attempt: Timestamp | None
+    next_attempt: str
     attempts: Sequence[AttemptRow]
     older: str
     body: str | None

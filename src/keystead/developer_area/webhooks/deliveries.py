@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from http import HTTPStatus
 from typing import Final
 
@@ -10,13 +9,19 @@ from starlette.responses import Response
 
 from keystead.developer_area.sign_in.cookies import redirect_with_message
 from keystead.developer_area.sign_in.visits import MemberVisit
-from keystead.developer_area.web.contexts import Timestamp
 from keystead.developer_area.web.labels import plural
-from keystead.developer_area.webhooks.contexts import AttemptRow, DeliveryPage, DeliveryRow
+from keystead.developer_area.webhooks.contexts import (
+    AttemptRow,
+    DeliveryPage,
+    DeliveryRow,
+    SuccessBar,
+)
+from keystead.developer_area.webhooks.forms import payload_text
 from keystead.developer_area.webhooks.pages import WebhookPages, webhooks_url
 from keystead.domain.errors import NotFound, RateLimited, WebhookDisabled
 from keystead.domain.ids import DeliveryId
 from keystead.domain.roles import Permission
+from keystead.domain.webhook_health import DeliveryCounts, state_of
 from keystead.domain.webhooks import (
     Attempt,
     AttemptError,
@@ -25,7 +30,6 @@ from keystead.domain.webhooks import (
     WebhookStatus,
 )
 from keystead.services.webhooks import SentDelivery
-from keystead.wire.webhooks import payload
 
 _ERRORS: Final = {
     AttemptError.REDIRECT: "redirects aren't followed",
@@ -55,12 +59,12 @@ class DeliveryPages(WebhookPages):
             frame=visit.frame(),
             id=delivery.id,
             type=delivery.event_type,
-            status=delivery.status,
+            state=state_of(delivery),
             created=visit.timestamp(delivery.created_at),
-            next_attempt=_next_attempt(delivery, visit),
+            next_attempt=_next_attempt(delivery, webhook, visit),
             attempts=[_attempt_row(attempt, visit) for attempt in reversed(delivery.attempts)],
             older=f"{plural(older, 'earlier attempt')} not stored." if older > 0 else "",
-            body=json.dumps(json.loads(payload(sent.event)), indent=2, ensure_ascii=False),
+            body=payload_text(sent.event),
             webhook=webhook.name,
             webhook_url=webhook_url,
             resend_url=f"{url}/redeliver" if may_change and not is_paused else None,
@@ -88,23 +92,45 @@ class DeliveryPages(WebhookPages):
         return sent
 
 
-def delivery_row(delivery: Delivery, webhook_url: str, visit: MemberVisit) -> DeliveryRow:
+def delivery_row(
+    delivery: Delivery, webhook: WebhookEndpoint, webhook_url: str, visit: MemberVisit
+) -> DeliveryRow:
     """Return a delivery for display."""
     return DeliveryRow(
         url=f"{webhook_url}/deliveries/{delivery.id}",
         type=delivery.event_type,
-        status=delivery.status,
+        state=state_of(delivery),
         attempts=f"{delivery.attempted:,}",
-        last=_outcome(delivery.attempts[-1]) if delivery.attempts else "Queued",
+        last=_outcome(delivery.attempts[-1]) if delivery.attempts else "None yet",
         at=visit.timestamp(delivery.created_at),
-        next_attempt=_next_attempt(delivery, visit),
+        next_attempt=_next_attempt(delivery, webhook, visit),
     )
 
 
-def _next_attempt(delivery: Delivery, visit: MemberVisit) -> Timestamp | None:
-    """Return the time of the next attempt, None if it is due or there is none."""
+def success_bar(webhook: WebhookEndpoint, counts: DeliveryCounts) -> SuccessBar:
+    """Return how many of a webhook's latest deliveries succeeded, for display."""
+    attempted = plural(counts.attempted, "recent delivery", "recent deliveries")
+    rest = ((counts.retrying, "retrying"), (counts.failed, "failed"))
+    return SuccessBar(
+        id=f"success-{webhook.id}",
+        text=f"{counts.delivered} of {attempted} succeeded" if counts.attempted else "None yet",
+        rest=", ".join(f"{count} {state}" for count, state in rest if count),
+        delivered=counts.delivered,
+        attempted=counts.attempted,
+    )
+
+
+def _next_attempt(delivery: Delivery, webhook: WebhookEndpoint, visit: MemberVisit) -> str:
+    """Return when the next attempt is, empty if there is none."""
     due = delivery.next_attempt_at
-    return visit.timestamp(due) if due is not None and due > visit.now() else None
+    if due is None:
+        return ""
+    if webhook.status is WebhookStatus.DISABLED:
+        return "Waits until the webhook is resumed"
+    if due <= visit.now():
+        return "Next attempt: now"
+    next_attempt = visit.timestamp(due)
+    return f"Next attempt {next_attempt.relative}, {next_attempt.exact}"
 
 
 def _attempt_row(attempt: Attempt, visit: MemberVisit) -> AttemptRow:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from keystead.developer_area.web.contexts import Choice, ChoiceGroup, Difference, differences
+from keystead.developer_area.web.contexts import Choice, Difference, differences
 from keystead.developer_area.web.forms import Form
 from keystead.developer_area.web.labels import field_problems
+from keystead.developer_area.webhooks.contexts import EventTypeChoice, EventTypeGroup
 from keystead.developer_area.workspace.event_sentences import NOUNS, noun_of
 from keystead.domain.errors import Invalid
-from keystead.domain.events import EventType, event_types
+from keystead.domain.event_samples import sample_event
+from keystead.domain.events import Event, EventType, event_types
 from keystead.domain.keys import UNSET, Unset
 from keystead.domain.scopes import ScopeCatalog
 from keystead.domain.webhooks import ALL_EVENTS, WebhookDraft, WebhookEndpoint, WebhookPatch
+from keystead.wire.webhooks import payload
 
 EVERYTHING: Final = "all"
 CHOSEN: Final = "chosen"
@@ -89,14 +93,14 @@ class WebhookEntry:
             Choice(CHOSEN, "Selected events", "", self.range == CHOSEN),
         ]
 
-    def groups(self, catalog: ScopeCatalog) -> Sequence[ChoiceGroup]:
-        """Return the event types by noun."""
-        by_noun: dict[str, list[Choice]] = {}
+    def groups(self, catalog: ScopeCatalog) -> Sequence[EventTypeGroup]:
+        """Return the event types by noun, each with its sample."""
+        by_noun: dict[str, list[EventTypeChoice]] = {}
         for type in event_types(has_documents=catalog.has_documents):
             if type is not EventType.WEBHOOK_TEST:
-                choice = Choice(type, type, "", type in self.types)
+                choice = EventTypeChoice(type, payload_text(sample_event(type)), type in self.types)
                 by_noun.setdefault(NOUNS[noun_of(type)], []).append(choice)
-        return [ChoiceGroup(name, choices) for name, choices in by_noun.items()]
+        return [EventTypeGroup(name, choices) for name, choices in by_noun.items()]
 
     def _events(self) -> Sequence[str]:
         return [ALL_EVENTS] if self.range == EVERYTHING else sorted(self.types)
@@ -108,6 +112,11 @@ class WebhookEntry:
                 "/headers", "Enter each custom header on its own line as Name: value"
             )
         return {name.strip(): value.strip() for name, _, value in lines}
+
+
+def payload_text(event: Event) -> str:
+    """Return the payload of an event, with white space for people."""
+    return json.dumps(json.loads(payload(event)), indent=2, ensure_ascii=False)
 
 
 def webhook_problems(error: Invalid) -> dict[str, str]:

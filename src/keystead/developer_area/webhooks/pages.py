@@ -10,6 +10,7 @@ from starlette.responses import Response
 from keystead.developer_area.sign_in.session import WorkspacePages
 from keystead.developer_area.sign_in.visits import MemberVisit
 from keystead.developer_area.web.contexts import Difference
+from keystead.developer_area.web.forms import new_nonce
 from keystead.developer_area.webhooks.contexts import WebhookFormPage, WebhookSecretPage
 from keystead.developer_area.webhooks.forms import WebhookEntry
 from keystead.domain.ids import WebhookId
@@ -51,6 +52,7 @@ class WebhookPages(WorkspacePages):
         page = WebhookFormPage(
             frame=visit.frame(),
             is_new=webhook is None,
+            once=new_nonce() if webhook is None else "",
             version=None if webhook is None else webhook.version,
             differences=differences,
             is_full=webhook is None and self._quota(visit, "webhooks", "webhook").is_full,

@@ -76,7 +76,6 @@ class PlansPage(FramedPage):
     rows: Sequence[str]
     plans: Sequence[PlanColumn]
     policy: PolicyCard
-    may_choose: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -202,6 +202,11 @@ def _about_webhook(action: str) -> _Describe:
     return describe
 
 
+def _resent(facts: _Facts) -> Sentence:
+    deliveries = plural(facts.count("deliveries"), "failed delivery", "failed deliveries")
+    return Sentence(f"resent {deliveries} of the webhook", facts.text("name") or facts.target)
+
+
 def _plan_changed(facts: _Facts) -> Sentence:
     return Sentence("moved the workspace to the plan", facts.text("plan"))
 
@@ -248,6 +253,7 @@ _SENTENCES: Final[Mapping[EventType, _Describe]] = {
     EventType.WEBHOOK_SECRET_ROTATED: _about_webhook("rotated the secret of the webhook"),
     EventType.WEBHOOK_ENABLED: _about_webhook("resumed the webhook"),
     EventType.WEBHOOK_DISABLED: _about_webhook("paused the webhook"),
+    EventType.WEBHOOK_RESENT: _resent,
     EventType.WEBHOOK_TEST: _about_webhook("sent a test to the webhook"),
     EventType.COLLECTION_CREATED: _about_target("created the collection"),
     EventType.COLLECTION_UPDATED: _about_target("changed the title of the collection"),

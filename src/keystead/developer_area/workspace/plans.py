@@ -24,22 +24,47 @@ _NEAR: Final = 0.8
 
 @dataclass(frozen=True, slots=True)
 class _Advice:
-    """A limit's name, what makes room, and the page to do it on."""
+    """A limit's name, what makes room, the page to do it on, and what it takes."""
 
     name: str
     action: str
     link: str
     path: str
+    permission: Permission
 
 
 _LIMITS: Final[Mapping[str, _Advice]] = {
-    "api_keys": _Advice("Active API keys", "Revoke an unused key", "View keys", "keys"),
-    "collections": _Advice(
-        "Collections", "Delete an unused collection", "View collections", "collections"
+    "api_keys": _Advice(
+        "Active API keys", "Revoke an unused key", "View keys", "keys", Permission.MAKE_KEYS
     ),
-    "documents": _Advice("Documents", "Delete unused documents", "View collections", "collections"),
-    "webhooks": _Advice("Webhooks", "Delete an unused webhook", "View webhooks", "webhooks"),
-    "members": _Advice("Members", "Remove a member who has left", "View members", "members"),
+    "collections": _Advice(
+        "Collections",
+        "Delete an unused collection",
+        "View collections",
+        "collections",
+        Permission.WRITE_DOCUMENTS,
+    ),
+    "documents": _Advice(
+        "Documents",
+        "Delete unused documents",
+        "View collections",
+        "collections",
+        Permission.WRITE_DOCUMENTS,
+    ),
+    "webhooks": _Advice(
+        "Webhooks",
+        "Delete an unused webhook",
+        "View webhooks",
+        "webhooks",
+        Permission.MANAGE_WEBHOOKS,
+    ),
+    "members": _Advice(
+        "Members",
+        "Remove a member who has left",
+        "View members",
+        "members",
+        Permission.MANAGE_MEMBERS,
+    ),
 }
 
 
@@ -70,29 +95,35 @@ class PlanPages(WorkspacePages):
             plan=use.plan.name,
             has_own_limits=use.plan not in plans,
             uses=[
-                _limit_use(name, use.quotas[name], use.plan, plans, visit.workspace_url)
+                _limit_use(name, use.quotas[name], _larger_plan(name, use.plan, plans), visit)
                 for name in names
             ],
             rows=[_LIMITS[name].name for name in names],
             plans=[_column(plan, names, plan.id == use.plan.id) for plan in plans],
             policy=policy_card(visit, layers, entry if problems else None, problems),
-            may_choose=visit.principal.may(Permission.CHOOSE_PLAN),
         )
         return self._render(page, status)
 
 
-def _limit_use(name: str, quota: Quota, plan: Plan, plans: Sequence[Plan], base: str) -> LimitUse:
+def _limit_use(name: str, quota: Quota, larger: Plan | None, visit: MemberVisit) -> LimitUse:
+    """Return a limit for display, with the advice that this member can follow."""
     advice, state = _LIMITS[name], _state(quota)
+    advised = state != "" and visit.principal.may(advice.permission)
+    notes = [_left(quota, state)]
+    if advised:
+        notes.append(f"{advice.action}.")
+    if state and larger is not None:
+        notes.append(f"The plan {larger.name} allows {_amount(name, larger)}.")
     limit = ", no limit" if quota.limit is None else f" of {quota.limit:,}"
     return LimitUse(
         id=name,
         name=advice.name,
         text=f"{quota.used:,}{limit}",
-        note=_note(name, quota, state, _larger_plan(name, plan, plans)),
+        note=" ".join(notes).strip(),
         used=quota.used,
         limit=quota.limit,
         state=state,
-        advice=Link(advice.link, f"{base}/{advice.path}") if state else None,
+        advice=Link(advice.link, f"{visit.workspace_url}/{advice.path}") if advised else None,
     )
 
 
@@ -104,14 +135,12 @@ def _state(quota: Quota) -> str:
     return "near" if quota.used >= _NEAR * quota.limit else ""
 
 
-def _note(name: str, quota: Quota, state: str, larger: Plan | None) -> str:
+def _left(quota: Quota, state: str) -> str:
     if quota.room is None:
         return ""
     if not state:
         return f"{quota.room:,} left"
-    upgrade = f", or upgrade to {larger.name} ({_amount(name, larger)})" if larger else ""
-    left = "Full" if state == "full" else f"{quota.room:,} left"
-    return f"{left}. {_LIMITS[name].action}{upgrade}."
+    return "Full." if state == "full" else f"{quota.room:,} left."
 
 
 def _larger_plan(name: str, plan: Plan, plans: Sequence[Plan]) -> Plan | None:

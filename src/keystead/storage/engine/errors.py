@@ -18,7 +18,9 @@ _STANDBY = "hot standby mode"
 """Part of libpq's message if it found nothing but standbys."""
 _POOLER = "unsupported startup parameter"
 """Part of PgBouncer's message about session settings."""
-_NO_EFFECT = ("SQLITE_BUSY", "SQLITE_FULL", "SQLITE_CONSTRAINT", "23", "40001", "40P01")
+_IDLED: Final = ("25P03", "25P04")
+"""This process was not running for so long that the database ended its open transaction."""
+_NO_EFFECT = ("SQLITE_BUSY", "SQLITE_FULL", "SQLITE_CONSTRAINT", "23", "40001", "40P01", *_IDLED)
 _NO_LOCK: Final = "55P03"
 _ROLLED_BACK: Final = ("40001", "40P01", "SQLITE_BUSY_SNAPSHOT")
 """A conflict with a concurrent transaction: a serialization failure, a deadlock, an outdated snapshot."""
@@ -99,6 +101,8 @@ def storage_error(error: BaseException | None) -> StorageError | None:
         return Busy("The database is busy.")
     if isinstance(error, NeverBegan):
         return RolledBack("The database does not answer.")
+    if code in _IDLED:
+        return RolledBack("The server was too busy to finish the change.")
     if code in _ROLLED_BACK:
         return RolledBack("A concurrent change conflicted with yours.")
     is_away = isinstance(error, driver_errors("OperationalError")) and code != "SQLITE_ERROR"

@@ -7,13 +7,27 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Integer, Row, Select, and_, bindparam, insert, select, tuple_, update
+from sqlalchemy import (
+    Integer,
+    Row,
+    Select,
+    and_,
+    bindparam,
+    func,
+    insert,
+    not_,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 
 from keystead.domain.events import Event, EventType
 from keystead.domain.ids import DeliveryId, EventId, WebhookId, WorkspaceId
+from keystead.domain.webhook_health import COUNTED, DeliveryCounts
 from keystead.domain.webhooks import Attempt, AttemptError, Delivery, DeliveryStatus
 from keystead.storage.database import Tx
-from keystead.storage.schema.tables import deliveries, delivery_attempts, events
+from keystead.storage.schema.tables import deliveries, delivery_attempts, events, webhook_endpoints
 from keystead.storage.tables.delivery_queues import has_status
 from keystead.storage.tables.events import EVENT, event_of
 
@@ -56,6 +70,54 @@ _WRITE: Final = update(deliveries).where(
     deliveries.c.workspace_id == bindparam("workspace"), deliveries.c.id == bindparam("delivery")
 )
 """The columns to write are those that it is executed with."""
+_FAILED_SINCE: Final = (
+    select(deliveries.c.id)
+    .where(
+        deliveries.c.workspace_id == bindparam("workspace"),
+        deliveries.c.webhook_id == bindparam("webhook"),
+        has_status(DeliveryStatus.FAILED),
+        deliveries.c.created_at >= bindparam("since"),
+    )
+    .order_by(deliveries.c.event_sequence.desc())
+    .limit(bindparam("most", type_=Integer))
+)
+
+
+def _counts() -> Select[Any]:
+    """Return the numbers of attempted deliveries by status, after the event that is COUNTED deliveries back.
+
+    That event is found along the index of each endpoint, so the count reads no more than COUNTED rows of it.
+    """
+    endpoint, earlier = webhook_endpoints.c, deliveries.alias("earlier").c
+    back = (
+        select(earlier.event_sequence)
+        .where(earlier.workspace_id == endpoint.workspace_id, earlier.webhook_id == endpoint.id)
+        .order_by(earlier.event_sequence.desc())
+        .limit(1)
+        .offset(COUNTED)
+        .correlate(webhook_endpoints)
+        .scalar_subquery()
+    )
+    return (
+        select(deliveries.c.webhook_id, deliveries.c.status, func.count().label("number"))
+        .join(
+            webhook_endpoints,
+            and_(
+                endpoint.workspace_id == deliveries.c.workspace_id,
+                endpoint.id == deliveries.c.webhook_id,
+            ),
+        )
+        .where(
+            endpoint.workspace_id == bindparam("workspace"),
+            endpoint.id.in_(bindparam("webhooks", expanding=True)),
+            deliveries.c.event_sequence > func.coalesce(back, -1),
+            or_(deliveries.c.step > 0, not_(_IS_PENDING)),
+        )
+        .group_by(deliveries.c.webhook_id, deliveries.c.status)
+    )
+
+
+_COUNTS: Final = _counts()
 
 
 def page_of_deliveries(
@@ -133,9 +195,48 @@ def settle_deliveries(tx: Tx, settled: Sequence[Delivery]) -> None:
         tx.execute(insert(delivery_attempts), [_attempt_row(delivery) for delivery in settled])
 
 
-def restart_delivery(tx: Tx, delivery: Delivery) -> None:
-    """Write a delivery whose schedule starts again."""
-    tx.execute(_WRITE, _state_of(delivery))
+def restart_deliveries(tx: Tx, restarted: Sequence[Delivery]) -> None:
+    """Write deliveries whose schedules start again."""
+    tx.execute(_WRITE, [_state_of(delivery) for delivery in restarted])
+
+
+def failed_since(
+    tx: Tx, workspace_id: WorkspaceId, webhook_id: WebhookId, since: datetime, *, limit: int
+) -> list[DeliveryId]:
+    """Return at most `limit` failed deliveries of events since then, newest first."""
+    which = {"workspace": workspace_id, "webhook": webhook_id, "since": since, "most": limit}
+    return list(tx.execute(_FAILED_SINCE, which).scalars())
+
+
+def failed_among(
+    tx: Tx, workspace_id: WorkspaceId, webhook_id: WebhookId, ids: Sequence[DeliveryId]
+) -> list[Delivery]:
+    """Return those of an endpoint's deliveries that have failed, without their attempts."""
+    among = _deliveries_of(workspace_id).where(
+        deliveries.c.webhook_id == webhook_id,
+        deliveries.c.id.in_(ids),
+        has_status(DeliveryStatus.FAILED),
+    )
+    return [_from_row(row) for row in tx.execute(among)]
+
+
+def count_latest(
+    tx: Tx, workspace_id: WorkspaceId, webhook_ids: Sequence[WebhookId]
+) -> dict[WebhookId, DeliveryCounts]:
+    """Return how many of the latest COUNTED deliveries of each endpoint are in each state; none: it is absent."""
+    if not webhook_ids:
+        return {}
+    counts: dict[WebhookId, dict[str, int]] = {}
+    for row in tx.execute(_COUNTS, {"workspace": workspace_id, "webhooks": list(webhook_ids)}):
+        counts.setdefault(row.webhook_id, {})[row.status] = row.number
+    return {
+        webhook_id: DeliveryCounts(
+            by_status.get(DeliveryStatus.DELIVERED, 0),
+            by_status.get(DeliveryStatus.PENDING, 0),
+            by_status.get(DeliveryStatus.FAILED, 0),
+        )
+        for webhook_id, by_status in counts.items()
+    }
 
 
 def _deliveries_of(workspace_id: WorkspaceId) -> Select[Any]:

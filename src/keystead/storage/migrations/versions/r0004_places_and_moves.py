@@ -1,4 +1,4 @@
-"""What the Developer area needs. Each noun has a section of its own."""
+"""Where keys are stored, and moves of the installation. Each noun has a section of its own."""
 
 from __future__ import annotations
 
