@@ -415,6 +415,7 @@ def test_every_page_is_accessible(
         page.get_by_label("Custom access").check()
         require_accessible(page)
         page.keyboard.press("Escape")
+        page.get_by_role("button", name="Discard").click()
         create(page, "axe")
         page.keyboard.press("Escape")
         require_accessible(page)
