@@ -266,10 +266,12 @@ def test_the_switcher_keeps_the_section(area: Area) -> None:
 
 
 def test_home_is_the_last_workspace(area: Area) -> None:
-    """The first page opens the workspace that the browser showed last, while its user is a member of it."""
+    """The first page opens the workspace whose page the user opened last, while they are a member of it."""
     with_password(area)
     other = also_in(area, "Second")
     browser = enter(area)
+    assert browser.open("/").path == area.keys_url
+    browser.open(f"/w/{other}/members", **{"Keystead-Background": "refresh"})
     assert browser.open("/").path == area.keys_url
     browser.open(f"/w/{other}/members")
     assert browser.open("/").path == f"/w/{other}/keys"

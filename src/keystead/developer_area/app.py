@@ -61,8 +61,6 @@ _SECURITY_HEADERS: Final[tuple[Header, ...]] = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
 )
-BACKGROUND: Final = "keystead-background"
-"""The header of requests that scripts make by themselves, which don't keep a session alive."""
 _SEARCHING: Final = frozenset({"query", "sort", "creator", "access", "used"})
 """Parameters of lists that read more rows than they show."""
 
@@ -272,7 +270,7 @@ class _Routes:
             return visit
         address, secret = address_subject(client_of(visit.request.scope).address), visit.secret
         visitor = await self._execution.run_read(address, partial(self._sign_in.visitor, secret))
-        is_used = BACKGROUND not in visit.request.headers
+        is_used = not visit.is_background
         if visitor is not None and is_used and visitor.session.needs_touch(self._sign_in.now()):
             # As a write of its own: a read on the event loop must not wait for the lock of a writer.
             await self._execution.run_write(address, partial(self._sign_in.touch, secret))
