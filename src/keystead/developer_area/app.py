@@ -254,9 +254,13 @@ class _Routes:
             visit = await self._arrive(visit)
             run = self._confirmation.run_post if posted else self._confirmation.run_get
             respond = partial(run, handlers["POST" if posted else "GET"], visit)  # GET: HEAD too
-            if posted and not has_form_token(visit.form, visit.secret):
+            is_ours = posted and has_form_token(visit.form, visit.secret)
+            if posted and not is_ours:
                 respond = partial(self._confirmation.interrupt, visit)
-            execute = self._execution.run_write if posted else self._execution.run_read
+            # A form without a session writes nothing: strangers must not occupy the writer.
+            is_interrupted = visit.visitor is None and "workspace_id" in request.path_params
+            may_write = is_ours and not is_interrupted
+            execute = self._execution.run_write if may_write else self._execution.run_read
             if is_slow or has_password(visit.form) or _SEARCHING & request.query_params.keys():
                 execute = self._execution.run_slow
             return await execute(_owner(visit), respond)
