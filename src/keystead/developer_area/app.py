@@ -34,6 +34,7 @@ from keystead.developer_area.sign_in.visits import MemberVisit, Visit
 from keystead.developer_area.web.brand import Brand
 from keystead.developer_area.web.error_pages import ErrorPages
 from keystead.developer_area.web.forms import has_form_token, read_form, require_same_origin
+from keystead.developer_area.web.navigation import see_other
 from keystead.developer_area.web.render import Renderer, compress
 from keystead.developer_area.webhooks.deliveries import DeliveryPages
 from keystead.developer_area.webhooks.views import WebhookViews
@@ -211,6 +212,7 @@ class _Routes:
         self, base_url: str, services: Services, sessions: Sessions, confirmation: Confirmation
     ) -> None:
         self.routes: list[Route] = []
+        self._pages: set[str] = set()
         self._base_url = base_url
         self._execution = services.execution
         self._sign_in = services.sign_in
@@ -225,13 +227,21 @@ class _Routes:
         post: MemberHandler | None = None,
         is_slow: bool = False,
     ) -> None:
-        """Add a page of a workspace, whose handlers get the signed-in member."""
+        """Add a page of a workspace, whose handlers get the signed-in member. A form without a page leads to one."""
+        if get is not None:
+            self._pages.add(path)
         self.visitor(
             f"/w/{{workspace_id}}{path}",
-            get=get and _compressed(self._for_member(get)),
+            get=_compressed(self._for_member(get or partial(_start_again, self._page_of(path)))),
             post=post and self._for_member(post),
             is_slow=is_slow,
         )
+
+    def _page_of(self, path: str) -> str:
+        """Return the page that a path belongs to: the nearest one above it, else the keys."""
+        while path and path not in self._pages:
+            path = path.rpartition("/")[0]
+        return path or "/keys"
 
     def visitor(
         self,
@@ -290,6 +300,11 @@ class _Routes:
 
 def _compressed(handler: Handler) -> Handler:
     return lambda visit: compress(handler(visit), visit.request)
+
+
+def _start_again(page: str, visit: MemberVisit) -> Response:
+    """Lead back to where a form is: scripts leave its address in the browser, for the user to reload."""
+    return see_other(f"{visit.workspace_url}{page.format(**visit.request.path_params)}")
 
 
 def _owner(visit: Visit) -> str:
