@@ -12,7 +12,7 @@ EX_CONFIG: Final = 78
 
 
 def main() -> None:
-    """Run the command line. The version is told without its packages."""
+    """Run the command line. The version needs none of its packages."""
     if sys.argv[1:2] in [[flag] for flag in VERSION_FLAGS]:
         sys.stdout.write(f"{version()}\n")
         return

@@ -33,7 +33,7 @@ def pull(
 
     A document that was pushed from a file is written to its path again; all others
     become lines of documents.jsonl. Pushing the folder afterwards changes nothing.
-    With --overwrite, a documents.jsonl that nothing needs any more becomes empty.
+    With --overwrite, a documents.jsonl that no document needs becomes empty.
     Nothing is deleted, and nothing is written outside the folder.
 
     Parameters
