@@ -81,7 +81,7 @@ class Visit:
 
     @property
     def is_background(self) -> bool:
-        """Return whether a script asked by itself: that keeps no session alive, and nobody has come to the page."""
+        """Return whether a script asked by itself: that keeps no session alive, and is not a visit of the user."""
         return _BACKGROUND in self.request.headers
 
     def membership(self) -> Member | None:
