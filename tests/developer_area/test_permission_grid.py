@@ -82,12 +82,23 @@ def test_the_page_shows_every_combination() -> None:
 
 
 def test_scopes_that_are_gone_are_still_shown() -> None:
-    """A scope that was removed from the settings has a row of its own, without a description."""
+    """A scope that was removed from the settings is listed as permitting nothing, in neither sentence nor grid."""
+    nothing = "Permits nothing any more: this installation doesn't have it"
     shown = access_of(Scopes(["orders:write", "orders:ship"]), CATALOG)
-    assert levels(shown)["Orders"] == "Write only"
+    assert "Orders" not in levels(shown)
+    assert shown.sentence == "Can't do anything any more: none of its permissions exist."
     assert [(scope.value, scope.hint) for scope in shown.scopes] == [
-        ("orders:ship", ""),
-        ("orders:write", ""),
+        ("orders:ship", nothing),
+        ("orders:write", nothing),
+    ]
+    bare = ScopeCatalog(has_documents=False)
+    left = access_of(Scopes(["documents:read", "plan:read"]), bare)
+    assert left.sentence == "Can read the plan. Can't change anything."
+    assert left.scopes[0].hint == nothing
+    everything = access_of(ALL, CATALOG)
+    assert [levels(everything)[name] for name in ("Events", "Plan", "Invoices", "Webhooks")] == [
+        *("Read", "Read", "Read"),
+        "Write",
     ]
 
 
