@@ -137,4 +137,5 @@ def _callers(visit: MemberVisit, callers: Sequence[KeyCaller], is_over: bool) ->
 def _url(visit: MemberVisit, fragment: str, **changes: str) -> str:
     """Return the URL of this page with other parameters, at one of its parts."""
     kept = {name: visit.query(name) for name in (LIST, PERIOD, CALLERS)}
-    return f"{with_query(visit.request.url.path, **{**kept, **changes})}#{fragment}"
+    url = f"{visit.keys_url}/{visit.path('key_id')}"
+    return f"{with_query(url, **{**kept, **changes})}#{fragment}"
