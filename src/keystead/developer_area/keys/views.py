@@ -46,7 +46,8 @@ class KeyViews(KeyPages):
             return self._form(visit, KeyEntry())
         keys = self._services.keys
         key = keys.get(visit.principal, KeyId(visit.query(LIKE)))
-        return self._form(visit, KeyEntry.like(key, visit.zone, keys.catalog))
+        entry = KeyEntry.like(key, visit.now(), visit.zone, keys.catalog)
+        return self._form(visit, entry, entry.inexact(visit.principal, keys.catalog))
 
     def create(self, visit: MemberVisit) -> Response:
         """Create a key and show its token once, or show the form again with its problems."""
