@@ -13,10 +13,11 @@ from keystead.domain.documents import CollectionDraft, CollectionPatch, Document
 from keystead.domain.errors import LimitReached
 from keystead.domain.event_samples import sample_event
 from keystead.domain.events import Event, EventType, Origin
+from keystead.domain.ids import WorkspaceId
 from keystead.domain.key_lifecycle import expiry_event, refusal_event, reuse_event
 from keystead.domain.keys import KeyDraft, KeyPatch
 from keystead.domain.policies import Policy
-from keystead.domain.principals import Principal
+from keystead.domain.principals import Principal, system
 from keystead.domain.usage import Caller, KeyCaller
 from keystead.domain.verification import DenialReason
 from keystead.domain.webhooks import WebhookDraft, WebhookPatch, WebhookStatus
@@ -27,6 +28,12 @@ from tests.support.installations import SandboxInstallation
 from tests.support.people import acting, member_of
 
 ORIGIN = Origin("203.0.113.9", "req_test")
+
+
+def test_the_system_acts_as_itself() -> None:
+    """What no person did is by the system in the samples too, whatever the product is named."""
+    actors = {sample_event(type).actor for type in EventType}
+    assert [a for a in actors if a.kind == "system"] == [system(WorkspaceId("ws_x")).actor]
 
 
 def test_each_type_has_a_sample_of_the_wires_shape() -> None:

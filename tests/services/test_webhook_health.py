@@ -178,6 +178,10 @@ def test_what_limits_resending(sandbox: SandboxInstallation) -> None:
         health.resend_failed(tenant, webhook, DAY)
     sandbox.clock.advance(SENDING.window)
     assert health.resend_failed(tenant, webhook, DAY).count == 1
+    for _ in range(SENDING.most - 1):  # a search that finds nothing counts too
+        assert health.resend_failed(tenant, webhook, DAY).count == 0
+    with pytest.raises(RateLimited):
+        health.resend_failed(tenant, webhook, DAY)
 
 
 def test_a_period_is_one_of_those_offered() -> None:

@@ -15,7 +15,7 @@ from keystead.domain.principals import Actor, PrincipalKind
 _ID: Final = "02tcRIyrxLXTR81B3dqdOx"
 _MEMBER: Final = Actor(PrincipalKind.MEMBER, f"usr_{_ID}", "Ada Admin")
 _OPERATOR: Final = Actor(PrincipalKind.OPERATOR, f"opr_{_ID}", "console")
-_SYSTEM: Final = Actor(PrincipalKind.SYSTEM, "keystead", "Keystead")
+_SYSTEM: Final = Actor(PrincipalKind.SYSTEM, "system", "System")
 _WHEN: Final = "2027-03-01T12:00:00Z"
 _LATER: Final = "2027-06-01T12:00:00Z"
 _SUCCESSOR: Final = "key_02tdPqWmYb4cVn7ZkLs3Ea"

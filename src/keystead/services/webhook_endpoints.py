@@ -41,7 +41,7 @@ def find_active(tx: Tx, principal: Principal, webhook_id: WebhookId) -> WebhookE
 def require_rate(throttle: Throttle, principal: Principal) -> None:
     """Count a test or a resend. Raises RateLimited."""
     # Before the workspace is locked, so that the count delays no change; what can't be sent doesn't count.
-    what = "tests and deliveries sent again"
+    what = "test events and resends"
     throttle.require_rate(sending_subject(principal.workspace_id), SENDING, what)
 
 

@@ -69,26 +69,29 @@ class WebhookHealth:
 
         One transaction and one event for each BATCH of them. Raises NotFound, WebhookDisabled, RateLimited.
         """
+        self._require_active(principal, webhook_id)
+        require_rate(
+            self._throttle, principal
+        )  # before a search that reads each failure of the webhook
         failed = self._failed(principal, webhook_id, period)
-        if not failed:
-            return Resent(0, has_more=False)
-        require_rate(self._throttle, principal)
         wanted = failed[:MAX_RESENT]
         batches = (wanted[start : start + BATCH] for start in range(0, len(wanted), BATCH))
         count = sum(self._resend(principal, webhook_id, ids, origin) for ids in batches)
         return Resent(count, has_more=len(failed) > MAX_RESENT)
 
     @retry_on_conflict
+    def _require_active(self, principal: Principal, webhook_id: WebhookId) -> None:
+        require_write(principal)
+        with self._database.read(principal.workspace_id) as tx:
+            find_active(tx, principal, webhook_id)
+
+    @retry_on_conflict
     def _failed(
         self, principal: Principal, webhook_id: WebhookId, period: timedelta
     ) -> Sequence[DeliveryId]:
-        require_write(principal)
-        since = self._clock.now() - period
-        with self._database.read(principal.workspace_id) as tx:
-            endpoint = find_active(tx, principal, webhook_id)
-            return rows.failed_since(
-                tx, endpoint.workspace_id, endpoint.id, since, limit=MAX_RESENT + 1
-            )
+        since, workspace_id = self._clock.now() - period, principal.workspace_id
+        with self._database.read(workspace_id) as tx:
+            return rows.failed_since(tx, workspace_id, webhook_id, since, limit=MAX_RESENT + 1)
 
     @retry_on_conflict
     def _resend(

@@ -384,9 +384,7 @@ def test_too_many_tests_are_refused_in_words(area: Area) -> None:
     browser, here = area.signed_in(), url(area, f"/{webhook.id}")
     seen = browser.submit(browser.open(here), f"{here}/test")
     assert (seen.status, seen.heading) == (200, "chat")
-    assert re.search(
-        r"60 tests and deliveries sent again in 60 seconds: wait \d+ seconds", seen.html
-    )
+    assert re.search(r"60 test events and resends in 60 seconds: wait \d+ seconds", seen.html)
     path = f"{here}/deliveries/{delivery.id}"
     assert "wait" in browser.submit(browser.open(path), f"{path}/redeliver").html
 

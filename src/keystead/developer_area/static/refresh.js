@@ -11,7 +11,7 @@
   const loadText = async (url) => {
     try {
       const response = await fetch(url, { headers: { "Keystead-Background": "refresh" } });
-      return response.redirected ? null : await response.text();
+      return response.redirected || !response.ok ? null : await response.text();
     } catch {
       return null;
     }

@@ -68,10 +68,19 @@ class Assets:
         asset = self._by_url.get(request.scope["path"])
         if asset is None:
             raise HTTPException(404)
-        if "gzip" in request.headers.get("accept-encoding", ""):
+        if accepts_gzip(request):
             headers = {**_IMMUTABLE, "content-encoding": "gzip"}
             return Response(asset.compressed, media_type=asset.media_type, headers=headers)
         return Response(asset.body, media_type=asset.media_type, headers=_IMMUTABLE)
+
+
+def accepts_gzip(request: Request) -> bool:
+    """Return whether the client takes gzip by name (RFC 9110 section 12.5.3); a weight of 0 refuses it."""
+    for part in request.headers.get("accept-encoding", "").split(","):
+        coding, _, weight = part.partition(";")
+        if coding.strip().lower() == "gzip":
+            return weight.replace(" ", "").rstrip("0").rstrip(".") not in {"q=", "Q="}
+    return False
 
 
 def _read_assets() -> Iterator[tuple[str, Asset]]:

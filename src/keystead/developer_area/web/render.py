@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from typing_extensions import override
 
-from keystead.developer_area.web.assets import Assets
+from keystead.developer_area.web.assets import Assets, accepts_gzip
 from keystead.developer_area.web.brand import Brand
 from keystead.developer_area.web.contexts import Page
 
@@ -77,7 +77,7 @@ def compress(response: Response, request: Request) -> Response:
     """Compress a page for a browser that accepts gzip. Not for a page with a secret that stays the same (BREACH)."""
     if isinstance(response, HTMLResponse):
         response.headers["vary"] = "accept-encoding"
-        if "gzip" in request.headers.get("accept-encoding", ""):
+        if accepts_gzip(request):
             response.body = gzip.compress(response.body, _LEVEL, mtime=0)
             response.headers["content-encoding"] = "gzip"
             response.headers["content-length"] = str(len(response.body))

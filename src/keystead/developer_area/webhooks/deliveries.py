@@ -63,7 +63,7 @@ class DeliveryPages(WebhookPages):
             created=visit.timestamp(delivery.created_at),
             next_attempt=_next_attempt(delivery, webhook, visit),
             attempts=[_attempt_row(attempt, visit) for attempt in reversed(delivery.attempts)],
-            older=f"{plural(older, 'earlier attempt')} not stored." if older > 0 else "",
+            older=f"{plural(older, 'earlier attempt')} not shown." if older > 0 else "",
             body=payload_text(sent.event),
             webhook=webhook.name,
             webhook_url=webhook_url,
