@@ -175,7 +175,7 @@ def test_every_hour_has_its_own_name() -> None:
 
 
 def test_a_query_of_raw_bytes_is_no_fault(area: Area) -> None:
-    """A byte in the query that is no UTF-8 changes nothing, and the page's links lead to the page."""
+    """A byte in the query that isn't UTF-8 changes nothing, and the page's links lead to the page."""
 
     async def raw(scope: Scope, receive: Receive, send: Send) -> None:
         query = scope["query_string"].replace(b"raw", b"\xff")

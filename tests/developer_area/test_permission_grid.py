@@ -85,10 +85,10 @@ def test_the_page_shows_every_combination() -> None:
 
 def test_scopes_that_are_gone_are_still_shown() -> None:
     """A scope that was removed from the settings is listed as permitting nothing, in neither sentence nor grid."""
-    nothing = "Permits nothing any more: this installation doesn't have it"
+    nothing = "Permits nothing: this installation no longer has it"
     shown = access_of(Scopes(["orders:write", "orders:ship"]), CATALOG)
     assert "Orders" not in levels(shown)
-    assert shown.sentence == "Can't do anything any more: none of its permissions exist."
+    assert shown.sentence == "Can't do anything: this installation no longer has its permissions."
     assert [(scope.value, scope.hint) for scope in shown.scopes] == [
         ("orders:ship", nothing),
         ("orders:write", nothing),

@@ -27,8 +27,8 @@ from keystead.domain.scopes import EVERYTHING, ScopeCatalog, Scopes
 
 _FIELD: Final = "scope_"
 _WRITE_ONLY: Final = "write_only"
-_GONE: Final = "Permits nothing any more: this installation doesn't have it"
-_ALL_GONE: Final = "Can't do anything any more: none of its permissions exist."
+_GONE: Final = "Permits nothing: this installation no longer has it"
+_ALL_GONE: Final = "Can't do anything: this installation no longer has its permissions."
 
 
 @dataclass(frozen=True, slots=True)
