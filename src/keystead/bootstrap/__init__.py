@@ -27,7 +27,7 @@ from keystead.bootstrap.preparation import (
     require_private_place,
 )
 from keystead.bootstrap.restoration import Restored, back_up, restore
-from keystead.settings import Settings, read_settings
+from keystead.settings import Settings, read_settings, settings_of
 
 __all__ = [
     "Installation",
@@ -59,5 +59,6 @@ __all__ = [
     "require_private_place",
     "restore",
     "schema_state",
+    "settings_of",
     "undo_move",
 ]

@@ -77,10 +77,9 @@ def prepared(folder: Path, scopes: Mapping[str, str] = NO_SCOPES) -> Settings:
     """
     try:
         from keystead import bootstrap
-        from keystead.settings import settings_of
     except ModuleNotFoundError as error:
         raise ConfigurationError(missing(error, "A real Keystead in a test", "server")) from error
     database = f"sqlite:///{folder / 'keystead.db'}"
-    settings = settings_of(database=database, data=folder, scopes=dict(scopes))
+    settings = bootstrap.settings_of(database=database, data=folder, scopes=dict(scopes))
     bootstrap.prepare(settings)
     return settings
