@@ -16,6 +16,7 @@ from keystead.storage.clock import Clock
 from keystead.storage.database import Database, Tx
 from keystead.storage.engine.roles import Purpose
 from keystead.storage.retry import retry_on_conflict
+from keystead.storage.tables import key_counts
 from keystead.storage.tables import retention as rows
 from keystead.storage.tables.retention import CallerId, Spent, UseId, UseTable
 
@@ -157,7 +158,10 @@ class Retention:
 
 
 class ExpiredRows:
-    """Deletes spent links and confirmations, old sessions and devices, and old counts of wrong passwords."""
+    """Deletes spent links and confirmations, old sessions and devices, and old counts of wrong passwords.
+
+    It also writes the counts of keys again, so that what has expired is not counted each time they are read.
+    """
 
     def __init__(
         self, database: Database, clock: Clock, on_failure: OnFailure | None = None
@@ -166,11 +170,13 @@ class ExpiredRows:
         self._clock = clock
         # The log names a row's table: its key may be the digest of a secret.
         self._isolation = Isolation[_Row](EXPIRED_TASK, clock, on_failure, name=lambda row: row[0])
+        self._workspaces = Isolation[WorkspaceId](EXPIRED_TASK, clock, on_failure)
 
     def run(self) -> int:
-        """Delete what is past its retention. Returns how many rows that were."""
+        """Delete what is past its retention, and settle counts of keys. Returns how many rows that were."""
         now = self._clock.now()
         return run_all(
+            partial(self._settle_counts, now),
             *(
                 partial(self._delete_kind, kind, now - kept)
                 for kind, kept in (
@@ -180,8 +186,21 @@ class ExpiredRows:
                     (Spent.DEVICES, DEVICE_LIFETIME),
                     (Spent.FAILURES, FAILURES_KEPT),
                 )
-            )
+            ),
         )
+
+    @retry_on_conflict
+    def _settle_counts(self, now: datetime) -> int:
+        """Settle the counts that most keys have expired from; the next run continues."""
+        with self._database.read_across(Purpose.WORKER) as tx:
+            workspace_ids = key_counts.unsettled_counts(tx, now, BATCH)
+        return len(self._workspaces.each(workspace_ids, partial(self._settle_count, now=now)))
+
+    @retry_on_conflict
+    def _settle_count(self, workspace_id: WorkspaceId, now: datetime) -> None:
+        with self._database.write(workspace_id, keeps_access=True) as tx:
+            counted = key_counts.count_keys(tx, workspace_id, now)
+            key_counts.settle_count(tx, workspace_id, counted, now)
 
     def _delete_kind(self, kind: Spent, instant: datetime) -> int:
         return _drain(

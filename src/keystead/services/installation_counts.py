@@ -37,7 +37,7 @@ class InstallationCounts:
         with self._database.read_across(Purpose.WORKER) as tx:
             row = rows.count_installation(tx, now)
         return Counts(
-            row.counted_keys - row.expired_keys,
+            row.active_keys,
             row.workspaces,
             row.waiting_deliveries,
             max(now - (row.first_due or now), timedelta()),

@@ -5,50 +5,27 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import func, select
 
 from keystead.domain.webhooks import DeliveryStatus
 from keystead.storage.database import Tx
 from keystead.storage.queries import Query
-from keystead.storage.schema.columns import Instant
-from keystead.storage.schema.tables import (
-    api_keys,
-    deliveries,
-    key_counts,
-    webhook_queues,
-    workspaces,
-)
+from keystead.storage.schema.tables import deliveries, webhook_queues, workspaces
 from keystead.storage.tables.delivery_queues import has_status
+from keystead.storage.tables.key_counts import ALL_COUNTED
 
 
 class InstallationRow(NamedTuple):
     """The counts of all workspaces together; `first_due` is None while no delivery is due or will be."""
 
     workspaces: int
-    counted_keys: int
-    expired_keys: int
+    active_keys: int
     waiting_deliveries: int
     first_due: datetime | None
 
 
 _WORKSPACES: Final = (
     select(func.count()).select_from(workspaces).where(workspaces.c.deleted_at.is_(None))
-)
-_COUNTED: Final = select(func.coalesce(func.sum(key_counts.c.counted), 0))
-# The written counts are of different times. The lower bound of them all lets an index find what has expired since;
-# SQLite would rather read every key.
-_EXPIRED: Final = (
-    select(func.count())
-    .select_from(api_keys, key_counts)
-    .with_hint(api_keys, "INDEXED BY api_keys_by_expiry", "sqlite")
-    .where(
-        api_keys.c.workspace_id == key_counts.c.workspace_id,
-        api_keys.c.revoked_at.is_(None),
-        api_keys.c.rotated_to.is_(None),
-        api_keys.c.expires_at > select(func.min(key_counts.c.at)).scalar_subquery(),
-        api_keys.c.expires_at > key_counts.c.at,
-        api_keys.c.expires_at <= bindparam("now", type_=Instant),
-    )
 )
 _WAITING: Final = (
     select(func.count()).select_from(deliveries).where(has_status(DeliveryStatus.PENDING))
@@ -59,8 +36,7 @@ _FIRST_DUE: Final = select(func.min(webhook_queues.c.due_at)).where(
 _COUNTS: Final = Query(
     select(
         _WORKSPACES.scalar_subquery(),
-        _COUNTED.scalar_subquery(),
-        _EXPIRED.scalar_subquery(),
+        ALL_COUNTED.scalar_subquery(),
         _WAITING.scalar_subquery(),
         _FIRST_DUE.scalar_subquery(),
     )

@@ -10,7 +10,7 @@ from sqlalchemy import bindparam, case, func, select, update
 from keystead.domain.ids import WorkspaceId
 from keystead.storage.database import Tx
 from keystead.storage.queries import Query
-from keystead.storage.schema.columns import Instant
+from keystead.storage.schema.columns import LIMIT, Instant
 from keystead.storage.schema.tables import api_keys, key_counts
 
 SETTLED_AT: Final = 200
@@ -32,9 +32,22 @@ _EXPIRED_BETWEEN: Final = (
 )
 COUNT_COLUMNS: Final = (key_counts.c.counted, _AT, _EXPIRED_BETWEEN.label("expired"))
 """The written count, its time, and how many keys expire between that time and the parameter `now`."""
+ALL_COUNTED: Final = select(
+    func.coalesce(
+        func.sum(key_counts.c.counted + case((_AT < _NOW, -1), else_=1) * _EXPIRED_BETWEEN), 0
+    )
+)
+"""The keys of all workspaces that count at the parameter `now`: `count_at` of each, added up."""
 
 _COUNT: Final = Query(
     select(*COUNT_COLUMNS).where(key_counts.c.workspace_id == bindparam("workspace"))
+)
+_EXPIRED: Final = select(key_counts.c.workspace_id, COUNT_COLUMNS[-1]).subquery()
+_UNSETTLED: Final = Query(
+    select(_EXPIRED.c.workspace_id)
+    .where(_EXPIRED.c.expired > 0)
+    .order_by(_EXPIRED.c.expired.desc(), _EXPIRED.c.workspace_id)
+    .limit(LIMIT)
 )
 _IS_OVERLAPPING: Final = (
     api_keys.c.workspace_id == bindparam("workspace"),
@@ -62,6 +75,11 @@ def count_overlapping_keys(tx: Tx, workspace_id: WorkspaceId, now: datetime) -> 
     """Return how many rotated keys are still active in their overlap."""
     keys: int = _OVERLAPPING.scalar(tx, {"workspace": workspace_id, "now": now})
     return keys
+
+
+def unsettled_counts(tx: Tx, now: datetime, limit: int) -> list[WorkspaceId]:
+    """Return workspaces whose keys have expired since their counts were written, those with most of them first."""
+    return _UNSETTLED.scalars(tx, {"now": now, "limit": limit})
 
 
 def settle_count(tx: Tx, workspace_id: WorkspaceId, counted: int, now: datetime) -> None:
