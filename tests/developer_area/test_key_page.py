@@ -172,7 +172,8 @@ def test_the_first_request_is_named(each_area: Area) -> None:
     used(each_area, token, "curl/8.5.0 (x86_64)")
     seen = opened(each_area, token)
     assert seen.tree.all("p", class_="first-request") == []
-    named = seen.tree.one("dl", class_="card attributes").attributes["data-first-request"]
+    details = seen.tree.one("section", aria_labelledby="details-title")
+    named = details.attributes["data-first-request"]
     assert named == "First request: just now from 10.2.3.4 (curl)"
 
 
