@@ -15,6 +15,7 @@ from sqlalchemy import make_url, text
 
 from keystead import bootstrap
 from keystead.bootstrap import Settings, Step
+from keystead.cli.installation import actor
 from keystead.domain.errors import StorageError
 from keystead.domain.keys import KeyDraft
 from keystead.domain.principals import operator
@@ -240,6 +241,26 @@ def test_a_url_that_no_server_could_use_is_refused(trial: Trial) -> None:
     for url, reason in reasons.items():
         with pytest.raises(ConfigurationError, match=reason):
             bootstrap.move(trial.settings, url, nothing)
+
+
+@pytest.mark.parametrize("trial", ["sqlite"], indirect=True)
+def test_backups_and_restores_heed_a_move(trial: Trial, tmp_path: Path) -> None:
+    """No backup is made of a database that was left, nor put in its place, nor is a copy of it put anywhere."""
+    before, after = tmp_path / "before", tmp_path / "after"
+    bootstrap.back_up(trial.settings, before)
+    trial.move()
+    with pytest.raises(ConfigurationError, match="was moved to"):
+        bootstrap.back_up(trial.settings, after)
+    assert not after.exists()
+    copy = bootstrap.database_file(trial.settings)
+    for settings, file, reason in (
+        (trial.settings, before, "^This installation was moved to"),
+        (trial.moved, copy, "can't be restored. This installation was moved to"),
+    ):
+        with pytest.raises(ConfigurationError, match=reason):
+            bootstrap.restore(settings, actor(), file=file, accept=True)
+    assert "was moved to" in refusal(trial.settings)
+    assert trial.verdicts(trial.moved) == [True, False]
 
 
 POINTS = ("marking", "copying", "comparing", "copied", "given up", "arriving")
