@@ -231,11 +231,14 @@ def test_a_role_that_owns_nothing_is_refused(trial: Trial, postgres: PostgresSer
 
 @pytest.mark.parametrize("trial", ["sqlite"], indirect=True)
 def test_a_url_that_no_server_could_use_is_refused(trial: Trial) -> None:
-    """Another engine, another machine without TLS, and the same database by another path, each in one sentence."""
+    """Another engine, no TLS, what no driver can read, and the same database by another path: each in one sentence."""
     folder = trial.settings.data
     reasons = {
         "mysql://db/keystead": "--to as database: must begin with sqlite:/// or postgresql://",
         "postgresql://db.example.com/keystead": "without TLS",
+        "postgresql://localhost:port/keystead": "--to is malformed",
+        "postgresql://localhost/keystead?bogus=1": "--to is malformed",
+        f"sqlite:///{folder}/new.db?timeout=long": "--to is malformed",
         f"sqlite:///{folder}/../{folder.name}/keystead.db": "is in sqlite:///.* already",
     }
     for url, reason in reasons.items():

@@ -24,7 +24,7 @@ from keystead.operation.files import ConfigurationError
 from keystead.operation.peppers import FILE_NAME
 from keystead.settings import Settings, settings_elsewhere
 from keystead.storage.clock import SystemClock
-from keystead.storage.engine.urls import parse_url, without_login
+from keystead.storage.engine.urls import parse_url, require_well_formed, without_login
 from keystead.storage.maintenance import migrate as migrations
 from keystead.storage.maintenance.migrate import SchemaStatus
 from keystead.storage.moving.copying import CopiedTable, OnStep, Step, copy_all
@@ -123,9 +123,13 @@ def undo_move(settings: Settings, server_role: str | None = None) -> MoveMark:
 
 def _settings_of_target(settings: Settings, to: str) -> Settings:
     try:
-        return settings_elsewhere(settings, to)
+        target = settings_elsewhere(settings, to)
+        require_well_formed(to)
     except ConfigurationError as error:
         raise ConfigurationError(f"--to as {error}") from None
+    except ValueError as error:
+        raise ConfigurationError(f"--to {error}") from None
+    return target
 
 
 def _place(settings: Settings) -> str:
