@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import make_url, text
 
 from keystead import bootstrap
-from keystead.bootstrap import Settings, Step
+from keystead.bootstrap import Settings, Step, moving
 from keystead.cli.installation import actor
 from keystead.domain.errors import StorageError
 from keystead.domain.keys import KeyDraft
@@ -23,6 +23,7 @@ from keystead.domain.verification import Verified
 from keystead.operation.files import ConfigurationError
 from keystead.operation.peppers import FILE_NAME, make_peppers
 from keystead.storage.database import Database
+from keystead.storage.maintenance import migrate
 from keystead.storage.moving import postgresql
 from keystead.storage.moving.exclusive import ExclusiveDatabase
 from keystead.storage.moving.postgresql import ExclusivePostgresql
@@ -32,6 +33,7 @@ from tests.support.installations import text_of
 from tests.support.postgres import DEADLINE_SECONDS, PostgresServer
 from tests.support.processes import nursery
 from tests.support.row_security import installed, installed_database
+from tests.support.versions import revisions_with
 
 OWNER = "mover"
 CREATE_ROLE = """
@@ -246,6 +248,45 @@ def test_a_url_that_no_server_could_use_is_refused(trial: Trial) -> None:
             bootstrap.move(trial.settings, url, nothing)
 
 
+def test_of_two_moves_at_once_one_is_refused(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A move that began before another one ended changes nothing: the installation is in one place."""
+
+    def prepare_slowly(settings: Settings) -> None:
+        monkeypatch.undo()
+        bootstrap.prepare(settings)
+        trial.move()
+
+    monkeypatch.setattr(moving, "prepare", prepare_slowly)
+    with pytest.raises(ConfigurationError, match="was moved to"):
+        bootstrap.move(trial.settings, trial.back, nothing)
+    assert trial.verdicts(trial.moved) == [True, False]
+    assert not bootstrap.database_file(trial.settings_of(trial.back)).exists()
+
+
+def test_only_the_same_source_goes_on(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another installation at the same place doesn't replace what an interrupted move has copied."""
+
+    def interrupt(_: ExclusiveSqlite) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ExclusiveSqlite, "give_up", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        trial.move()
+    monkeypatch.undo()
+    data = trial.settings.data
+    data.rename(data.with_name("first"))
+    second = Trial(data.parent, trial.target, trial.login)
+    peppers = [folder / FILE_NAME for folder in (data.with_name("first"), data)]
+    peppers[1].write_text("".join(file.read_text() for file in peppers))
+    with pytest.raises(ConfigurationError, match="isn't empty"):
+        second.move()
+    assert second.verdicts(second.settings) == [True, False]
+    data.rename(data.with_name("second"))
+    data.with_name("first").rename(data)
+    trial.move()
+    assert trial.verdicts(trial.moved) == [True, False]
+
+
 @pytest.mark.parametrize("trial", ["sqlite"], indirect=True)
 def test_backups_and_restores_heed_a_move(trial: Trial, tmp_path: Path) -> None:
     """No backup is made of a database that was left, nor put in its place, nor is a copy of it put anywhere."""
@@ -264,6 +305,17 @@ def test_backups_and_restores_heed_a_move(trial: Trial, tmp_path: Path) -> None:
             bootstrap.restore(settings, actor(), file=file, accept=True)
     assert "was moved to" in refusal(trial.settings)
     assert trial.verdicts(trial.moved) == [True, False]
+
+
+@pytest.mark.parametrize("trial", ["sqlite"], indirect=True)
+def test_an_upgrade_keeps_the_way_back(
+    trial: Trial, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A database that was left is taken back by a later version too, whose schema it gets."""
+    trial.move()
+    monkeypatch.setattr(migrate, "REVISIONS", revisions_with(tmp_path / "migrations"))
+    bootstrap.undo_move(trial.settings)
+    assert trial.verdicts(trial.settings) == [True, False]
 
 
 POINTS = ("marking", "copying", "comparing", "copied", "given up", "arriving")
