@@ -453,6 +453,22 @@ class Settings(BaseSettings):
         return f"{scheme}://{host}:{self.port}"
 
 
+class _Given(Settings):
+    """Settings of arguments alone."""
+
+    @classmethod
+    @override
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
+
 def read_settings(**arguments: object) -> Settings:
     """Return the settings; `arguments` that are not None win over environment and file.
 
@@ -464,15 +480,20 @@ def read_settings(**arguments: object) -> Settings:
     return _checked({name: value for name, value in arguments.items() if value is not None})
 
 
+def settings_of(**arguments: object) -> Settings:
+    """Return the settings of `arguments` alone, without environment and file. Raises ConfigurationError."""
+    return _checked(arguments, _Given)
+
+
 def settings_elsewhere(settings: Settings, database: str) -> Settings:
     """Return the same settings with another database. Raises ConfigurationError like `read_settings`."""
     own = {"database": database, "migration_database": None, "verification": None}
     return _checked(settings.model_dump() | own)
 
 
-def _checked(values: dict[str, Any]) -> Settings:
+def _checked(values: dict[str, Any], kind: type[Settings] = Settings) -> Settings:
     try:
-        return Settings(**values)
+        return kind(**values)
     except ValidationError as error:
         lines = [_message(each["loc"], each["msg"], each["type"]) for each in error.errors()]
         raise ConfigurationError("; ".join(lines)) from None

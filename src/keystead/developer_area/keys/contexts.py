@@ -286,18 +286,20 @@ class KeyCreatedBeforePage(FramedPage):
 
 @dataclass(frozen=True, slots=True)
 class RevokeKeyPage(FramedPage):
-    """The question before a key is revoked. `confirmation` holds the characters to type, if any.
+    """The question before a key is revoked, or all of its `family`, which is empty unless that was chosen.
 
-    `has_family`: the key renewed itself, or was made so; the others can be revoked with it.
+    `confirmation` holds the characters to type, if any. `others` is how many keys can also be revoked with this one.
+    `url` is None if nothing is left to revoke.
     """
 
     template: ClassVar[str] = "revoke_key.html"
     key: KeyRow
     consequence: str
+    family: Sequence[SelectedKey]
+    others: str
     confirmation: str
     problem: str
-    has_family: bool
-    family_chosen: bool
+    url: str | None
     back_url: str
 
 
