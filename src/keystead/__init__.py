@@ -2,6 +2,13 @@
 
 __version__ = "0.1.0"
 
+VERSION_FLAGS = ("--version", "-V")
+
+
+def version() -> str:
+    """Return what `keystead --version` prints."""
+    return f"{__version__} (revision {revision()})"
+
 
 def revision() -> str:
     """Return the commit that this package was built from, or "unknown" if `make release` didn't build it."""

@@ -5,12 +5,17 @@ from __future__ import annotations
 import sys
 from typing import Final
 
+from keystead import VERSION_FLAGS, version
+
 EX_CONFIG: Final = 78
 """The exit code of a wrong configuration (sysexits.h), as of all commands."""
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line. The version needs none of its packages."""
+    if sys.argv[1:2] in [[flag] for flag in VERSION_FLAGS]:
+        sys.stdout.write(f"{version()}\n")
+        return
     try:
         from keystead.cli import main as run
     except ModuleNotFoundError as error:

@@ -356,11 +356,6 @@ class Settings(BaseSettings):
             raise ValueError("tls_cert and tls_key go together")
         if self.verification == "stamp" and not self.is_embedded:
             raise ValueError("`verification = stamp` needs SQLite: on PostgreSQL use `read`")
-        if not (is_loopback(self.host) or self.tls_cert or self.trusted_proxies):
-            raise ValueError(
-                f"listening on {self.host} needs tls_cert and tls_key, or trusted_proxies "
-                "with the network of the proxy that terminates TLS"
-            )
         if self.smtp is not None and self.mail_from is None:
             raise ValueError("smtp needs mail_from, the sender's address")
         for name, days in self._retention_days().items():
@@ -453,6 +448,22 @@ class Settings(BaseSettings):
         return f"{scheme}://{host}:{self.port}"
 
 
+class _Given(Settings):
+    """Settings of arguments alone."""
+
+    @classmethod
+    @override
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
+
 def read_settings(**arguments: object) -> Settings:
     """Return the settings; `arguments` that are not None win over environment and file.
 
@@ -464,15 +475,31 @@ def read_settings(**arguments: object) -> Settings:
     return _checked({name: value for name, value in arguments.items() if value is not None})
 
 
+def read_server_settings(**arguments: object) -> Settings:
+    """Return the settings of a process that listens. Raises ConfigurationError for an unsafe address too."""
+    settings = read_settings(**arguments)
+    if not (is_loopback(settings.host) or settings.tls_cert or settings.trusted_proxies):
+        raise ConfigurationError(
+            f"listening on {settings.host} needs tls_cert and tls_key, or trusted_proxies "
+            "with the network of the proxy that terminates TLS"
+        )
+    return settings
+
+
+def settings_of(**arguments: object) -> Settings:
+    """Return the settings of `arguments` alone, without environment and file. Raises ConfigurationError."""
+    return _checked(arguments, _Given)
+
+
 def settings_elsewhere(settings: Settings, database: str) -> Settings:
     """Return the same settings with another database. Raises ConfigurationError like `read_settings`."""
     own = {"database": database, "migration_database": None, "verification": None}
     return _checked(settings.model_dump() | own)
 
 
-def _checked(values: dict[str, Any]) -> Settings:
+def _checked(values: dict[str, Any], kind: type[Settings] = Settings) -> Settings:
     try:
-        return Settings(**values)
+        return kind(**values)
     except ValidationError as error:
         lines = [_message(each["loc"], each["msg"], each["type"]) for each in error.errors()]
         raise ConfigurationError("; ".join(lines)) from None

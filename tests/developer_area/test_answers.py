@@ -137,9 +137,11 @@ def test_a_full_page_of_keys_is_small(area: Area) -> None:
     packed = browser.open(area.keys_url)
     assert packed.headers["content-encoding"] == "gzip"
     assert int(packed.headers["content-length"]) <= 30_000
-    for accepted in ("gzip;q=0", "br", "identity"):
-        plain = browser.open(area.keys_url, **{"Accept-Encoding": accepted})
-        assert "content-encoding" not in plain.headers, accepted
+    plain = browser.open(area.keys_url, **{"Accept-Encoding": "identity"})
+    assert "content-encoding" not in plain.headers
+    for accepted in ("gzip;q=0", "br"):
+        headers = browser.open(area.keys_url, **{"Accept-Encoding": accepted}).headers
+        assert "content-encoding" not in headers, accepted
     assert plain.headers["vary"] == packed.headers["vary"] == "accept-encoding"
     assert len(plain.html.encode()) > 100_000
     assert len(packed.rows()) == len(plain.rows()) == 50

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from datetime import timedelta
 
 from keystead.developer_area.keys.access import Access, Grid, access_of, grid_of, scopes_in
 from keystead.developer_area.web.forms import Form
 from keystead.domain.access import sentence_of
 from keystead.domain.keys import KeyDraft
+from keystead.domain.renewals import Renewal
 from keystead.domain.scopes import EVERYTHING, FULL, KEYS_WRITE, ScopeCatalog, Scopes
 from keystead.domain.workspaces import Role
 from tests.developer_area.conftest import Area
@@ -82,12 +84,23 @@ def test_the_page_shows_every_combination() -> None:
 
 
 def test_scopes_that_are_gone_are_still_shown() -> None:
-    """A scope that was removed from the settings has a row of its own, without a description."""
+    """A scope that was removed from the settings is listed as permitting nothing, in neither sentence nor grid."""
+    nothing = "Permits nothing: this installation no longer has it"
     shown = access_of(Scopes(["orders:write", "orders:ship"]), CATALOG)
-    assert levels(shown)["Orders"] == "Write only"
+    assert "Orders" not in levels(shown)
+    assert shown.sentence == "Can't do anything: this installation no longer has its permissions."
     assert [(scope.value, scope.hint) for scope in shown.scopes] == [
-        ("orders:ship", ""),
-        ("orders:write", ""),
+        ("orders:ship", nothing),
+        ("orders:write", nothing),
+    ]
+    bare = ScopeCatalog(has_documents=False)
+    left = access_of(Scopes(["documents:read", "plan:read"]), bare)
+    assert left.sentence == "Can read the plan. Can't change anything."
+    assert left.scopes[0].hint == nothing
+    everything = access_of(ALL, CATALOG)
+    assert [levels(everything)[name] for name in ("Events", "Plan", "Invoices", "Webhooks")] == [
+        *("Read", "Read", "Read"),
+        "Write",
     ]
 
 
@@ -161,6 +174,7 @@ def test_duplicating_a_key_fills_in_the_form(each_area: Area) -> None:
         browser = each_area.signed_in(member)
         page = browser.open(f"{each_area.keys_url}/{key.id}")
         form = browser.open(page.link("Duplicate"))
+        assert ("it's without keys:write." in form.tree.text) is (role is Role.DEVELOPER)
         assert not [r for r in form.tree.all("input", name="expiry") if "checked" in r.attributes]
         assert browser.submit(form, each_area.keys_url, expiry="30").status == 201
         made = newest(each_area)
@@ -172,3 +186,23 @@ def test_duplicating_a_key_fills_in_the_form(each_area: Area) -> None:
         assert list(made.scopes) == scopes
     viewer = each_area.signed_in(each_area.member(Role.VIEWER))
     assert "Duplicate" not in viewer.open(f"{each_area.keys_url}/{key.id}").tree.text
+
+
+def test_duplicating_says_what_it_leaves_out(area: Area) -> None:
+    """The grid has no cell for `*` next to another scope, so the form says it; a renewal that is over is not copied."""
+    until = area.clock.now() + timedelta(days=1)
+    draft = KeyDraft("all", None, list(ALL), renewal=Renewal(until))
+    key = area.services.keys.create(area.principal, draft).key
+    url, browser = f"{area.keys_url}/new?like={key.id}", area.signed_in()
+    form = browser.open(url)
+    note = "This access can't be copied exactly: it's without *. Check what is chosen."
+    assert note in form.tree.one("fieldset", class_="field access-field").text
+    assert "wasn't created" not in form.tree.text
+    assert form.tree.one("input", name="renewal_on").attributes["value"] == f"{until:%Y-%m-%d}"
+    area.clock.advance(days=2)
+    browser = area.signed_in()
+    assert browser.submit(browser.open(url), area.keys_url, expiry="30").status == 201
+    assert newest(area).renewal is None
+    full = area.key("full")
+    plain = browser.open(f"{area.keys_url}/new?like={full.key_id}")
+    assert "copied exactly" not in plain.tree.text

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from keystead.domain.keys import KeyDraft
 from keystead.domain.renewals import Renewal
+from keystead.domain.token import Token
 from keystead.domain.verification import Denied, Verified
+from keystead.domain.workspaces import Role
 from tests.developer_area.conftest import Area
-from tests.support.installations import text_of
+from tests.support.browser import Page
 from tests.support.key_pages import used
 
 
@@ -148,22 +152,111 @@ def test_the_question_is_named_and_described(area: Area) -> None:
     assert "This key has never been used, so nothing will break." in described
 
 
+@dataclass
+class Family:
+    """A key that renewed itself, and the key that it made."""
+
+    old: Token
+    new: Token
+
+    def living(self, area: Area) -> list[bool]:
+        """Return whether each of them works, the old one first."""
+        tokens = (self.old, self.new)
+        keys = [area.services.keys.get(area.principal, token.key_id) for token in tokens]
+        return [key.revoked_at is None for key in keys]
+
+
+def renewed(area: Area) -> Family:
+    """Let a key that never expires renew itself, and use neither of the two for two days."""
+    old = area.services.keys.create(area.principal, KeyDraft("job", None, renewal=Renewal())).token
+    assert old is not None
+    verified = area.services.verifier.verify(old.reveal())
+    assert isinstance(verified, Verified)
+    area.clock.advance(seconds=1)
+    new = area.services.renewals.renew(verified.principal).token
+    assert new is not None
+    assert isinstance(area.services.verifier.verify(new.reveal()), Verified)
+    area.services.usage.flush()
+    area.clock.advance(days=2)
+    return Family(old, new)
+
+
+def title(page: Page) -> str:
+    """Return the text of the button that revokes."""
+    return page.tree.one("section", id="panel").one("button", class_="button button-danger").text
+
+
 def test_a_family_is_revoked_together(each_area: Area) -> None:
     """A key that renewed itself can be revoked with its successor; any other has no such choice."""
-    area, services = each_area, each_area.services
-    plain = area.key("plain")
-    created = services.keys.create(area.principal, KeyDraft("job", None, renewal=Renewal()))
-    old = services.verifier.verify(text_of(created))
-    assert isinstance(old, Verified)
-    area.clock.advance(seconds=1)
-    new = services.renewals.renew(old.principal)
-    assert isinstance(services.verifier.verify(text_of(new)), Verified)
+    area, plain = each_area, each_area.key("plain")
+    family = renewed(area)
     browser = area.signed_in()
     assert "family" not in browser.open(revoke_url(area, plain.key_id)).tree.text
-    url = revoke_url(area, created.key.id)
+    url = revoke_url(area, family.old.key_id)
     question = browser.open(url)
-    assert "Also revoke its family" in question.tree.text
-    browser.submit(question, url, family="on")
-    for key in (created, new):
-        assert isinstance(services.verifier.verify(text_of(key)), Denied)
-    assert isinstance(services.verifier.verify(plain.reveal()), Verified)
+    assert "Also revoke its family: 1 other key" in question.tree.text
+    assert title(question) == "Revoke key"
+    result = browser.submit(question, url, family="on")
+    assert result.tree.one("div", role="status").text.startswith("2 keys were revoked.")
+    assert family.living(area) == [False, False]
+    assert isinstance(area.services.verifier.verify(plain.reveal()), Verified)
+
+
+def test_a_family_in_use_is_revoked_only_when_confirmed(each_area: Area) -> None:
+    """A used relative asks for the number of keys, also if the box was checked on a page without the question."""
+    area, family = each_area, renewed(each_area)
+    used(area, family.new)
+    browser = area.signed_in()
+    url = revoke_url(area, family.old.key_id)
+    plain = browser.open(url)
+    assert plain.tree.all("input", id="confirmation") == []
+    refused = browser.submit(plain, url, family="on")
+    asked = browser.open(f"{url}?family=on")
+    assert "That doesn't match." not in refused.tree.text
+    for question, status in ((refused, 422), (asked, 200)):
+        assert (question.status, title(question)) == (status, "Revoke 2 keys")
+        text = question.tree.text
+        assert "1 of them was used in the last 24 hours. Anything using them will stop" in text
+        assert "nothing will break" not in text
+        assert family.new.hint in text
+        assert family.old.hint in text
+        assert "Type 2 , the number of keys" in text
+    again = browser.submit(asked, url, confirmation=family.old.hint[-4:])
+    assert (again.status, family.living(area)) == (422, [True, True])
+    assert "Type 2 to revoke these keys." in again.tree.one("p", class_="problem").text
+    result = browser.submit(again, url, confirmation="2")
+    assert result.tree.one("div", role="status").text.startswith("2 keys were revoked.")
+    assert family.living(area) == [False, False]
+
+
+def test_one_used_key_of_a_family_is_confirmed_by_its_own_characters(area: Area) -> None:
+    """Only the keys that end count: a used relative that stays asks for nothing."""
+    family = renewed(area)
+    used(area, family.new)
+    browser = area.signed_in()
+    url = revoke_url(area, family.new.key_id)
+    assert browser.submit(browser.open(url), url, confirmation="2").status == 422
+    url = revoke_url(area, family.old.key_id)
+    assert browser.submit(browser.open(url), url).status == 200
+    assert family.living(area) == [False, True]
+
+
+def test_a_revoked_key_still_ends_its_family(each_area: Area) -> None:
+    """The page of a key that leaked and was revoked first ends what it renewed itself to."""
+    area, family = each_area, renewed(each_area)
+    area.services.keys.revoke(area.principal, family.old.key_id)
+    used(area, family.new)
+    browser = area.signed_in()
+    url = revoke_url(area, family.old.key_id)
+    page = browser.open(f"{area.keys_url}/{family.old.key_id}")
+    question = browser.open(page.link("Revoke the family of job"))
+    action = question.tree.one("form", class_="form").attributes["action"]
+    refused = browser.submit(question, action, confirmation="x")
+    assert (refused.status, family.living(area)) == (422, [False, True])
+    assert "Last used just now from 10.2.3.4 (curl/8)" in refused.tree.text
+    assert browser.submit(refused, action, confirmation="1").status == 200
+    assert family.living(area) == [False, False]
+    assert "already revoked" in browser.open(f"{url}?family=on").heading
+    assert "Revoke the family" not in browser.open(page.path).tree.text
+    viewer = area.signed_in(area.member(Role.VIEWER))
+    assert "Revoke the family" not in viewer.open(page.path).tree.text

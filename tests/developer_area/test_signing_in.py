@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import pytest
 
@@ -266,10 +266,12 @@ def test_the_switcher_keeps_the_section(area: Area) -> None:
 
 
 def test_home_is_the_last_workspace(area: Area) -> None:
-    """The first page opens the workspace that the browser showed last, while its user is a member of it."""
+    """The first page opens the workspace whose page the user opened last, while they are a member of it."""
     with_password(area)
     other = also_in(area, "Second")
     browser = enter(area)
+    assert browser.open("/").path == area.keys_url
+    browser.open(f"/w/{other}/members", **{"Keystead-Background": "refresh"})
     assert browser.open("/").path == area.keys_url
     browser.open(f"/w/{other}/members")
     assert browser.open("/").path == f"/w/{other}/keys"
@@ -298,6 +300,19 @@ def test_the_page_names_a_link_that_leads_back(area: Area) -> None:
     """The command that the sign-in page shows makes a link to the page that it interrupted."""
     page = area.browser().open(f"{area.keys_url}?show=active")
     assert f"keystead sign-in-link --next '{area.keys_url}?show=active'" in page.tree.text
+
+
+@pytest.mark.parametrize("around", ["{}", "Bearer%20{}", "{}%22"])
+@pytest.mark.parametrize("target", ["", "dialog#dialog"], ids=["page", "dialog"])
+def test_a_pasted_key_is_not_carried(area: Area, around: str, target: str) -> None:
+    """A key in a search is neither on the sign-in that interrupts it nor in its address."""
+    pasted = around.format(area.key().reveal())
+    browser = area.browser()
+    page = browser.open(f"{area.keys_url}?show=active&query={pasted}", **{"HX-Target": target})
+    assert page.heading == "Sign in"
+    assert area.keys_url in page.html
+    assert pasted[-30:-3] not in page.html
+    assert target or page.path == f"/sign-in?{urlencode({'next': area.keys_url})}"
     assert "--next" not in area.browser().open("/sign-in").tree.text
 
 

@@ -14,7 +14,25 @@ from tests.support.surface import Survey, assets_of, is_html
 
 MOST_BYTES = 100_000
 """The maximum for a page with everything that its first visit loads, compressed."""
-ROUTES_WITHOUT_A_PAGE = {"/", "/sign-out", "/w/{workspace_id}/device"}
+IN_A_WORKSPACE = "/w/{workspace_id}"
+WEBHOOK = f"{IN_A_WORKSPACE}/webhooks/{{webhook_id}}"
+ROUTES_WITHOUT_A_PAGE = {
+    "/",
+    "/sign-out",
+    f"{IN_A_WORKSPACE}/device",
+    f"{IN_A_WORKSPACE}/confirm",
+    f"{IN_A_WORKSPACE}/plan/policy",
+    f"{IN_A_WORKSPACE}/account/name",
+    f"{IN_A_WORKSPACE}/account/email",
+    f"{IN_A_WORKSPACE}/account/time-zone",
+    f"{IN_A_WORKSPACE}/account/sessions/end-others",
+    f"{IN_A_WORKSPACE}/account/sessions/{{session_id}}/end",
+    f"{WEBHOOK}/status",
+    f"{WEBHOOK}/test",
+    f"{WEBHOOK}/resend-failed",
+    f"{WEBHOOK}/deliveries/{{delivery_id}}/redeliver",
+}
+"""Addresses that only lead to another page."""
 
 
 def html(survey: Survey) -> list[Page]:

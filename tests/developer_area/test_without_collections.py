@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from keystead.domain.scopes import OF_DOCUMENTS
+from keystead.domain.keys import KeyDraft
+from keystead.domain.scopes import OF_DOCUMENTS, WEBHOOKS_WRITE
 from keystead.domain.workspaces import Role
 from tests.developer_area.conftest import Area, opened
 from tests.support.surface import Walk
@@ -52,3 +53,18 @@ def test_read_only_has_the_scopes_that_are_left(bare: Area) -> None:
     assert not OF_DOCUMENTS & set(key.scopes)
     listed = browser.open(f"{bare.keys_url}?access=read-only")
     assert "reads" in listed.html
+
+
+def test_a_key_can_be_made_read_only(bare: Area) -> None:
+    """Editing offers it to a key that has more than the scopes that are left, and to no key with exactly these."""
+    scopes = [*bare.services.keys.catalog.read_only, WEBHOOKS_WRITE]
+    key, browser = (
+        bare.services.keys.create(bare.principal, KeyDraft("x", None, scopes)).key,
+        bare.signed_in(),
+    )
+    url = f"{bare.keys_url}/{key.id}/edit"
+    assert browser.submit(browser.open(url), url, access="read-only").status == 200
+    kept = bare.services.keys.get(bare.principal, key.id).scopes
+    assert kept == bare.services.keys.catalog.read_only
+    options = browser.open(url).tree.all("input", name="access")
+    assert [option.attributes["value"] for option in options] == ["keep", "chosen"]

@@ -84,7 +84,7 @@ def test_levels_and_scopes_are_the_same() -> None:
     for size in range(len(SINGLE) + 1):
         for chosen in itertools.combinations(SINGLE, size):
             scopes = Scopes(chosen)
-            levels = {row.resource: level_of(row.resource, scopes) for row in rows_of(SINGLE)}
+            levels = {row.resource: level_of(row, scopes) for row in rows_of(SINGLE)}
             granted = [
                 scope for resource, level in levels.items() for scope in scopes_at(resource, level)
             ]
@@ -92,12 +92,15 @@ def test_levels_and_scopes_are_the_same() -> None:
 
 
 def test_full_access_writes_everything_but_keys() -> None:
-    """`*` is Write in every row, and Read in that of keys."""
-    levels = {row.resource: level_of(row.resource, FULL) for row in rows_of(NAMES)}
-    assert levels.pop("keys") is Level.READ
-    assert set(levels.values()) == {Level.WRITE}
+    """`*` is what a row has at most, and Read in that of keys."""
+    rows = {row.resource: row for row in rows_of([*BUILT_IN, "invoices:read", "mail:write"])}
+    levels = {resource: level_of(row, FULL) for resource, row in rows.items()}
+    reads = {resource for resource, level in levels.items() if level is Level.READ}
+    assert reads == {"keys", "events", "plan", "invoices"}
+    assert levels["mail"] is Level.WRITE_ONLY
+    assert levels["documents"] is Level.WRITE
     both = Scopes([EVERYTHING, KEYS_WRITE])
-    assert level_of("keys", both) is Level.WRITE
+    assert level_of(rows["keys"], both) is Level.WRITE
 
 
 def test_rows_have_one_order() -> None:

@@ -183,6 +183,22 @@ def test_a_dialog_asks_before_it_opens(page: Page, installation: Installation) -
     expect(page.get_by_role("heading", name=SIGN_IN, exact=True)).to_be_visible()
 
 
+def test_a_gateways_error_leaves_the_sign_in_in_its_dialog(
+    browser: Browser, installation: Installation, server: ServerProcess
+) -> None:
+    """When the sign-in fails on its way, the dialog says so, and sends it again with what was entered."""
+    with person(browser, failing=True, base_url=server.base_url) as page:
+        enter(page, fresh_link(installation, server.base_url)[0])
+        of_session(installation)
+        page.get_by_role("link", name="Create key").click()
+        page.route("**/sign-in", lambda sent: sent.fulfill(status=502, body="Bad"), times=1)
+        answer(page, SIGN_IN)
+        dialog = page.locator("dialog[open]")
+        expect(dialog.get_by_role("alert")).to_contain_text("(502)")
+        dialog.get_by_role("button", name="Try again").click()
+        expect(dialog.get_by_role("heading", name="Create an API key")).to_be_visible()
+
+
 def test_another_person_gets_a_page_of_their_own(
     page: Page, installation: Installation, server: ServerProcess
 ) -> None:

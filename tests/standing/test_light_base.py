@@ -10,6 +10,7 @@ from typing import Final
 
 import pytest
 
+from keystead import VERSION_FLAGS, version
 from tests.support.light_base import base_folder, link_packages, python, required_by
 
 ROOT: Final = Path(__file__).parents[2]
@@ -56,7 +57,10 @@ def test_every_module_of_the_base_imports_with_httpx2_alone(base: Path) -> None:
 
 
 def test_the_console_script_names_what_to_install(base: Path) -> None:
-    """Without the extra, `keystead` prints one line that says how to install it, and exits with 78."""
+    """Without the extra, `keystead` prints its version, or one line that says how to install it, and exits with 78."""
+    for flag in VERSION_FLAGS:
+        shown = python(base, "import keystead.__main__; keystead.__main__.main()", flag)
+        assert (shown.returncode, shown.stdout) == (0, f"{version()}\n"), shown.stderr
     done = python(base, "import keystead.__main__; keystead.__main__.main()", "keys", "list")
     assert done.returncode == 78
     [line] = done.stderr.splitlines()

@@ -130,8 +130,14 @@ def test_a_dependency_can_be_overridden_by_its_scope() -> None:
         assert client.post("/reports").status_code == 401
 
 
-def test_a_folder_is_opened_again(tmp_path: Path) -> None:
-    """An installation in a folder keeps its keys, knows the application's own scopes, and needs no server."""
+def test_a_folder_is_opened_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An installation in a folder keeps its keys, knows the application's own scopes, and needs no server.
+
+    The settings of the developer's own installation, in the environment and the working folder, are not read.
+    """
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "keystead.toml").write_text("smtp = 'smtps://u:p@mail.example'")
+    monkeypatch.setenv("KEYSTEAD_METRICS_PORT", "no number")
     with embedded(tmp_path, {"reports:read": "Read reports"}) as keystead:
         token = keystead.create_key("reports:read", description="nightly export")
     with embedded(tmp_path, {"reports:read": "Read reports"}) as keystead:

@@ -49,8 +49,13 @@ class Api:
     async def _rendered(self) -> ReferencePages:
         """Return the reference pages, which the first request of a process has rendered in a thread.
 
-        Rendering takes longer than all else that a process does before it serves.
+        Rendering takes longer than all else that a process does before it serves. If it failed, the next request
+        has it done again.
         """
-        if self._pages is None:
+        if self._pages is None or _has_failed(self._pages):
             self._pages = asyncio.ensure_future(asyncio.to_thread(self._reference))
         return await asyncio.shield(self._pages)
+
+
+def _has_failed(pages: asyncio.Future[ReferencePages]) -> bool:
+    return pages.done() and (pages.cancelled() or pages.exception() is not None)

@@ -9,7 +9,7 @@ from typing import Annotated, Final, Literal
 
 from cyclopts import App, CycloptsError, Group, Parameter
 
-from keystead import __version__, revision
+from keystead import VERSION_FLAGS, version
 
 GROUPS: Final = {
     "Run a server": (
@@ -69,7 +69,6 @@ GROUPS: Final = {
     ),
 }
 """All commands by their heading in `keystead --help`: name, import path, one line of help."""
-VERSION_FLAGS: Final = ("--version", "-V")
 EXTENSIONS: Final = "keystead.commands"
 """The entry points `(app, group)` by which other packages add commands, such as `prove` of keystead_prove."""
 COLLECTS: Final = gc.get_threshold()
@@ -110,7 +109,7 @@ def application(arguments: Sequence[str] = ()) -> App:
         help="API keys for a multi-tenant product.",
         help_epilogue=EPILOGUE,
         help_format="plaintext",
-        version=lambda: f"{__version__} (revision {revision()})",
+        version=version,
         version_flags=VERSION_FLAGS,
         result_action="return_value",
         print_error=False,

@@ -34,6 +34,7 @@ from keystead.developer_area.sign_in.visits import MemberVisit, Visit
 from keystead.developer_area.web.brand import Brand
 from keystead.developer_area.web.error_pages import ErrorPages
 from keystead.developer_area.web.forms import has_form_token, read_form, require_same_origin
+from keystead.developer_area.web.navigation import see_other
 from keystead.developer_area.web.render import Renderer, compress
 from keystead.developer_area.webhooks.deliveries import DeliveryPages
 from keystead.developer_area.webhooks.views import WebhookViews
@@ -61,8 +62,6 @@ _SECURITY_HEADERS: Final[tuple[Header, ...]] = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
 )
-BACKGROUND: Final = "keystead-background"
-"""The header of requests that scripts make by themselves, which don't keep a session alive."""
 _SEARCHING: Final = frozenset({"query", "sort", "creator", "access", "used"})
 """Parameters of lists that read more rows than they show."""
 
@@ -213,6 +212,7 @@ class _Routes:
         self, base_url: str, services: Services, sessions: Sessions, confirmation: Confirmation
     ) -> None:
         self.routes: list[Route] = []
+        self._pages: set[str] = set()
         self._base_url = base_url
         self._execution = services.execution
         self._sign_in = services.sign_in
@@ -227,13 +227,21 @@ class _Routes:
         post: MemberHandler | None = None,
         is_slow: bool = False,
     ) -> None:
-        """Add a page of a workspace, whose handlers get the signed-in member."""
+        """Add a page of a workspace, whose handlers get the signed-in member. A form without a page leads to one."""
+        if get is not None:
+            self._pages.add(path)
         self.visitor(
             f"/w/{{workspace_id}}{path}",
-            get=get and _compressed(self._for_member(get)),
+            get=_compressed(self._for_member(get or partial(_start_again, self._page_of(path)))),
             post=post and self._for_member(post),
             is_slow=is_slow,
         )
+
+    def _page_of(self, path: str) -> str:
+        """Return the page that a path belongs to: the nearest one above it, else the keys."""
+        while path and path not in self._pages:
+            path = path.rpartition("/")[0]
+        return path or "/keys"
 
     def visitor(
         self,
@@ -256,9 +264,13 @@ class _Routes:
             visit = await self._arrive(visit)
             run = self._confirmation.run_post if posted else self._confirmation.run_get
             respond = partial(run, handlers["POST" if posted else "GET"], visit)  # GET: HEAD too
-            if posted and not has_form_token(visit.form, visit.secret):
+            is_ours = posted and has_form_token(visit.form, visit.secret)
+            if posted and not is_ours:
                 respond = partial(self._confirmation.interrupt, visit)
-            execute = self._execution.run_write if posted else self._execution.run_read
+            # A form without a session writes nothing: strangers must not occupy the writer.
+            is_interrupted = visit.visitor is None and "workspace_id" in request.path_params
+            may_write = is_ours and not is_interrupted
+            execute = self._execution.run_write if may_write else self._execution.run_read
             if is_slow or has_password(visit.form) or _SEARCHING & request.query_params.keys():
                 execute = self._execution.run_slow
             return await execute(_owner(visit), respond)
@@ -272,7 +284,7 @@ class _Routes:
             return visit
         address, secret = address_subject(client_of(visit.request.scope).address), visit.secret
         visitor = await self._execution.run_read(address, partial(self._sign_in.visitor, secret))
-        is_used = BACKGROUND not in visit.request.headers
+        is_used = not visit.is_background
         if visitor is not None and is_used and visitor.session.needs_touch(self._sign_in.now()):
             # As a write of its own: a read on the event loop must not wait for the lock of a writer.
             await self._execution.run_write(address, partial(self._sign_in.touch, secret))
@@ -288,6 +300,11 @@ class _Routes:
 
 def _compressed(handler: Handler) -> Handler:
     return lambda visit: compress(handler(visit), visit.request)
+
+
+def _start_again(page: str, visit: MemberVisit) -> Response:
+    """Lead back to where a form is: scripts leave its address in the browser, for the user to reload."""
+    return see_other(f"{visit.workspace_url}{page.format(**visit.request.path_params)}")
 
 
 def _owner(visit: Visit) -> str:

@@ -85,9 +85,13 @@ def others_of(names: Iterable[str]) -> Sequence[str]:
     return sorted(name for name in names if name.partition(":")[2] not in {_READ, _WRITE})
 
 
-def level_of(resource: str, scopes: Scopes) -> Level:
-    """Return what the scopes permit with a resource."""
-    permitted = tuple(action for action in (_READ, _WRITE) if scopes.permit(f"{resource}:{action}"))
+def level_of(row: GridRow, scopes: Scopes) -> Level:
+    """Return what the scopes permit with a resource, by those of its scopes that there are."""
+    permitted = tuple(
+        action
+        for there, action in ((row.reads, _READ), (row.writes, _WRITE))
+        if there and scopes.permit(f"{row.resource}:{action}")
+    )
     return next(level for level, actions in _ACTIONS.items() if actions == permitted)
 
 
@@ -107,7 +111,7 @@ def sentence_of(scopes: Scopes) -> str:
         return _ALL_AND_KEYS if scopes.permit(KEYS_WRITE) else _ALL
     abilities = defaultdict[Ability, list[str]](list)
     for row in rows_of(scopes):
-        ability = ABILITIES[level_of(row.resource, scopes)]
+        ability = ABILITIES[level_of(row, scopes)]
         abilities[ability].append(noun_of(row.resource))
     abilities[Ability.USE] += others_of(scopes)
     parts = [PHRASES[each].format(_listed(abilities[each])) for each in PHRASES if abilities[each]]

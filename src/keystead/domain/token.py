@@ -27,6 +27,7 @@ _TOKEN = re.compile(
     r"([a-z][a-z0-9_]*_([0-9A-Za-z]{22})_([0-9A-Za-z]{43}))([0-9A-Za-z]{2})([0-9A-Za-z]{2})([0-9A-Za-z]{2})"
 )
 """TOKEN_PATTERN with groups, for texts without a double underscore, the only ones that it accepts in addition."""
+_SUSPECT = re.compile(r"_[0-9A-Za-z]{22}_[0-9A-Za-z]{49}")
 _LONGEST = 20 + len("_svc") + 1 + ID_WIDTH + 1 + SECRET_WIDTH + CHECKSUM_WIDTH
 _PAIRS = [high + low for high in ALPHABET for low in ALPHABET]
 _VALUES = {pair: value for value, pair in enumerate(_PAIRS)}
@@ -133,6 +134,11 @@ def trim(text: str) -> str:
     For tokens in files and variables; a token in a request is never trimmed.
     """
     return text.strip(EDGES)
+
+
+def may_hold_token(text: str) -> bool:
+    """Return whether a token may be part of `text`, intact or not. Linear."""
+    return _SUSPECT.search(text) is not None
 
 
 def parse(text: str) -> Token | None:

@@ -56,6 +56,15 @@ class KeyLists:
         self._clock = clock
 
     @retry_on_conflict
+    def family(self, principal: Principal, key: ApiKey) -> Sequence[ApiKey]:
+        """Return the unrevoked keys of a key's family, the key included; none if it never renewed itself."""
+        principal.require(KEYS_READ)
+        if key.family is None:
+            return []
+        with self._database.read(principal.workspace_id) as tx:
+            return rows.find_family(tx, principal.workspace_id, key.family)
+
+    @retry_on_conflict
     def page(
         self, principal: Principal, wanted: KeyFilter, limit: int, after: str | None
     ) -> KeyListPage:

@@ -70,14 +70,17 @@ def embedded(folder: Path, scopes: Mapping[str, str] = NO_SCOPES) -> Iterator[Em
 def prepared(folder: Path, scopes: Mapping[str, str] = NO_SCOPES) -> Settings:
     """Make the installation of a folder, unless it is there. Returns its settings.
 
+    Neither the environment nor a keystead.toml is read: they may be those of the developer's own installation.
+
     Raises:
         ConfigurationError: The extra is not installed, or the folder is unfit.
     """
     try:
         from keystead import bootstrap
+        from keystead.settings import settings_of
     except ModuleNotFoundError as error:
         raise ConfigurationError(missing(error, "A real Keystead in a test", "server")) from error
     database = f"sqlite:///{folder / 'keystead.db'}"
-    settings = bootstrap.read_settings(database=database, data=folder, scopes=dict(scopes))
+    settings = settings_of(database=database, data=folder, scopes=dict(scopes))
     bootstrap.prepare(settings)
     return settings

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from html.parser import HTMLParser
 from pathlib import Path
@@ -174,3 +175,18 @@ def test_a_client_that_leaves_ends_no_rendering(tmp_path: Path) -> None:
             return (await api.http.get("/docs")).status_code
 
         assert api.runner.run(leave()) == 200
+
+
+def test_a_failed_rendering_is_repeated(tmp_path: Path) -> None:
+    """A request that finds no thread to render in fails alone: the next one has the pages rendered."""
+    with open_api(f"sqlite:///{tmp_path / 'keystead.db'}") as api:
+
+        async def fail() -> int:
+            closed = ThreadPoolExecutor()
+            closed.shutdown()
+            asyncio.get_running_loop().set_default_executor(closed)
+            assert (await api.http.get("/docs")).status_code == 500
+            asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor())
+            return (await api.http.get("/docs")).status_code
+
+        assert api.runner.run(fail()) == 200

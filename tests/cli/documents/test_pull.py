@@ -192,6 +192,13 @@ def test_pull_then_push_changes_nothing(
     assert (copy / "guides/deploy.md").read_bytes() == (pages / "guides/deploy.md").read_bytes()
     assert not list(tmp_path.parent.glob("up.md"))
 
+    for id in ("up", "faq", "Notes.TXT", "NOTES.txt"):
+        assert keystead("documents", "delete", id, "-c", "round", "--yes").code == Exit.DONE
+    stale = keystead(*pull, "--json")
+    assert [each["source"] for each in stale.json["refused"]] == [LINES_FILE]
+    assert keystead(*pull, "--overwrite").code == Exit.DONE
+    assert (copy / LINES_FILE).read_bytes() == b""
+
 
 def test_documents_are_listed_shown_and_deleted(
     keystead: Keystead, server: ServerProcess, tmp_path: Path

@@ -103,6 +103,18 @@ def test_a_folder_is_pushed(kind: type[Any], folder: Callable[..., Path]) -> Non
 
 
 @both_kinds
+def test_an_interrupted_push_is_repeated(kind: type[Any], folder: Callable[..., Path]) -> None:
+    """All files are sent then, and the report is of that push alone."""
+    store, chosen = Store(exists=False), FolderPush(folder(a="one", b="two", c="bad"))
+    with pytest.raises(NotFound):
+        push(kind, store, chosen)
+    for created in (2, 0):
+        report = push(kind, store, chosen, create=True)
+        assert (report.created, report.pushed, len(report.refused)) == (created, 2, 1)
+    assert (set(store.documents), chosen.is_sent) == ({"a.txt", "b.txt"}, True)
+
+
+@both_kinds
 def test_a_narrow_proxy_gets_smaller_batches(kind: type[Any], folder: Callable[..., Path]) -> None:
     """Halves are sent in order, down to what fits."""
     store = Store(most=1)

@@ -33,6 +33,7 @@ def pull(
 
     A document that was pushed from a file is written to its path again; all others
     become lines of documents.jsonl. Pushing the folder afterwards changes nothing.
+    With --overwrite, a documents.jsonl that no document needs becomes empty.
     Nothing is deleted, and nothing is written outside the folder.
 
     Parameters
@@ -106,6 +107,9 @@ def _write_all(
                     target.put(path, document.text.encode())
                 except Unwritable as error:
                     refuse(path, error)
+            if lines is None and target.has_file(LINES_FILE):
+                # A push would bring the documents of an earlier pull back.
+                stack.enter_context(target.writing(LINES_FILE))
     except Unwritable as error:
         refuse(LINES_FILE, error)
     return count

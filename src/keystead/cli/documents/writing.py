@@ -49,6 +49,13 @@ class TargetFolder:
         with self.writing(path) as file:
             file.write(content)
 
+    def has_file(self, name: str) -> bool:
+        """Return whether the folder itself has a file of that name."""
+        with suppress(FileNotFoundError):
+            status = os.stat(name, dir_fd=self._root, follow_symlinks=False)
+            return stat.S_ISREG(status.st_mode)
+        return False
+
     @contextmanager
     def writing(self, path: str) -> Iterator[BinaryIO]:
         """Yield a file to write; at the end of the block it becomes the file at `path`. Raises Unwritable."""

@@ -92,7 +92,11 @@ class FolderPush:
         return sum(file.size for file in self._search.files)
 
     def batches(self, advance: Callable[[int], None] | None = None) -> Iterator[Batch]:
-        """Yield the documents in batches, each id once; `advance` gets the size of each file that was read."""
+        """Yield the documents in batches, each id once; `advance` gets the size of each file that was read.
+
+        A repeated push starts from the beginning: what an interrupted one had read was perhaps never sent.
+        """
+        self.report, self.is_sent, self.ids = FolderReport(), False, {}
         yield from batches(unrepeated(self._documents(advance), self.ids, self._refuse))
         self.is_sent = True
 

@@ -33,7 +33,7 @@ def hours_until(now: datetime, uses: Mapping[datetime, UseCount], zone: tzinfo) 
     last = now.replace(minute=0, second=0, microsecond=0)
     begins = [last - _HOUR * back for back in range(23, -1, -1)]
     return [
-        Slot(_hour(begin, zone), format_instant(begin), uses.get(begin, UseCount()))
+        Slot(_hour(begin, now, zone), format_instant(begin), uses.get(begin, UseCount()))
         for begin in begins
     ]
 
@@ -62,8 +62,12 @@ def hour_unit(now: datetime, zone: tzinfo) -> str:
     return f"Hour ({zone_label(now, zone)})"
 
 
-def _hour(begin: datetime, zone: tzinfo) -> str:
-    return f"{short_date(begin, zone)}, {begin.astimezone(zone):%H:%M}"
+def _hour(begin: datetime, now: datetime, zone: tzinfo) -> str:
+    """Return the name of an hour, with the zone's abbreviation if the clocks have changed since."""
+    local = begin.astimezone(zone)
+    text = f"{short_date(begin, zone)}, {local:%H:%M}"
+    is_changed = local.utcoffset() != now.astimezone(zone).utcoffset()
+    return f"{text} {zone_label(begin, zone)}" if is_changed else text
 
 
 def _total(use: UseCount) -> int:

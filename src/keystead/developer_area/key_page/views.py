@@ -21,7 +21,7 @@ from keystead.developer_area.keys.access import access_of
 from keystead.developer_area.keys.contexts import KeyRow
 from keystead.developer_area.keys.list_state import FROM, KEY_PAGE, LIST, ListState
 from keystead.developer_area.keys.pages import FAMILY, LIKE, KeyPages
-from keystead.developer_area.keys.rows import first_use
+from keystead.developer_area.keys.rows import first_use, may_change
 from keystead.developer_area.sign_in.visits import MemberVisit
 from keystead.developer_area.web.contexts import Link
 from keystead.developer_area.web.navigation import with_query
@@ -54,14 +54,13 @@ class KeyDashboard(KeyPages):
         is_over = key.status(now) is not KeyStatus.ACTIVE
         by_hour = period == _BY_HOUR
         query = with_query("", **{LIST: str(ListState.carried(visit)), FROM: KEY_PAGE})
-        row = self._row(visit, key, query)
         page = KeyPage(
             frame=visit.frame(),
             list_url=ListState.carried(visit).url(visit.keys_url),
-            key=row,
+            key=self._row(visit, key, query),
             predecessor=self._predecessor(visit, key, query),
             duplicate_url=self._duplicate_url(visit, key),
-            family_url=f"{row.revoke_url}&{FAMILY}=on" if row.revoke_url and key.family else None,
+            family_url=self._family_url(visit, key),
             first_use=first_use(key, now),
             is_over=is_over,
             access=access_of(key.scopes, self._services.keys.catalog),
@@ -96,6 +95,15 @@ class KeyDashboard(KeyPages):
         old = self._services.keys.predecessor(visit.principal, key.id)
         return None if old is None else self._row(visit, old, query)
 
+    def _family_url(self, visit: MemberVisit, key: ApiKey) -> str | None:
+        """Return where the family can be revoked, also after this key was; None if no other key is left."""
+        family = self._services.key_lists.family(visit.principal, key)
+        if not may_change(key, visit.principal) or all(each.id == key.id for each in family):
+            return None
+        state = str(ListState.carried(visit))
+        url = f"{visit.keys_url}/{key.id}/revoke"
+        return with_query(url, **{LIST: state, FROM: KEY_PAGE, FAMILY: "on"})
+
     def _duplicate_url(self, visit: MemberVisit, key: ApiKey) -> str | None:
         may_create = visit.principal.scopes.permit(KEYS_WRITE)
         return with_query(f"{visit.keys_url}/new", **{LIKE: key.id}) if may_create else None
@@ -129,4 +137,5 @@ def _callers(visit: MemberVisit, callers: Sequence[KeyCaller], is_over: bool) ->
 def _url(visit: MemberVisit, fragment: str, **changes: str) -> str:
     """Return the URL of this page with other parameters, at one of its parts."""
     kept = {name: visit.query(name) for name in (LIST, PERIOD, CALLERS)}
-    return f"{with_query(visit.request.url.path, **{**kept, **changes})}#{fragment}"
+    url = f"{visit.keys_url}/{visit.path('key_id')}"
+    return f"{with_query(url, **{**kept, **changes})}#{fragment}"

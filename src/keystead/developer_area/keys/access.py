@@ -27,6 +27,8 @@ from keystead.domain.scopes import EVERYTHING, ScopeCatalog, Scopes
 
 _FIELD: Final = "scope_"
 _WRITE_ONLY: Final = "write_only"
+_GONE: Final = "Permits nothing: this installation no longer has it"
+_ALL_GONE: Final = "Can't do anything: this installation no longer has its permissions."
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +138,8 @@ def grid_of(
             if allowed.permit(name)
         ],
         scopes=[Choice(name, name, descriptions[name]) for name in names],
-        sentence=sentence_of(summed_up),
-        presets={value: sentence_of(scopes) for value, scopes in presets.items()},
+        sentence=present_sentence(summed_up, catalog),
+        presets={value: present_sentence(scopes, catalog) for value, scopes in presets.items()},
         phrases={
             **{str(ability): phrase for ability, phrase in PHRASES.items()},
             "never": NOTHING_CHANGES,
@@ -147,14 +149,20 @@ def grid_of(
 
 
 def access_of(scopes: Scopes, catalog: ScopeCatalog) -> Access:
-    """Return a key's access for display. A scope that was removed from the settings has no description."""
+    """Return a key's access for display. Scopes that there are no more are only listed."""
     descriptions = catalog.descriptions()
-    rows = rows_of({*descriptions, *scopes})
+    rows = rows_of(descriptions)
     return Access(
-        sentence=sentence_of(scopes),
-        lines=[AccessLine(_title(row), _marks(level_of(row.resource, scopes))) for row in rows],
-        scopes=[Choice(scope, scope, descriptions.get(scope, "")) for scope in scopes],
+        sentence=present_sentence(scopes, catalog),
+        lines=[AccessLine(_title(row), _marks(level_of(row, scopes))) for row in rows],
+        scopes=[Choice(scope, scope, descriptions.get(scope, _GONE)) for scope in scopes],
     )
+
+
+def present_sentence(scopes: Scopes, catalog: ScopeCatalog) -> str:
+    """Return what a key can do with those of its scopes that there still are."""
+    known = catalog.known(scopes)
+    return _ALL_GONE if scopes and not known else sentence_of(known)
 
 
 def _line(row: GridRow, allowed: Scopes, chosen: Scopes, reason: str) -> GridLine:
@@ -163,7 +171,7 @@ def _line(row: GridRow, allowed: Scopes, chosen: Scopes, reason: str) -> GridLin
         there and allowed.permit(f"{resource}:{action}")
         for there, action in ((row.reads, "read"), (row.writes, "write"))
     )
-    level = level_of(resource, chosen)
+    level = level_of(row, chosen)
     writing = Level.WRITE if may_read else Level.WRITE_ONLY
     is_writing = level in {Level.WRITE, Level.WRITE_ONLY}
     refused = [

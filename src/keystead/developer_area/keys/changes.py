@@ -164,7 +164,7 @@ class KeyChanges(KeyPages):
         is_outdated: bool = False,
         status: int = 200,
     ) -> Response:
-        now = visit.now()
+        now, catalog = visit.now(), self._services.keys.catalog
         is_active = key.status(now) is KeyStatus.ACTIVE
         page = EditKeyPage(
             frame=visit.frame(),
@@ -174,12 +174,12 @@ class KeyChanges(KeyPages):
             shown_at=shown_at(now),
             expires_on=entry.entered.expires_on,
             earliest=today_in(visit.zone, now),
-            accesses=entry.accesses(key),
-            grid=entry.grid(key, self._services.keys.catalog),
+            accesses=entry.accesses(key, catalog),
+            grid=entry.grid(key, catalog),
             options=entry.entered.options,
             key=self._row(visit, key),
             version=key.version,
-            differences=entry.differences(key, visit) if is_outdated else None,
+            differences=entry.differences(key, visit, catalog) if is_outdated else None,
             refusal=refusal,
             back_url=self._back_url(visit, key),
         )

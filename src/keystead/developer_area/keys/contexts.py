@@ -235,9 +235,10 @@ class KeyFormPage(FramedPage):
 
 @dataclass(frozen=True, slots=True)
 class NewKeyPage(KeyFormPage):
-    """The form of a new key."""
+    """The form of a new key. `inexact` says what of the duplicated key's access isn't chosen."""
 
     template: ClassVar[str] = "new_key.html"
+    inexact: str
     options: KeyOptions
     quota: QuotaLine
     limit: LimitNotice | None
@@ -286,18 +287,20 @@ class KeyCreatedBeforePage(FramedPage):
 
 @dataclass(frozen=True, slots=True)
 class RevokeKeyPage(FramedPage):
-    """The question before a key is revoked. `confirmation` holds the characters to type, if any.
+    """The question before a key is revoked, or all of its `family`, which is empty unless that was chosen.
 
-    `has_family`: the key renewed itself, or was made so; the others can be revoked with it.
+    `confirmation` holds the characters to type, if any. `others` is how many keys can also be revoked with this one.
+    `url` is None if nothing is left to revoke.
     """
 
     template: ClassVar[str] = "revoke_key.html"
     key: KeyRow
     consequence: str
+    family: Sequence[SelectedKey]
+    others: str
     confirmation: str
     problem: str
-    has_family: bool
-    family_chosen: bool
+    url: str | None
     back_url: str
 
 

@@ -23,11 +23,12 @@ from keystead.domain.keys import (
     KeyPatch,
     check_description,
     grantable,
+    has_passed,
     outlives,
 )
 from keystead.domain.policies import NO_POLICY, Policy, allows_end
 from keystead.domain.principals import Principal
-from keystead.domain.scopes import FULL, READ_ONLY, ScopeCatalog, Scopes
+from keystead.domain.scopes import EVERYTHING, FULL, ScopeCatalog, Scopes
 from keystead.domain.time_zones import end_of_day
 
 KEEP: Final = "keep"
@@ -72,14 +73,31 @@ class KeyEntry:
         )
 
     @classmethod
-    def like(cls, key: ApiKey, zone: tzinfo, catalog: ScopeCatalog) -> KeyEntry:
+    def like(cls, key: ApiKey, now: datetime, zone: tzinfo, catalog: ScopeCatalog) -> KeyEntry:
         """Return the input of another key like this one. Its expiry and its place are still to be chosen."""
+        options = replace(KeyOptions.of_key(key, zone), stored_in="")
+        if key.renewal and has_passed(key.renewal.until, now):
+            options = replace(options, renews=False, renewal_on="")
         return cls(
             description=key.description,
             access=option_for(key.scopes, catalog),
             scopes=tuple(key.scopes),
-            options=replace(KeyOptions.of_key(key, zone), stored_in=""),
+            options=options,
         )
+
+    def inexact(self, principal: Principal, catalog: ScopeCatalog) -> str:
+        """Return which of the scopes the member can't choose in the grid; empty if there are none."""
+        if self.access != "chosen":
+            return ""
+        allowed = grantable(principal)
+        left = [
+            scope
+            for scope in self.scopes
+            if scope == EVERYTHING or scope not in catalog or not allowed.permit(scope)
+        ]
+        names = ", ".join(left)
+        text = f"This access can't be copied exactly: it's without {names}. Check what is chosen."
+        return text if left else ""
 
     def draft(
         self, now: datetime, zone: tzinfo, catalog: ScopeCatalog, *, may_keep: bool = False
@@ -213,7 +231,9 @@ class EditEntry:
             UNSET if options.stored_in is None else draft.stored_in,
         )
 
-    def differences(self, key: ApiKey, visit: MemberVisit) -> Sequence[Difference]:
+    def differences(
+        self, key: ApiKey, visit: MemberVisit, catalog: ScopeCatalog
+    ) -> Sequence[Difference]:
         """Return the input that differs from the key's present attributes. Kept ones don't."""
         entered = self.entered
         fields = [("Description", entered.description, key.description)]
@@ -223,7 +243,7 @@ class EditEntry:
             fields.append(("Expires", chosen, expiry.exact if expiry else "Never"))
         if entered.access != KEEP:
             scopes = ", ".join(entered.scopes) if entered.access == "chosen" else ""
-            chosen = scopes or _chosen_text(self.accesses(key))
+            chosen = scopes or _chosen_text(self.accesses(key, catalog))
             fields.append(("Access", chosen, ", ".join(key.scopes)))
         return [*differences(*fields), *entered.options.differences(key, visit.zone)]
 
@@ -239,10 +259,10 @@ class EditEntry:
 
         return [keep, *self.entered.expiries(visit.now(), visit.zone, allows)]
 
-    def accesses(self, key: ApiKey) -> Sequence[Choice]:
+    def accesses(self, key: ApiKey, catalog: ScopeCatalog) -> Sequence[Choice]:
         """Return the options for the access, none wider than the present one."""
         choices = [Choice(KEEP, "Keep", "No change.")]
-        if key.scopes.cover(Scopes(READ_ONLY)) and key.scopes != Scopes(READ_ONLY):
+        if key.scopes.cover(catalog.read_only) and key.scopes != catalog.read_only:
             choices.append(_READ_ONLY)
         return _selected([*choices, _CUSTOM], self.entered.access)
 

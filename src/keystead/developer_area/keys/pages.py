@@ -7,6 +7,7 @@ from typing import Final
 
 from starlette.responses import Response
 
+from keystead.developer_area.keys.access import present_sentence
 from keystead.developer_area.keys.contexts import (
     KeyCreatedBeforePage,
     KeyCreatedPage,
@@ -20,7 +21,6 @@ from keystead.developer_area.sign_in.visits import MemberVisit
 from keystead.developer_area.web.contexts import QuotaLine
 from keystead.developer_area.web.navigation import with_query
 from keystead.developer_area.workspace.code_samples import CodeSamples
-from keystead.domain.access import sentence_of
 from keystead.domain.ids import KeyId
 from keystead.domain.keys import ApiKey, require_manager
 from keystead.domain.plans import Quota
@@ -99,7 +99,7 @@ class KeyPages(WorkspacePages):
         token = created.token.reveal()
         forms = CodeSamples(self._base_url, self._product).key(token)
         done_url = state.url(visit.keys_url, **{CHANGED: created.key.id})
-        access = sentence_of(created.key.scopes)
+        access = present_sentence(created.key.scopes, self._services.keys.catalog)
         page = KeyCreatedPage(frame, row, access, token, forms, replaced, done_url)
         return self._render(page, 201)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
-from keystead.developer_area.keys.contexts import KeyRow, LimitNotice, ListRow
+from keystead.developer_area.keys.contexts import KeyRow, LimitNotice, ListRow, SelectedKey
 from keystead.developer_area.keys.list_state import LIST, ListState
 from keystead.developer_area.sign_in.visits import MemberVisit
 from keystead.developer_area.web.contexts import Link, QuotaLine
@@ -15,6 +15,8 @@ from keystead.developer_area.web.labels import plural
 from keystead.developer_area.web.navigation import with_query
 from keystead.developer_area.web.timestamps import exact, relative, short_date
 from keystead.domain.ids import KeyId
+from keystead.domain.instants import to_microseconds
+from keystead.domain.key_hygiene import is_in_use
 from keystead.domain.keys import ApiKey, KeyStatus, KeyUse
 from keystead.domain.principals import Actor, Principal, PrincipalKind
 from keystead.domain.scopes import EVERYTHING, KEYS_WRITE, ScopeCatalog, Scopes
@@ -31,7 +33,7 @@ def key_row(
 ) -> KeyRow:
     """Return `key` for display. `hints` holds the hint of its successor; `query` ends the URLs of its pages."""
     use, url = key.last_use, f"{visit.keys_url}/{key.id}"
-    changeable = key.revoked_at is None and _may_change(key, visit.principal)
+    changeable = key.revoked_at is None and may_change(key, visit.principal)
     return KeyRow(
         id=key.id,
         url=f"{url}{query}",
@@ -151,6 +153,32 @@ def revoke_consequence(key: ApiKey, now: datetime) -> str:
     return f"Last used {last_use}{source}. Anything using it will stop immediately."
 
 
+def consequence_of(in_use: int) -> str:
+    """Return what revoking several keys breaks, of which so many are in use."""
+    if not in_use:
+        return "None of them was used in the last 24 hours."
+    return f"{in_use:,} of them {_was(in_use)} used in the last 24 hours. Anything using them will stop immediately."
+
+
+def selected_keys(keys: Sequence[ApiKey], now: datetime) -> Sequence[SelectedKey]:
+    """Return the keys for the question: those in use first, the last used at the top."""
+    ordered = sorted(keys, key=lambda key: (not is_in_use(key, now), -_used_at(key)))
+    return [
+        SelectedKey(
+            key.description,
+            key.hint,
+            f"last used {relative(key.last_use.at, now)}" if key.last_use else "never used",
+            is_in_use(key, now),
+        )
+        for key in ordered
+    ]
+
+
+def were(count: int) -> str:
+    """Return, for example, `2 keys were`."""
+    return f"{plural(count, 'key')} {_was(count)}"
+
+
 def first_use(key: ApiKey, now: datetime) -> str:
     """Return, for example, `First request: just now from 10.2.3.4 (curl)`; empty if there was none."""
     if key.last_use is None:
@@ -159,7 +187,16 @@ def first_use(key: ApiKey, now: datetime) -> str:
     return f"First request: {relative(use.at, now)} {source_of(use)}".rstrip()
 
 
-def _may_change(key: ApiKey, principal: Principal) -> bool:
+def _used_at(key: ApiKey) -> int:
+    return to_microseconds(key.last_use.at) if key.last_use else 0
+
+
+def _was(count: int) -> str:
+    return "was" if count == 1 else "were"
+
+
+def may_change(key: ApiKey, principal: Principal) -> bool:
+    """Return whether the principal may change or revoke the key."""
     return principal.scopes.permit(KEYS_WRITE) and principal.may_manage(key.created_by)
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Final
 
 from starlette.responses import Response
 
-from keystead.developer_area.keys.contexts import ExpireKeysPage, RevokeKeysPage, SelectedKey
+from keystead.developer_area.keys.contexts import ExpireKeysPage, RevokeKeysPage
 from keystead.developer_area.keys.forms import KeyEntry, key_problems, shown_at
 from keystead.developer_area.keys.list_state import LIST, ListState
 from keystead.developer_area.keys.pages import KeyPages
+from keystead.developer_area.keys.rows import consequence_of, selected_keys, were
 from keystead.developer_area.keys.views import CONFIRMATION
 from keystead.developer_area.sign_in.cookies import redirect_with_message
 from keystead.developer_area.sign_in.visits import MemberVisit
@@ -20,7 +20,6 @@ from keystead.developer_area.web.navigation import with_query
 from keystead.developer_area.web.timestamps import relative
 from keystead.domain.errors import Invalid
 from keystead.domain.ids import KeyId
-from keystead.domain.instants import to_microseconds
 from keystead.domain.key_hygiene import HygieneFinding, is_in_use
 from keystead.domain.key_lists import COUNTED_KEYS
 from keystead.domain.keys import ApiKey, KeyStatus
@@ -50,7 +49,7 @@ class SelectedKeys(KeyPages):
             return self._revoke_page(visit, left, problem)
         ids = [key.id for key in keys]
         revoked = self._services.keys.revoke_many(visit.principal, ids, visit.origin)
-        return _back(visit, f"{_were(revoked)} revoked.")
+        return _back(visit, f"{were(revoked)} revoked.")
 
     def expire_form(self, visit: MemberVisit) -> Response:
         """Ask when the checked keys expire."""
@@ -99,8 +98,8 @@ class SelectedKeys(KeyPages):
         page = RevokeKeysPage(
             frame=visit.frame(),
             title=f"Revoke {plural(len(keys), 'key')}?",
-            consequence=_consequence(in_use),
-            keys=_listed(keys, now),
+            consequence=consequence_of(in_use),
+            keys=selected_keys(keys, now),
             ids=_ids(keys),
             confirmation=str(len(keys)) if in_use else "",
             problem=problem,
@@ -120,7 +119,7 @@ class SelectedKeys(KeyPages):
         page = ExpireKeysPage(
             frame=visit.frame(),
             title=f"Set an expiry for {plural(len(keys), 'key')}",
-            keys=_listed(keys, now),
+            keys=selected_keys(keys, now),
             ids=_ids(keys),
             problems=problems or {},
             expiries=entry.expiries(now, visit.zone, lambda end: end is not None),
@@ -137,34 +136,5 @@ def _back(visit: MemberVisit, message: str) -> Response:
     return redirect_with_message(ListState.carried(visit).url(visit.keys_url), message)
 
 
-def _were(count: int) -> str:
-    return f"{plural(count, 'key')} {'was' if count == 1 else 'were'}"
-
-
 def _ids(keys: Sequence[ApiKey]) -> str:
     return " ".join(key.id for key in keys)
-
-
-def _listed(keys: Sequence[ApiKey], now: datetime) -> Sequence[SelectedKey]:
-    """Return the keys for the question: those in use first, the last used at the top."""
-    ordered = sorted(keys, key=lambda key: (not is_in_use(key, now), -_used_at(key)))
-    return [
-        SelectedKey(
-            key.description,
-            key.hint,
-            f"last used {relative(key.last_use.at, now)}" if key.last_use else "never used",
-            is_in_use(key, now),
-        )
-        for key in ordered
-    ]
-
-
-def _used_at(key: ApiKey) -> int:
-    return to_microseconds(key.last_use.at) if key.last_use else 0
-
-
-def _consequence(in_use: int) -> str:
-    if not in_use:
-        return "None of them was used in the last 24 hours."
-    were = "was" if in_use == 1 else "were"
-    return f"{in_use:,} of them {were} used in the last 24 hours. Anything using them will stop immediately."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from starlette.responses import PlainTextResponse, Response
@@ -14,11 +14,17 @@ from keystead.developer_area.keys.forms import (
     shown_at,
 )
 from keystead.developer_area.keys.list_state import ListState
-from keystead.developer_area.keys.pages import FAMILY, LIKE, KeyPages
-from keystead.developer_area.keys.rows import revoke_consequence
+from keystead.developer_area.keys.pages import FAMILY, LIKE, KeyPages, carried_query
+from keystead.developer_area.keys.rows import (
+    consequence_of,
+    revoke_consequence,
+    selected_keys,
+    were,
+)
 from keystead.developer_area.sign_in.cookies import redirect_with_message
 from keystead.developer_area.sign_in.visits import MemberVisit
 from keystead.developer_area.web.forms import form_once, new_nonce
+from keystead.developer_area.web.labels import plural
 from keystead.domain.errors import IdempotencyMismatch, Invalid, LimitReached
 from keystead.domain.ids import KeyId
 from keystead.domain.key_hygiene import is_in_use
@@ -40,7 +46,8 @@ class KeyViews(KeyPages):
             return self._form(visit, KeyEntry())
         keys = self._services.keys
         key = keys.get(visit.principal, KeyId(visit.query(LIKE)))
-        return self._form(visit, KeyEntry.like(key, visit.zone, keys.catalog))
+        entry = KeyEntry.like(key, visit.now(), visit.zone, keys.catalog)
+        return self._form(visit, entry, inexact=entry.inexact(visit.principal, keys.catalog))
 
     def create(self, visit: MemberVisit) -> Response:
         """Create a key and show its token once, or show the form again with its problems."""
@@ -72,19 +79,30 @@ class KeyViews(KeyPages):
 
     def revoke_form(self, visit: MemberVisit) -> Response:
         """Ask before revoking a key."""
-        return self._revoke_page(visit, self._managed_key(visit))
+        key = self._managed_key(visit)
+        family = self._services.key_lists.family(visit.principal, key)
+        return self._revoke_page(visit, key, family, whole=bool(visit.query(FAMILY)))
 
     def revoke(self, visit: MemberVisit) -> Response:
-        """Revoke a key and show the list. A key in use requires its last four characters."""
-        key = self._managed_key(visit)
-        if is_in_use(key, visit.now()) and not _is_confirmed(visit, key):
-            problem = f"That doesn't match. Type {_confirmation(key)} to revoke this key."
-            return self._revoke_page(visit, key, problem)
-        family = bool(visit.form.one(FAMILY))
-        self._services.keys.revoke(visit.principal, key.id, visit.origin, family=family)
+        """Revoke a key, or its family, and show the list.
+
+        A key in use requires its last four characters, a family with one in use the number of its keys.
+        """
+        key, now, whole = self._managed_key(visit), visit.now(), bool(visit.form.one(FAMILY))
+        family = self._services.key_lists.family(visit.principal, key)
+        ending = family if whole and key.family else [key]
+        required = _confirmation(key, family if whole else ())
+        typed = visit.form.one(CONFIRMATION).strip()
+        if any(is_in_use(each, now) for each in ending) and typed != required:
+            what = "these keys" if len(ending) > 1 else "this key"
+            mismatch = "That doesn't match. " if typed else ""
+            problem = f"{mismatch}Type {required} to revoke {what}."
+            return self._revoke_page(visit, key, family, problem, whole=whole)
+        self._services.keys.revoke(visit.principal, key.id, visit.origin, family=whole)
         quota = self._key_quota(visit, self._services.keys.quota(visit.principal))
         url = ListState.carried(visit).url(visit.keys_url)
-        return redirect_with_message(url, f"“{key.description}” was revoked. {quota.text}.")
+        revoked = were(len(ending)) if len(ending) > 1 else f"“{key.description}” was"
+        return redirect_with_message(url, f"{revoked} revoked. {quota.text}.")
 
     def _form(
         self,
@@ -92,6 +110,7 @@ class KeyViews(KeyPages):
         entry: KeyEntry,
         problems: Mapping[str, str] | None = None,
         *,
+        inexact: str = "",
         status: int = 200,
     ) -> Response:
         now, keys, policy = visit.now(), self._services.keys, self._policy(visit)
@@ -106,6 +125,7 @@ class KeyViews(KeyPages):
             earliest=today_in(visit.zone, now),
             accesses=entry.accesses(),
             grid=entry.grid(visit.principal, keys.catalog),
+            inexact=inexact,
             options=entry.options,
             quota=quota,
             limit=self._limit_notice(visit, quota),
@@ -113,24 +133,36 @@ class KeyViews(KeyPages):
         )
         return self._render(page, status)
 
-    def _revoke_page(self, visit: MemberVisit, key: ApiKey, problem: str = "") -> Response:
-        now = visit.now()
+    def _revoke_page(
+        self,
+        visit: MemberVisit,
+        key: ApiKey,
+        family: Sequence[ApiKey],
+        problem: str = "",
+        *,
+        whole: bool,
+    ) -> Response:
+        """Ask before revoking a key or, if `whole`, its unrevoked family."""
+        now, others = visit.now(), sum(each.id != key.id for each in family)
+        chosen = family if whole else ()
+        ending = [each for each in chosen or [key] if each.revoked_at is None]
+        in_use = sum(is_in_use(each, now) for each in ending)
         page = RevokeKeyPage(
             frame=visit.frame(),
             key=self._row(visit, key),
-            consequence=revoke_consequence(key, now),
-            confirmation=_confirmation(key) if is_in_use(key, now) else "",
+            consequence=consequence_of(in_use)
+            if len(chosen) > 1
+            else revoke_consequence((chosen or [key])[0], now),
+            family=selected_keys(chosen, now),
+            others=plural(others, "other key") if others else "",
+            confirmation=_confirmation(key, chosen) if in_use else "",
             problem=problem,
-            has_family=key.family is not None,
-            family_chosen=bool(visit.form.one(FAMILY) or visit.query(FAMILY)),
+            url=f"{visit.keys_url}/{key.id}/revoke{carried_query(visit)}" if ending else None,
             back_url=self._back_url(visit, key),
         )
         return self._render(page, 422 if problem else 200)
 
 
-def _confirmation(key: ApiKey) -> str:
-    return key.hint[-4:]
-
-
-def _is_confirmed(visit: MemberVisit, key: ApiKey) -> bool:
-    return visit.form.one(CONFIRMATION).strip() == _confirmation(key)
+def _confirmation(key: ApiKey, family: Sequence[ApiKey]) -> str:
+    """Return what must be typed to revoke a key, or a family."""
+    return str(len(family)) if family else key.hint[-4:]

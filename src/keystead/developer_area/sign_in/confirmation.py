@@ -17,7 +17,7 @@ from keystead.developer_area.sign_in import cookies
 from keystead.developer_area.sign_in.contexts import ConfirmPage, Fields, ResumePage, SignInPage
 from keystead.developer_area.sign_in.kept_forms import KeptForm, load_form, store_form
 from keystead.developer_area.sign_in.session import Sessions
-from keystead.developer_area.sign_in.visits import MemberVisit, Visit
+from keystead.developer_area.sign_in.visits import BROWSER_ZONE, MemberVisit, Visit
 from keystead.developer_area.web.error_pages import ForeignForm, SignedOut
 from keystead.developer_area.web.forms import FORM_TOKEN, VERSION, Form, form_owner, form_token
 from keystead.developer_area.web.navigation import (
@@ -49,13 +49,41 @@ PASSWORD: Final = "proof_password"
 SENT_AT: Final = "proof_sent_at"
 """When the form was sent that continues after signing in (RFC 3339)."""
 NEXT: Final = "next"
-_PROOF: Final = (EMAIL, PASSWORD, SENT_AT)
+_PROOF: Final = (EMAIL, PASSWORD, SENT_AT, BROWSER_ZONE)
 _PASSWORDS: Final = frozenset({PASSWORD, "password", "current", "new", "again"})
 """Our password fields: never stored, never shown again."""
-_SECRETS: Final = frozenset({"headers"})
-"""Fields with other secrets: carried through the question, but stored in no cookie."""
+_SECRETS: Final = frozenset({"headers", "url"})
+"""Fields with other secrets: carried through the question, but neither shown nor stored in a cookie."""
 _UNCHANGED: Final = frozenset({"", "none", "keep"})
 """Values of fields that say nothing worth showing."""
+_HIDDEN: Final = frozenset({"once", "shown_at", "list", "whole", VERSION, NEXT}) | _SECRETS
+_NAMES: Final = {
+    "expiry": "Expires",
+    "expires_on": "Last day",
+    "overlap": "The old key stops working",
+    "range": "Events",
+    "renewal": "This key may rotate itself",
+    "renewal_on": "Last day of renewal",
+    "type": "Event",
+}
+_WORDS: Final = {
+    ("expiry", "30"): "30 days",
+    ("expiry", "90"): "90 days",
+    ("expiry", "365"): "1 year",
+    ("expiry", "date"): "Custom date",
+    ("expiry", "never"): "Never",
+    ("access", "full"): "Full access",
+    ("access", "read-only"): "Read-only",
+    ("access", "chosen"): "Custom access",
+    ("overlap", "now"): "Immediately",
+    ("overlap", "hour"): "In 1 hour",
+    ("overlap", "day"): "In 24 hours",
+    ("overlap", "week"): "In 7 days",
+    ("range", "all"): "All events",
+    ("range", "chosen"): "Selected events",
+    ("renewal", "on"): "Yes",
+}
+"""What the forms call their fields and choices, as far as it isn't the name or value itself."""
 _DIALOG: Final = "dialog#dialog"
 _BEGUN: Final = "keystead.begun_session"
 
@@ -164,7 +192,7 @@ class Confirmation:
         email, password = visit.form.one(EMAIL).strip(), Password(visit.form.one(PASSWORD))
         try:
             session = self._sign_in.with_password(
-                email, password, visit.origin, visit.agent, visit.device
+                email, password, visit.origin, visit.agent, visit.device, visit.browser_zone
             )
         except Invalid:
             visit.log_refusal("password", "wrong")
@@ -235,7 +263,7 @@ class Confirmation:
         """Ask a user whose session has ended to sign in. `owner`: the user of the form that continues then."""
         page = SignInPage(
             form_token=form_token(visit.secret, owner or ""),
-            fields=[(NEXT, pending.path)],
+            fields=[(NEXT, pending.path), (BROWSER_ZONE, "")],
             email=visit.form.one(EMAIL),
             next_path=pending.path if pending.fields is None else "",
             problem=problem,
@@ -246,7 +274,7 @@ class Confirmation:
             page = replace(
                 page,
                 action=pending.path,
-                fields=[*pending.fields, (SENT_AT, sent_at)],
+                fields=[*pending.fields, (SENT_AT, sent_at), (BROWSER_ZONE, "")],
                 prefix="proof_",
                 readable=_readable(pending.fields),
             )
@@ -303,10 +331,12 @@ def _pending(visit: Visit) -> _Pending:
 
 
 def _readable(fields: Fields) -> Fields:
-    """Return the user's input, with field names as words."""
-    hidden = {"once", "shown_at", VERSION, NEXT}
+    """Return the user's input in words."""
     return [
-        (name.replace("_", " ").capitalize(), value)
+        (
+            _NAMES.get(name, name.replace("_", " ").capitalize()),
+            _WORDS.get((name, value), value),
+        )
         for name, value in fields
-        if value not in _UNCHANGED and name not in hidden
+        if value not in _UNCHANGED and name not in _HIDDEN
     ]

@@ -22,6 +22,9 @@ from keystead.domain.sessions import REAUTHENTICATION_AGE
 from keystead.http.body import FORM_LIMIT
 
 _SECONDS: Final = int(REAUTHENTICATION_AGE.total_seconds())
+_MAX_BYTES: Final = 12_000
+"""Bytes of a form that is compressed at all: strangers send forms too, and few longer ones fit into a cookie."""
+_LEVEL: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +45,10 @@ class KeptForm:
 def store_form(response: Response, form: KeptForm) -> None:
     """Store the form in the browser for 15 minutes, or only its page if it is too long for a cookie."""
     for kept in (form, KeptForm(form.user_id, form.path)):
-        text = json.dumps([kept.user_id, kept.path, kept.fields], ensure_ascii=False)
-        packed = zlib.compress(text.encode(), level=9)
+        text = json.dumps([kept.user_id, kept.path, kept.fields], ensure_ascii=False).encode()
+        if len(text) > _MAX_BYTES:
+            continue
+        packed = zlib.compress(text, _LEVEL)
         if cookies.set_bytes(response, cookies.KEPT_FORM, packed, _SECONDS):
             return
     # An older form must not be what the user is sent back to.

@@ -34,6 +34,8 @@ from keystead.services import Services
 from keystead.services.sessions import Visitor
 
 BROWSER_ZONE: Final = "browser_zone"
+_BACKGROUND: Final = "keystead-background"
+"""The header of requests that scripts make by themselves."""
 P = TypeVar("P", str, int)
 
 
@@ -76,6 +78,11 @@ class Visit:
     def agent(self) -> str | None:
         """Return the browser's User-Agent."""
         return client_of(self.request.scope).agent or None
+
+    @property
+    def is_background(self) -> bool:
+        """Return whether a script asked by itself: that keeps no session alive, and is not a visit of the user."""
+        return _BACKGROUND in self.request.headers
 
     def membership(self) -> Member | None:
         """Return the signed-in user as a member of the workspace in the path."""
@@ -182,7 +189,7 @@ class MemberVisit(Visit):
     def remember_workspace(self, response: Response) -> Response:
         """Let `/` open this workspace in this browser, if the user has others."""
         is_known = cookies.find_value(self.request, cookies.WORKSPACE) == self.workspace.id
-        if len(self.visitor.members) > 1 and not is_known:
+        if len(self.visitor.members) > 1 and not is_known and not self.is_background:
             cookies.set_workspace(response, self.workspace.id)
         return response
 

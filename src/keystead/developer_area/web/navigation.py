@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from typing import Any, Final
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, unquote, urlencode
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from keystead.developer_area.web.contexts import Link, Pager
 from keystead.domain.ids import WorkspaceId
+from keystead.domain.token import may_hold_token
 from keystead.http.asgi import Scope
 from keystead.http.paging import Page
 
@@ -83,9 +84,13 @@ def pager(url: str, page: Page[Any], position: str | int | None, **filters: str)
 
 
 def requested_url(scope: Scope) -> str:
-    """Return a request's path and query as text; bytes beyond ASCII are percent-encoded (RFC 3986 section 2.1)."""
+    """Return a request's path and query as text; bytes beyond ASCII are percent-encoded (RFC 3986 section 2.1).
+
+    A query with an API key in it, which was pasted into a search, is left out: the text is shown and stored.
+    """
     query = quote(scope["query_string"], safe=_PRINTABLE)
-    return f"{scope['path']}?{query}" if query else str(scope["path"])
+    is_carried = query and not may_hold_token(unquote(query))
+    return f"{scope['path']}?{query}" if is_carried else str(scope["path"])
 
 
 def own_path(text: str) -> str | None:
