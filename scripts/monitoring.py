@@ -55,6 +55,7 @@ SLOW: Final = (
     " sum by (le) (rate(keystead_request_duration_seconds_bucket{JOB}[5m])))"
 )
 AGE: Final = "time() - min by (task) (keystead_task_done_timestamp_seconds{JOB})"
+HOURLY: Final = "expired_rows|retention|collection_deletions|webhook_deletions"
 
 RULES_OF: Final = (
     Rule("KeysteadDown", "up{JOB} == 0", 2, "page", "A server does not answer Prometheus."),
@@ -95,11 +96,17 @@ RULES_OF: Final = (
     ),
     Rule(
         "KeysteadTaskLate",
-        'time() - keystead_task_done_timestamp_seconds{JOB, task!~"flush_use|expired_rows|retention'
-        '|.*_deletions"} > 600',
+        f'time() - keystead_task_done_timestamp_seconds{{JOB, task!~"flush_use|{HOURLY}"}} > 600',
         5,
         "ticket",
         "A periodic task has not succeeded for ten minutes.",
+    ),
+    Rule(
+        "KeysteadHourlyTaskLate",
+        f'time() - keystead_task_done_timestamp_seconds{{JOB, task=~"{HOURLY}"}} > 10800',
+        5,
+        "ticket",
+        "An hourly task has not succeeded for three hours.",
     ),
     Rule(
         "KeysteadTaskFails",

@@ -3,8 +3,8 @@
     python3 scripts/release.py
 
 Wheel and sdist are built twice, in different folders, and must be the same to the last byte. Each is installed into
-a clean environment with the locked dependencies, where the README's sixty seconds must work. The wheel's environment
-is described by a bill of materials (CycloneDX).
+a clean environment with the locked dependencies, where the README's sixty seconds must work. Both environments must
+have the same bill of materials (CycloneDX), which becomes part of the release.
 """
 
 from __future__ import annotations
@@ -47,16 +47,19 @@ def main() -> None:
         if digests(first) != digests(second):
             sys.exit(f"release: two builds differ: {digests(first)} {digests(second)}")
         say("two builds are the same")
-        shutil.rmtree(DIST, ignore_errors=True)
-        shutil.copytree(first, DIST)
-        [wheel], [sdist] = DIST.glob("*.whl"), DIST.glob("*.tar.gz")
-        for package in (wheel, sdist):
+        [wheel], [sdist] = first.glob("*.whl"), first.glob("*.tar.gz")
+        materials = f"{sdist.name.removesuffix('.tar.gz')}.cdx.json"
+        for package, described in ((wheel, first), (sdist, second)):
             environment = install(package, work / package.suffix)
             sixty_seconds(environment, revision, work / f"data{package.suffix}")
             say(f"{package.name} works in a clean environment")
-        describe(work / wheel.suffix, DIST / f"{sdist.name.removesuffix('.tar.gz')}.cdx.json")
-    sums = "".join(f"{digest}  {name}\n" for name, digest in digests(DIST).items())
-    (DIST / "SHA256SUMS").write_text(sums)
+            describe(environment, described / materials)
+        if digests(first) != digests(second):
+            sys.exit("release: the bills of materials of wheel and sdist differ")
+        sums = "".join(f"{digest}  {name}\n" for name, digest in digests(first).items())
+        (first / "SHA256SUMS").write_text(sums)
+        shutil.rmtree(DIST, ignore_errors=True)
+        shutil.copytree(first, DIST)  # only now: `dist` never holds a release that failed
     print(sums, end="")
 
 

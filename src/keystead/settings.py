@@ -356,11 +356,6 @@ class Settings(BaseSettings):
             raise ValueError("tls_cert and tls_key go together")
         if self.verification == "stamp" and not self.is_embedded:
             raise ValueError("`verification = stamp` needs SQLite: on PostgreSQL use `read`")
-        if not (is_loopback(self.host) or self.tls_cert or self.trusted_proxies):
-            raise ValueError(
-                f"listening on {self.host} needs tls_cert and tls_key, or trusted_proxies "
-                "with the network of the proxy that terminates TLS"
-            )
         if self.smtp is not None and self.mail_from is None:
             raise ValueError("smtp needs mail_from, the sender's address")
         for name, days in self._retention_days().items():
@@ -478,6 +473,17 @@ def read_settings(**arguments: object) -> Settings:
     _refuse_unknown_names()
     _refuse_open_file(Path(FILE_NAME))
     return _checked({name: value for name, value in arguments.items() if value is not None})
+
+
+def read_server_settings(**arguments: object) -> Settings:
+    """Return the settings of a process that listens. Raises ConfigurationError for an unsafe address too."""
+    settings = read_settings(**arguments)
+    if not (is_loopback(settings.host) or settings.tls_cert or settings.trusted_proxies):
+        raise ConfigurationError(
+            f"listening on {settings.host} needs tls_cert and tls_key, or trusted_proxies "
+            "with the network of the proxy that terminates TLS"
+        )
+    return settings
 
 
 def settings_of(**arguments: object) -> Settings:

@@ -72,7 +72,7 @@ TOLD: Mapping[EventType, tuple[dict[str, Any], str]] = {
     ),
     EventType.KEY_UPDATED: (
         {"description": "sync", "hint": "ks_…4erw", "changed": ["expires_at", "scopes"]},
-        "changed the key sync (…4erw) (expiry, scopes)",
+        "changed the key sync (…4erw) (expiry, access)",
     ),
     EventType.KEY_REVOKED: (
         {"description": "sync", "hint": "ks_…4erw", "reason": "unused"},

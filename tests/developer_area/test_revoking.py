@@ -212,6 +212,7 @@ def test_a_family_in_use_is_revoked_only_when_confirmed(each_area: Area) -> None
     assert plain.tree.all("input", id="confirmation") == []
     refused = browser.submit(plain, url, family="on")
     asked = browser.open(f"{url}?family=on")
+    assert "That doesn't match." not in refused.tree.text
     for question, status in ((refused, 422), (asked, 200)):
         assert (question.status, title(question)) == (status, "Revoke 2 keys")
         text = question.tree.text

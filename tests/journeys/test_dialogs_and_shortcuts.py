@@ -44,6 +44,7 @@ def session(browser: Browser, server: ServerProcess) -> Any:
         page.get_by_role("link", name="Create key").click()
         page.get_by_label("Description").fill("sync")
         page.get_by_label("30 days").check()
+        page.get_by_label("Full access").check()
         page.get_by_role("button", name="Create key").click()
         page.get_by_role("button", name="Copy key").click()
         page.get_by_role("link", name="Done").click()
@@ -105,8 +106,9 @@ def test_entered_text_is_not_lost(page: Page) -> None:
 def test_what_the_server_refused_is_not_lost(page: Page) -> None:
     """A form that came back with problems asks too; a confirmation has nothing to lose."""
     page.get_by_role("link", name="Create key").click()
-    page.get_by_label("Description").fill("sync")
-    page.get_by_label("Custom date").check()
+    page.get_by_label("Description").fill("   ")
+    page.get_by_label("30 days").check()
+    page.get_by_label("Full access").check()
     page.get_by_role("button", name="Create key").click()
     expect(dialog(page).locator(".problem").first).to_be_visible()
     page.keyboard.press("Escape")

@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import struct
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from threading import Timer
 from typing import Any
 
 import httpx2
 import pytest
+from prometheus_client import Counter, Gauge
 from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.parser import text_string_to_metric_families
 
+from keystead import bootstrap
+from keystead.bootstrap.background import Background
 from keystead.operation.metrics import listener
 from keystead.operation.metrics.counters import Metrics
 from keystead.operation.metrics.definitions import DEFINITIONS
 from keystead.operation.metrics.processes import Processes
+from keystead.services.deliveries import TASK as DELIVER
+from keystead.settings import Settings
+from keystead.worker.loop import Task
+from scripts import monitoring
 from tests.support.postgres import wait_until
 from tests.support.server_process import HOST, free_port, serving
 
@@ -67,6 +76,58 @@ def test_a_process_counts_only_what_is_defined(tmp_path: Path) -> None:
     assert {name for name in defined if name not in kept} == {
         "keystead_build_info",
         *(name for name in defined if name.startswith("process_")),
+    }
+
+
+@pytest.fixture
+def counted(tmp_path: Path) -> Iterator[tuple[Background, Metrics]]:
+    """The background work of a server process, not started, and what the process counts."""
+    settings, metrics = Settings(data=tmp_path / "data"), Metrics()
+    bootstrap.prepare(settings)
+    installation = bootstrap.open_safely(settings, metrics)
+    yield bootstrap.background_of(installation, metrics, deliver=True), metrics
+    installation.close()
+
+
+def test_the_series_of_every_task_exist_from_the_start(
+    counted: tuple[Background, Metrics],
+) -> None:
+    """Prometheus sees no increase in a counter that appears at 1, and no age of a task that has never succeeded."""
+    before = time.time()
+    background, metrics = counted
+    tasks = {task.name for task in background.loop.tasks}
+    outcomes = ("given_up", "postponed")
+    pairs = {(task, outcome): 0.0 for task in tasks | {DELIVER} for outcome in outcomes}
+    assert _values(metrics._items) == pairs
+    assert _values(metrics._failures) == {(task,): 0.0 for task in tasks}
+    done_at = _values(metrics._done_at)
+    assert done_at.keys() == {(task,) for task in tasks}
+    assert all(before - 3600 < at <= before for at in done_at.values())
+
+
+def test_a_rule_sees_every_task_that_is_late(counted: tuple[Background, Metrics]) -> None:
+    """One rule matches each task: it waits for three intervals, or for at most ten minutes if that is longer."""
+    for task in counted[0].loop.tasks:
+        [seconds] = _late_after(task)
+        assert 3 * task.seconds <= seconds <= max(600, 3 * task.seconds), task.name
+
+
+def _late_after(task: Task) -> Iterator[int]:
+    for rule in monitoring.RULES_OF:
+        late = re.fullmatch(
+            r'time\(\) - keystead_task_done_\w+\{JOB, task(=|=~|!~)"(.+)"\} > (\d+)',
+            rule.expression,
+        )
+        if late and bool(re.fullmatch(late[2], task.name)) == (late[1] != "!~"):
+            yield int(late[3])
+
+
+def _values(metric: Counter | Gauge) -> dict[tuple[str, ...], float]:
+    return {
+        tuple(sample.labels.values()): sample.value
+        for family in metric.collect()
+        for sample in family.samples
+        if not sample.name.endswith("_created")
     }
 
 
@@ -137,16 +198,18 @@ def test_the_whole_server_is_counted_without_names(tmp_path: Path) -> None:
         for secret in (key_id, good, good[-20:], revoked[-20:], "ws_", HOST):
             assert secret not in scrape.text
 
-        wait_until(lambda: _flushed(port), "a flush is told")
+        begun = time.time()
+        wait_until(lambda: _flushed(port) > begun, "a flush is told")
         wait_until(lambda: Scrape(port).total("keystead_active_keys") == 1, "the keys are counted")
         assert Scrape(port).total("keystead_workspaces") == 1
         assert {sample.name for sample in scrape.samples} >= {"process_cpu_seconds_total"}
         assert server.process is not None
         for process in server.processes():
             os.kill(process, signal.SIGKILL)
-        wait_until(lambda: not _flushed(port), "the gauges of the dead are gone")
+        killed = time.time()
+        wait_until(lambda: not 0 < _flushed(port) < killed, "the gauges of the dead are gone")
         assert Scrape(port).total("keystead_requests_total", **route) == 20
 
 
-def _flushed(port: int) -> bool:
-    return Scrape(port).total("keystead_task_done_timestamp_seconds", task="flush_use") > 0
+def _flushed(port: int) -> float:
+    return Scrape(port).total("keystead_task_done_timestamp_seconds", task="flush_use")

@@ -14,7 +14,8 @@ import pytest
 from sqlalchemy import make_url, text
 
 from keystead import bootstrap
-from keystead.bootstrap import Settings, Step
+from keystead.bootstrap import Settings, Step, moving
+from keystead.cli.installation import actor
 from keystead.domain.errors import StorageError
 from keystead.domain.keys import KeyDraft
 from keystead.domain.principals import operator
@@ -22,6 +23,7 @@ from keystead.domain.verification import Verified
 from keystead.operation.files import ConfigurationError
 from keystead.operation.peppers import FILE_NAME, make_peppers
 from keystead.storage.database import Database
+from keystead.storage.maintenance import migrate
 from keystead.storage.moving import postgresql
 from keystead.storage.moving.exclusive import ExclusiveDatabase
 from keystead.storage.moving.postgresql import ExclusivePostgresql
@@ -31,6 +33,7 @@ from tests.support.installations import text_of
 from tests.support.postgres import DEADLINE_SECONDS, PostgresServer
 from tests.support.processes import nursery
 from tests.support.row_security import installed, installed_database
+from tests.support.versions import revisions_with
 
 OWNER = "mover"
 CREATE_ROLE = """
@@ -230,16 +233,89 @@ def test_a_role_that_owns_nothing_is_refused(trial: Trial, postgres: PostgresSer
 
 @pytest.mark.parametrize("trial", ["sqlite"], indirect=True)
 def test_a_url_that_no_server_could_use_is_refused(trial: Trial) -> None:
-    """Another engine, another machine without TLS, and the same database by another path, each in one sentence."""
+    """Another engine, no TLS, what no driver can read, and the same database by another path: each in one sentence."""
     folder = trial.settings.data
     reasons = {
         "mysql://db/keystead": "--to as database: must begin with sqlite:/// or postgresql://",
         "postgresql://db.example.com/keystead": "without TLS",
+        "postgresql://localhost:port/keystead": "--to is malformed",
+        "postgresql://localhost/keystead?bogus=1": "--to is malformed",
+        f"sqlite:///{folder}/new.db?timeout=long": "--to is malformed",
         f"sqlite:///{folder}/../{folder.name}/keystead.db": "is in sqlite:///.* already",
     }
     for url, reason in reasons.items():
         with pytest.raises(ConfigurationError, match=reason):
             bootstrap.move(trial.settings, url, nothing)
+
+
+def test_of_two_moves_at_once_one_is_refused(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A move that began before another one ended changes nothing: the installation is in one place."""
+
+    def prepare_slowly(settings: Settings) -> None:
+        monkeypatch.undo()
+        bootstrap.prepare(settings)
+        trial.move()
+
+    monkeypatch.setattr(moving, "prepare", prepare_slowly)
+    with pytest.raises(ConfigurationError, match="was moved to"):
+        bootstrap.move(trial.settings, trial.back, nothing)
+    assert trial.verdicts(trial.moved) == [True, False]
+    assert not bootstrap.database_file(trial.settings_of(trial.back)).exists()
+
+
+def test_only_the_same_source_goes_on(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another installation at the same place doesn't replace what an interrupted move has copied."""
+
+    def interrupt(_: ExclusiveSqlite) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ExclusiveSqlite, "give_up", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        trial.move()
+    monkeypatch.undo()
+    data = trial.settings.data
+    data.rename(data.with_name("first"))
+    second = Trial(data.parent, trial.target, trial.login)
+    peppers = [folder / FILE_NAME for folder in (data.with_name("first"), data)]
+    peppers[1].write_text("".join(file.read_text() for file in peppers))
+    with pytest.raises(ConfigurationError, match="isn't empty"):
+        second.move()
+    assert second.verdicts(second.settings) == [True, False]
+    data.rename(data.with_name("second"))
+    data.with_name("first").rename(data)
+    trial.move()
+    assert trial.verdicts(trial.moved) == [True, False]
+
+
+@pytest.mark.parametrize("trial", ["sqlite"], indirect=True)
+def test_backups_and_restores_heed_a_move(trial: Trial, tmp_path: Path) -> None:
+    """No backup is made of a database that was left, nor put in its place, nor is a copy of it put anywhere."""
+    before, after = tmp_path / "before", tmp_path / "after"
+    bootstrap.back_up(trial.settings, before)
+    trial.move()
+    with pytest.raises(ConfigurationError, match="was moved to"):
+        bootstrap.back_up(trial.settings, after)
+    assert not after.exists()
+    copy = bootstrap.database_file(trial.settings)
+    for settings, file, reason in (
+        (trial.settings, before, "^This installation was moved to"),
+        (trial.moved, copy, "can't be restored. This installation was moved to"),
+    ):
+        with pytest.raises(ConfigurationError, match=reason):
+            bootstrap.restore(settings, actor(), file=file, accept=True)
+    assert "was moved to" in refusal(trial.settings)
+    assert trial.verdicts(trial.moved) == [True, False]
+
+
+@pytest.mark.parametrize("trial", ["sqlite"], indirect=True)
+def test_an_upgrade_keeps_the_way_back(
+    trial: Trial, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A database that was left is taken back by a later version too, whose schema it gets."""
+    trial.move()
+    monkeypatch.setattr(migrate, "REVISIONS", revisions_with(tmp_path / "migrations"))
+    bootstrap.undo_move(trial.settings)
+    assert trial.verdicts(trial.settings) == [True, False]
 
 
 POINTS = ("marking", "copying", "comparing", "copied", "given up", "arriving")

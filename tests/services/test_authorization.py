@@ -36,8 +36,16 @@ from keystead.domain.principals import Principal, PrincipalKind, operator
 from keystead.domain.rate_limits import RateLimits
 from keystead.domain.renewals import Renewal
 from keystead.domain.scopes import EVERYTHING, KEYS_WRITE, Scopes
-from keystead.domain.webhooks import WebhookDraft, WebhookPatch
+from keystead.domain.webhooks import (
+    Attempt,
+    AttemptError,
+    Outcome,
+    WebhookDraft,
+    WebhookPatch,
+    WebhookStatus,
+)
 from keystead.domain.workspaces import Role
+from keystead.services.deliveries import Sent
 from keystead.services.workspaces import OPERATOR
 from keystead.storage import database
 from keystead.storage.database import Tx
@@ -53,6 +61,7 @@ from tests.support.row_security import as_owner
 
 SERVICES: Final = Path(keystead.__file__).parent / "services"
 AT_ONCE: Final = 6
+DAY: Final = timedelta(days=1)
 URL: Final = "https://hooks.example/keys"
 _WAITING: Final = (
     "SELECT count(*) FROM pg_stat_activity"
@@ -77,10 +86,21 @@ class Stage:
         hook = services.webhooks.create(self.tenant, WebhookDraft("chat", URL, ("*",)))
         self.webhook = hook.endpoint.id
         self.delivery = services.webhooks.test(self.tenant, self.webhook).id
+        self._refuse_deliveries()
         member_of(sandbox, self.tenant, Role.OWNER, "Olga")
         self.member = member_of(sandbox, self.tenant, Role.VIEWER).user.id
         self.invitation = services.invitations.invite(self.tenant, "i@example.com", Role.VIEWER)[1]
         self.credential = services.credentials.create("other", OPERATOR)[0].id
+
+    def _refuse_deliveries(self) -> None:
+        """Let the deliveries fail, by an answer that also disables the webhook."""
+        services, now = self.sandbox.services, self.sandbox.clock.now()
+        outcome = Outcome(Attempt(now, 410, AttemptError.STATUS, 3))
+        for batch in services.deliveries.claim(endpoints=10, messages=10):
+            sent = [Sent(message.delivery, outcome) for message in batch.messages]
+            services.deliveries.settle(sent, [batch])
+        patch = WebhookPatch(status=WebhookStatus.ACTIVE)
+        services.webhooks.update(self.tenant, self.webhook, patch)
 
     def actor(self, kind: PrincipalKind) -> Principal:
         """Return a new principal of that kind that may do everything that its kind may."""
@@ -195,19 +215,22 @@ USE_CASES: Final[Mapping[str, UseCase]] = {
     "Documents.delete": UseCase(
         lambda s, p: s.sandbox.services.documents.delete(p, "docs", "a"), ALL
     ),
-    "Webhooks.create": UseCase(
+    "Webhooks._create": UseCase(
         lambda s, p: s.sandbox.services.webhooks.create(p, WebhookDraft("new", URL, ("*",))), ALL
     ),
     "Webhooks.update": UseCase(
         lambda s, p: s.sandbox.services.webhooks.update(p, s.webhook, WebhookPatch("other")), ALL
     ),
     "Webhooks.delete": UseCase(lambda s, p: s.sandbox.services.webhooks.delete(p, s.webhook), ALL),
-    "Webhooks.rotate_secret": UseCase(
+    "Webhooks._rotate": UseCase(
         lambda s, p: s.sandbox.services.webhooks.rotate_secret(p, s.webhook), ALL
     ),
     "Webhooks._test": UseCase(lambda s, p: s.sandbox.services.webhooks.test(p, s.webhook), ALL),
     "Webhooks._redeliver": UseCase(
         lambda s, p: s.sandbox.services.webhooks.redeliver(p, s.delivery), ALL
+    ),
+    "WebhookHealth._resend": UseCase(
+        lambda s, p: s.sandbox.services.webhook_health.resend_failed(p, s.webhook, DAY), ALL
     ),
     "Members.put": UseCase(
         lambda s, p: s.sandbox.services.members.put(

@@ -35,15 +35,18 @@ mount --make-rprivate /
 mount --bind "$0" "$0"
 mount -o remount,ro,bind "$0"
 mount -t tmpfs tmpfs "$0/tmp"
-mount -t tmpfs -o "mode=0700,uid=$1,gid=$1" tmpfs "$0/data"
+mount -t tmpfs -o "mode=2777,uid=0,gid=$1" tmpfs "$0/data"
 mount -t proc proc "$0/proc"
 mount --bind /dev "$0/dev"
 touch "$0/written" 2>/dev/null && exit 99
-exec env -i PATH="/opt/keystead/bin:$PATH" KEYSTEAD_DATA=/data KEYSTEAD_HOST=0.0.0.0 \
+exec env -i PATH="/opt/keystead/bin:$PATH" KEYSTEAD_DATA=/data/keystead KEYSTEAD_HOST=0.0.0.0 \
   KEYSTEAD_TRUSTED_PROXIES=172.16.0.0/12 KEYSTEAD_PORT="$2" \
   chroot --userspec="$1:$1" "$0" sh -c "cd /data && exec keystead serve"
 """
-"""Runs the image's command with a read-only root, as its user: an engine would need more than such a machine has."""
+"""Runs the image's command with a read-only root, as its user, over a volume of the mode that Kubernetes gives it.
+
+An engine would need more than such a machine has.
+"""
 
 Buildah = Callable[..., str]
 
@@ -80,6 +83,7 @@ def test_the_container_serves_with_a_read_only_root(tmp_path: Path, buildah: Bui
     built = release.build(release.run(["git", "rev-parse", "HEAD"]).strip(), tmp_path / "release")
     shutil.copytree(built, context / "dist")
     shutil.copytree(ROOT / "requirements", context / "requirements")
+    shutil.copy(ROOT / ".dockerignore", context)
     volumes = [f"--volume={path}:{path}:ro" for path in INDEX if path.exists()]
     file = f"--file={ROOT / 'deploy' / 'Containerfile'}"
     options = (file, "--build-arg=BASE=localhost/base", "--disable-compression", "--tag=keystead")

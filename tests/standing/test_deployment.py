@@ -14,12 +14,13 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from keystead import __version__
+from keystead import __version__, bootstrap
 from keystead.cli.outcome import Exit
 from keystead.operation.server.serving import STOP_SECONDS
-from keystead.settings import SECRETS, Settings
+from keystead.settings import SECRETS, Settings, read_server_settings, read_settings
 
-DEPLOY = Path(__file__).parents[2] / "deploy"
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "deploy"
 UNIT = DEPLOY / "keystead.service"
 EACH: list[dict[str, Any]] = [
     manifest
@@ -28,6 +29,9 @@ EACH: list[dict[str, Any]] = [
 ]
 MANIFESTS = [pytest.param(each, id=each["kind"]) for each in EACH]
 WORKLOADS = [each for each in MANIFESTS if each.id in {"Deployment", "Job"}]
+COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+LAST_STAGE = (DEPLOY / "Containerfile").read_text().rpartition("FROM ")[2]
+IMAGE = dict(re.findall(r"(KEYSTEAD_[A-Z_]+)=(\S+)", LAST_STAGE))
 KUBERNETES = "1.37"
 MOST_EXPOSED = 15
 """A tenth of it is the highest exposure that `systemd-analyze security` may report, of 10."""
@@ -134,9 +138,8 @@ def names(variables: list[dict[str, str]]) -> set[str]:
 
 def test_compose_is_as_closed() -> None:
     """Its containers of Keystead have a read-only root, no root, no capability, and secrets only by file."""
-    compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
     for name in ("keystead", "migrate"):
-        service = compose["services"][name]
+        service = COMPOSE["services"][name]
         assert service["read_only"] is True
         assert service["cap_drop"] == ["ALL"]
         assert not service["user"].startswith("0")
@@ -145,16 +148,80 @@ def test_compose_is_as_closed() -> None:
         files = {each if isinstance(each, str) else each["target"] for each in service["secrets"]}
         assert files <= SECRETS
         assert {each["source"] for each in service["secrets"] if isinstance(each, dict)} <= set(
-            compose["secrets"]
+            COMPOSE["secrets"]
         )
+
+
+def test_compose_migrates_only_a_database_that_stays() -> None:
+    """While the image sets its database up, PostgreSQL answers on the Unix socket alone, so TCP is probed."""
+    _, probe = COMPOSE["services"]["database"]["healthcheck"]["test"]
+    assert "pg_isready -h 127.0.0.1 " in probe
 
 
 def test_the_container_is_not_root() -> None:
     """The last stage names a numeric user, which Kubernetes can check, and keeps no builder's file."""
-    last = (DEPLOY / "Containerfile").read_text().rpartition("FROM ")[2]
-    user = re.search(r"^USER (\d+):\d+$", last, re.MULTILINE)
+    user = re.search(r"^USER (\d+):\d+$", LAST_STAGE, re.MULTILINE)
     assert user is not None
     assert int(user[1]) >= 10_000
-    assert "pip install" not in last
-    environment = set(re.findall(r"KEYSTEAD_([A-Z_]+)=", last))
-    assert {name.lower() for name in environment} <= set(Settings.model_fields)
+    assert "pip install" not in LAST_STAGE
+    settings = {name.removeprefix("KEYSTEAD_").lower() for name in IMAGE}
+    assert settings <= set(Settings.model_fields)
+
+
+def test_the_build_sees_only_what_the_image_needs() -> None:
+    """The context has what the Containerfile copies from it, and no secrets, data or virtual environment."""
+    first, *allowed = (ROOT / ".dockerignore").read_text().splitlines()
+    assert first == "*"
+    stages = (DEPLOY / "Containerfile").read_text()
+    [copied] = re.findall(r"^COPY (?!--)(.+) \S+$", stages, re.MULTILINE)
+    assert sorted(allowed) == sorted(f"!{each.removesuffix('/*.whl')}" for each in copied.split())
+
+
+def containers() -> dict[str, tuple[str, dict[str, str]]]:
+    """Return the command and the variables of each of our containers, by where it is described."""
+    described = {}
+    for manifest in (manifest_of("Job"), manifest_of("Deployment")):
+        [container] = manifest["spec"]["template"]["spec"]["containers"]
+        variables = {each["name"]: each["value"] for each in container["env"]}
+        described[manifest["kind"]] = (container["args"][0], variables)
+    for name in ("keystead", "migrate"):
+        service = COMPOSE["services"][name]
+        [command] = service.get("command", ["serve"])
+        described[f"Compose: {name}"] = (command, service["environment"])
+    return described
+
+
+@pytest.mark.parametrize("name", containers())
+def test_a_container_accepts_its_settings_and_its_volume(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No setting of image and manifest is refused, and the data is private on a volume that a group may write to.
+
+    Kubernetes gives a volume with `fsGroup` the mode 2777 or 2775.
+    """
+    command, variables = containers()[name]
+    variables = IMAGE | variables
+    volume, secrets = tmp_path / "data", tmp_path / "secrets"
+    volume.mkdir()
+    volume.chmod(0o2777)
+    secrets.mkdir()
+    (secrets / "database").write_text("postgresql://db.internal/keystead?sslmode=verify-full")
+    (secrets / "database").chmod(0o440)
+    data = variables["KEYSTEAD_DATA"]
+    assert data.startswith("/data")
+    monkeypatch.chdir(tmp_path)
+    for key, value in variables.items():
+        monkeypatch.setenv(key, value)
+    monkeypatch.setenv("KEYSTEAD_DATA", f"{tmp_path}{data}")
+    monkeypatch.setenv("KEYSTEAD_SECRETS", str(secrets))
+    settings = read_server_settings() if command == "serve" else read_settings()
+    bootstrap.make_place(settings)
+
+
+@pytest.mark.parametrize("way", ["With Compose", "On Kubernetes"])
+def test_the_role_has_a_password_before_servers_need_it(way: str) -> None:
+    """The migration creates the servers' role without one; the guide sets it before they start."""
+    guide = (ROOT / "docs" / "guides" / "install.md").read_text()
+    steps = guide.split(f"## {way}\n", 1)[1].split("```sh\n", 1)[1].split("```", 1)[0]
+    password = steps.index("\\password keystead_server")
+    assert steps.index("migrat") < password < max(steps.find("up -d"), steps.find("server.yaml"))

@@ -233,12 +233,20 @@ def _fill_with_webhooks(sample: SampleWorkspace) -> None:
     webhooks.test(owner, chat.endpoint.id)
     webhooks.update(owner, off.endpoint.id, WebhookPatch(status=WebhookStatus.DISABLED))
     _try_deliveries(sample)
+    webhooks.update(owner, chat.endpoint.id, WebhookPatch(status=WebhookStatus.ACTIVE))
 
 
 def _try_deliveries(sample: SampleWorkspace) -> None:
-    """Settle the due deliveries as a worker does: delivered, refused, timed out."""
+    """Settle the due deliveries as a worker does: delivered, refused, timed out, gone (410)."""
     deliveries = sample.installation.services.deliveries
-    answers = cycle([(204, None), (500, AttemptError.STATUS), (None, AttemptError.TIMEOUT)])
+    answers = cycle(
+        [
+            (204, None),
+            (500, AttemptError.STATUS),
+            (None, AttemptError.TIMEOUT),
+            (410, AttemptError.STATUS),
+        ]
+    )
     batches = deliveries.claim(endpoints=10, messages=10)
     for batch in batches:
         tries = zip(batch.messages, answers, strict=False)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from keystead.bootstrap.background import background_of
 from keystead.bootstrap.installation import Installation, open_safely
 from keystead.operation.files import ConfigurationError
-from keystead.settings import Settings, read_settings
+from keystead.settings import Settings, read_server_settings
 
 if TYPE_CHECKING:
     from keystead.api.operations import Operation
@@ -22,7 +22,7 @@ def create_app() -> App:
     """Return the ASGI application of one server process, with settings from the environment and the file."""
     from keystead.operation import logs
 
-    settings = read_settings()
+    settings = read_server_settings()
     logs.configure(settings.log_level)
     metrics = _metrics(settings)
     installation = open_safely(settings, metrics)

@@ -57,11 +57,13 @@ def background_of(
     installation: Installation, metrics: Metrics | None, *, deliver: bool
 ) -> Background:
     """Return the background work of this process, not started yet."""
+    from keystead.services import deliveries
     from keystead.worker.loop import Loop
 
     tasks, on_task = _tasks(installation), None
     if metrics is not None:
         tasks, on_task = [*tasks, _counting(installation, metrics)], metrics.on_task
+        metrics.on_start((task.name for task in tasks), [deliveries.TASK] if deliver else [])
     loop = Loop(tasks, on_task)
     return Background(loop, _worker(installation, metrics) if deliver else None)
 

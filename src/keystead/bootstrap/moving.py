@@ -24,7 +24,7 @@ from keystead.operation.files import ConfigurationError
 from keystead.operation.peppers import FILE_NAME
 from keystead.settings import Settings, settings_elsewhere
 from keystead.storage.clock import SystemClock
-from keystead.storage.engine.urls import parse_url, without_login
+from keystead.storage.engine.urls import parse_url, require_well_formed, without_login
 from keystead.storage.maintenance import migrate as migrations
 from keystead.storage.maintenance.migrate import SchemaStatus
 from keystead.storage.moving.copying import CopiedTable, OnStep, Step, copy_all
@@ -79,15 +79,18 @@ def move(settings: Settings, to: str, on_step: OnStep, server_role: str | None =
     migrated, tables = None, list[CopiedTable]()
     if mark is None:
         prepare(settings)
-        _require_room(target, here)
         with _exclusive(settings, _SOURCE) as source:
+            # Another move may have ended since. From here on none can begin.
+            if (other := source.mark()) is not None:
+                raise not_here(other)
+            _require_room(source, target, here)
             mark = MoveMark(
                 new_id("move", SystemClock().now()), MoveState.LEFT, there, SystemClock().now()
             )
             migrated = _prepare_target(target, server_role)
             arriving = replace(mark, state=MoveState.ARRIVING, place=here)
-            _mark_arriving(target, arriving)
-            tables = _copy(source, target, on_step)
+            _mark_arriving(source, target, arriving)
+            tables = _copy(source, target, arriving, on_step)
             source.set_mark(mark)
             source.give_up()
             source.commit()
@@ -123,9 +126,13 @@ def undo_move(settings: Settings, server_role: str | None = None) -> MoveMark:
 
 def _settings_of_target(settings: Settings, to: str) -> Settings:
     try:
-        return settings_elsewhere(settings, to)
+        target = settings_elsewhere(settings, to)
+        require_well_formed(to)
     except ConfigurationError as error:
         raise ConfigurationError(f"--to as {error}") from None
+    except ValueError as error:
+        raise ConfigurationError(f"--to {error}") from None
+    return target
 
 
 def _place(settings: Settings) -> str:
@@ -133,24 +140,23 @@ def _place(settings: Settings) -> str:
 
 
 def _find_mark(settings: Settings) -> MoveMark | None:
-    """Return the mark of the settings' database; None also if its schema is not this version's."""
+    """Return the mark of the settings' database, whatever its schema's revision."""
     if not has_begun(settings):
         return None
     with opened(settings) as database:
-        return find_mark(database) if migrations.state(database).is_current else None
+        return find_mark(database)
 
 
 def _require_interrupted(mark: MoveMark, target: Settings) -> None:
     """Raise ConfigurationError unless the move that the source's mark is of can go on, to this target."""
-    if mark.state is not MoveState.LEFT or mark.place != _place(target) or not has_begun(target):
+    if mark.state is not MoveState.LEFT or mark.place != _place(target):
         raise not_here(mark)
-    with opened(target) as database:
-        present = find_mark(database) if migrations.state(database).is_current else None
+    present = _find_mark(target)
     if present is None or present.id != mark.id:
         raise not_here(mark)
 
 
-def _require_room(target: Settings, source: str) -> None:
+def _require_room(source: ExclusiveDatabase, target: Settings, here: str) -> None:
     """Raise ConfigurationError unless the target is empty, before anything changes there."""
     if not has_begun(target):
         return
@@ -162,15 +168,22 @@ def _require_room(target: Settings, source: str) -> None:
     if status is not SchemaStatus.CURRENT:
         raise _not_empty(target)
     with _exclusive(target, _TARGET) as database_in_use:
-        _require_unused(database_in_use, target, source)
+        _require_unused(source, database_in_use, target, here)
 
 
-def _require_unused(database: ExclusiveDatabase, target: Settings, source: str) -> None:
+def _require_unused(
+    source: ExclusiveDatabase, database: ExclusiveDatabase, target: Settings, here: str
+) -> None:
     mark = database.mark()
-    if mark is None and database.is_unused():
-        return
-    # What an interrupted move from the same source has left can be replaced: that source was not given up.
-    if mark is None or mark.state is not MoveState.ARRIVING or mark.place != source:
+    is_unused = database.is_unused()
+    if mark is None:
+        is_free = is_unused
+    else:
+        # What an interrupted move from the same source has left can be replaced: that source was not given up. Another
+        # installation may have the same place, on another machine.
+        is_same = is_unused or source.has_workspace(database.first_workspace())
+        is_free = mark.state is MoveState.ARRIVING and mark.place == here and is_same
+    if not is_free:
         raise _not_empty(target)
 
 
@@ -188,15 +201,19 @@ def _prepare_target(target: Settings, server_role: str | None) -> Migrated:
     return migrated
 
 
-def _mark_arriving(target: Settings, mark: MoveMark) -> None:
+def _mark_arriving(source: ExclusiveDatabase, target: Settings, mark: MoveMark) -> None:
     with _exclusive(target, _TARGET) as database:
-        _require_unused(database, target, mark.place)
+        _require_unused(source, database, target, mark.place)
         database.set_mark(mark)
         database.commit()
 
 
-def _copy(source: ExclusiveDatabase, target: Settings, on_step: OnStep) -> list[CopiedTable]:
+def _copy(
+    source: ExclusiveDatabase, target: Settings, mark: MoveMark, on_step: OnStep
+) -> list[CopiedTable]:
     with _exclusive(target, _TARGET) as database:
+        if database.mark() != mark:
+            raise _not_empty(target)
         tables = copy_all(source, database, on_step)
         database.commit()
     return tables

@@ -14,6 +14,7 @@ from keystead.bootstrap.installation import Installation, open_safely
 from keystead.bootstrap.preparation import (
     database_file,
     make_place,
+    not_here,
     opened,
     prepare_database,
     revocation_log_of,
@@ -26,6 +27,7 @@ from keystead.services.restoration import Redone, Restoration, forgotten
 from keystead.settings import Settings
 from keystead.storage.clock import clock_of
 from keystead.storage.maintenance import backup as copies
+from keystead.storage.moving.marks import find_mark_in
 
 _PIECE: Final = 1024 * 1024
 
@@ -51,6 +53,7 @@ def back_up(settings: Settings, target: Path) -> None:
     try:
         with draft_of(target) as draft:
             copies.back_up(database_file(settings), draft)
+            _require_not_moved(draft)
             _sync(draft)
             # A rename overwrites. So create the name first, which fails if a file exists by now.
             os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
@@ -147,6 +150,7 @@ def _put_in_place(settings: Settings, file: Path) -> Path | None:
     with draft_of(place) as draft:
         _copy(file, draft)
         copies.require_sound(draft)
+        _require_not_moved(draft, f"{file} can't be restored. ")
         copies.mark(draft)
         _sync(draft)
         kept = _set_aside(place)
@@ -161,6 +165,7 @@ def _set_aside(place: Path) -> Path | None:
         return None
     try:
         copies.checkpoint(place)
+        _require_not_moved(place)
     except copies.NotADatabase:
         pass  # a damaged database may be replaced
     except StorageError as error:
@@ -171,6 +176,13 @@ def _set_aside(place: Path) -> Path | None:
             place.with_name(place.name + end).rename(kept.with_name(kept.name + end))
     place.rename(kept)
     return kept
+
+
+def _require_not_moved(file: Path, before: str = "") -> None:
+    """Raise ConfigurationError, which begins with `before`, if the database was moved away or hasn't arrived."""
+    mark = find_mark_in(file)
+    if mark is not None:
+        raise ConfigurationError(f"{before}{not_here(mark)}")
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -47,10 +47,10 @@ def doctor(*, gateway: Gateways = (), place: Place = HERE, json: Json = False) -
 def _examine(place: Place) -> Iterator[Finding]:
     from keystead.operation.checks import Finding, Verdict
     from keystead.operation.files import ConfigurationError
-    from keystead.settings import read_settings
+    from keystead.settings import read_server_settings
 
     try:
-        settings = read_settings(**asdict(place))
+        settings = read_server_settings(**asdict(place))
     except ConfigurationError as error:
         yield Finding("configuration", Verdict.FAULT, f"{error}.")
         return

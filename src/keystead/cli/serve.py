@@ -82,7 +82,7 @@ def serve(
         Level of the log on standard error. Default: info.
     """
     from keystead.operation import logs
-    from keystead.settings import read_settings
+    from keystead.settings import read_server_settings
 
     options: dict[str, object] = {
         **asdict(place),
@@ -97,7 +97,7 @@ def serve(
         "metrics_port": metrics_port,
         "log_level": log_level,
     }
-    settings = read_settings(**options)
+    settings = read_server_settings(**options)
     logs.configure(settings.log_level)
     with ExitStack() as stack:
         _serve(_resolve_port(settings, options, stack), stack)
@@ -106,11 +106,11 @@ def serve(
 def _resolve_port(settings: Settings, options: dict[str, object], stack: ExitStack) -> Settings:
     """Reserve the port, and export all settings to the environment, where the server's processes read them."""
     from keystead.operation.server.address import reserve
-    from keystead.settings import export, read_settings
+    from keystead.settings import export, read_server_settings
 
     reserved = stack.enter_context(reserve(settings.host, settings.port))
     export({**options, "port": reserved.getsockname()[1]})
-    return read_settings()
+    return read_server_settings()
 
 
 def _serve(settings: Settings, stack: ExitStack) -> None:
@@ -184,10 +184,10 @@ def _may_reload() -> bool:
     """Return whether the processes may reload: the settings they would read are safe."""
     from keystead.domain.errors import StorageError
     from keystead.operation.files import ConfigurationError
-    from keystead.settings import read_settings
+    from keystead.settings import read_server_settings
 
     try:
-        _prepare(read_settings())
+        _prepare(read_server_settings())
     except (ConfigurationError, StorageError) as error:
         _log.warning("reload refused", detail=str(error))
         return False

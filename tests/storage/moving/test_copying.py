@@ -224,6 +224,19 @@ def _read_briefly(url: str) -> None:
             connection.execute("SELECT * FROM moves")
 
 
+def test_no_limit_of_time_ends_a_long_move(fresh: Fresh) -> None:
+    """Whatever an administrator has set for the database, a move takes as long as it takes."""
+    url = fresh("postgresql")
+    with psycopg.connect(url, autocommit=True) as connection:
+        query = "SELECT name FROM pg_settings WHERE name ~ '^(statement|idle_in_.*|transaction)_timeout$'"
+        limits = [name for (name,) in connection.execute(query)]
+        for name in limits:
+            statement = f"ALTER DATABASE {connection.info.dbname} SET {name} = '1h'"
+            connection.execute(statement.encode())
+    with exclusive(url) as database:
+        assert {database._first(f"SHOW {name}")[0] for name in limits} == {"0"}
+
+
 def test_a_login_that_is_not_the_owners_is_refused(fresh: Fresh) -> None:
     """Without the tables' owner, nothing is locked or read."""
     with pytest.raises(StatementFault) as fault, exclusive(as_server(fresh("postgresql"))):

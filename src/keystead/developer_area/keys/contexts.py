@@ -235,9 +235,10 @@ class KeyFormPage(FramedPage):
 
 @dataclass(frozen=True, slots=True)
 class NewKeyPage(KeyFormPage):
-    """The form of a new key."""
+    """The form of a new key. `inexact` says what of the duplicated key's access isn't chosen."""
 
     template: ClassVar[str] = "new_key.html"
+    inexact: str
     options: KeyOptions
     quota: QuotaLine
     limit: LimitNotice | None

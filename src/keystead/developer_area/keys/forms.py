@@ -85,10 +85,10 @@ class KeyEntry:
             options=options,
         )
 
-    def inexact(self, principal: Principal, catalog: ScopeCatalog) -> Mapping[str, str]:
-        """Return as a problem of the access which of the scopes the grid can't choose for the member."""
+    def inexact(self, principal: Principal, catalog: ScopeCatalog) -> str:
+        """Return which of the scopes the member can't choose in the grid; empty if there are none."""
         if self.access != "chosen":
-            return {}
+            return ""
         allowed = grantable(principal)
         left = [
             scope
@@ -97,7 +97,7 @@ class KeyEntry:
         ]
         names = ", ".join(left)
         text = f"This access can't be copied exactly: it's without {names}. Check what is chosen."
-        return {"access": text} if left else {}
+        return text if left else ""
 
     def draft(
         self, now: datetime, zone: tzinfo, catalog: ScopeCatalog, *, may_keep: bool = False

@@ -47,7 +47,7 @@ class KeyViews(KeyPages):
         keys = self._services.keys
         key = keys.get(visit.principal, KeyId(visit.query(LIKE)))
         entry = KeyEntry.like(key, visit.now(), visit.zone, keys.catalog)
-        return self._form(visit, entry, entry.inexact(visit.principal, keys.catalog))
+        return self._form(visit, entry, inexact=entry.inexact(visit.principal, keys.catalog))
 
     def create(self, visit: MemberVisit) -> Response:
         """Create a key and show its token once, or show the form again with its problems."""
@@ -92,10 +92,11 @@ class KeyViews(KeyPages):
         family = self._services.key_lists.family(visit.principal, key)
         ending = family if whole and key.family else [key]
         required = _confirmation(key, family if whole else ())
-        is_confirmed = visit.form.one(CONFIRMATION).strip() == required
-        if any(is_in_use(each, now) for each in ending) and not is_confirmed:
+        typed = visit.form.one(CONFIRMATION).strip()
+        if any(is_in_use(each, now) for each in ending) and typed != required:
             what = "these keys" if len(ending) > 1 else "this key"
-            problem = f"That doesn't match. Type {required} to revoke {what}."
+            mismatch = "That doesn't match. " if typed else ""
+            problem = f"{mismatch}Type {required} to revoke {what}."
             return self._revoke_page(visit, key, family, problem, whole=whole)
         self._services.keys.revoke(visit.principal, key.id, visit.origin, family=whole)
         quota = self._key_quota(visit, self._services.keys.quota(visit.principal))
@@ -109,6 +110,7 @@ class KeyViews(KeyPages):
         entry: KeyEntry,
         problems: Mapping[str, str] | None = None,
         *,
+        inexact: str = "",
         status: int = 200,
     ) -> Response:
         now, keys, policy = visit.now(), self._services.keys, self._policy(visit)
@@ -123,6 +125,7 @@ class KeyViews(KeyPages):
             earliest=today_in(visit.zone, now),
             accesses=entry.accesses(),
             grid=entry.grid(visit.principal, keys.catalog),
+            inexact=inexact,
             options=entry.options,
             quota=quota,
             limit=self._limit_notice(visit, quota),

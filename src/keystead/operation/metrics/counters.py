@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -11,6 +12,8 @@ from keystead.operation.metrics import definitions
 from keystead.operation.metrics.definitions import Definition
 
 BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+OUTCOMES: Final = {True: "given_up", False: "postponed"}
+"""What becomes of an item that failed, by whether it is given up."""
 
 
 class Metrics:
@@ -50,6 +53,16 @@ class Metrics:
         self._waiting = gauge(definitions.WAITING, "livemostrecent")
         self._overdue = gauge(definitions.OVERDUE, "livemostrecent")
 
+    def on_start(self, periodic: Iterable[str], others: Iterable[str]) -> None:
+        """Create the series of these tasks, since Prometheus misses the first increase of one that appears with it."""
+        periodic = tuple(periodic)
+        for task in periodic:
+            self._done_at.labels(task).set(time.time())
+            self._failures.labels(task)
+        for task in (*periodic, *others):
+            for outcome in OUTCOMES.values():
+                self._items.labels(task, outcome)
+
     def on_response(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count a response; `route` is the path template."""
         self._requests.labels(method, route, str(status)).inc()
@@ -72,7 +85,7 @@ class Metrics:
 
     def on_item(self, task: str, *, given_up: bool) -> None:
         """Count an item of a background task that failed."""
-        self._items.labels(task, "given_up" if given_up else "postponed").inc()
+        self._items.labels(task, OUTCOMES[given_up]).inc()
 
     def on_counts(self, *, keys: int, workspaces: int, waiting: int, overdue: float) -> None:
         """Note what the database holds; `overdue` is in seconds."""

@@ -46,7 +46,7 @@ ITEM_FAILURES: Final = Definition(
 TASK_DONE: Final = Definition(
     "keystead_task_done_timestamp_seconds",
     "gauge",
-    "Last successful run of a periodic task, in the process that is furthest behind",
+    "Last successful run of a periodic task or its start, in the process that is furthest behind",
     ("task",),
 )
 ACTIVE_KEYS: Final = Definition(

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import make_url
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import ArgumentError
 
 PRIMARY: Final = {
     "target_session_attrs": "primary",
@@ -45,6 +46,31 @@ def parse_url(url: str) -> URL:
             raise ValueError(
                 f"{other} is not a database that Keystead runs on: use sqlite or postgresql"
             )
+
+
+def require_well_formed(url: str) -> None:
+    """Raise ValueError unless libpq or SQLite can read the URL. The message quotes no part of it."""
+    try:
+        parsed = parse_url(url)
+        is_sqlite = parsed.get_backend_name() == "sqlite"
+        is_well_formed = not parsed.query if is_sqlite else _is_known_to_libpq(parsed)
+    except (ValueError, ArgumentError):
+        is_well_formed = False
+    if not is_well_formed:
+        raise ValueError(
+            "is malformed: write sqlite:////path/keystead.db or postgresql://user@host:5432/name, with libpq's"
+            " parameters only"
+        )
+
+
+def _is_known_to_libpq(url: URL) -> bool:
+    from psycopg import ProgrammingError
+
+    try:
+        conninfo_of(url)
+    except ProgrammingError:
+        return False
+    return True
 
 
 def for_libpq(url: URL) -> URL:

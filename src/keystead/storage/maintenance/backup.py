@@ -26,7 +26,7 @@ def back_up(source: Path, target: Path) -> None:
         NotADatabase: the copy is damaged.
         Unavailable, DiskFull: it could not be made.
     """
-    with _translated(), _opened(source) as live, _opened(target) as copy:
+    with opened(source) as live, opened(target) as copy:
         live.backup(copy)
         # The copy is in WAL mode like its source, which would leave a part of it in a second file.
         copy.execute("PRAGMA journal_mode = DELETE").fetchall()
@@ -36,13 +36,13 @@ def back_up(source: Path, target: Path) -> None:
 
 def mark(path: Path) -> None:
     """Mark the file as a backup."""
-    with _translated(), _opened(path) as copy:
+    with opened(path) as copy:
         copy.execute(f"PRAGMA user_version = {BACKUP}")
 
 
 def require_sound(path: Path) -> None:
     """Raise NotADatabase unless SQLite finds no fault in any page, row or index of the file."""
-    with _translated(), _opened(path) as copy:
+    with opened(path) as copy:
         result = copy.execute("PRAGMA integrity_check(1)").fetchone()[0]
     if result != "ok":
         raise NotADatabase(f"{path.name} is damaged.")
@@ -50,7 +50,7 @@ def require_sound(path: Path) -> None:
 
 def checkpoint(path: Path) -> None:
     """Move everything into the database's main file. Raises Unavailable while a server has it open."""
-    with _translated(), _opened(path) as database:
+    with opened(path) as database:
         database.execute("PRAGMA busy_timeout = 0")
         database.execute("PRAGMA journal_mode = DELETE").fetchall()
 
@@ -67,14 +67,12 @@ def take_into_service(database: Database) -> None:
         connection.exec_driver_sql("PRAGMA user_version = 0")
 
 
-def _opened(path: Path) -> Any:
-    return closing(sqlite_driver.connect(path, isolation_level=None))
-
-
 @contextmanager
-def _translated() -> Iterator[None]:
+def opened(path: Path) -> Iterator[Any]:
+    """Open the file with SQLite's driver. Raises NotADatabase, Unavailable or DiskFull for its errors."""
     try:
-        yield
+        with closing(sqlite_driver.connect(path, isolation_level=None)) as database:
+            yield database
     except sqlite_driver.Error as error:
         raise _storage_error(str(getattr(error, "sqlite_errorname", ""))) from None
 

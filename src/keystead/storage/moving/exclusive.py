@@ -63,6 +63,17 @@ class ExclusiveDatabase(ABC):
             if table not in _HAS_BY_ITSELF
         )
 
+    def first_workspace(self) -> str | None:
+        """Return the id of the oldest workspace."""
+        query = "SELECT id FROM workspaces ORDER BY created_at, id LIMIT 1"
+        row = self._execute(query).fetchone()
+        return None if row is None else str(row[0])
+
+    def has_workspace(self, id: str | None) -> bool:
+        """Return whether there is a workspace of that id."""
+        query = f"SELECT count(*) FROM workspaces WHERE id = {self._value}"
+        return bool(self._first(query, (id,))[0])
+
     def mark(self) -> MoveMark | None:
         """Return the mark of a move."""
         row = self._execute(SELECT_MARK).fetchone()

@@ -6,11 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, Final, Self
+
+from sqlalchemy import inspect
 
 from keystead.domain.instants import from_microseconds, to_microseconds
 from keystead.storage.database import Database
 from keystead.storage.engine.roles import Purpose
+from keystead.storage.maintenance.backup import opened
+from keystead.storage.schema.tables import moves
 
 SELECT_MARK: Final = "SELECT id, state, place, at FROM moves"
 DELETE_MARK: Final = "DELETE FROM moves"
@@ -47,7 +52,19 @@ class MoveMark:
 
 
 def find_mark(database: Database) -> MoveMark | None:
-    """Return the mark of a database; None if servers may use it."""
+    """Return the mark of a database of any revision; None if servers may use it."""
     with database.read_across(Purpose.SERVER) as tx:
+        if not inspect(tx).has_table(moves.name):
+            return None
         row = tx.exec_driver_sql(SELECT_MARK).first()
+    return None if row is None else MoveMark.of_row(row)
+
+
+def find_mark_in(file: Path) -> MoveMark | None:
+    """Return the mark of an SQLite database that is not open, of any revision."""
+    known = "SELECT 1 FROM sqlite_master WHERE name = ?"
+    with opened(file) as database:
+        if database.execute(known, (moves.name,)).fetchone() is None:
+            return None
+        row = database.execute(SELECT_MARK).fetchone()
     return None if row is None else MoveMark.of_row(row)

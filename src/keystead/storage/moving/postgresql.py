@@ -32,11 +32,15 @@ from keystead.storage.row_security.grants import VERSION_TABLE
 from keystead.storage.schema.search import document_words, term_prefix
 from keystead.storage.schema.tables import documents, metadata, moves
 
+_UNLIMITED: Final = (
+    "SELECT set_config(name, '0', true) FROM pg_settings WHERE name IN"
+    " ('statement_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')"
+)
+"""A move takes as long as it takes. PostgreSQL has the last of them from version 17 on."""
 _SETTINGS: Final = (
     "SET LOCAL client_encoding = 'UTF8'",
     f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'",
-    "SET LOCAL statement_timeout = 0",
-    "SET LOCAL idle_in_transaction_session_timeout = 0",
+    _UNLIMITED,
     f"SELECT {DURABLE}",
 )
 _FORCED: Final = (
