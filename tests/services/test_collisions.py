@@ -252,7 +252,10 @@ def test_one_open_invitation_and_one_member(strict: Strict, people: People) -> N
     accept = lambda: people.invitations.accept(standing[0], "Bo", Password(RIGHT))  # noqa: E731
     ended = strict.race([accept] * AT_ONCE, touch(tenant))
     assert len(standing) == 1
-    assert kinds(ended)[Invalid] == AT_ONCE - 1
+    refused = kinds(ended)
+    # On SQLite one may wait too long for the writer's turn on a busy machine: it joins no more than the others.
+    assert refused[Invalid] + refused[Unavailable] == AT_ONCE - 1
+    assert refused[Invalid] >= 1
     assert len(people.members.list(tenant).items) == 2
 
 

@@ -14,7 +14,7 @@ from scripts import release
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.slow
+@pytest.mark.prove  # `make release` compares its own two builds, and stops if they differ
 def test_two_builds_are_the_same(tmp_path: Path) -> None:
     """Wheel and sdist of a commit, built in two folders, have the same hashes, and contain the revision and all pages.
 

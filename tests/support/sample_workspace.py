@@ -229,7 +229,7 @@ def _fill_with_webhooks(sample: SampleWorkspace) -> None:
     url = "https://hooks.example/keys"
     chat = webhooks.create(owner, WebhookDraft("alerts in chat", url, ("*",), {"X-Team": "keys"}))
     off = webhooks.create(owner, WebhookDraft("old CRM", f"{url}/crm", ("key.revoked",)))
-    sample.key("billing export", 90)
+    sample.key("chat notifier", 90)
     webhooks.test(owner, chat.endpoint.id)
     webhooks.update(owner, off.endpoint.id, WebhookPatch(status=WebhookStatus.DISABLED))
     _try_deliveries(sample)

@@ -39,9 +39,9 @@
     const ctx = event.detail.ctx;
     const answer = new DOMParser().parseFromString(ctx.text, "text/html");
     const fresh = answer.querySelector(TOKEN)?.value, shown = document.querySelector(TOKEN)?.value;
-    const isRefused = fresh === undefined && answer.querySelector("[data-question]") === null;
-    // What the failures' alert shows is not an answer to the sign-in.
-    if (isRefused && !event.defaultPrevented && ctx.asker.matches("[action='/sign-in']")) leave(event);
+    // What a gateway says while the server is away is not an answer to the sign-in.
+    const isRefused = fresh === undefined && answer.querySelector("[data-question]") === null && ctx.response.status < 500;
+    if (isRefused && ctx.asker.matches("[action='/sign-in']")) leave(event);
     if (fresh === undefined || shown === undefined || fresh === shown) return;
     if (ownerOf(fresh) !== ownerOf(shown)) return leave(event);
     for (const field of document.querySelectorAll("[name=form_token]")) field.value = fresh;
