@@ -18,7 +18,7 @@ from keystead.domain.ids import WorkspaceId
 from keystead.domain.key_lists import KeySelection
 from keystead.domain.keys import ApiKey, KeyDraft, KeyStatus
 from keystead.domain.principals import Principal, system
-from tests.support.chromium import chromium, person
+from tests.support.chromium import person
 from tests.support.clocks import ManualClock
 from tests.support.input_methods import Keyboard, Mouse, NoScripts
 from tests.support.server_process import ServerProcess, serving
@@ -251,13 +251,6 @@ def past(server: ServerProcess) -> Iterator[tuple[Installation, ManualClock]]:
     installation = open_installation(server.settings, peppers, clock)
     yield installation, clock
     installation.close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """The browser of all journeys here."""
-    with chromium() as browser:
-        yield browser
 
 
 def ways() -> Iterator[object]:

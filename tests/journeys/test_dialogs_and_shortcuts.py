@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from keystead import bootstrap
-from keystead.cli.serve import fresh_link
-from tests.support.chromium import act_on, chromium, enter, person, require_accessible
-from tests.support.server_process import ServerProcess, serving
+from keystead.bootstrap import Installation
+from keystead.domain.keys import KeyDraft
+from keystead.domain.principals import of_member
+from tests.support.chromium import act_on, person, require_accessible
+from tests.support.server_process import ServerProcess
 
 pytestmark = pytest.mark.slow
 
@@ -21,37 +22,11 @@ SHIFTS = """() => new Promise((done) => new PerformanceObserver((list) => done(
 )).observe({type: "layout-shift", buffered: true}) || setTimeout(() => done(0), 500))"""
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """The browser of all journeys here."""
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A server as `keystead serve` starts it, with one key."""
-    with serving(f"sqlite:///{tmp_path_factory.mktemp('dialogs') / 'keystead.db'}") as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def session(browser: Browser, server: ServerProcess) -> Any:
-    """The cookie of a user who has signed in, and made a key."""
-    installation = bootstrap.open_safely(server.settings)
-    with person(browser) as page:
-        enter(page, fresh_link(installation, installation.settings.base_url)[0])
-        page.get_by_role("link", name="Create key").click()
-        page.get_by_label("Description").fill("sync")
-        page.get_by_label("30 days").check()
-        page.get_by_label("Full access").check()
-        page.get_by_role("button", name="Create key").click()
-        page.get_by_role("button", name="Copy key").click()
-        page.get_by_role("link", name="Done").click()
-        expect(page.locator(".row-changed")).to_be_visible()
-        session = page.context.storage_state()
-    installation.close()
-    return session
+@pytest.fixture(scope="module", autouse=True)
+def key(installation: Installation) -> None:
+    """The workspace has one key."""
+    owner = of_member(installation.services.workspaces.first())
+    installation.services.keys.create(owner, KeyDraft("sync", None, ["documents:read"]))
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from keystead import bootstrap
 from keystead.bootstrap import Installation
 from keystead.cli.serve import fresh_link
 from keystead.domain.credentials import ActingCredential
@@ -22,9 +21,9 @@ from keystead.domain.sessions import LinkPurpose
 from keystead.domain.workspaces import Role
 from keystead.storage.tables import users
 from tests.support.administrator import write_behind
-from tests.support.chromium import act_on, chromium, enter, person, require_accessible, row
+from tests.support.chromium import act_on, enter, person, require_accessible, row
 from tests.support.people import RIGHT
-from tests.support.server_process import ServerProcess, serving
+from tests.support.server_process import ServerProcess
 
 pytestmark = pytest.mark.slow
 EMAIL = "ada@keys.example"
@@ -32,32 +31,14 @@ SIGN_IN = "Sign in"
 PROOF = "Confirm it's you"
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A server as `keystead serve` starts it."""
-    with serving(f"sqlite:///{tmp_path_factory.mktemp('ended') / 'keystead.db'}") as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def installation(server: ServerProcess) -> Iterator[Installation]:
-    """The server's installation, whose first owner has a password."""
-    installation = bootstrap.open_safely(server.settings)
+@pytest.fixture(scope="module", autouse=True)
+def password(installation: Installation) -> None:
+    """The owner has an email and a password."""
     services, owner = installation.services, installation.services.workspaces.first()
-    services.workspaces.set_plan(owner.workspace_id, "scale")
     with write_behind(installation.database) as tx:
         users.set_email(tx, owner.user.id, EMAIL)
     link, _ = services.sign_in.make_link(owner, LinkPurpose.PASSWORD)
     services.accounts.change_password(services.sign_in.redeem(link).secret, Password(RIGHT))
-    yield installation
-    installation.close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """The browser of all journeys here."""
-    with chromium() as browser:
-        yield browser
 
 
 @contextmanager

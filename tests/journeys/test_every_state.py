@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from keystead.domain.documents import CollectionDraft, DocumentDraft, Push
 from keystead.domain.workspaces import Role
-from tests.support.chromium import chromium, page_storage, person
+from tests.support.chromium import page_storage, person
 from tests.support.page_states import STILL, Tour, sample_of
 from tests.support.sample_workspace import SampleWorkspace
 from tests.support.server_process import ServerProcess, serving
@@ -37,13 +37,6 @@ def sample(server: ServerProcess) -> Iterator[SampleWorkspace]:
     """The server's installation with sample data."""
     with sample_of(server) as sample:
         yield sample
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """The browser of all tests here."""
-    with chromium() as browser:
-        yield browser
 
 
 @contextmanager

@@ -8,10 +8,9 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from keystead import bootstrap
 from keystead.bootstrap import Installation
 from keystead.cli.serve import fresh_link
-from tests.support.chromium import chromium, enter, person, require_accessible, row
+from tests.support.chromium import enter, person, require_accessible, row
 from tests.support.failing_requests import (
     ACTS,
     Stage,
@@ -22,34 +21,9 @@ from tests.support.failing_requests import (
     new_key,
     through_every_failure,
 )
-from tests.support.server_process import ServerProcess, serving
+from tests.support.server_process import ServerProcess
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A server as `keystead serve` starts it."""
-    url = f"sqlite:///{tmp_path_factory.mktemp('failing') / 'keystead.db'}"
-    with serving(url) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def installation(server: ServerProcess) -> Iterator[Installation]:
-    """The server's installation, for preparing data."""
-    installation = bootstrap.open_safely(server.settings)
-    workspace_id = installation.services.workspaces.first().workspace_id
-    installation.services.workspaces.set_plan(workspace_id, "scale")
-    yield installation
-    installation.close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """The browser of all journeys here."""
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

@@ -19,31 +19,15 @@ from keystead.domain.keys import KeyStatus
 from keystead.domain.principals import of_member
 from tests.support.chromium import (
     act_on,
-    chromium,
     enter,
     has_scripts,
     person,
     require_accessible,
     row,
 )
-from tests.support.server_process import ServerProcess, serving
+from tests.support.server_process import ServerProcess
 
 TOKEN = re.compile(r"ks_[0-9A-Za-z]{22}_[0-9A-Za-z]{49}")
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A server as `keystead serve` starts it."""
-    url = f"sqlite:///{tmp_path_factory.mktemp('browser') / 'keystead.db'}"
-    with serving(url) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """The browser of all journeys here."""
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")
@@ -52,14 +36,6 @@ def installation(server: ServerProcess) -> Iterator[Installation]:
     installation = bootstrap.open_safely(server.settings)
     yield installation
     installation.close()
-
-
-@pytest.fixture(scope="module")
-def session(browser: Browser, installation: Installation) -> Any:
-    """The cookie of a user who has signed in."""
-    with person(browser) as page:
-        enter(page, fresh_link(installation, installation.settings.base_url)[0])
-        return page.context.storage_state()
 
 
 @pytest.fixture(autouse=True)

@@ -19,9 +19,9 @@ from keystead.domain.key_lists import KeySelection
 from keystead.domain.keys import ApiKey, KeyDraft, KeyStatus
 from keystead.domain.principals import Principal, system
 from keystead.domain.scopes import Scopes
-from tests.support.chromium import act_on, chromium, person, require_accessible, row
+from tests.support.chromium import act_on, person, require_accessible, row
 from tests.support.clocks import ManualClock
-from tests.support.server_process import ServerProcess, serving
+from tests.support.server_process import ServerProcess
 
 pytestmark = pytest.mark.slow
 
@@ -36,21 +36,6 @@ HURTING: Final = (
 )
 WIDTHS: Final = (320, 390, 640, 768, 900, 1024, 1280, 1440, 1920)
 AGENT: Final = "a-very-long-user-agent/1.0 (with many words in it) " * 3
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A server as `keystead serve` starts it."""
-    url = f"sqlite:///{tmp_path_factory.mktemp('list') / 'keystead.db'}"
-    with serving(url) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """The browser of all tests here."""
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

@@ -9,16 +9,14 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from keystead import bootstrap
 from keystead.bootstrap import Installation
-from keystead.cli.serve import fresh_link
 from keystead.developer_area.keys.access import scopes_in
 from keystead.developer_area.web.forms import Form
 from keystead.domain.access import sentence_of
 from keystead.domain.keys import ApiKey
 from keystead.domain.principals import of_member
 from keystead.domain.scopes import FULL, ScopeCatalog, Scopes
-from tests.support.chromium import chromium, enter, person, require_accessible
+from tests.support.chromium import person, require_accessible
 from tests.support.server_process import ServerProcess, serving
 
 pytestmark = pytest.mark.slow
@@ -33,31 +31,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
         f"sqlite:///{folder / 'keystead.db'}", environment={"KEYSTEAD_SCOPES": scopes}
     ) as server:
         yield server
-
-
-@pytest.fixture(scope="module")
-def installation(server: ServerProcess) -> Iterator[Installation]:
-    """The server's installation, in whose workspace any number of keys can be created."""
-    installation = bootstrap.open_safely(server.settings)
-    workspace_id = installation.services.workspaces.first().workspace_id
-    installation.services.workspaces.set_plan(workspace_id, "scale")
-    yield installation
-    installation.close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """The browser of all journeys here."""
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def session(browser: Browser, installation: Installation) -> Any:
-    """The cookie of a user who has signed in."""
-    with person(browser) as page:
-        enter(page, fresh_link(installation, installation.settings.base_url)[0])
-        return page.context.storage_state()
 
 
 @pytest.fixture

@@ -11,41 +11,17 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from keystead import bootstrap
 from keystead.bootstrap import Installation
 from keystead.cli.outcome import Exit
 from keystead.cli.serve import fresh_link
 from keystead.domain.principals import of_member
-from tests.support.chromium import chromium, has_scripts, person, require_accessible
-from tests.support.server_process import ServerProcess, serving
+from tests.support.chromium import has_scripts, person, require_accessible
+from tests.support.server_process import ServerProcess
 from tests.support.terminal import Terminal, at_terminal
 
 pytestmark = pytest.mark.slow
 CODE = r"enter the code ([B-Z]{4}-[0-9]{4})"
 TOKEN = re.compile(r"ks_[0-9A-Za-z]{22}_[0-9A-Za-z]{49}")
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A server as `keystead serve` starts it."""
-    url = f"sqlite:///{tmp_path_factory.mktemp('terminal') / 'keystead.db'}"
-    with serving(url) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def installation(server: ServerProcess) -> Iterator[Installation]:
-    """The server's installation."""
-    installation = bootstrap.open_safely(server.settings)
-    yield installation
-    installation.close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """The browser of these journeys."""
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(params=[True, False], ids=["scripts", "no scripts"])

@@ -11,48 +11,13 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Dialog, Locator, Page, expect
 
-from keystead import bootstrap
-from keystead.bootstrap import Installation
-from keystead.cli.serve import fresh_link
-from tests.support.chromium import chromium, enter, page_storage, person, require_accessible, row
-from tests.support.server_process import ServerProcess, serving
+from tests.support.chromium import page_storage, person, require_accessible, row
+from tests.support.server_process import ServerProcess
 
 pytestmark = pytest.mark.slow
 TOKEN = re.compile(r"ks_[0-9A-Za-z]{22}_[0-9A-Za-z]{49}")
 TABS = ("Key", ".env", "curl", "Python", "JavaScript")
 NO_CLIPBOARD = "Object.defineProperty(navigator, 'clipboard', {value: undefined})"
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A server as `keystead serve` starts it."""
-    with serving(f"sqlite:///{tmp_path_factory.mktemp('token') / 'keystead.db'}") as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def installation(server: ServerProcess) -> Iterator[Installation]:
-    """The server's installation, in whose workspace any number of keys can be created."""
-    installation = bootstrap.open_safely(server.settings)
-    workspace_id = installation.services.workspaces.first().workspace_id
-    installation.services.workspaces.set_plan(workspace_id, "scale")
-    yield installation
-    installation.close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """The browser of all journeys here."""
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def session(browser: Browser, installation: Installation) -> Any:
-    """The cookie of a user who has signed in."""
-    with person(browser) as page:
-        enter(page, fresh_link(installation, installation.settings.base_url)[0])
-        return page.context.storage_state()
 
 
 @contextmanager
